@@ -1,1 +1,50 @@
-fn main() {}
+//! The project's own commands, run as `cargo xtask <command>`.
+//!
+//! Owns the dispatch alone; each command is a module of its own. Nothing here may be needed by the
+//! shipped binary. Its input is the command line of a developer or of the continuous integration.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod tidy;
+
+/// `cargo xtask`: what a developer of dbmesh runs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check what rustc cannot: dependency arrows, sizes, texts, links.
+    #[command(disable_help_flag = true)]
+    Tidy(Rest),
+    /// Compare a direct server, a TCP proxy and dbmesh in one interleaved run.
+    #[command(disable_help_flag = true)]
+    Bench(Rest),
+}
+
+/// Arguments that a command parses itself.
+#[derive(clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Tidy(rest) => tidy::run(&rest.args),
+        Command::Bench(rest) => bench::run(&rest.args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
