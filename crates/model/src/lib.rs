@@ -1,1 +1,16 @@
-//! To be written.
+//! The vocabulary of dbmesh: resources as written (`spec`), read with their positions (`load`), and
+//! resolved into a `Topology` that cannot be wrong, or into every defect at once.
+//!
+//! It opens no socket, spawns nothing and reads no clock; files and environment variables are read
+//! only through `host`. It never shows a secret: not in `Debug`, not in JSON, not in a defect.
+//! Its input is the YAML or JSON of an operator, who may be wrong anywhere.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod defect;
+pub mod secret;
+pub mod topology;
+
+pub use defect::{Defect, Defects, Severity};
+pub use secret::Secret;
+pub use topology::{Endpoint, Service, Strategy, Topology};

@@ -1,0 +1,173 @@
+//! A topology as JSON without any secret, for people, and hashed for the revision.
+//!
+//! It owns the shape of `/debug/config`. Passwords, password hashes and PEM contents never appear.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, PemFile, Service, Strategy, Topology,
+    User,
+};
+use crate::secret::REDACTED;
+
+impl Topology {
+    /// The topology as JSON: every field but secrets, in the words of the resources.
+    pub fn redacted(&self) -> Value {
+        json!({
+            "revision": format!("{:016x}", self.revision),
+            "services": self.services.iter().map(|s| service(s)).collect::<Vec<_>>(),
+            "endpoints": self.endpoints().iter().map(|e| endpoint(e)).collect::<Vec<_>>(),
+            "warnings": self.warnings,
+        })
+    }
+
+    /// A hash of everything, secrets included: equal when nothing changed. Comparable only within
+    /// one process, and never to be shown.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.revision.hash(&mut hasher);
+        for service in &self.services {
+            (&service.users, &service.tls).hash(&mut hasher);
+            for endpoint in &service.strategy.endpoints {
+                endpoint.fingerprint().hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// The revision of a topology of these services: FNV-1a, 64 bits, of its redacted JSON with sorted
+/// keys. It is the same on every machine and in every build.
+pub(crate) fn revision(services: &[Arc<Service>]) -> u64 {
+    let unnumbered = Topology {
+        revision: 0,
+        services: services.to_vec(),
+        warnings: Vec::new(),
+    };
+    let mut text = String::new();
+    canonical(&unnumbered.redacted(), &mut text);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Writes JSON with sorted keys, which serde_json does or not depending on a feature that any crate
+/// of the build may switch on. The depth is that of `redacted`, a handful.
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut sorted: Vec<_> = fields.iter().collect();
+            sorted.sort_by_key(|(key, _)| key.as_str());
+            text.push('{');
+            for (key, field) in sorted {
+                text.push_str(key);
+                text.push(':');
+                canonical(field, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+fn service(service: &Service) -> Value {
+    json!({
+        "virtualDatabase": service.database,
+        "namespace": service.namespace,
+        "name": service.name,
+        "listen": service.listen,
+        "users": service.users.iter().map(user).collect::<Vec<_>>(),
+        "schema": service.schema,
+        "serverVersion": service.server_version,
+        "tls": {
+            "mode": service.tls.mode,
+            "cert": service.tls.identity.as_ref().map(|(cert, _)| path(cert)),
+            "key": service.tls.identity.as_ref().map(|(_, key)| path(key)),
+            "clientCa": service.tls.client_ca.as_ref().map(path),
+        },
+        "limits": service.limits,
+        "pool": service.pool,
+        "proxyProtocol": service.proxy_networks,
+        "compression": service.compression,
+        "strategy": strategy(&service.strategy),
+    })
+}
+
+fn user(user: &User) -> Value {
+    let credential = match user.credential {
+        Credential::Plain(_) => "password",
+        Credential::Hash(_) => "passwordHash",
+    };
+    json!({ "name": user.name, credential: REDACTED })
+}
+
+fn strategy(strategy: &Strategy) -> Value {
+    let endpoints: Vec<_> = strategy
+        .endpoints
+        .iter()
+        .map(|endpoint| &endpoint.name)
+        .collect();
+    json!({
+        "name": strategy.name,
+        "balance": strategy.balance,
+        "endpoints": endpoints,
+        "circuitBreaks": strategy.deny.iter().map(deny).collect::<Vec<_>>(),
+        "concurrencyControls": strategy.concurrency.iter().map(concurrency).collect::<Vec<_>>(),
+        "ejection": strategy.ejection,
+    })
+}
+
+fn deny(rule: &DenyRule) -> Value {
+    json!({ "name": rule.name, "regex": rule.regexes.patterns() })
+}
+
+fn concurrency(rule: &ConcurrencyRule) -> Value {
+    json!({
+        "name": rule.name,
+        "regex": rule.regexes.patterns(),
+        "durationSeconds": rule.window.as_secs(),
+        "maxConcurrency": rule.max,
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let address = match &endpoint.address {
+        Address::Tcp { host, port } => json!({ "host": host, "port": port }),
+        Address::Unix(path) => json!({ "socket": path }),
+    };
+    json!({
+        "name": endpoint.name,
+        "namespace": endpoint.namespace,
+        "kind": endpoint.kind,
+        "address": address,
+        "user": endpoint.user,
+        "password": if endpoint.password.is_empty() { "" } else { REDACTED },
+        "schema": endpoint.schema,
+        "role": endpoint.role,
+        "weight": endpoint.weight,
+        "zone": endpoint.zone,
+        "tls": {
+            "mode": endpoint.tls.mode,
+            "ca": endpoint.tls.ca.as_ref().map(path),
+            "cert": endpoint.tls.identity.as_ref().map(|(cert, _)| path(cert)),
+            "key": endpoint.tls.identity.as_ref().map(|(_, key)| path(key)),
+        },
+        "compression": endpoint.compression,
+    })
+}
+
+fn path(file: &PemFile) -> Value {
+    json!(file.path)
+}

@@ -1,0 +1,96 @@
+//! How the statements of a service spread over its endpoints, and which of them are held back.
+//!
+//! It owns compiled rules; it takes no decision and holds no counter: the proxy does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::RegexSet;
+use serde::Serialize;
+
+use super::{Endpoint, Name};
+
+/// Consecutive failures to connect after which an endpoint is ejected.
+pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
+/// First ejection; each further one in a row is twice as long.
+pub const EJECTION_BASE_MS_DEFAULT: u64 = 1_000;
+/// Longest ejection.
+pub const EJECTION_MAX_MS_DEFAULT: u64 = 30_000;
+
+/// How an endpoint is chosen among those that may serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// Any, evenly.
+    Random,
+    /// In turn.
+    RoundRobin,
+    /// In turn, by weight.
+    Weighted,
+    /// The one with the fewest statements under way.
+    LeastConn,
+    /// The better of two by latency times outstanding statements; the default.
+    Ewma,
+}
+
+/// Statements that match any of the expressions are refused (`circuitBreaks`).
+#[derive(Debug, Clone)]
+pub struct DenyRule {
+    /// Given by the operator, or `circuitBreaks[N]`; shown to the client that is refused.
+    pub name: String,
+    /// Matched anywhere in the statement's text, case-sensitive unless written `(?i)`.
+    pub regexes: RegexSet,
+}
+
+/// At most `max` statements that match any of the expressions start within each window
+/// (`concurrencyControls`).
+#[derive(Debug, Clone)]
+pub struct ConcurrencyRule {
+    /// Given by the operator, or `concurrencyControls[N]`; shown to the client that is refused.
+    pub name: String,
+    /// Matched anywhere in the statement's text, case-sensitive unless written `(?i)`.
+    pub regexes: RegexSet,
+    /// A whole number of seconds, at least 1.
+    pub window: Duration,
+    /// At least 1.
+    pub max: u32,
+}
+
+/// When an endpoint that cannot be reached is left alone, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ejection {
+    /// Failures to connect in a row; at least 1.
+    pub consecutive_connect_failures: u32,
+    /// First ejection; at least 1.
+    pub base_ejection_ms: u64,
+    /// Longest ejection; at least `base_ejection_ms`.
+    pub max_ejection_ms: u64,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            consecutive_connect_failures: EJECTION_CONNECT_FAILURES_DEFAULT,
+            base_ejection_ms: EJECTION_BASE_MS_DEFAULT,
+            max_ejection_ms: EJECTION_MAX_MS_DEFAULT,
+        }
+    }
+}
+
+/// A TrafficStrategy with its selector resolved.
+#[derive(Debug, Clone)]
+pub struct Strategy {
+    /// Name of the TrafficStrategy; its namespace is the service's.
+    pub name: Name,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// What the selector matched, ordered by name; at least one of them is a primary.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Rules that refuse, in the order written.
+    pub deny: Vec<DenyRule>,
+    /// Rules that hold back, in the order written.
+    pub concurrency: Vec<ConcurrencyRule>,
+    /// When an endpoint is left alone.
+    pub ejection: Ejection,
+}
