@@ -1,0 +1,59 @@
+//! The machine that a configuration refers to: environment variables and files.
+//!
+//! It owns the seam that lets `resolve` be tested without either. It never writes anything. A
+//! controller, which must not read its own files for somebody else's resource, has its own.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// Largest file that a resource may name: a certificate bundle or a password.
+pub const REFERENCED_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a configuration may refer to outside of itself.
+pub trait Host {
+    /// The value of an environment variable, if it is set to text.
+    fn env(&self, name: &str) -> Option<Zeroizing<String>>;
+
+    /// The content of a text file of at most [`REFERENCED_FILE_BYTES_MAX`] bytes.
+    fn read(&self, path: &Path) -> io::Result<Zeroizing<String>>;
+}
+
+/// The machine that this process runs on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalHost;
+
+impl Host for LocalHost {
+    fn env(&self, name: &str) -> Option<Zeroizing<String>> {
+        // `std::env::var` panics on neither, but a name with `=` or NUL names nothing.
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return None;
+        }
+        std::env::var(name).ok().map(Zeroizing::new)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
+        read_bounded(path, REFERENCED_FILE_BYTES_MAX)
+    }
+}
+
+/// Reads a text file that must be a regular file (or a link to one) and not larger than `bytes_max`.
+pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<String>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    let mut text = Zeroizing::new(String::new());
+    File::open(path)?
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > bytes_max) {
+        let reason = format!("larger than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
+}

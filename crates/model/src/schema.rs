@@ -1,0 +1,68 @@
+//! JSON Schema (2020-12) of every resource kind, generated from the types in `spec`.
+//!
+//! The same schema checks documents (`shape`), is printed by `dbmesh schema` and documents fields.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use crate::spec::{DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
+
+/// A kind of resource that this version implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// What applications connect to.
+    VirtualDatabase,
+    /// Which endpoints serve, and which statements are held back.
+    TrafficStrategy,
+    /// A real server.
+    DatabaseEndpoint,
+}
+
+impl Kind {
+    /// Every kind, in the order people read them.
+    pub const ALL: [Kind; 3] = [
+        Kind::VirtualDatabase,
+        Kind::TrafficStrategy,
+        Kind::DatabaseEndpoint,
+    ];
+
+    /// The name in a document's `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::VirtualDatabase => "VirtualDatabase",
+            Kind::TrafficStrategy => "TrafficStrategy",
+            Kind::DatabaseEndpoint => "DatabaseEndpoint",
+        }
+    }
+
+    /// The short name for the command line.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Kind::VirtualDatabase => "vdb",
+            Kind::TrafficStrategy => "ts",
+            Kind::DatabaseEndpoint => "dbep",
+        }
+    }
+
+    /// The kind of that name, exactly as written in documents.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The JSON Schema of a kind.
+pub fn schema(kind: Kind) -> Value {
+    match kind {
+        Kind::VirtualDatabase => of::<VirtualDatabase>(),
+        Kind::TrafficStrategy => of::<TrafficStrategy>(),
+        Kind::DatabaseEndpoint => of::<DatabaseEndpoint>(),
+    }
+}
+
+fn of<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}

@@ -1,0 +1,237 @@
+//! VirtualDatabase: what applications connect to.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ApiVersion, Metadata, Password};
+use crate::secret::Secret;
+
+/// A database that applications connect to as if it were one MySQL server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VirtualDatabase {
+    /// `core.database-mesh.io/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// `VirtualDatabase`.
+    pub kind: VirtualDatabaseKind,
+    /// Name, namespace, labels, annotations.
+    pub metadata: Metadata,
+    /// What it offers.
+    pub spec: VirtualDatabaseSpec,
+}
+
+/// `VirtualDatabase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum VirtualDatabaseKind {
+    /// The only value.
+    VirtualDatabase,
+}
+
+/// What a virtual database offers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VirtualDatabaseSpec {
+    /// Its services, at least one, with different names.
+    #[schemars(length(min = 1))]
+    pub services: Vec<ServiceSpec>,
+    /// Class of the database in the older form. It does not act yet.
+    pub database_class_name: Option<String>,
+}
+
+/// A MySQL endpoint offered to applications.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Name, unique in the virtual database.
+    pub name: String,
+    /// Where it listens and its first user.
+    #[serde(rename = "databaseMySQL")]
+    pub database_mysql: DatabaseMySQL,
+    /// Name of the TrafficStrategy, in the same namespace, that its statements follow.
+    pub traffic_strategy: String,
+    /// Name of a DataShard. Not supported by this version: refused.
+    pub data_shard: Option<String>,
+    /// Name of a QoSClaim. It does not act yet.
+    pub qos_claim: Option<String>,
+    /// Further users.
+    pub users: Option<Vec<UserSpec>>,
+    /// TLS towards clients.
+    pub tls: Option<ListenerTlsSpec>,
+    /// What clients may use at most.
+    pub limits: Option<LimitsSpec>,
+    /// How the backend pools behave.
+    pub pool: Option<PoolSpec>,
+    /// Peers that speak the PROXY protocol in front of MySQL's.
+    pub proxy_protocol: Option<ProxyProtocolSpec>,
+    /// Compressions offered to clients; none if absent.
+    pub compression: Option<Vec<CompressionSpec>>,
+}
+
+/// Where a service listens, and its first user.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseMySQL {
+    /// Address to listen on; `127.0.0.1` if absent, nothing if only `socket` is given.
+    pub host: Option<String>,
+    /// Port to listen on; 3306 if absent.
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+    /// Absolute path of a Unix socket to listen on.
+    pub socket: Option<String>,
+    /// Name of the first user.
+    pub user: Option<String>,
+    /// Password of the first user.
+    pub password: Option<Password>,
+    /// The schema that clients see and start in; if absent, clients choose one.
+    pub db: Option<String>,
+    /// Backend connections to one endpoint, as `pool.size`.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub pool_size: Option<u32>,
+    /// Version in the greeting, as `8.0.36`; if absent, that of a backend.
+    pub server_version: Option<String>,
+}
+
+/// Somebody who may log in: a name, and either `password` or `passwordHash`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserSpec {
+    /// Name, unique in the service.
+    pub name: String,
+    /// The password.
+    pub password: Option<Password>,
+    /// What MySQL keeps in `mysql.user.authentication_string`: `*` and 40 hexadecimal digits
+    /// (mysql_native_password), or `$A$005$…`, also as `0x` and hexadecimal digits
+    /// (caching_sha2_password).
+    pub password_hash: Option<Secret>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenerTlsSpec {
+    /// Whether clients use TLS; `preferred` if absent.
+    pub mode: Option<ClientTlsModeSpec>,
+    /// PEM file of the certificate chain; if absent, the proxy generates a certificate.
+    pub cert: Option<String>,
+    /// PEM file of the certificate's private key.
+    pub key: Option<String>,
+    /// PEM file of the authorities of client certificates; for `verifyClient` only.
+    pub client_ca: Option<String>,
+}
+
+/// Whether clients use TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientTlsModeSpec {
+    /// TLS is not offered.
+    Disabled,
+    /// TLS is offered.
+    Preferred,
+    /// A login without TLS is refused.
+    Required,
+    /// As `required`, and the client shows a certificate from `clientCa`.
+    VerifyClient,
+}
+
+/// What the clients of a service may use at most.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsSpec {
+    /// Client connections, all users together; 10000 if absent.
+    #[schemars(range(min = 1))]
+    pub max_connections: Option<u32>,
+    /// Client connections of one user; 1000 if absent.
+    #[schemars(range(min = 1))]
+    pub max_connections_per_user: Option<u32>,
+    /// Client connections from one IP address; 512 if absent.
+    #[schemars(range(min = 1))]
+    pub max_connections_per_address: Option<u32>,
+    /// Milliseconds from accept to the end of authentication; 10000 if absent.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub handshake_timeout_ms: Option<u64>,
+    /// Milliseconds after which a session without a command is closed; 28800000 (8 hours) if absent.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
+    pub idle_timeout_ms: Option<u64>,
+    /// Bytes of one logical packet of a client; 67108864 (64 MiB) if absent.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub max_packet_bytes: Option<u64>,
+    /// Prepared statements of one session; 1000 if absent.
+    #[schemars(range(max = 1_000_000))]
+    pub max_prepared_statements: Option<u32>,
+    /// Milliseconds that a statement waits for a backend connection or a permit; 10000 if absent.
+    #[schemars(range(max = 3_600_000))]
+    pub queue_wait_ms: Option<u64>,
+    /// Whether clients may use `LOAD DATA LOCAL INFILE`; false if absent.
+    pub local_infile: Option<bool>,
+}
+
+/// How the backend pools of a service behave; numbers hold for one endpoint in one process.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolSpec {
+    /// Connections; 64 if absent. The same as `databaseMySQL.poolSize`.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub size: Option<u32>,
+    /// Connections kept open without work; 0 if absent.
+    pub min_idle: Option<u32>,
+    /// Milliseconds after which a connection is replaced; 3600000 (1 hour) if absent.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
+    pub max_lifetime_ms: Option<u64>,
+    /// Milliseconds after which a connection without work is closed, down to `minIdle`; 600000 (10
+    /// minutes) if absent.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
+    pub idle_timeout_ms: Option<u64>,
+    /// Milliseconds between pings of a connection without work; 30000 if absent.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
+    pub keepalive_ms: Option<u64>,
+    /// Milliseconds from dialling to the end of authentication; 5000 if absent.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub connect_timeout_ms: Option<u64>,
+    /// New connections per second; 100 if absent.
+    #[schemars(range(min = 1))]
+    pub connect_rate_per_second: Option<u32>,
+    /// When a connection may serve another session; `transaction` if absent.
+    pub multiplexing: Option<MultiplexingSpec>,
+    /// What calling a stored routine does to the session; `pin` if absent.
+    pub routines: Option<RoutinesSpec>,
+}
+
+/// When a backend connection may serve another session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MultiplexingSpec {
+    /// At the end of a transaction, unless session state pins it.
+    Transaction,
+    /// When the session ends.
+    Session,
+}
+
+/// What calling a stored routine does to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RoutinesSpec {
+    /// It pins the session to its backend connection.
+    Pin,
+    /// The state that the server reports is trusted.
+    Track,
+}
+
+/// Peers that speak the PROXY protocol in front of MySQL's.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyProtocolSpec {
+    /// Networks, as `10.0.0.0/8`, whose header is believed and required; at least one.
+    #[schemars(length(min = 1))]
+    pub trusted_networks: Vec<String>,
+}
+
+/// A compression of the MySQL protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CompressionSpec {
+    /// zlib.
+    Zlib,
+    /// Zstandard.
+    Zstd,
+}
