@@ -1,1 +1,21 @@
-//! To be written.
+//! Real servers for tests, demonstrations and benchmarks: MySQL and MariaDB instances, fleets of them
+//! with replication, the `dbmesh` binary, and a relay that breaks connections on purpose.
+//!
+//! Owns processes, ports and folders, and ends all of them whatever happens to the test. It must never
+//! be part of the shipped binary, never touch a server it did not start, and never listen on anything
+//! but the loopback address. Its inputs are the test's options and the environment variables
+//! `DBMESH_MYSQLD`, `DBMESH_MARIADBD`, `DBMESH_CACHE` and `DBMESH_BIN`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod binaries;
+mod error;
+mod folder;
+pub mod port;
+mod process;
+pub mod query;
+pub mod server;
+mod template;
+
+pub use error::{Error, Result};
+pub use query::Rows;
+pub use server::{Durability, Kind, Server, ServerOptions, Writes, shared};
