@@ -8,14 +8,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod binaries;
+pub mod config;
 mod error;
-mod folder;
+pub mod fleet;
+pub mod folder;
+mod http;
 pub mod port;
 mod process;
+pub mod proxy;
 pub mod query;
+pub mod relay;
 pub mod server;
 mod template;
 
 pub use error::{Error, Result};
-pub use query::Rows;
+pub use fleet::{Fleet, FleetOptions};
+pub use proxy::Proxy;
+pub use query::{Rows, Session};
+pub use relay::FaultRelay;
 pub use server::{Durability, Kind, Server, ServerOptions, Writes, shared};
