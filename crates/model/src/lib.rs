@@ -9,15 +9,20 @@
 
 pub mod defect;
 pub mod host;
+pub mod load;
 pub mod path;
+pub mod resolve;
 pub mod schema;
 pub mod secret;
+mod shape;
 pub mod spec;
 mod suggest;
 pub mod topology;
 pub mod yaml;
 
 pub use defect::{Defect, Defects, Severity};
+pub use load::{Document, Loaded, load, load_text};
+pub use resolve::{resolve, topology};
 pub use schema::{Kind, schema};
 pub use secret::Secret;
 pub use topology::{Endpoint, Service, Strategy, Topology};

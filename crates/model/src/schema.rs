@@ -2,8 +2,9 @@
 //!
 //! The same schema checks documents (`shape`), is printed by `dbmesh schema` and documents fields.
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::spec::{DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
@@ -61,8 +62,23 @@ pub fn schema(kind: Kind) -> Value {
 }
 
 fn of<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12()
+    let settings =
+        SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
+    settings
         .into_generator()
         .into_root_schema_for::<T>()
         .to_value()
+}
+
+/// Writes the greatest value of an integer type where no range does: the generator leaves it out
+/// for 32 and 64 bits, and a larger number would be found out only when the document is decoded.
+fn bound_integers(schema: &mut Schema) {
+    let maximum = match schema.get("format").and_then(Value::as_str) {
+        Some("uint32") => u64::from(u32::MAX),
+        Some("uint64") => u64::MAX,
+        _ => return,
+    };
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".to_owned(), maximum.into());
+    }
 }

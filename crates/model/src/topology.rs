@@ -18,8 +18,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
-pub use network::Network;
+pub use network::{Network, NetworkError};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
+pub(crate) use redacted::revision;
 pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
 pub use strategy::{Balance, ConcurrencyRule, DenyRule, Ejection, Strategy};
 

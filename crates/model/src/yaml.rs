@@ -69,7 +69,10 @@ pub struct Entry {
 impl Node {
     /// The field of a mapping, if this is one that has it.
     pub fn field(&self, name: &str) -> Option<&Node> {
-        self.entry(name).map(|entry| &entry.node)
+        self.entries()
+            .iter()
+            .find(|entry| entry.key == name)
+            .map(|entry| &entry.node)
     }
 
     /// The text, if this is one.
@@ -77,6 +80,22 @@ impl Node {
         match &self.value {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
+        }
+    }
+
+    /// The fields of a mapping; none if this is none.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none if this is none.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
         }
     }
 
@@ -111,13 +130,6 @@ impl Node {
                 .iter()
                 .map(|entry| (entry.key.clone(), entry.node.to_json()))
                 .collect(),
-        }
-    }
-
-    fn entry(&self, name: &str) -> Option<&Entry> {
-        match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == name),
-            _ => None,
         }
     }
 

@@ -40,6 +40,55 @@ pub enum PasswordHash {
     },
 }
 
+impl PasswordHash {
+    /// Reads what MySQL keeps in `mysql.user.authentication_string`, as text or, as
+    /// `print_identified_with_as_hex` prints it, as `0x` and hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(digits) = text.strip_prefix('*') {
+            return Some(PasswordHash::NativeSha1(unhex(digits)?.try_into().ok()?));
+        }
+        match text.strip_prefix("0x") {
+            Some(digits) => Self::caching_sha2(&unhex(digits)?),
+            None => Self::caching_sha2(text.as_bytes()),
+        }
+    }
+
+    /// `$A$`, three hexadecimal digits, `$`, salt, digest.
+    fn caching_sha2(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(b"$A$")?;
+        let (thousands, rest) = rest.split_first_chunk::<3>()?;
+        let (salt, digest) = rest.strip_prefix(b"$")?.split_first_chunk::<20>()?;
+        let digest: [u8; 43] = digest.try_into().ok()?;
+        let of_crypt = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
+        if !thousands.iter().all(u8::is_ascii_hexdigit) || !digest.iter().all(of_crypt) {
+            return None;
+        }
+        let thousands = u32::from_str_radix(std::str::from_utf8(thousands).ok()?, 16).ok()?;
+        let rounds = thousands.checked_mul(1000).filter(|rounds| *rounds > 0)?;
+        Some(PasswordHash::CachingSha2 {
+            rounds,
+            salt: *salt,
+            digest,
+        })
+    }
+}
+
+/// Pairs of hexadecimal digits as bytes.
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let nibble = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|n| u8::try_from(n).ok())
+    };
+    let byte = |[high, low]: &[u8; 2]| Some(nibble(*high)? << 4 | nibble(*low)?);
+    if rest.is_empty() {
+        pairs.iter().map(byte).collect()
+    } else {
+        None
+    }
+}
+
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
@@ -132,4 +181,50 @@ pub struct Service {
     pub compression: Vec<Compression>,
     /// Where its statements go.
     pub strategy: Arc<Strategy>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_hashes_are_read() {
+        // PASSWORD('password') of MySQL 5.7.
+        let native = PasswordHash::parse("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19").unwrap();
+        let PasswordHash::NativeSha1(bytes) = &native else {
+            panic!("{native:?}")
+        };
+        assert_eq!((bytes[0], bytes[19]), (0x24, 0x19));
+        assert!(!format!("{native:?}").contains("24"), "{native:?}");
+
+        let (salt, digest) = ("s".repeat(20), "d".repeat(43));
+        let text = format!("$A$005${salt}{digest}");
+        let expected = PasswordHash::CachingSha2 {
+            rounds: 5000,
+            salt: [b's'; 20],
+            digest: [b'd'; 43],
+        };
+        assert_eq!(PasswordHash::parse(&text), Some(expected.clone()));
+        let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+        assert_eq!(PasswordHash::parse(&format!("0x{hex}")), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_password_hash_is_refused() {
+        let (salt, digest) = ("s".repeat(20), "d".repeat(43));
+        for text in [
+            String::new(),
+            "*".to_owned(),
+            "password".to_owned(),
+            "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E1".to_owned(),
+            "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E1G".to_owned(),
+            format!("$A$000${salt}{digest}"),
+            format!("$A$00G${salt}{digest}"),
+            format!("$A$005${salt}{digest}x"),
+            format!("$A$005${salt}"),
+            "0x2".to_owned(),
+        ] {
+            assert_eq!(PasswordHash::parse(&text), None, "{text:?}");
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! Documents → a topology that cannot be wrong, or every defect at once.
+//!
+//! It owns what fields mean together: defaults, references, selectors, conflicts. The proxy, the
+//! command line and every other judge of a configuration call this one function, so they cannot
+//! disagree. It never opens a socket. Its input is what `load` read, and the `Host` that documents
+//! refer to.
+
+mod connection;
+mod endpoint;
+mod findings;
+mod kinds;
+mod listener;
+mod selector;
+mod service;
+mod strategy;
+mod user;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::defect::{Defect, Defects, Severity};
+use crate::host::{Host, LocalHost};
+use crate::load::{Completeness, Document, Loaded, load};
+use crate::topology::{Endpoint, Role, Service, Topology, revision};
+
+use self::endpoint::Candidate;
+use self::findings::{At, Findings};
+use self::kinds::{Kinds, sort};
+use self::service::Served;
+use self::strategy::Strategies;
+
+/// Reads and resolves a file or folder on this machine.
+pub fn topology(path: &Path) -> Result<Topology, Defects> {
+    resolve(load(path), &LocalHost)
+}
+
+/// Resolves what was read. Warnings go with the topology, or among the defects if there is none.
+pub fn resolve(loaded: Loaded, host: &dyn Host) -> Result<Topology, Defects> {
+    let mut findings = Findings::new(loaded.defects);
+    let kinds = sort(&loaded.documents, &mut findings);
+    let candidates = endpoint::resolve(&kinds, host, &mut findings);
+    let strategies = strategy::resolve(&kinds, &candidates, host, &mut findings);
+    let served = service::resolve(
+        &kinds,
+        &strategies,
+        loaded.completeness,
+        host,
+        &mut findings,
+    );
+    listener::check(&served, &mut findings);
+    if loaded.completeness == Completeness::Complete {
+        check_use(
+            &loaded.documents,
+            &kinds,
+            &candidates,
+            &strategies,
+            &mut findings,
+        );
+    }
+    finish(served, findings.into_defects())
+}
+
+/// Warns about what nothing uses, and about a configuration that serves nothing.
+fn check_use(
+    documents: &[Document],
+    kinds: &Kinds<'_>,
+    candidates: &[Candidate<'_>],
+    strategies: &Strategies,
+    findings: &mut Findings,
+) {
+    for candidate in candidates {
+        let at = At::top(candidate.document).field("metadata").field("name");
+        let Some(endpoint) = &candidate.endpoint else {
+            continue;
+        };
+        if !strategies.selects(endpoint) {
+            findings.warning(&at, "no TrafficStrategy selects this endpoint");
+        } else if endpoint.role == Role::Replica {
+            findings.warning(&at, "statements do not go to read endpoints yet");
+        }
+    }
+    let used: BTreeSet<(&str, &str)> = kinds.strategy_references().collect();
+    for strategy in &kinds.strategies {
+        if !used.contains(&(strategy.namespace.as_str(), strategy.name.as_str())) {
+            let at = At::top(strategy.document).field("metadata").field("name");
+            findings.warning(&at, "no service follows this strategy");
+        }
+    }
+    let declared = documents
+        .iter()
+        .any(|document| document.kind == "VirtualDatabase");
+    if let (false, Some(first)) = (declared, documents.first()) {
+        findings.error(
+            &At::top(first),
+            "there is no VirtualDatabase: nothing to serve",
+        );
+    }
+}
+
+fn finish(served: Vec<Served<'_>>, mut defects: Vec<Defect>) -> Result<Topology, Defects> {
+    let order = |d: &Defect| (d.file.clone(), d.line, d.column, d.severity, d.path.clone());
+    defects.sort_by_cached_key(order);
+    defects.dedup();
+    if defects
+        .iter()
+        .any(|defect| defect.severity == Severity::Error)
+    {
+        return Err(Defects(defects));
+    }
+    let mut services: Vec<Arc<Service>> = served
+        .into_iter()
+        .filter_map(|served| served.service)
+        .collect();
+    services.sort_by(|a, b| {
+        (&a.namespace, &a.database, &a.name).cmp(&(&b.namespace, &b.database, &b.name))
+    });
+    Ok(Topology {
+        revision: revision(&services),
+        services,
+        warnings: defects,
+    })
+}
+
+impl Strategies {
+    fn selects(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.selected
+            .contains(&(endpoint.namespace.clone(), endpoint.name.clone()))
+    }
+}
