@@ -196,9 +196,11 @@ fn write_ratchet(
     std::fs::write(root.join(RATCHET), next.print()).map_err(|error| format!("{RATCHET}: {error}"))
 }
 
-/// The root of the workspace this program was built from.
+/// The root of the workspace: where cargo runs this program from, or else where it was built.
 fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package)
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
