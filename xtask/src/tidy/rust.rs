@@ -8,6 +8,7 @@ pub struct Code {
     pub masked: Vec<u8>,
     line_starts: Vec<usize>,
     test: Vec<(usize, usize)>,
+    constants: Vec<(usize, usize)>,
 }
 
 /// One function with a body.
@@ -33,11 +34,14 @@ impl Code {
                 .map(|(at, _)| at + 1),
         );
         let test = test_regions(&masked);
-        Code {
+        let mut code = Code {
             masked,
             line_starts,
             test,
-        }
+            constants: Vec::new(),
+        };
+        code.constants = code.constant_regions();
+        code
     }
 
     /// The line, from 1, of the byte at `offset`.
@@ -64,17 +68,68 @@ impl Code {
         })
     }
 
-    /// Offsets of `[` that index a value: those that follow a name, a call, another index or `?` without a blank.
+    /// Offsets of `[` that index a value: those that follow a name, a call, another index or `?` without a blank. Not those
+    /// that cannot fail at run time: in the value of a constant, of the bytes of an integer, of a named table by a byte.
     pub fn indexings(&self) -> impl Iterator<Item = usize> + '_ {
-        self.masked
+        let indexes = |pair: &[u8]| matches!(pair, [before, b'['] if is_word(*before) || matches!(before, b')' | b']' | b'?'));
+        let offsets = self
+            .masked
             .windows(2)
             .enumerate()
-            .filter_map(|(at, pair)| match pair {
-                [before, b'['] if is_word(*before) || matches!(before, b')' | b']' | b'?') => {
-                    Some(at + 1)
-                }
-                _ => None,
+            .filter(move |(_, pair)| indexes(pair))
+            .map(|(at, _)| at + 1);
+        offsets.filter(|at| !self.is_constant(*at) && !self.is_total(*at))
+    }
+
+    fn is_constant(&self, offset: usize) -> bool {
+        self.constants
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&offset))
+    }
+
+    /// Whether the index at `[` is one of `x.to_le_bytes()[0]` (the compiler checks it) or `TABLE[usize::from(byte)]` (tables
+    /// that are indexed so have an entry for every byte).
+    fn is_total(&self, open: usize) -> bool {
+        let before = self.masked.get(..open).unwrap_or_default();
+        let after = self.masked.get(open + 1..).unwrap_or_default();
+        let of_integer = [&b".to_le_bytes()"[..], b".to_be_bytes()", b".to_ne_bytes()"]
+            .iter()
+            .any(|call| before.ends_with(call));
+        let name_bytes = before.iter().rev().take_while(|b| is_word(**b)).count();
+        let name = before.get(open - name_bytes..).unwrap_or_default();
+        let is_table =
+            name.iter().any(u8::is_ascii_uppercase) && !name.iter().any(u8::is_ascii_lowercase);
+        (of_integer && after.first().is_some_and(u8::is_ascii_digit))
+            || (is_table && after.starts_with(b"usize::from("))
+    }
+
+    /// Byte ranges of constants and statics: their values are computed when the program is compiled.
+    fn constant_regions(&self) -> Vec<(usize, usize)> {
+        let is_item = |at: usize, word: &str| {
+            let rest = self.masked.get(at + word.len()..).unwrap_or_default();
+            let mut after = rest
+                .iter()
+                .skip_while(|b| b.is_ascii_whitespace())
+                .skip_while(|b| is_word(**b));
+            after.next() == Some(&b':')
+        };
+        let starts = ["const", "static"]
+            .into_iter()
+            .flat_map(|word| self.words(word).filter(move |at| is_item(*at, word)));
+        starts
+            .filter_map(|from| {
+                let end = item_end(&self.masked, from)?;
+                let is_block = self.masked.get(end) == Some(&b'{');
+                Some((
+                    from,
+                    if is_block {
+                        matching_brace(&self.masked, end)
+                    } else {
+                        end
+                    },
+                ))
             })
+            .collect()
     }
 
     /// Every function that has a body, in the order of the text; nested ones too.
@@ -370,6 +425,17 @@ mod tests {
         );
         let found: Vec<usize> = code.indexings().collect();
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn indexing_that_cannot_fail_at_run_time_is_none() {
+        let code = Code::new(
+            "const T: [u8; 2] = { t[0] };\nstatic S: u8 = T[1];\nfn f() { n.to_le_bytes()[0]; T[usize::from(b)]; }",
+        );
+        assert_eq!(code.indexings().count(), 0);
+        let code =
+            Code::new("const fn f() { t[0]; table[usize::from(b)]; T[n]; n.to_le_bytes()[n] }");
+        assert_eq!(code.indexings().count(), 4);
     }
 
     #[test]
