@@ -123,6 +123,7 @@ pub fn load(path: &Path) -> Loaded {
             Err(error) => loaded.add_unreadable(&file, &error),
         }
     }
+    check_any(path, &mut loaded);
     loaded
 }
 
@@ -131,7 +132,17 @@ pub fn load(path: &Path) -> Loaded {
 pub fn load_text(file: &Path, text: &str) -> Loaded {
     let mut loaded = Loaded::empty();
     loaded.add(file, text);
+    check_any(file, &mut loaded);
     loaded
+}
+
+/// Notes that there is nothing to resolve, unless a defect says why already.
+fn check_any(path: &Path, loaded: &mut Loaded) {
+    if loaded.documents.is_empty() && loaded.defects.is_empty() {
+        loaded
+            .defects
+            .push(error(path, None, "holds no resource".to_owned()));
+    }
 }
 
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {

@@ -24,7 +24,7 @@ use crate::host::{Host, LocalHost};
 use crate::load::{Completeness, Document, Loaded, load};
 use crate::topology::{Endpoint, Role, Service, Topology, revision};
 
-use self::endpoint::Candidate;
+use self::endpoint::Candidates;
 use self::findings::{At, Findings};
 use self::kinds::{Kinds, sort};
 use self::service::Served;
@@ -39,7 +39,7 @@ pub fn topology(path: &Path) -> Result<Topology, Defects> {
 pub fn resolve(loaded: Loaded, host: &dyn Host) -> Result<Topology, Defects> {
     let mut findings = Findings::new(loaded.defects);
     let kinds = sort(&loaded.documents, &mut findings);
-    let candidates = endpoint::resolve(&kinds, host, &mut findings);
+    let candidates = endpoint::resolve(&kinds, loaded.completeness, host, &mut findings);
     let strategies = strategy::resolve(&kinds, &candidates, host, &mut findings);
     let served = service::resolve(
         &kinds,
@@ -65,11 +65,11 @@ pub fn resolve(loaded: Loaded, host: &dyn Host) -> Result<Topology, Defects> {
 fn check_use(
     documents: &[Document],
     kinds: &Kinds<'_>,
-    candidates: &[Candidate<'_>],
+    candidates: &Candidates<'_>,
     strategies: &Strategies,
     findings: &mut Findings,
 ) {
-    for candidate in candidates {
+    for candidate in &candidates.all {
         let at = At::top(candidate.document).field("metadata").field("name");
         let Some(endpoint) = &candidate.endpoint else {
             continue;
@@ -123,8 +123,11 @@ fn finish(served: Vec<Served<'_>>, mut defects: Vec<Defect>) -> Result<Topology,
 }
 
 impl Strategies {
+    /// Whether some strategy selects the endpoint, as far as is known.
     fn selects(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let key = (endpoint.namespace.clone(), endpoint.name.clone());
         self.selected
-            .contains(&(endpoint.namespace.clone(), endpoint.name.clone()))
+            .as_ref()
+            .is_none_or(|selected| selected.contains(&key))
     }
 }

@@ -269,3 +269,6 @@ fn kind_in_words(value: &Value) -> &'static str {
         Value::Map(_) => "a mapping",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use super::connection::{self, PemContent};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
 use crate::host::Host;
-use crate::load::Document;
+use crate::load::{Completeness, Document};
 use crate::schema::Kind;
 use crate::spec::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, ROLE_ANNOTATION,
@@ -28,13 +28,22 @@ pub struct Candidate<'a> {
     pub endpoint: Option<Arc<Endpoint>>,
 }
 
+/// Every endpoint.
+pub struct Candidates<'a> {
+    pub all: Vec<Candidate<'a>>,
+    /// Partial: there may be others, or others' labels, than are known here.
+    pub completeness: Completeness,
+}
+
 /// Resolves every endpoint, wrong ones included.
 pub fn resolve<'a>(
     kinds: &Kinds<'a>,
+    completeness: Completeness,
     host: &dyn Host,
     findings: &mut Findings,
-) -> Vec<Candidate<'a>> {
+) -> Candidates<'a> {
     let mut candidates = Vec::new();
+    let mut completeness = completeness;
     for resource in &kinds.endpoints {
         let endpoint = endpoint(resource, host, findings).map(Arc::new);
         let document = resource.document;
@@ -51,9 +60,13 @@ pub fn resolve<'a>(
                 labels: labels(document),
                 endpoint: None,
             });
+            completeness = Completeness::Partial;
         }
     }
-    candidates
+    Candidates {
+        all: candidates,
+        completeness,
+    }
 }
 
 fn labels(document: &Document) -> BTreeMap<&str, &str> {

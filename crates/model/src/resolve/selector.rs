@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::endpoint::Candidate;
+use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
+use crate::load::Completeness;
 use crate::spec::{MatchExpression, MatchOperator, Selector};
 
 /// The candidates of a namespace that the selector matches; nothing after a defect.
@@ -11,7 +12,7 @@ pub fn matching<'c, 'a>(
     at: &At<'_>,
     selector: &Selector,
     namespace: &str,
-    candidates: &'c [Candidate<'a>],
+    candidates: &'c Candidates<'a>,
     findings: &mut Findings,
 ) -> Option<Vec<&'c Candidate<'a>>> {
     let expressions = selector.match_expressions.as_deref().unwrap_or_default();
@@ -24,11 +25,15 @@ pub fn matching<'c, 'a>(
         return None;
     }
     let near = candidates
+        .all
         .iter()
         .filter(|candidate| candidate.document.namespace == namespace);
     let matched: Vec<_> = near
         .filter(|candidate| matches(selector, &candidate.labels))
         .collect();
+    if matched.is_empty() && candidates.completeness == Completeness::Partial {
+        return None;
+    }
     if matched.is_empty() {
         let reason = format!("the selector matches no DatabaseEndpoint of namespace {namespace}");
         findings.error_with(at, reason, labels_there(namespace, candidates));
@@ -84,8 +89,9 @@ fn values_fit(at: &At<'_>, expression: &MatchExpression, findings: &mut Findings
 }
 
 /// The labels that the endpoints of a namespace do have, a few of them.
-fn labels_there(namespace: &str, candidates: &[Candidate<'_>]) -> Option<String> {
+fn labels_there(namespace: &str, candidates: &Candidates<'_>) -> Option<String> {
     let near = candidates
+        .all
         .iter()
         .filter(|candidate| candidate.document.namespace == namespace);
     let mut labels: Vec<String> = near

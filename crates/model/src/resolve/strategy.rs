@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex::{RegexSet, RegexSetBuilder};
 
-use super::endpoint::Candidate;
+use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
 use super::{connection, selector};
@@ -28,60 +28,64 @@ const REGEX_BYTES_MAX: usize = 10 << 20;
 pub struct Strategies {
     /// `None`: it is there, and wrong.
     pub by_name: BTreeMap<(String, String), Option<Arc<Strategy>>>,
-    /// Namespace and name of each endpoint that a strategy selects.
-    pub selected: BTreeSet<(Name, Name)>,
+    /// Namespace and name of each endpoint that a strategy selects; nothing if some selector is
+    /// wrong, so that nobody knows.
+    pub selected: Option<BTreeSet<(Name, Name)>>,
 }
 
 /// Resolves every strategy, wrong ones included.
 pub fn resolve(
     kinds: &Kinds<'_>,
-    candidates: &[Candidate<'_>],
+    candidates: &Candidates<'_>,
     host: &dyn Host,
     findings: &mut Findings,
 ) -> Strategies {
-    let mut strategies = Strategies::default();
+    let mut by_name = BTreeMap::new();
+    let mut selected = Some(BTreeSet::new());
     for (kind, document) in &kinds.broken {
         if *kind == Kind::TrafficStrategy {
-            let key = (document.namespace.clone(), document.name.clone());
-            strategies.by_name.insert(key, None);
+            by_name.insert((document.namespace.clone(), document.name.clone()), None);
+            selected = None;
         }
     }
     for resource in &kinds.strategies {
-        let selected = select(resource, candidates, findings);
-        for endpoint in selected.iter().flatten() {
-            strategies
-                .selected
-                .insert((endpoint.namespace.clone(), endpoint.name.clone()));
+        let at = At::top(resource.document).field("spec").field("selector");
+        let selector = &resource.content.spec.selector;
+        let namespace = resource.namespace.as_str();
+        let matched = selector::matching(&at, selector, namespace, candidates, findings);
+        match (&matched, &mut selected) {
+            (Some(matched), Some(selected)) => {
+                let endpoints = matched
+                    .iter()
+                    .filter_map(|candidate| candidate.endpoint.as_ref());
+                selected.extend(endpoints.map(|e| (e.namespace.clone(), e.name.clone())));
+            }
+            _ => selected = None,
         }
-        let strategy = strategy(resource, selected, host, findings);
+        let endpoints = matched.and_then(|matched| serving(&at, &matched, findings));
+        let strategy = strategy(resource, endpoints, host, findings);
         let key = (resource.namespace.to_string(), resource.name.to_string());
-        strategies.by_name.insert(key, strategy.map(Arc::new));
+        by_name.insert(key, strategy.map(Arc::new));
     }
-    strategies
+    Strategies { by_name, selected }
 }
 
 /// The endpoints that serve, ordered by name; nothing after a defect, theirs included.
-fn select(
-    resource: &Resource<'_, TrafficStrategy>,
-    candidates: &[Candidate<'_>],
+fn serving(
+    at: &At<'_>,
+    matched: &[&Candidate<'_>],
     findings: &mut Findings,
 ) -> Option<Vec<Arc<Endpoint>>> {
-    let at = At::top(resource.document).field("spec").field("selector");
-    let selector = &resource.content.spec.selector;
-    let namespace = resource.namespace.as_str();
-    let matched = selector::matching(&at, selector, namespace, candidates, findings)?;
-    let endpoints: Vec<_> = matched.iter().filter_map(|c| c.endpoint.clone()).collect();
-    let whole = endpoints.len() == matched.len();
-    let mut endpoints = endpoints;
+    let endpoints: Option<Vec<_>> = matched.iter().map(|c| c.endpoint.clone()).collect();
+    let mut endpoints = endpoints?;
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
-    if whole
-        && endpoints
-            .iter()
-            .all(|endpoint| endpoint.role == Role::Replica)
+    if endpoints
+        .iter()
+        .all(|endpoint| endpoint.role == Role::Replica)
     {
         let reason = "no readwrite endpoint: every endpoint that the selector matches is `read`";
         let suggestion = "give one of them the role `readwrite`, or label one that has it";
-        findings.error_with(&at, reason, suggestion.to_owned());
+        findings.error_with(at, reason, suggestion.to_owned());
         return None;
     }
     Some(endpoints)
