@@ -1,1 +1,22 @@
-fn main() {}
+//! The binary of dbmesh: reads the command line and hands over to a sub-command.
+//!
+//! It owns exit codes: 0 when all is well, 1 when the answer is no, 2 when the command line is wrong.
+
+mod check;
+mod cli;
+mod proxy;
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Proxy(args) => proxy::run_proxy(&args),
+        Command::Check(args) => check::run_check(&args),
+        Command::Schema(args) => schema::run_schema(&args),
+    }
+}

@@ -67,8 +67,8 @@ fn an_endpoint_keeps_its_fingerprint_unless_its_connections_change() {
     assert!(!same("new", "fake_password"));
     assert!(!same("port: 3308", "port: 3307"));
     assert!(!same("database: {MariaDB", "database: {MySQL"));
-    assert!(!same("MySQL: {tls: {mode: required}, db", "MySQL: {db"));
-    assert!(!same("MySQL: {compression: [zlib], db", "MySQL: {db"));
+    assert!(!same("{MySQL: {tls: {mode: required}, db", "{MySQL: {db"));
+    assert!(!same("{MySQL: {compression: [zlib], db", "{MySQL: {db"));
 }
 
 #[test]

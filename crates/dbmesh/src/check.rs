@@ -1,0 +1,202 @@
+//! `dbmesh check`: every defect of a configuration, or what it serves.
+//!
+//! It owns how defects look. It never decides what is one: `dbmesh_model` does. Texts of the
+//! configuration are escaped before they reach a terminal.
+
+use std::env;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use dbmesh_model::{Defect, Severity, Topology, topology};
+use serde_json::json;
+
+use crate::cli::{CheckArgs, OutputFormat};
+
+/// Checks a configuration and prints what was found; fails if there is an error.
+pub fn run_check(args: &CheckArgs) -> ExitCode {
+    let resolved = topology(&args.path);
+    let (defects, served) = match &resolved {
+        Ok(topology) => (topology.warnings.as_slice(), Some(topology)),
+        Err(defects) => (defects.0.as_slice(), None),
+    };
+    let stdout = io::stdout();
+    let answer = match args.output {
+        OutputFormat::Json => json_answer(defects, served),
+        OutputFormat::Table => {
+            let mut answer = list(defects, Colour::of(stdout.is_terminal()));
+            answer.push_str(&verdict(defects, served));
+            answer
+        }
+    };
+    let printed = writeln!(stdout.lock(), "{}", answer.trim_end());
+    if served.is_some() && printed.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Prints defects for people to standard error.
+pub fn explain(defects: &[Defect]) {
+    let stderr = io::stderr();
+    let text = list(defects, Colour::of(stderr.is_terminal()));
+    // Nobody is left to tell that standard error cannot be written to.
+    let _ = writeln!(stderr.lock(), "{}{}", text, verdict(defects, None));
+}
+
+fn json_answer(defects: &[Defect], served: Option<&Topology>) -> String {
+    let (errors, warnings) = count(defects);
+    let answer = json!({
+        "valid": served.is_some(),
+        "revision": served.map(|topology| format!("{:016x}", topology.revision)),
+        "errors": errors,
+        "warnings": warnings,
+        "defects": defects,
+    });
+    format!("{answer:#}")
+}
+
+/// Whether to use the terminal's colours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    Plain,
+    Ansi,
+}
+
+impl Colour {
+    /// Colour on a terminal, unless `NO_COLOR` is set to anything (no-color.org) or it is dumb.
+    fn of(terminal: bool) -> Self {
+        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
+        if terminal && !refused && !dumb {
+            Colour::Ansi
+        } else {
+            Colour::Plain
+        }
+    }
+
+    fn paint(self, code: &'static str, text: &str) -> String {
+        match self {
+            Colour::Plain => text.to_owned(),
+            Colour::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+fn list(defects: &[Defect], colour: Colour) -> String {
+    let mut text = String::new();
+    for defect in defects {
+        let (code, label) = match defect.severity {
+            Severity::Error => ("1;31", "error  "),
+            Severity::Warning => ("1;33", "warning"),
+        };
+        let place = match defect.line {
+            0 => format!("{}", defect.file.display()),
+            line => format!("{}:{line}:{}", defect.file.display(), defect.column),
+        };
+        let label = colour.paint(code, label);
+        let place = colour.paint("1", &Escaped(&place).to_string());
+        // Writing to a String does not fail.
+        let path = Escaped(&defect.path).to_string();
+        let _ = writeln!(text, "{}", format!("{label}  {place}  {path}").trim_end());
+        let _ = writeln!(text, "         {}", Escaped(&defect.reason));
+        if let Some(suggestion) = &defect.suggestion {
+            let help = colour.paint("36", "help:");
+            let _ = writeln!(text, "         {help} {}", Escaped(suggestion));
+        }
+    }
+    text
+}
+
+/// One line: what the configuration serves, or that it cannot be used.
+fn verdict(defects: &[Defect], served: Option<&Topology>) -> String {
+    let (errors, warnings) = count(defects);
+    let found = format!(
+        "{}, {}",
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    );
+    match served {
+        Some(topology) => {
+            let services = plural(topology.services.len(), "service");
+            let endpoints = plural(topology.endpoints().len(), "endpoint");
+            format!(
+                "valid: {services}, {endpoints}, revision {:016x}; {found}",
+                topology.revision
+            )
+        }
+        None => format!("not valid: {found}"),
+    }
+}
+
+fn count(defects: &[Defect]) -> (usize, usize) {
+    let errors = defects
+        .iter()
+        .filter(|defect| defect.severity == Severity::Error)
+        .count();
+    (errors, defects.len() - errors)
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A text without control characters, which could move the cursor of the reader's terminal.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defect() -> Defect {
+        Defect {
+            severity: Severity::Error,
+            file: "a.yaml".into(),
+            line: 3,
+            column: 7,
+            path: "spec.x".to_owned(),
+            reason: "unknown field `\x1b[2J`".to_owned(),
+            suggestion: Some("did you mean `y`?".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_defect_is_listed_with_its_place_and_help() {
+        let expected = "error    a.yaml:3:7  spec.x\n         unknown field `\\u{1b}[2J`\n         \
+                        help: did you mean `y`?\n";
+        assert_eq!(list(&[defect()], Colour::Plain), expected);
+    }
+
+    #[test]
+    fn colour_is_added_and_nothing_else() {
+        let painted = list(&[defect()], Colour::Ansi);
+        assert!(
+            painted.starts_with("\x1b[1;31merror  \x1b[0m"),
+            "{painted:?}"
+        );
+        let mut plain = painted;
+        for code in ["\x1b[1;31m", "\x1b[1m", "\x1b[36m", "\x1b[0m"] {
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, list(&[defect()], Colour::Plain));
+    }
+
+    #[test]
+    fn counts_are_in_words() {
+        assert_eq!(verdict(&[defect()], None), "not valid: 1 error, 0 warnings");
+    }
+}
