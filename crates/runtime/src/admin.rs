@@ -70,7 +70,11 @@ pub struct AdminError {
 
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the admin page cannot listen on {}: {}", self.address, self.error)
+        write!(
+            f,
+            "the admin page cannot listen on {}: {}",
+            self.address, self.error
+        )
     }
 }
 

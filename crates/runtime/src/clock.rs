@@ -72,7 +72,11 @@ mod tests {
         let clock = Coarse::start();
         assert_eq!(clock.now_ms(), 0);
         tokio::time::sleep(Duration::from_millis(1_050)).await;
-        assert!((950..=1_050).contains(&clock.now_ms()), "{}", clock.now_ms());
+        assert!(
+            (950..=1_050).contains(&clock.now_ms()),
+            "{}",
+            clock.now_ms()
+        );
     }
 
     #[tokio::test(start_paused = true)]

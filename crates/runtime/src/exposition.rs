@@ -98,7 +98,10 @@ impl Text {
 
     /// The whole text.
     pub fn finish(self) -> String {
-        self.families.into_iter().map(|family| family.samples).collect()
+        self.families
+            .into_iter()
+            .map(|family| family.samples)
+            .collect()
     }
 
     fn current(&mut self) -> Option<&mut Family> {
@@ -180,8 +183,14 @@ fn sanitised(name: &str, colon: Colon) -> String {
             || (c.is_ascii_digit() && place > 0)
     };
     let letters = name.chars().enumerate();
-    let clean: String = letters.map(|(place, c)| if fits(place, c) { c } else { '_' }).collect();
-    if clean.is_empty() { "_".to_owned() } else { clean }
+    let clean: String = letters
+        .map(|(place, c)| if fits(place, c) { c } else { '_' })
+        .collect();
+    if clean.is_empty() {
+        "_".to_owned()
+    } else {
+        clean
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +237,12 @@ __bad:name{_=\"\"} -Inf
     fn histograms_are_cumulative_and_end_in_infinity() {
         let mut text = Text::new();
         text.family("h_seconds", "H.", Kind::Histogram);
-        text.histogram(&[("c", "x"), ("le", "9")], &[0.001, 0.5, 2.0], &[1, 2, 3, 4], 7.5);
+        text.histogram(
+            &[("c", "x"), ("le", "9")],
+            &[0.001, 0.5, 2.0],
+            &[1, 2, 3, 4],
+            7.5,
+        );
         text.histogram(&[], &[1.0], &[5], 2.0);
         let expected = "\
 # HELP h_seconds H.

@@ -89,7 +89,13 @@ mod tests {
 
     #[test]
     fn levels_are_read_and_misspelled_ones_refused() {
-        for level in ["info", "WARN", "off", "info,dbmesh_proxy=debug", "debug, hyper=off"] {
+        for level in [
+            "info",
+            "WARN",
+            "off",
+            "info,dbmesh_proxy=debug",
+            "debug, hyper=off",
+        ] {
             assert!(filter(level).is_ok(), "{level}");
         }
         for level in ["", "inof", "info,", "info,hyper", "hyper=", "a=b=loud"] {

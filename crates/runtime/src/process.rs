@@ -85,11 +85,31 @@ impl Usage {
     pub fn write(&self, out: &mut Text) {
         let started = self.started_at.duration_since(SystemTime::UNIX_EPOCH);
         let metrics = [
-            ("process_resident_memory_bytes", "Resident memory, in bytes.", float(self.resident_bytes)),
-            ("process_virtual_memory_bytes", "Virtual memory, in bytes.", float(self.virtual_bytes)),
-            ("process_open_fds", "Open file descriptors.", float(self.open_files)),
-            ("process_max_fds", "File descriptors that may be open.", float(self.open_files_max)),
-            ("process_threads", "Threads of the process.", float(self.threads)),
+            (
+                "process_resident_memory_bytes",
+                "Resident memory, in bytes.",
+                float(self.resident_bytes),
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory, in bytes.",
+                float(self.virtual_bytes),
+            ),
+            (
+                "process_open_fds",
+                "Open file descriptors.",
+                float(self.open_files),
+            ),
+            (
+                "process_max_fds",
+                "File descriptors that may be open.",
+                float(self.open_files_max),
+            ),
+            (
+                "process_threads",
+                "Threads of the process.",
+                float(self.threads),
+            ),
             (
                 "process_start_time_seconds",
                 "Start of the process, in seconds since 1970.",
@@ -131,7 +151,9 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| {
             let found = number.checked_sub(3).and_then(|place| fields.get(place));
-            found.and_then(|f| f.parse::<u64>().ok()).ok_or_else(|| unreadable("stat"))
+            found
+                .and_then(|f| f.parse::<u64>().ok())
+                .ok_or_else(|| unreadable("stat"))
         };
         Ok(Self {
             cpu_ticks: field(14)?.saturating_add(field(15)?),
@@ -145,11 +167,15 @@ impl Stat {
 
 fn boot_time_seconds(text: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("btime "));
-    line.and_then(|seconds| seconds.trim().parse().ok()).ok_or_else(|| unreadable("btime"))
+    line.and_then(|seconds| seconds.trim().parse().ok())
+        .ok_or_else(|| unreadable("btime"))
 }
 
 fn unreadable(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{what} in /proc is not as documented"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{what} in /proc is not as documented"),
+    )
 }
 
 #[allow(clippy::cast_precision_loss)] // Metrics are doubles; above 2^53 the last digits go.
@@ -190,7 +216,9 @@ mod tests {
         let mut out = Text::new();
         metrics(&mut out);
         let text = out.finish();
-        assert!(text.contains("\nprocess_open_fds ") && text.contains("\nprocess_cpu_seconds_total "));
+        assert!(
+            text.contains("\nprocess_open_fds ") && text.contains("\nprocess_cpu_seconds_total ")
+        );
     }
 
     #[test]
@@ -204,6 +232,9 @@ mod tests {
             rustix::process::dumpable_behavior().unwrap(),
             DumpableBehavior::NotDumpable
         );
-        assert!(Usage::read().is_ok(), "/proc/self must stay readable by ourselves");
+        assert!(
+            Usage::read().is_ok(),
+            "/proc/self must stay readable by ourselves"
+        );
     }
 }

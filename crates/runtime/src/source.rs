@@ -69,7 +69,9 @@ impl SourceStatus {
 }
 
 fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 /// A configuration that is read again when it changes. Dropping it ends the watching; receivers then
@@ -173,7 +175,11 @@ impl Published {
         }
         if is_new {
             log_all(&topology.warnings);
-            tracing::info!(revision, services = topology.services.len(), "configuration reloaded");
+            tracing::info!(
+                revision,
+                services = topology.services.len(),
+                "configuration reloaded"
+            );
             self.current.send_replace(Arc::new(topology));
         } else {
             tracing::info!(revision, "configuration read again: nothing changed");
@@ -187,20 +193,35 @@ impl Published {
         let revision = format!("{:016x}", status.revision);
         if is_known {
             drop(status);
-            tracing::debug!(revision, "configuration refused for the same defects as before");
+            tracing::debug!(
+                revision,
+                "configuration refused for the same defects as before"
+            );
             return;
         }
         status.last_error = Some(defects.clone());
         drop(status);
-        let errors = defects.iter().filter(|defect| defect.severity == Severity::Error).count();
-        tracing::error!(revision, errors, "configuration refused, the last good one stays in use");
+        let errors = defects
+            .iter()
+            .filter(|defect| defect.severity == Severity::Error)
+            .count();
+        tracing::error!(
+            revision,
+            errors,
+            "configuration refused, the last good one stays in use"
+        );
         log_all(&defects);
     }
 }
 
 fn log_all(defects: &[Defect]) {
     for defect in defects {
-        let at = format!("{}:{}:{}", defect.file.display(), defect.line, defect.column);
+        let at = format!(
+            "{}:{}:{}",
+            defect.file.display(),
+            defect.line,
+            defect.column
+        );
         let (path, reason) = (&defect.path, &defect.reason);
         let suggestion = defect.suggestion.as_deref();
         match defect.severity {

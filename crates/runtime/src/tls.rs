@@ -63,7 +63,10 @@ impl fmt::Display for TlsError {
             TlsError::Generate(reason) => {
                 write!(f, "the TLS certificate cannot be generated: {reason}")
             }
-            TlsError::Unusable { file: Some(file), reason } => {
+            TlsError::Unusable {
+                file: Some(file),
+                reason,
+            } => {
                 write!(f, "{}: cannot be used: {reason}", file.display())
             }
             TlsError::Unusable { file: None, reason } => write!(f, "cannot be used: {reason}"),
@@ -134,11 +137,15 @@ pub fn client_config(tls: &BackendTls) -> Result<Option<Arc<ClientConfig>>, TlsE
         BackendTlsMode::Disabled => return Ok(None),
         BackendTlsMode::Preferred | BackendTlsMode::Required => {
             let verifier = verify::Nobody::new(&provider);
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         }
         BackendTlsMode::VerifyCa => {
             let verifier = verify::Authority::new(roots(authority()?)?, &provider);
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         }
         BackendTlsMode::VerifyIdentity => {
             let ca = authority()?;
@@ -167,7 +174,9 @@ pub fn client_config(tls: &BackendTls) -> Result<Option<Arc<ClientConfig>>, TlsE
 /// # Errors
 /// If it is neither.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let bare = bare.unwrap_or(host);
     let bare = bare.strip_suffix('.').unwrap_or(bare);
     ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Host(host.to_owned()))
@@ -180,7 +189,12 @@ fn provider() -> Arc<CryptoProvider> {
 fn identity((certificate, key): &(PemFile, PemFile)) -> Result<Identity, TlsError> {
     let parsed = PrivateKeyDer::from_pem_slice(key.pem.expose().as_bytes());
     // The parser's error may hold a part of the text: a key must not get into a log.
-    let parsed = parsed.map_err(|_| pem(key, "holds no private key in PEM form (PKCS#8, PKCS#1 or SEC1, not encrypted)"))?;
+    let parsed = parsed.map_err(|_| {
+        pem(
+            key,
+            "holds no private key in PEM form (PKCS#8, PKCS#1 or SEC1, not encrypted)",
+        )
+    })?;
     Ok((certificates(certificate)?, parsed))
 }
 
@@ -199,7 +213,10 @@ fn roots(file: &PemFile) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for (place, certificate) in certificates(file)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|error| {
-            pem(file, &format!("certificate {} is no authority: {error}", place + 1))
+            pem(
+                file,
+                &format!("certificate {} is no authority: {error}", place + 1),
+            )
         })?;
     }
     Ok(Arc::new(roots))

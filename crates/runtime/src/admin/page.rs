@@ -36,7 +36,9 @@ pub(super) fn respond<B>(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let reason = "only GET and HEAD\n".to_owned();
         let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, PLAIN, reason);
-        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        refusal
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match request.uri().path() {
@@ -51,7 +53,10 @@ pub(super) fn respond<B>(
             page(StatusCode::OK, exposition::CONTENT_TYPE, text.finish())
         }
         "/" | "/debug" | "/debug/" => page(StatusCode::OK, PLAIN, index(content)),
-        path => match path.strip_prefix("/debug/").and_then(|name| content.debug(name)) {
+        path => match path
+            .strip_prefix("/debug/")
+            .and_then(|name| content.debug(name))
+        {
             Some(value) => json(StatusCode::OK, &value),
             None => page(StatusCode::NOT_FOUND, PLAIN, index(content)),
         },
@@ -81,8 +86,12 @@ fn is_trusted_host(headers: &HeaderMap, bound: SocketAddr) -> bool {
         return true;
     }
     // HTTP/1.0, which no browser speaks, has no Host.
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
+    let Some(host) = headers.get(HOST) else {
+        return true;
+    };
+    let Ok(host) = host.to_str() else {
+        return false;
+    };
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => host.split_once(':').map_or(host, |(name, _)| name),

@@ -48,7 +48,10 @@ impl Host for RecordingHost {
     fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
         let stamp = Stamp::of(path);
         // The first stamp counts where a file is named twice.
-        self.stamps.borrow_mut().entry(absolute(path)).or_insert(stamp);
+        self.stamps
+            .borrow_mut()
+            .entry(absolute(path))
+            .or_insert(stamp);
         LocalHost.read(path)
     }
 }

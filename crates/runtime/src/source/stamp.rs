@@ -51,7 +51,10 @@ pub(super) fn resources(path: &Path) -> Stamps {
     let path = absolute(path);
     let mut stamps = Stamps::new();
     if let Ok(entries) = std::fs::read_dir(&path) {
-        let files = entries.flatten().map(|entry| entry.path()).filter(|file| is_resource(file));
+        let files = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|file| is_resource(file));
         for file in files.take(FILES_MAX) {
             let stamp = Stamp::of(&file);
             stamps.insert(file, stamp);

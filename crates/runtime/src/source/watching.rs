@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::Published;
 use super::reading::{self, Reading};
 use super::stamp::{Stamp, Stamps, resources};
-use super::Published;
 
 /// How long the files must be quiet before they are read: editors and tools write in several steps.
 const QUIET_MS: u64 = 200;
@@ -45,7 +45,13 @@ pub(super) enum Wake {
 pub(super) fn start(path: PathBuf, stamps: Stamps, published: Arc<Published>) -> SyncSender<Wake> {
     let (sender, wakes) = sync_channel(WAKES_MAX);
     let folders = Folders::new(sender.clone());
-    let watching = Watching { path, stamps, published, folders, wakes };
+    let watching = Watching {
+        path,
+        stamps,
+        published,
+        folders,
+        wakes,
+    };
     let thread = std::thread::Builder::new().name("config".to_owned());
     if let Err(error) = thread.spawn(move || watching.run()) {
         tracing::error!(%error, "changes of the configuration will not be seen");
@@ -102,10 +108,16 @@ impl Watching {
             if start.elapsed() > Duration::from_millis(UNQUIET_MS_MAX) || verdict == Verdict::End {
                 break;
             }
-            let Some(wake) = self.wait(QUIET_MS) else { break };
+            let Some(wake) = self.wait(QUIET_MS) else {
+                break;
+            };
             verdict = verdict.max(self.judge(wake));
         }
-        if self.published.has_ended() { Verdict::End } else { verdict }
+        if self.published.has_ended() {
+            Verdict::End
+        } else {
+            verdict
+        }
     }
 
     fn wait(&self, milliseconds: u64) -> Option<Wake> {
@@ -125,9 +137,13 @@ impl Watching {
             Wake::Uncertain => Verdict::Look,
             Wake::Touched(file) => {
                 let is_real = |stamp: &Stamp| stamp.real == file;
-                let is_ours = self.stamps.contains_key(&file)
-                    || self.stamps.values().flatten().any(is_real);
-                if is_ours { Verdict::Read } else { Verdict::Look }
+                let is_ours =
+                    self.stamps.contains_key(&file) || self.stamps.values().flatten().any(is_real);
+                if is_ours {
+                    Verdict::Read
+                } else {
+                    Verdict::Look
+                }
             }
         }
     }
@@ -136,7 +152,9 @@ impl Watching {
     fn current_stamps(&self) -> Stamps {
         let mut current = resources(&self.path);
         for file in self.stamps.keys() {
-            current.entry(file.clone()).or_insert_with(|| Stamp::of(file));
+            current
+                .entry(file.clone())
+                .or_insert_with(|| Stamp::of(file));
         }
         current
     }
@@ -156,24 +174,33 @@ impl Folders {
             let interval_ms = LOOK_INTERVAL_MS;
             tracing::warn!(%error, interval_ms, "changes of the configuration are seen by looking");
         });
-        Self { watcher: watcher.ok(), watched: BTreeMap::new() }
+        Self {
+            watcher: watcher.ok(),
+            watched: BTreeMap::new(),
+        }
     }
 
     /// Watches the folders of these files, as named and where links lead, and no others.
     fn follow(&mut self, stamps: &Stamps) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let mut wanted = BTreeMap::new();
         for folder in folders(stamps).into_iter().take(FOLDERS_MAX) {
             if let Some(stamp) = Stamp::of(&folder) {
                 wanted.insert(folder, stamp.identity());
             }
         }
-        let gone = self.watched.iter().filter(|(folder, id)| wanted.get(*folder) != Some(*id));
+        let gone = self
+            .watched
+            .iter()
+            .filter(|(folder, id)| wanted.get(*folder) != Some(*id));
         for (folder, _) in gone {
             // Fails when the folder is gone, and the watch with it.
             let _ = watcher.unwatch(folder);
         }
-        self.watched.retain(|folder, id| wanted.get(folder) == Some(id));
+        self.watched
+            .retain(|folder, id| wanted.get(folder) == Some(id));
         for (folder, id) in wanted {
             if self.watched.contains_key(&folder) {
                 continue;

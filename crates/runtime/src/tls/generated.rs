@@ -31,7 +31,10 @@ struct Generated {
 pub(super) fn identity() -> Result<Identity, TlsError> {
     let generated = GENERATED.get_or_init(|| generate().map_err(|error| error.to_string()));
     match generated {
-        Ok(Generated { certificate, key_pkcs8 }) => {
+        Ok(Generated {
+            certificate,
+            key_pkcs8,
+        }) => {
             let key = PrivatePkcs8KeyDer::from(key_pkcs8.to_vec());
             Ok((vec![certificate.clone()], PrivateKeyDer::Pkcs8(key)))
         }
@@ -45,7 +48,9 @@ fn generate() -> Result<Generated, rcgen::Error> {
     names.extend(host_name());
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "dbmesh generated certificate");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "dbmesh generated certificate");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let year = year();
