@@ -1,0 +1,114 @@
+//! The digest as a running 64-bit hash: one multiplication per short piece.
+
+use super::{Digest, Piece, Sink};
+
+const SEED: u64 = 0x6d65_7368_5f73_716c;
+const ROW_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+const MIX: u64 = 0xd6e8_feb8_6659_fd93;
+const FOLD: u64 = 0x2020_2020_2020_2020;
+
+/// Hashes pieces as they come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HashSink {
+    state: u64,
+}
+
+impl HashSink {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: SEED ^ u64::from(super::DIGEST_VERSION),
+        }
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        Digest(fold(self.state ^ MIX, self.state.rotate_left(32) | 1))
+    }
+
+    #[inline]
+    fn mix(&mut self, value: u64, tag: u64) {
+        let left = self.state ^ value;
+        let right = self.state.rotate_left(29) ^ tag.wrapping_mul(MIX);
+        // The sum keeps a zero product from erasing what came before.
+        self.state = fold(left, right).wrapping_add(self.state ^ value.rotate_left(11));
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8], kind: u64, mask: u64) {
+        let tag = kind | ((bytes.len() as u64) << 8);
+        let mut rest = bytes;
+        while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+            if after.is_empty() {
+                break;
+            }
+            self.mix(u64::from_le_bytes(*eight) | mask, kind);
+            rest = after;
+        }
+        self.mix(tail(rest) | mask, tag);
+    }
+}
+
+impl Sink for HashSink {
+    type Mark = u64;
+    type Row = u64;
+
+    #[inline]
+    fn put(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Keyword(word) => self.bytes(word, 1, FOLD),
+            Piece::Name(name) => self.bytes(name, 2, 0),
+            Piece::Symbol(symbol) => self.bytes(symbol, 3, 0),
+            Piece::Value => self.mix(4, 4),
+            Piece::List => self.mix(5, 5),
+        }
+    }
+
+    #[inline]
+    fn mark(&self) -> u64 {
+        self.state
+    }
+
+    #[inline]
+    fn reset(&mut self, mark: u64) {
+        self.state = mark;
+    }
+
+    fn open_row(&mut self) -> u64 {
+        // The row is hashed apart, so that equal rows are equal wherever they stand.
+        std::mem::replace(&mut self.state, ROW_SEED)
+    }
+
+    fn close_row(&mut self, mark: u64, previous: Option<(u64, u64)>) -> u64 {
+        let row = self.state;
+        match previous {
+            Some((before, same)) if same == row => self.state = before,
+            _ => {
+                self.state = mark;
+                self.mix(row, 6);
+            }
+        }
+        row
+    }
+}
+
+/// Up to eight bytes, little-endian.
+#[inline]
+fn tail(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let low = u64::from(u32::from_le_bytes(*first));
+        let high = u64::from(u32::from_le_bytes(*last));
+        return low | (high << ((bytes.len() - 4) * 8));
+    }
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, &byte| (value << 8) | u64::from(byte))
+}
+
+#[inline]
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    (product as u64) ^ ((product >> 64) as u64)
+}
