@@ -14,7 +14,7 @@ pub mod fleet;
 pub mod folder;
 mod http;
 pub mod port;
-mod process;
+pub mod process;
 pub mod proxy;
 pub mod query;
 pub mod relay;

@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus},
     sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,10 @@ use std::{
 
 use crate::{Error, Result};
 
-pub mod at_exit;
+pub(crate) mod at_exit;
+mod interrupt;
+
+pub use interrupt::exit_on_signals;
 
 /// A running child, killed when dropped.
 #[derive(Debug)]
@@ -77,10 +80,20 @@ impl Process {
         }
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it with all that it started in its process group, and waits until it is gone.
     pub fn kill(&mut self) {
-        self.signal(libc::SIGKILL);
+        if self.try_wait().is_none()
+            && let Ok(pid) = i32::try_from(self.child.id())
+        {
+            // SAFETY: as in `signal`; the child leads the group that has its id.
+            unsafe { libc::kill(-pid, libc::SIGKILL) };
+        }
         self.wait(Duration::from_secs(30));
+    }
+
+    /// What the child prints, when its command was given pipes.
+    pub fn take_output(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
     }
 }
 

@@ -288,78 +288,58 @@ enum Step {
     End,
 }
 
+/// Bytes of one direction since the plan last changed.
+struct Count {
+    bytes: u64,
+    generation: u64,
+}
+
 impl Live {
     fn pump(&self, direction: Direction) {
         let mut buffer = vec![0; BUFFER_BYTES];
-        let (mut counted, mut generation) = (0_u64, self.shared.generation.load(Ordering::Acquire));
+        let mut count = Count {
+            bytes: 0,
+            generation: 0,
+        };
         while !self.shared.has_ended() {
-            let now = self.shared.generation.load(Ordering::Acquire);
-            if now != generation {
-                (counted, generation) = (0, now);
-            }
-            if self.shared.fault(direction) == Some(Fault::Stall) {
-                thread::sleep(NOTICE);
-                continue;
-            }
-            match self.pass(direction, &mut buffer, &mut counted) {
+            self.wait_while_stalled(direction);
+            match self.pass(direction, &mut buffer, &mut count) {
                 Step::GoOn => {}
                 Step::End => return,
             }
         }
     }
 
+    fn wait_while_stalled(&self, direction: Direction) {
+        while self.shared.fault(direction) == Some(Fault::Stall) && !self.shared.has_ended() {
+            thread::sleep(NOTICE);
+        }
+    }
+
     /// Reads once and passes on what the fault lets through.
-    fn pass(&self, direction: Direction, buffer: &mut [u8], counted: &mut u64) -> Step {
+    fn pass(&self, direction: Direction, buffer: &mut [u8], count: &mut Count) -> Step {
         let (mut from, mut to) = match direction {
             Direction::ToTarget => (&self.client, &self.target),
             Direction::FromTarget => (&self.target, &self.client),
         };
-        let read = match from.read(buffer) {
-            Ok(read) => read,
-            Err(error) if is_timeout(&error) => return Step::GoOn,
-            Err(_) => {
-                if self.shared.fault(direction) != Some(Fault::BlackHole) {
-                    reset(to);
-                }
-                return Step::End;
-            }
-        };
+        let read = from.read(buffer);
+        if matches!(&read, Err(error) if is_timeout(error)) {
+            return Step::GoOn;
+        }
+        // A stall that was set during the read holds back what was read.
+        self.wait_while_stalled(direction);
         let fault = self.shared.fault(direction);
-        if read == 0 {
-            if fault != Some(Fault::BlackHole) {
-                let _ = to.shutdown(Shutdown::Write);
+        let Ok(read @ 1..) = read else {
+            match (read, fault) {
+                (_, Some(Fault::BlackHole)) => {}
+                (Ok(_), _) => drop(to.shutdown(Shutdown::Write)),
+                (Err(_), _) => reset(to),
             }
             return Step::End;
-        }
-        let bytes = buffer.get_mut(..read).unwrap_or_default();
-        let from_offset = *counted;
-        *counted += read as u64;
-        // A stall set while this pump was reading holds back what it has read.
-        while self.shared.fault(direction) == Some(Fault::Stall) && !self.shared.has_ended() {
-            thread::sleep(NOTICE);
-        }
-        let allowed = match fault {
-            None | Some(Fault::Stall) => read,
-            Some(Fault::Delay(delay)) => {
-                thread::sleep(delay);
-                read
-            }
-            Some(Fault::CorruptByte(offset)) => {
-                let within = offset
-                    .checked_sub(from_offset)
-                    .and_then(|at| usize::try_from(at).ok());
-                if let Some(byte) = within.and_then(|at| bytes.get_mut(at)) {
-                    *byte = !*byte;
-                }
-                read
-            }
-            Some(Fault::BlackHole) => return Step::GoOn,
-            Some(Fault::CutAfter(limit) | Fault::ResetAfter(limit)) => {
-                usize::try_from(limit.saturating_sub(from_offset))
-                    .unwrap_or(read)
-                    .min(read)
-            }
         };
+        let bytes = buffer.get_mut(..read).unwrap_or_default();
+        let begin = count.add(read, self.shared.generation.load(Ordering::Acquire));
+        let allowed = apply(fault, bytes, begin);
         if to
             .write_all(bytes.get(..allowed).unwrap_or_default())
             .is_err()
@@ -368,17 +348,59 @@ impl Live {
             return Step::End;
         }
         match fault {
-            Some(Fault::CutAfter(limit)) if *counted >= limit => {
+            Some(Fault::CutAfter(limit)) if count.bytes >= limit => {
                 let _ = self.client.shutdown(Shutdown::Both);
                 let _ = self.target.shutdown(Shutdown::Both);
                 Step::End
             }
-            Some(Fault::ResetAfter(limit)) if *counted >= limit => {
+            Some(Fault::ResetAfter(limit)) if count.bytes >= limit => {
                 reset(&self.client);
                 reset(&self.target);
                 Step::End
             }
             _ => Step::GoOn,
+        }
+    }
+}
+
+impl Count {
+    /// Counts bytes and returns how many there were before, both since the plan last changed.
+    fn add(&mut self, read: usize, generation: u64) -> u64 {
+        if generation != self.generation {
+            *self = Count {
+                bytes: 0,
+                generation,
+            };
+        }
+        let before = self.bytes;
+        self.bytes += read as u64;
+        before
+    }
+}
+
+/// Waits, changes the bytes, and says how many of them pass; `begin` is the offset of the first.
+fn apply(fault: Option<Fault>, bytes: &mut [u8], begin: u64) -> usize {
+    let all = bytes.len();
+    match fault {
+        None | Some(Fault::Stall) => all,
+        Some(Fault::Delay(delay)) => {
+            thread::sleep(delay);
+            all
+        }
+        Some(Fault::CorruptByte(offset)) => {
+            let within = offset
+                .checked_sub(begin)
+                .and_then(|at| usize::try_from(at).ok());
+            if let Some(byte) = within.and_then(|at| bytes.get_mut(at)) {
+                *byte = !*byte;
+            }
+            all
+        }
+        Some(Fault::BlackHole) => 0,
+        Some(Fault::CutAfter(limit) | Fault::ResetAfter(limit)) => {
+            usize::try_from(limit.saturating_sub(begin))
+                .unwrap_or(all)
+                .min(all)
         }
     }
 }

@@ -55,9 +55,9 @@ extern "C" fn clean() {
     for id in std::mem::take(&mut left.processes) {
         let Ok(pid) = i32::try_from(id) else { continue };
         // SAFETY: kill and waitpid take integers and a null status pointer, which waitpid allows. The id
-        // was not reaped, or it would have been forgotten.
+        // was not reaped, or it would have been forgotten, and every child leads a group of its own.
         unsafe {
-            libc::kill(pid, libc::SIGKILL);
+            libc::kill(-pid, libc::SIGKILL);
             libc::waitpid(pid, std::ptr::null_mut(), 0);
         }
     }
