@@ -8,7 +8,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod demo;
+mod test;
 mod tidy;
+mod workspace;
 
 /// `cargo xtask`: what a developer of dbmesh runs.
 #[derive(Parser)]
@@ -20,6 +23,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a shop's catalogue on real servers behind dbmesh, and say what to try.
+    Demo(demo::Options),
+    /// Run everything that a change must pass.
+    Test(test::Options),
     /// Check what rustc cannot: dependency arrows, sizes, texts, links.
     #[command(disable_help_flag = true)]
     Tidy(Rest),
@@ -37,13 +44,17 @@ struct Rest {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
         Command::Tidy(rest) => tidy::run(&rest.args),
         Command::Bench(rest) => bench::run(&rest.args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("xtask: {message}");
+            if !message.is_empty() {
+                eprintln!("xtask: {message}");
+            }
             ExitCode::FAILURE
         }
     }
