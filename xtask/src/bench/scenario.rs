@@ -1,0 +1,25 @@
+//! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run. Each starts what it needs
+//! on a rig, prints a table and returns the same numbers as JSON. Input: the options of the command line.
+
+pub mod idle;
+pub mod many;
+pub mod soak;
+pub mod start;
+pub mod stream;
+
+use serde_json::Value;
+
+/// What a benchmark leaves: a Markdown table to read, JSON to keep, and the server it was measured with.
+pub struct Outcome {
+    /// The version of the server behind.
+    pub server: String,
+    /// Markdown.
+    pub table: String,
+    /// Every number, with its unit at the end of its name.
+    pub json: Value,
+}
+
+/// Bytes in mebibytes.
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
