@@ -1,0 +1,121 @@
+//! `docs/resources.md` says what the code does: its examples resolve, it names every field, and its
+//! defaults are the code's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use dbmesh_model::host::Host;
+use dbmesh_model::topology::{Ejection, Limits, PoolPolicy};
+use dbmesh_model::{Kind, load_text, resolve, schema};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// Every variable is set and every file is there.
+struct PlentifulHost;
+
+impl Host for PlentifulHost {
+    fn env(&self, _: &str) -> Option<Zeroizing<String>> {
+        Some(Zeroizing::new("secret".to_owned()))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
+        let name = path.to_str().unwrap();
+        let label = if name.ends_with("-key.pem") {
+            "PRIVATE KEY"
+        } else {
+            "CERTIFICATE"
+        };
+        Ok(Zeroizing::new(format!(
+            "-----BEGIN {label}-----\nAA==\n-----END {label}-----\n"
+        )))
+    }
+}
+
+fn page() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/resources.md");
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// The info string and the text of every fenced block.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let parts: Vec<&str> = page.split("```").collect();
+    assert_eq!(parts.len() % 2, 1, "a fence is open");
+    let inside = parts.iter().skip(1).step_by(2);
+    inside
+        .map(|block| {
+            let (info, text) = block.split_once('\n').unwrap();
+            (info.to_owned(), text.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn every_example_does_what_the_page_says() {
+    let page = page();
+    let blocks = blocks(&page);
+    assert!(blocks.len() >= 4, "{}", blocks.len());
+    for (info, text) in blocks {
+        let resolved = resolve(load_text(Path::new("resources.md"), &text), &PlentifulHost);
+        match info.strip_prefix("yaml refused: ") {
+            None => {
+                assert_eq!(info, "yaml");
+                assert!(resolved.is_ok(), "{}\n{text}", resolved.unwrap_err());
+            }
+            Some(reason) => {
+                let defects = resolved.unwrap_err().to_string();
+                assert!(defects.contains(reason), "{defects}");
+            }
+        }
+    }
+}
+
+fn fields(schema: &Value, names: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get("properties") {
+                names.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| fields(value, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_named() {
+    let page = page();
+    let mut names = BTreeSet::new();
+    for kind in Kind::ALL {
+        fields(&schema(kind), &mut names);
+    }
+    assert!(names.len() > 80, "{names:?}");
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/resources.md: {missing:?}");
+}
+
+#[test]
+fn every_default_is_the_code_s() {
+    let page = page();
+    let defaults = [
+        serde_json::to_value(Limits::default()).unwrap(),
+        serde_json::to_value(PoolPolicy::default()).unwrap(),
+        serde_json::to_value(Ejection::default()).unwrap(),
+    ];
+    for (name, value) in defaults.iter().flat_map(|value| value.as_object().unwrap()) {
+        let shown = match value {
+            // The resource says true or false.
+            Value::String(text) if text == "refuse" => "false".to_owned(),
+            Value::String(text) => format!("`{text}`"),
+            number => number.to_string(),
+        };
+        let row = format!("| `{name}` | {shown} |");
+        assert!(page.contains(&row), "docs/resources.md has no row {row}");
+    }
+}
