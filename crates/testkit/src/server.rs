@@ -2,8 +2,9 @@
 //!
 //! Owns the instance from start to removal. It must never listen beyond 127.0.0.1 and never reuse the
 //! data of another instance. Every instance has `root@localhost` without a password over its socket,
-//! `app`/`app-password` with all rights (caching_sha2_password on MySQL, mysql_native_password on
-//! MariaDB), `repl`/`repl-password`, and on MariaDB `app_ed25519`/`app-password` where the plugin exists.
+//! `app`/`app-password` with all rights but that of writing to a read-only server (caching_sha2_password
+//! on MySQL, mysql_native_password on MariaDB), `repl`/`repl-password`, and on MariaDB
+//! `app_ed25519`/`app-password` where the plugin exists.
 
 use std::{
     fmt,

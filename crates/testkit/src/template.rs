@@ -20,11 +20,11 @@ use crate::{
     folder::Folder,
     process::{self, Process},
     query::Session,
-    server::wait_until_ready,
+    server::{APP_PASSWORD, APP_USER, wait_until_ready},
 };
 
 /// Changes whenever the content of a template does, so that older ones are made anew.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// The scripts that make MariaDB's system tables, in the order of mariadb-install-db.
 const MARIADB_SCRIPTS: [&str; 5] = [
@@ -139,21 +139,30 @@ fn add_accounts(installation: &Installation, data: &Path) -> Result<()> {
 }
 
 fn accounts(installation: &Installation) -> String {
-    let plugin = match installation.kind() {
-        Kind::MySql => "WITH caching_sha2_password BY",
-        Kind::MariaDb => "VIA mysql_native_password USING PASSWORD",
+    let identified = |password: &str| match installation.kind() {
+        Kind::MySql => format!("WITH caching_sha2_password BY '{password}'"),
+        Kind::MariaDb => format!("VIA mysql_native_password USING PASSWORD('{password}')"),
     };
-    let mut sql = String::new();
-    let mut account = |name: &str, password: &str, rights: &str| {
-        sql.push_str(&format!("CREATE USER '{name}'@'%' IDENTIFIED {plugin} ('{password}');\nGRANT {rights} ON *.* TO '{name}'@'%' WITH GRANT OPTION;\n"));
-    };
-    account("app", "app-password", "ALL");
-    account("repl", "repl-password", "REPLICATION SLAVE");
-    if installation.kind() == Kind::MySql {
-        sql = sql.replace("BY ('", "BY '").replace("');", "';");
-    }
+    let mut accounts = vec![
+        (APP_USER, identified(APP_PASSWORD), "ALL"),
+        ("repl", identified("repl-password"), "REPLICATION SLAVE"),
+    ];
     if installation.has_ed25519() {
-        sql.push_str("CREATE USER 'app_ed25519'@'%' IDENTIFIED VIA ed25519 USING PASSWORD('app-password');\nGRANT ALL ON *.* TO 'app_ed25519'@'%';\n");
+        let identified = format!("VIA ed25519 USING PASSWORD('{APP_PASSWORD}')");
+        accounts.push(("app_ed25519", identified, "ALL"));
+    }
+    let mut sql = String::new();
+    for (name, identified, rights) in accounts {
+        sql.push_str(&format!(
+            "CREATE USER '{name}'@'%' IDENTIFIED {identified};\n\
+             GRANT {rights} ON *.* TO '{name}'@'%' WITH GRANT OPTION;\n"
+        ));
+        if installation.kind() == Kind::MariaDb && rights == "ALL" {
+            // MariaDB has no super_read_only: with this right, writes would pass on replicas.
+            sql.push_str(&format!(
+                "REVOKE READ ONLY ADMIN ON *.* FROM '{name}'@'%';\n"
+            ));
+        }
     }
     sql
 }

@@ -133,7 +133,31 @@ fn counted(line: &str) -> Option<Tally> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{super::When, *};
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_all_it_started_and_fails() {
+        let step = Step {
+            name: "hang",
+            what: "",
+            when: When::Always,
+            limit: Duration::from_millis(300),
+            run: |_, _| Tally::default(),
+        };
+        let begin = Instant::now();
+        let script = "echo '3 passed, 0 failed'; sleep 60 & sleep 60";
+        let tally = Program::new("sh", &["-c", script]).run(&step);
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 3,
+                failed: 1
+            }
+        );
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn closing_lines_are_counted_and_other_lines_are_not() {

@@ -8,9 +8,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
 };
 
 use crate::{Error, Kind, Result, process};
+
+/// How often a download says how far it is.
+const PROGRESS: Duration = Duration::from_secs(3);
 
 /// Which release to take packages from.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +83,10 @@ impl Packages {
         );
         let mut install = self.apt_get(&["install", "--download-only", "--yes"]);
         install.args(names);
-        process::run(install, "apt-get install --download-only")?;
         let archives = self.folder.join("cache/archives");
+        showing_growth(&archives, || {
+            process::run(install, "apt-get install --download-only")
+        })?;
         if !alone.is_empty() {
             let mut download = self.apt_get(&["download"]);
             download.args(alone).current_dir(&archives);
@@ -134,6 +142,26 @@ impl Packages {
         command.args(words);
         command
     }
+}
+
+/// Runs `work` and says every few seconds how much lies in `folder`, partial files included.
+fn showing_growth<T: Send>(folder: &Path, work: impl FnOnce() -> T + Send) -> T {
+    let (done, waiting) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while waiting.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
+                let files = super::children(&folder.join("partial")).into_iter();
+                let files = files.chain(super::children(folder));
+                let bytes: u64 = files
+                    .filter_map(|file| Some(file.metadata().ok()?.len()))
+                    .sum();
+                eprintln!("testkit: {} MB so far", bytes / 1_000_000);
+            }
+        });
+        let outcome = work();
+        drop(done);
+        outcome
+    })
 }
 
 fn release_field<'a>(text: &'a str, field: &str) -> Option<&'a str> {
