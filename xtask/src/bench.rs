@@ -15,6 +15,7 @@ mod sysbench;
 
 use clap::{Parser, ValueEnum};
 use dbmesh_testkit::Kind;
+use dbmesh_testkit::process::exit_on_signals;
 use serde_json::json;
 
 use compare::Load;
@@ -135,6 +136,11 @@ pub fn run(args: &[String]) -> Result<(), String> {
             return Ok(());
         }
     };
+    exit_on_signals(
+        "\nbench: ending the programs and removing their folders",
+        130,
+    )
+    .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
     let outcome = match options.scenario {
         Scenario::Compare => compare_all(&options),
         Scenario::Many => scenario::many::run(&options),

@@ -10,11 +10,13 @@ mod sources;
 mod tree;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use ratchet::{Ratchet, Standing};
 use tree::Tree;
+
+use crate::workspace;
 
 const RATCHET: &str = "xtask/tidy-ratchet.toml";
 const USAGE: &str = "\
@@ -107,7 +109,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         return Ok(());
     };
     let started = Instant::now();
-    let root = workspace_root();
+    let root = workspace::root();
     let tree = Tree::read(&root)?;
     let known = match tree.file(RATCHET) {
         Some(file) => Ratchet::parse(&file.text).map_err(|error| format!("{RATCHET}: {error}"))?,
@@ -194,13 +196,4 @@ fn write_ratchet(
         );
     }
     std::fs::write(root.join(RATCHET), next.print()).map_err(|error| format!("{RATCHET}: {error}"))
-}
-
-/// The root of the workspace: where cargo runs this program from, or else where it was built.
-fn workspace_root() -> PathBuf {
-    let package =
-        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&package)
-        .parent()
-        .map_or_else(PathBuf::new, Path::to_path_buf)
 }

@@ -4,8 +4,10 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use dbmesh_testkit::process::Process;
 
 /// How often a condition is looked at while waiting.
 const POLL: Duration = Duration::from_millis(1);
@@ -13,11 +15,11 @@ const POLL: Duration = Duration::from_millis(1);
 /// A program that runs until this value is dropped.
 pub struct Daemon {
     name: String,
-    child: Child,
+    process: Process,
 }
 
 impl Daemon {
-    /// Starts `program` with its output going to `log`. The kernel ends it when this process dies.
+    /// Starts `program` with its output going to `log`. It ends with this process, whatever ends that.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -28,21 +30,19 @@ impl Daemon {
         let wrong = |error: std::io::Error| format!("cannot start {name}: {error}");
         let output = File::create(log).map_err(wrong)?;
         let errors = output.try_clone().map_err(wrong)?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
+        let mut command = Command::new(program);
+        command
             .args(args)
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .map_err(wrong)?;
-        Ok(Daemon { name, child })
+            .stderr(errors);
+        let process = Process::spawn(command).map_err(wrong)?;
+        Ok(Daemon { name, process })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Waits until something accepts connections at `port` of the loopback address.
@@ -52,7 +52,7 @@ impl Daemon {
     pub fn wait_listening(&mut self, port: u16, limit: Duration, log: &Path) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = self.child.try_wait().ok().flatten();
+            let ended = self.process.try_wait();
             if ended.is_some() || Instant::now() > deadline {
                 let said = fs::read_to_string(log).unwrap_or_default();
                 let tail: Vec<&str> = said.lines().rev().take(10).collect();
@@ -68,14 +68,6 @@ impl Daemon {
             std::thread::sleep(POLL);
         }
         Ok(())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -9,15 +9,14 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::scenario::Outcome;
+use crate::workspace;
 
 /// Writes `target/bench/<scenario>-<seconds since 1970>.json` and returns its path.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn write(scenario: &str, options: &Options, outcome: &Outcome) -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("the workspace has no root")?;
+    let root = workspace::root();
     let folder = root.join("target/bench");
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -25,7 +24,7 @@ pub fn write(scenario: &str, options: &Options, outcome: &Outcome) -> Result<Pat
     let report = json!({
         "scenario": scenario,
         "unix_seconds": seconds,
-        "commit": commit(root),
+        "commit": commit(&root),
         "machine": machine(),
         "server": outcome.server,
         "options": format!("{options:?}"),

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use dbmesh_testkit::folder::Folder;
 use dbmesh_testkit::port::free_port;
 use dbmesh_testkit::server::{APP_PASSWORD, APP_USER};
 use dbmesh_testkit::{Kind, Server, ServerOptions};
@@ -13,6 +14,7 @@ use dbmesh_testkit::{Kind, Server, ServerOptions};
 use super::Options;
 use super::process::{Daemon, find_program};
 use super::sysbench;
+use crate::workspace;
 
 /// The account that clients log in with, at the server and at every proxy.
 pub const USER: &str = APP_USER;
@@ -61,9 +63,10 @@ pub struct Proxy {
 /// Everything that runs, and the folder it runs in.
 pub struct Rig {
     server: Server,
-    folder: PathBuf,
     daemons: Vec<Daemon>,
     dbmesh: Option<PathBuf>,
+    // Dropped after the programs that write into it.
+    folder: Folder,
 }
 
 impl Rig {
@@ -85,9 +88,7 @@ impl Rig {
         server
             .execute(&format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"))
             .map_err(|error| error.to_string())?;
-        let folder = std::env::temp_dir().join(format!("dbmesh-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = Folder::create("bench").map_err(|error| error.to_string())?;
         Ok(Rig {
             server,
             folder,
@@ -233,11 +234,13 @@ impl Rig {
 
     /// A file for the output of a program.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{}.log", name.replace('/', "-")))
+        self.folder
+            .path()
+            .join(format!("{}.log", name.replace('/', "-")))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<String, String> {
-        let path = self.folder.join(name);
+        let path = self.folder.path().join(name);
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path.to_string_lossy().into_owned())
     }
@@ -265,14 +268,6 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.daemons.clear();
-        // What cannot be removed lies in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// Says on stderr what happens now.
 pub fn step(what: &str) {
     eprintln!("bench: {what}");
@@ -280,7 +275,6 @@ pub fn step(what: &str) {
 
 fn build_release() -> Result<PathBuf, String> {
     step("building dbmesh (release)");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args = [
         "build",
         "--release",
@@ -289,9 +283,9 @@ fn build_release() -> Result<PathBuf, String> {
         "--message-format",
         "json-render-diagnostics",
     ];
-    let out = Command::new(cargo)
+    let out = Command::new(workspace::cargo())
         .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(workspace::root())
         .stderr(std::process::Stdio::inherit())
         .output()
         .map_err(|error| format!("cannot run cargo: {error}"))?;
