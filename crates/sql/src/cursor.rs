@@ -150,6 +150,7 @@ impl<'a> Cursor<'a> {
                 TokenKind::Close => depth -= 1,
                 TokenKind::Comma if depth == 0 => break,
                 TokenKind::Assign => expression.assigns = true,
+                TokenKind::Equal => expression.equals = true,
                 _ => {}
             }
             expression.tokens = expression.tokens.saturating_add(1);
@@ -172,6 +173,8 @@ pub(crate) struct Expression {
     pub(crate) tokens: u32,
     /// A `:=` stands inside.
     pub(crate) assigns: bool,
+    /// A `=` stands inside.
+    pub(crate) equals: bool,
 }
 
 /// The text of a name token.

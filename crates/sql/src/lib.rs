@@ -11,6 +11,7 @@ pub mod effects;
 pub mod facts;
 pub mod lexer;
 pub mod literal;
+pub mod splice;
 pub mod statement;
 pub mod verb;
 
@@ -23,5 +24,6 @@ pub use digest::{Digest, digest_text};
 pub use effects::{Effect, Effects};
 pub use facts::Facts;
 pub use lexer::{Lexer, Span, Token, TokenKind};
+pub use splice::{SessionFunctionValues, replace_session_functions};
 pub use statement::{Statement, analyze};
 pub use verb::{Class, Verb};

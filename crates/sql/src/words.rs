@@ -11,7 +11,7 @@ pub(crate) use keyword::Keyword;
 use crate::dialect::{Dialect, Flavor};
 use lists::{
     CHARSETS, CLAUSES, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS, PARENTHESISED,
-    RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS, SPACED_FUNCTIONS, TYPES,
+    PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS, SPACED_FUNCTIONS, TYPES,
 };
 
 /// What is known of one word. The default is a plain name.
@@ -31,6 +31,7 @@ const NATIVE_MYSQL: u16 = 32;
 const NATIVE_MARIADB: u16 = 64;
 const NATIVE_MARIADB_11: u16 = 128;
 const NEEDS_ADJACENT: u16 = 256;
+const TAKES_PAREN_MYSQL: u16 = 512;
 
 impl Word {
     pub(crate) const NAME: Self = Self {
@@ -57,13 +58,15 @@ impl Word {
 
     /// Whether `word(` is syntax of its own and no call.
     #[inline]
-    pub(crate) fn takes_paren(self) -> bool {
-        self.has(TAKES_PAREN | IS_RESERVED)
+    pub(crate) fn takes_paren(self, dialect: &Dialect) -> bool {
+        self.has(TAKES_PAREN | IS_RESERVED | IS_TYPE)
+            || (dialect.flavor == Flavor::MySql && self.has(TAKES_PAREN_MYSQL))
     }
 
+    /// Whether `word(` is syntax of its own where an operand stands before it, in either flavor.
     #[inline]
-    pub(crate) fn is_type(self) -> bool {
-        self.has(IS_TYPE)
+    pub(crate) fn takes_paren_after_operand(self) -> bool {
+        self.has(TAKES_PAREN_MYSQL)
     }
 
     /// Whether the server has a built-in function of this name.
@@ -229,6 +232,7 @@ impl Table {
         table.add_list(CLAUSES, IS_CLAUSE);
         table.add_list(SOFT_KEYWORDS, IS_SOFT);
         table.add_list(PARENTHESISED, TAKES_PAREN);
+        table.add_list(PARENTHESISED_MYSQL, TAKES_PAREN_MYSQL);
         table.add_list(TYPES, IS_TYPE);
         table.add_list(SHARED_FUNCTIONS, NATIVE_MYSQL | NATIVE_MARIADB);
         table.add_list(MYSQL_FUNCTIONS, NATIVE_MYSQL);

@@ -81,7 +81,11 @@ impl Sink for TextSink {
         self.separate(piece);
         self.last = match piece {
             Piece::Keyword(word) => {
-                self.write(&word.to_ascii_uppercase());
+                if word.starts_with(b"@") {
+                    self.write(&word.to_ascii_lowercase());
+                } else {
+                    self.write(&word.to_ascii_uppercase());
+                }
                 // A built-in function keeps its parenthesis close; IN and VALUES do not.
                 if crate::words::lookup(word).is_reserved() {
                     Last::Keyword

@@ -51,28 +51,58 @@ fn read_special(cursor: &mut Cursor<'_>, outcome: &mut Outcome<'_>) -> bool {
         transaction::read_set(cursor, scope, outcome);
         return true;
     }
-    let mut ahead = *cursor;
-    if ahead.take_words(&["resource", "group"]) {
-        outcome.effects.push(Effect::SetResourceGroup);
-        return true;
-    }
-    if ahead.take_words(&["default", "role"]) {
+    if cursor.take_words(&["default", "role"]) {
         outcome.defines(Verb::UserAdmin, Facts::IMPLICIT_COMMIT);
         return true;
     }
-    let assigned = |kind| matches!(kind, Some(TokenKind::Equal | TokenKind::Assign));
-    if ahead.take_word("role") && !assigned(ahead.peek_kind()) {
-        outcome.facts.add(Facts::ROLE);
-        outcome.effects.push(Effect::SetRole);
-        return true;
-    }
-    let mut ahead = *cursor;
-    if ahead.take_word("password") {
-        outcome.facts.add(Facts::IMPLICIT_COMMIT);
-        outcome.effects.push(Effect::SetPassword);
+    if cursor.take_words(&["resource", "group"]) {
+        outcome.effects.push(Effect::SetResourceGroup);
+        // A name, then perhaps FOR and thread ids: nothing that assigns.
+        while let Some(token) = cursor.advance() {
+            if is_assignment(token.kind) {
+                outcome.facts.add(Facts::UNPARSED_SET);
+            }
+        }
         return true;
     }
     false
+}
+
+fn is_assignment(kind: TokenKind) -> bool {
+    matches!(kind, TokenKind::Equal | TokenKind::Assign)
+}
+
+/// `ROLE name`, `PASSWORD = …`: statements of their own in MySQL, items of the list in MariaDB.
+fn read_account_item(
+    cursor: &mut Cursor<'_>,
+    dialect: &Dialect,
+    outcome: &mut Outcome<'_>,
+) -> Option<bool> {
+    let assigned = cursor
+        .peek_second()
+        .is_some_and(|next| is_assignment(next.kind));
+    if cursor.is_word("role") && !assigned {
+        cursor.advance();
+        outcome.facts.add(Facts::ROLE);
+        outcome.effects.push(Effect::SetRole);
+        cursor.take_expression()?;
+        // MySQL: a list of roles may follow, and nothing else.
+        while dialect.flavor == Flavor::MySql && cursor.take_kind(TokenKind::Comma).is_some() {
+            let role = cursor.take_expression()?;
+            if role.equals {
+                return None;
+            }
+        }
+        return Some(true);
+    }
+    if cursor.is_word("password") {
+        cursor.advance();
+        outcome.facts.add(Facts::IMPLICIT_COMMIT);
+        outcome.effects.push(Effect::SetPassword);
+        cursor.take_expression()?;
+        return Some(true);
+    }
+    Some(false)
 }
 
 /// MariaDB: `SET STATEMENT a = 1, b = 2 FOR statement` restores the variables itself; only the statement counts.
@@ -131,6 +161,9 @@ fn read_named(
     scope: &mut VariableScope,
     outcome: &mut Outcome<'_>,
 ) -> Option<()> {
+    if read_account_item(cursor, dialect, outcome)? {
+        return Some(());
+    }
     let next = cursor.peek_second()?.kind;
     if !matches!(next, TokenKind::Equal | TokenKind::Assign | TokenKind::Dot) {
         if cursor.take_word("names") {
@@ -273,11 +306,8 @@ pub(crate) fn user_variable_name(token: &[u8], dialect: &Dialect) -> Option<Box<
 }
 
 fn take_equals(cursor: &mut Cursor<'_>) -> Option<()> {
-    let token = cursor
-        .peek()
-        .filter(|token| matches!(token.kind, TokenKind::Equal | TokenKind::Assign))?;
+    cursor.peek_kind().filter(|kind| is_assignment(*kind))?;
     cursor.advance();
-    let _ = token;
     Some(())
 }
 

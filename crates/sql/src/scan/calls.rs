@@ -4,7 +4,6 @@
 //! apart counts as one.
 
 use super::{Context, Lead, Scanner};
-use crate::dialect::Flavor;
 use crate::digest::Sink;
 use crate::facts::Facts;
 use crate::lexer::{Span, TokenKind, is_name_byte};
@@ -53,16 +52,15 @@ impl<S: Sink> Scanner<'_, S> {
         let names_something = (self.insert_target && !heads_insert)
             || matches!(self.last.lead, Lead::As | Lead::Close)
             || self.listing_ctes();
-        if names_something || (!quoted && word.takes_paren() && !word.is_native(self.dialect)) {
+        if names_something {
             return false;
         }
         if word.is_native(self.dialect) {
             return self.native_call(open, word);
         }
-        let type_name = !quoted
-            && word.is_type()
-            && (self.dialect.flavor == Flavor::MySql || matches!(self.last.lead, Lead::Operand));
-        if !type_name {
+        let syntax = word.takes_paren(self.dialect)
+            || (word.takes_paren_after_operand() && self.last.lead == Lead::Operand);
+        if quoted || !syntax {
             self.current.add(Facts::CALLS_ROUTINE);
         }
         false

@@ -41,14 +41,19 @@ uncommitted user variables view warnings within work xa xid
 
 /// Not reserved; may stand before `(` without being a function call.
 pub(super) const PARENTHESISED: &str = "
-against any array columns cube escape json_table lateral of offset preceding returning rollup row some sounds
-sql_buffer_result sql_cache sql_no_cache system_time value within
+any json_table offset preceding returning row some sounds value within
 ";
 
-/// Type names that take a length and are not reserved.
+/// As above in MySQL; in MariaDB only directly after a name, literal or parenthesis, else a stored function.
+pub(super) const PARENTHESISED_MYSQL: &str = "
+against array columns cube escape lateral of path rollup sql_buffer_result sql_cache sql_no_cache system_time
+temporary
+";
+
+/// Type names that take a length and are not reserved; neither server lets a function have such a name.
 pub(super) const TYPES: &str = "
 bit bool boolean clob date datetime enum fixed geometry inet4 inet6 json national nchar number nvarchar raw serial
-signed text time timestamp uuid varchar2 vector year
+signed text time timestamp uuid varchar2 year
 ";
 
 /// Built-in functions of both servers, keywords that take arguments included.

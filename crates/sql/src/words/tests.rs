@@ -23,6 +23,7 @@ fn every_listed_word_is_found_with_its_flags() {
         (CLAUSES, IS_CLAUSE),
         (SOFT_KEYWORDS, IS_SOFT),
         (PARENTHESISED, TAKES_PAREN),
+        (PARENTHESISED_MYSQL, TAKES_PAREN_MYSQL),
         (TYPES, IS_TYPE),
         (SHARED_FUNCTIONS, NATIVE_MYSQL | NATIVE_MARIADB),
         (MYSQL_FUNCTIONS, NATIVE_MYSQL),
