@@ -218,7 +218,7 @@ fn summarise(done: &[(&Step, Tally, Duration)]) -> Result<(), String> {
     if total.failed == 0 {
         Ok(())
     } else {
-        Err("tests failed".to_owned())
+        Err(String::new())
     }
 }
 

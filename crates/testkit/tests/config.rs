@@ -13,9 +13,15 @@ use dbmesh_testkit::{
 fn the_written_resources_resolve() {
     let folder = Folder::create("config").unwrap();
     let path = folder.path().join("dbmesh.yaml");
-    let primary = Backend { kind: Kind::MySql, port: 3307 };
+    let primary = Backend {
+        kind: Kind::MySql,
+        port: 3307,
+    };
     let yaml = Config::new(primary, 3306, 8)
-        .replica(Backend { kind: Kind::MariaDb, port: 3308 })
+        .replica(Backend {
+            kind: Kind::MariaDb,
+            port: 3308,
+        })
         .schema("shop")
         .service("limits: {queueWaitMs: 100}")
         .strategy("circuitBreaks: [{regex: [sleep]}]")
