@@ -339,3 +339,37 @@ spec: {{database: {{MySQL: {{host: 127.0.0.1, port: {server_port}, user: {USER},
 "
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use dbmesh_testkit::folder::Folder;
+
+    /// What the proxy will say to resources, as text; empty when it takes them.
+    fn defects(name: &str, text: &str) -> String {
+        let folder = Folder::create("bench-resources").unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        dbmesh_model::topology(&file)
+            .map_or_else(|defects| format!("{defects:?}"), |_| String::new())
+    }
+
+    #[test]
+    fn the_proxy_takes_the_resources() {
+        assert_eq!(defects("bench.yaml", &super::resources(3306, 3307, 8)), "");
+        assert_ne!(defects("bench.yaml", &super::resources(3306, 3307, 0)), "");
+    }
+
+    #[test]
+    fn the_proxy_takes_the_resources_of_the_readme() {
+        let readme = std::fs::read_to_string(crate::workspace::root().join("README.md")).unwrap();
+        let blocks: Vec<&str> = readme
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            assert_eq!(defects("readme.yaml", block), "");
+        }
+    }
+}
