@@ -39,7 +39,7 @@ pub trait AdminContent {
     /// Whether traffic is welcome (configuration applied, listeners bound, not draining), and why.
     fn ready(&self) -> (bool, serde_json::Value);
 
-    /// Writes every metric of the process.
+    /// Writes every metric: nothing is added here, not even those of `process` and `source`.
     fn metrics(&self, out: &mut Text);
 
     /// A page below `/debug/`, by one of the names of [`AdminContent::debug_pages`]; never a secret.

@@ -72,15 +72,16 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), String> {
 /// Reads the level. The filter's own parser takes any word for the name of a module and then shows
 /// everything of it: `--log-level inof` would silence the log, so such words are refused here.
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    for part in level.split(',').map(str::trim) {
-        let word = part.rsplit_once('=').map_or(part, |(_, word)| word);
+    let parts: Vec<&str> = level.split(',').map(str::trim).collect();
+    for part in &parts {
+        let word = part.rsplit_once('=').map_or(*part, |(_, word)| word);
         if word.parse::<LevelFilter>().is_err() || word.is_empty() {
             return Err(format!(
                 "log level `{part}` is none of off, error, warn, info, debug, trace"
             ));
         }
     }
-    EnvFilter::try_new(level).map_err(|error| format!("log level `{level}`: {error}"))
+    EnvFilter::try_new(parts.join(",")).map_err(|error| format!("log level `{level}`: {error}"))
 }
 
 #[cfg(test)]

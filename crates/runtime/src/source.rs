@@ -88,12 +88,20 @@ impl Source {
     /// # Errors
     /// Every defect, if at least one of them is an error.
     pub fn open(path: impl AsRef<Path>) -> Result<(Source, Arc<Topology>), Defects> {
-        let path = path.as_ref();
+        Self::open_looking(path.as_ref(), watching::LOOK_INTERVAL_MS)
+    }
+
+    /// As `open`, looking for changes that the operating system does not report at an interval.
+    fn open_looking(
+        path: &Path,
+        look_interval_ms: u64,
+    ) -> Result<(Source, Arc<Topology>), Defects> {
         let Reading { outcome, stamps } = reading::read(path);
         let topology = Arc::new(outcome?);
         log_all(&topology.warnings);
         let published = Arc::new(Published::new(Arc::clone(&topology)));
-        let wake = watching::start(path.to_owned(), stamps, Arc::clone(&published));
+        let shared = Arc::clone(&published);
+        let wake = watching::start(path.to_owned(), stamps, shared, look_interval_ms);
         Ok((Source { published, wake }, topology))
     }
 

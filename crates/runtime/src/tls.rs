@@ -109,7 +109,7 @@ pub fn server_config(tls: &ListenerTls) -> Result<Option<Arc<ServerConfig>>, Tls
     let certificate = tls.identity.as_ref().map(|(certificate, _)| certificate);
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| unusable(certificate, &error))?;
+        .map_err(|error| unfit(certificate, &error))?;
     // Tickets keep nothing here and resume on both versions; the keys rotate by themselves.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(None, &error))?;
     Ok(Some(Arc::new(config)))
@@ -160,7 +160,7 @@ pub fn client_config(tls: &BackendTls) -> Result<Option<Arc<ClientConfig>>, TlsE
             let (chain, key) = identity(files)?;
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| unusable(Some(&files.0), &error))?
+                .map_err(|error| unfit(Some(&files.0), &error))?
         }
         None => builder.with_no_client_auth(),
     };
@@ -226,6 +226,19 @@ fn pem(file: &PemFile, reason: &str) -> TlsError {
     TlsError::Pem {
         file: file.path.clone(),
         reason: reason.to_owned(),
+    }
+}
+
+/// Why a certificate and its key are refused. The words of rustls for a certificate that it cannot
+/// read are about a peer.
+fn unfit(certificate: Option<&PemFile>, error: &rustls::Error) -> TlsError {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            let reason = "the certificate is damaged or of X.509 version 1, which is what \
+                          `openssl x509 -req` makes unless extensions are given";
+            unusable(certificate, &reason)
+        }
+        other => unusable(certificate, other),
     }
 }
 

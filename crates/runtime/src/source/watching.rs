@@ -23,7 +23,7 @@ const QUIET_MS: u64 = 200;
 /// How long to wait for that quiet at most.
 const UNQUIET_MS_MAX: u64 = 2_000;
 /// How often to look without being told.
-const LOOK_INTERVAL_MS: u64 = 5_000;
+pub(super) const LOOK_INTERVAL_MS: u64 = 5_000;
 /// Wakes that wait at most; when so many do, single ones no longer matter.
 const WAKES_MAX: usize = 256;
 /// Folders watched at most; files elsewhere are seen by looking.
@@ -41,14 +41,22 @@ pub(super) enum Wake {
     End,
 }
 
-/// Starts the thread, which ends after `published` has.
-pub(super) fn start(path: PathBuf, stamps: Stamps, published: Arc<Published>) -> SyncSender<Wake> {
+/// Starts the thread, which ends after `published` has, and looks without being told every
+/// `look_interval_ms`.
+pub(super) fn start(
+    path: PathBuf,
+    stamps: Stamps,
+    published: Arc<Published>,
+    look_interval_ms: u64,
+) -> SyncSender<Wake> {
     let (sender, wakes) = sync_channel(WAKES_MAX);
-    let folders = Folders::new(sender.clone());
+    let mut folders = Folders::new(sender.clone());
+    folders.follow(&stamps);
     let watching = Watching {
         path,
         stamps,
         published,
+        look_interval_ms,
         folders,
         wakes,
     };
@@ -74,15 +82,16 @@ struct Watching {
     path: PathBuf,
     stamps: Stamps,
     published: Arc<Published>,
+    look_interval_ms: u64,
     folders: Folders,
     wakes: Receiver<Wake>,
 }
 
 impl Watching {
     fn run(mut self) {
-        self.folders.follow(&self.stamps);
+        // What changed between the first reading and the first watch was reported to nobody.
+        let mut verdict = Verdict::Look;
         loop {
-            let verdict = self.next();
             let reads = match verdict {
                 Verdict::End => return,
                 Verdict::Read => true,
@@ -93,13 +102,17 @@ impl Watching {
                 self.stamps = stamps;
                 self.published.settle(outcome);
             }
-            self.folders.follow(&self.stamps);
+            verdict = match self.folders.follow(&self.stamps) {
+                // Likewise.
+                Following::More => Verdict::Look,
+                Following::Same => self.next(),
+            };
         }
     }
 
     /// Waits for a reason to look or read, and then for quiet.
     fn next(&self) -> Verdict {
-        let mut verdict = match self.wait(LOOK_INTERVAL_MS) {
+        let mut verdict = match self.wait(self.look_interval_ms) {
             Some(wake) => self.judge(wake),
             None => Verdict::Look,
         };
@@ -160,6 +173,13 @@ impl Watching {
     }
 }
 
+/// Whether folders are watched that were not before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Following {
+    More,
+    Same,
+}
+
 /// The watched folders.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
@@ -171,8 +191,7 @@ impl Folders {
     fn new(wakes: SyncSender<Wake>) -> Self {
         let watcher = notify::recommended_watcher(move |event| tell(&wakes, event));
         let watcher = watcher.map_err(|error| {
-            let interval_ms = LOOK_INTERVAL_MS;
-            tracing::warn!(%error, interval_ms, "changes of the configuration are seen by looking");
+            tracing::warn!(%error, "changes of the configuration are seen by looking");
         });
         Self {
             watcher: watcher.ok(),
@@ -181,9 +200,10 @@ impl Folders {
     }
 
     /// Watches the folders of these files, as named and where links lead, and no others.
-    fn follow(&mut self, stamps: &Stamps) {
+    fn follow(&mut self, stamps: &Stamps) -> Following {
+        let mut following = Following::Same;
         let Some(watcher) = &mut self.watcher else {
-            return;
+            return following;
         };
         let mut wanted = BTreeMap::new();
         for folder in folders(stamps).into_iter().take(FOLDERS_MAX) {
@@ -206,10 +226,14 @@ impl Folders {
                 continue;
             }
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(folder, id)),
+                Ok(()) => {
+                    self.watched.insert(folder, id);
+                    following = Following::More;
+                }
                 Err(error) => tracing::debug!(?folder, %error, "folder is not watched"),
             }
         }
+        following
     }
 }
 
