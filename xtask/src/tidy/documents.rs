@@ -41,6 +41,7 @@ pub fn check(tree: &Tree, findings: &mut Findings) {
         index(tree, file, findings);
     }
     for file in tree.files.iter().filter(|file| file.path.ends_with(".md")) {
+        metrics(tree, file, findings);
         for link in links(&file.text) {
             if let Some(what) = dead(tree, file, &link.target) {
                 findings.add(Finding::new(
@@ -99,6 +100,26 @@ fn index(tree: &Tree, file: &File, findings: &mut Findings) {
                 1,
                 what,
                 "link it, or its folder, where a reader would look",
+            ));
+        }
+    }
+}
+
+/// Metrics and the like that a document names exist in the code.
+fn metrics(tree: &Tree, file: &File, findings: &mut Findings) {
+    let in_code = |name: &str| {
+        let sources = tree.files.iter().filter(|file| file.path.ends_with(".rs"));
+        sources.into_iter().any(|source| source.text.contains(name))
+    };
+    for (index, line) in file.text.lines().enumerate() {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("dbmesh_") && !in_code(word)) {
+            let what = format!("`{name}` is not in the code");
+            findings.add(Finding::new(
+                &file.path,
+                index + 1,
+                what,
+                "correct the name or take it out",
             ));
         }
     }
@@ -272,6 +293,14 @@ mod tests {
             .filter_map(|line| line.split('`').nth(1))
             .collect();
         assert_eq!(wrong, ["gone.md", "docs/README.md", "z.md"], "{found:?}");
+    }
+
+    #[test]
+    fn metrics_that_a_page_names_exist() {
+        let code = "family(\"dbmesh_sessions\")";
+        let page = "`dbmesh_sessions`, `dbmesh_sess`ions and `dbmesh_gone_total{class}`";
+        let found = found(&[("a.md", page), ("a.rs", code)]);
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 
     #[test]

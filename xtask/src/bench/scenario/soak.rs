@@ -14,6 +14,10 @@ use crate::bench::rig::{Proxy, Rig, Target, step};
 use crate::bench::stats::slope;
 use crate::bench::sysbench::{self, Run, Statements, Workload};
 
+/// Connections that dbmesh may open to the server.
+const POOL: u32 = 32;
+/// Descriptors, beside those of the pool, that may be open at the end and were not at the beginning.
+const DESCRIPTORS_SLACK: u64 = 16;
 /// Seconds of each run of sysbench; between two runs all of its clients leave and come back.
 const CHUNK_SECONDS: u32 = 20;
 /// How often memory and descriptors are looked at.
@@ -42,7 +46,8 @@ const LOADS: [Run; 2] = [
 struct Sight {
     hours: f64,
     rss_bytes: u64,
-    descriptors: u64,
+    /// Nothing when the process's table may not be read, which is root's right.
+    descriptors: Option<u64>,
 }
 
 /// Runs it.
@@ -53,11 +58,11 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let mut rig = Rig::start(options.server.into())?;
     rig.load_tables()?;
     let target = rig.dbmesh(Proxy {
-        pool: 32,
+        pool: POOL,
         workers: options.workers,
     })?;
     let pid = target.proxy_pid.ok_or("dbmesh has no process")?;
-    let before = descriptors(pid).unwrap_or_default();
+    let before = descriptors(pid);
     step(&format!("{} minutes of mixed load", options.minutes));
     let (sights, logins) = load(
         &target,
@@ -65,32 +70,40 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         Duration::from_secs(u64::from(options.minutes) * 60),
     )?;
     std::thread::sleep(SETTLE);
-    let after = descriptors(pid).ok_or("dbmesh has ended")?;
+    let after = descriptors(pid);
+    rss_bytes(pid).ok_or("dbmesh has ended")?;
 
     let settled = sights.get(sights.len() / 5..).unwrap_or_default();
-    let line = |pick: fn(&Sight) -> f64| {
-        slope(
-            &settled
-                .iter()
-                .map(|sight| (sight.hours, pick(sight)))
-                .collect::<Vec<_>>(),
-        )
+    let line = |pick: fn(&Sight) -> Option<f64>| {
+        let points = settled
+            .iter()
+            .filter_map(|sight| Some((sight.hours, pick(sight)?)));
+        slope(&points.collect::<Vec<_>>())
     };
-    let (rss_slope, descriptor_slope) = (
-        line(|sight| mib(sight.rss_bytes)),
-        line(|sight| sight.descriptors as f64),
-    );
+    let rss_slope = line(|sight| Some(mib(sight.rss_bytes)));
+    let descriptor_slope = line(|sight| sight.descriptors.map(|count| count as f64));
     let (first, last) = (
         settled.first().map_or(0, |s| s.rss_bytes),
         settled.last().map_or(0, |s| s.rss_bytes),
     );
+    let shown =
+        |count: Option<u64>| count.map_or_else(|| "–".to_owned(), |count| count.to_string());
     let table = format!(
         "| minutes | logins of the churning client | RSS MiB first → last | MiB per hour | descriptors per hour | descriptors before → after |\n\
-         |---|---|---|---|---|---|\n| {} | {logins} | {:.1} → {:.1} | {rss_slope:+.2} | {descriptor_slope:+.1} | {before} → {after} |\n",
+         |---|---|---|---|---|---|\n| {} | {logins} | {:.1} → {:.1} | {rss_slope:+.2} | {descriptor_slope:+.1} | {} → {} |\n",
         options.minutes,
         mib(first),
         mib(last),
+        shown(before),
+        shown(after),
     );
+    if let (Some(before), Some(after)) = (before, after)
+        && after > before + u64::from(POOL) + DESCRIPTORS_SLACK
+    {
+        return Err(format!(
+            "descriptors leak: {before} before, {after} after all clients left\n{table}"
+        ));
+    }
     let seen: Vec<_> = sights
         .iter()
         .map(|s| json!([s.hours * 3600.0, s.rss_bytes, s.descriptors]))
@@ -138,14 +151,14 @@ fn load(target: &Target, pid: u32, time: Duration) -> Result<(Vec<Sight>, u64), 
         let mut sights = Vec::new();
         while go_on() {
             std::thread::sleep(WATCH);
-            let (Some(rss_bytes), Some(descriptors)) = (rss_bytes(pid), descriptors(pid)) else {
+            let Some(rss_bytes) = rss_bytes(pid) else {
                 over.store(true, Ordering::Relaxed);
                 return Err("dbmesh has ended".to_owned());
             };
             sights.push(Sight {
                 hours: started.elapsed().as_secs_f64() / 3600.0,
                 rss_bytes,
-                descriptors,
+                descriptors: descriptors(pid),
             });
         }
         for worker in workers {
