@@ -20,7 +20,7 @@ use std::ops::Deref;
 use crate::cursor::Cursor;
 use crate::dialect::Dialect;
 use crate::facts::Facts;
-use crate::lexer::Span;
+use crate::lexer::{Lexer, Span, TokenKind};
 use crate::literal;
 use crate::verb::Verb;
 use crate::words::Keyword;
@@ -67,11 +67,14 @@ impl Value {
             return None;
         };
         let text = span.of(sql);
-        match literal::decode(text, dialect) {
-            Some(bytes) => Some(bytes),
-            None if text.first() == Some(&b'`') => Some(literal::unquote_name(text)),
-            None => Some(text.to_vec()),
-        }
+        let quoted = Lexer::new(text, dialect)
+            .next()
+            .is_some_and(|token| token.kind == TokenKind::QuotedName);
+        Some(match literal::decode(text, dialect) {
+            Some(bytes) => bytes,
+            None if quoted => literal::unquote_name(text),
+            None => text.to_vec(),
+        })
     }
 }
 
@@ -458,7 +461,7 @@ pub(crate) fn read(
         return;
     }
     let first = cursor.advance();
-    if first.is_none_or(|token| token.kind != crate::lexer::TokenKind::Word) {
+    if first.is_none_or(|token| token.kind != TokenKind::Word) {
         outcome.unparsed();
         return;
     }

@@ -159,7 +159,9 @@ impl<'a, S: Sink> Scanner<'a, S> {
 
     fn run(&mut self) {
         loop {
-            let before = self.lexer;
+            if self.last.kind.is_none() {
+                self.start = self.lexer;
+            }
             let Some(token) = self.lexer.next() else {
                 break;
             };
@@ -172,12 +174,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
                     self.normal.token(token, b";", Word::NAME);
                     self.end_statement();
                 }
-                _ => {
-                    if self.last.kind.is_none() {
-                        self.start = before;
-                    }
-                    self.token(token);
-                }
+                _ => self.token(token),
             }
         }
         self.unterminated |= self.lexer.in_executable_comment();
@@ -205,7 +202,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             TokenKind::Open => {
                 if self.open(token.span) {
                     let name = self.last.span.of(self.lexer.sql());
-                    self.normal.name_is_function(name);
+                    self.normal.name_is_function(self.last.kind, name);
                 }
             }
             TokenKind::Close => self.close(),
@@ -332,8 +329,12 @@ impl<'a, S: Sink> Scanner<'a, S> {
         }
         match (self.context, keyword) {
             // CREATE TABLE … SELECT: from here on names with parentheses are calls.
-            (Context::Definition, Keyword::Select | Keyword::Values)
-                if self.verb == Some(Verb::Create) =>
+            (Context::Definition, Keyword::Select) if self.verb == Some(Verb::Create) => {
+                self.context = Context::Expression;
+            }
+            // Deeper down, VALUES defines a partition.
+            (Context::Definition, Keyword::Values)
+                if self.verb == Some(Verb::Create) && self.depth == 0 =>
             {
                 self.context = Context::Expression;
             }
@@ -386,7 +387,11 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 Some(TokenKind::QuotedName | TokenKind::String) => true,
                 _ => false,
             };
-        follows_name && matches!(self.verb, Some(Verb::Set | Verb::Show | Verb::Kill))
+        follows_name
+            && matches!(
+                self.verb,
+                Some(Verb::Set | Verb::Show | Verb::Kill | Verb::Create | Verb::Alter)
+            )
     }
 
     fn system_variable(&mut self, bytes: &[u8]) {
@@ -471,6 +476,8 @@ fn current_of_definition(facts: Facts) -> Facts {
         Facts::EXECUTABLE_COMMENT,
         Facts::HINT,
         Facts::UNPARSED,
+        // `CREATE EVENT … AT @x` reads it now.
+        Facts::USER_VARIABLE,
     ] {
         if facts.has(fact) {
             kept.add(fact);

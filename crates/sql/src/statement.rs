@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::digest::{Digest, HashSink};
-use crate::effects::Effects;
+use crate::effects::{Effect, Effects};
 use crate::facts::Facts;
 use crate::verb::{Class, Verb};
 
@@ -23,6 +23,30 @@ pub struct Statement {
     pub effects: Effects,
     /// A quote or comment is not closed, or the lexer and the server may disagree on where it is.
     pub unterminated: bool,
+}
+
+impl Statement {
+    /// Whether the text is proved to change no rows, no definitions and nothing of the session: a SELECT that writes a
+    /// file, locks rows, takes an advisory lock, assigns a variable, or calls unknown code is not.
+    pub fn is_read_only(&self) -> bool {
+        let changes = Facts::USER_VARIABLE_ASSIGNED
+            | Facts::GET_LOCK_FUNCTION
+            | Facts::RELEASE_LOCK_FUNCTION
+            | Facts::CALC_FOUND_ROWS
+            | Facts::SETS_LAST_INSERT_ID
+            | Facts::HANDLER
+            | Facts::UNPARSED
+            | Facts::UNTRUSTED_TEXT;
+        let harmless = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::ShowWarnings { .. } | Effect::ShowCountWarnings { .. }
+            )
+        };
+        self.class <= Class::Read
+            && !self.facts.has_any(changes)
+            && self.effects.iter().all(harmless)
+    }
 }
 
 /// Reads `sql` as a server of `dialect` would. Total: any bytes give a statement.

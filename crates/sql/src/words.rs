@@ -10,8 +10,9 @@ pub(crate) use keyword::Keyword;
 
 use crate::dialect::{Dialect, Flavor};
 use lists::{
-    CHARSETS, CLAUSES, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS, PARENTHESISED,
-    PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS, SPACED_FUNCTIONS, TYPES,
+    CHARSETS, CLAUSES, KEYWORD_FUNCTIONS, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS,
+    PARENTHESISED, PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS,
+    SPACED_FUNCTIONS, TYPES,
 };
 
 /// What is known of one word. The default is a plain name.
@@ -32,6 +33,7 @@ const NATIVE_MARIADB: u16 = 64;
 const NATIVE_MARIADB_11: u16 = 128;
 const NEEDS_ADJACENT: u16 = 256;
 const TAKES_PAREN_MYSQL: u16 = 512;
+const KEYWORD_FUNCTION: u16 = 1024;
 
 impl Word {
     pub(crate) const NAME: Self = Self {
@@ -79,6 +81,11 @@ impl Word {
                     || (dialect.version >= 110_000 && self.has(NATIVE_MARIADB_11))
             }
         }
+    }
+
+    /// Whether the built-in is only meant without quotes.
+    pub(crate) fn is_keyword_function(self) -> bool {
+        self.has(KEYWORD_FUNCTION | IS_RESERVED)
     }
 
     /// Whether the built-in is only meant when `(` follows without a blank (unless IGNORE_SPACE).
@@ -239,6 +246,7 @@ impl Table {
         table.add_list(MARIADB_FUNCTIONS, NATIVE_MARIADB);
         table.add_list(MARIADB_11_FUNCTIONS, NATIVE_MARIADB_11);
         table.add_list(SPACED_FUNCTIONS, NEEDS_ADJACENT);
+        table.add_list(KEYWORD_FUNCTIONS, KEYWORD_FUNCTION);
         let mut index = 0;
         while index < keyword::SPELLINGS.len() {
             let (text, keyword) = keyword::SPELLINGS[index];

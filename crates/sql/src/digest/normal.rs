@@ -101,10 +101,13 @@ impl<S: Sink> Normalizer<S> {
 
     /// The name just taken is a call of a built-in function: its letter case does not count.
     #[inline]
-    pub(crate) fn name_is_function(&mut self, bytes: &[u8]) {
+    pub(crate) fn name_is_function(&mut self, kind: Option<TokenKind>, bytes: &[u8]) {
         if let Some(mark) = self.name.take() {
             self.sink.reset(mark);
-            self.sink.put(Piece::Keyword(bytes));
+            self.sink.put(Piece::Keyword(match kind {
+                Some(TokenKind::QuotedName) => unquoted(bytes),
+                _ => bytes,
+            }));
         }
     }
 

@@ -93,6 +93,18 @@ impl Lexer<'_> {
             }
             pos += 1;
         }
-        Some(self.finish_open(TokenKind::DollarString, start, self.sql.len()))
+        // `select $$` is how a client asks whether there are dollar quotes: with nothing inside, nothing is hidden.
+        let end = self.sql.len();
+        Some(
+            if self
+                .rest(body)
+                .iter()
+                .all(|&b| super::is_blank(b) || b == b';')
+            {
+                self.finish(TokenKind::DollarString, start, end)
+            } else {
+                self.finish_open(TokenKind::DollarString, start, end)
+            },
+        )
     }
 }

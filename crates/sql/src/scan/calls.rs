@@ -32,7 +32,14 @@ impl<S: Sink> Scanner<'_, S> {
     fn quoted_word(&self) -> Word {
         let bytes = self.last.span.of(self.lexer.sql());
         match bytes {
-            [_, inner @ .., _] if inner.iter().all(|&b| is_name_byte(b)) => words::lookup(inner),
+            [_, inner @ .., _] if inner.iter().all(|&b| is_name_byte(b)) => {
+                let word = words::lookup(inner);
+                if word.is_keyword_function() {
+                    Word::NAME
+                } else {
+                    word
+                }
+            }
             _ => Word::NAME,
         }
     }

@@ -137,6 +137,19 @@ json_duality_object json_objectagg max mid min now position session_user st_coll
 subdate substr substring sum sysdate system_user trim var_pop var_samp variance
 ";
 
+/// Built-ins that are keywords: in quotes they are names of stored functions.
+pub(super) const KEYWORD_FUNCTIONS: &str = "
+adddate ascii avg bit_and bit_or bit_xor cast char charset coalesce collation convert count cume_dist curdate
+current_date current_role current_time current_timestamp current_user curtime database date date_add date_sub day
+default dense_rank exists extract first_value format geometrycollection get_format group_concat hour if insert
+interval json_arrayagg json_objectagg json_value lag last_value lead left linestring localtime localtimestamp match
+max microsecond mid min minute mod month multilinestring multipoint multipolygon now nth_value ntile percent_rank
+point polygon position quarter rank repeat replace reverse right row_count row_number schema second session_user std
+stddev stddev_pop stddev_samp subdate substr substring sum sysdate system_user time timestamp timestampadd
+timestampdiff trim truncate user utc_date utc_time utc_timestamp values var_pop var_samp variance week weight_string
+year
+";
+
 /// Character sets that may introduce a literal.
 pub(super) const CHARSETS: &str = "
 armscii8 ascii big5 binary cp1250 cp1251 cp1256 cp1257 cp850 cp852 cp866 cp932 dec8 eucjpms euckr gb18030 gb2312 gbk
