@@ -1,1 +1,187 @@
-//! To be written.
+//! Decides what becomes of a statement: answered here, sent to an endpoint, or refused.
+//!
+//! Owns [`Plan`] and the pure function that makes one. It must never do I/O or read a clock, and never guess: what is not
+//! known to be safe on a shared connection is routed, and pins there. Input: a statement's facts and a view of the session.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+use std::fmt;
+
+use dbmesh_model::topology::Role;
+use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget};
+use dbmesh_sql::{Facts, Statement, Verb};
+
+/// Where the state of a session's last statement (warnings, row counts) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// The session has the connection on which its last statement ran.
+    Held,
+    /// It has none: the next statement may run anywhere.
+    Free,
+}
+
+/// What planning needs to know of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Whether the session has a connection.
+    pub connection: Connection,
+}
+
+/// What becomes of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// dbmesh answers.
+    Local(Local),
+    /// One endpoint executes it.
+    Route(Route),
+    /// It is refused, with the reason.
+    Refuse(Refuse),
+}
+
+/// An answer that dbmesh gives itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// COMMIT or ROLLBACK while no transaction is open and no connection is held: there is nothing to do.
+    NothingToEnd,
+    /// SHOW WARNINGS or SHOW ERRORS, from what was kept of the last statement.
+    Warnings {
+        /// Which of them.
+        kind: ConditionKind,
+        /// Rows to skip, and rows to show.
+        limit: Option<(u64, u64)>,
+    },
+    /// SHOW COUNT(*) WARNINGS or ERRORS.
+    WarningCount(ConditionKind),
+    /// KILL, by the ids that clients see.
+    Kill {
+        /// The statement only, or the whole connection.
+        kind: KillKind,
+        /// The session; `None` is the one that asks.
+        target: Option<u64>,
+    },
+}
+
+/// A statement for one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What role the endpoint must have.
+    pub role: Role,
+    /// Whether functions that only dbmesh can answer stand in the text and are replaced.
+    pub functions: Functions,
+    /// Whether LAST_INSERT_ID() must be right on the connection first.
+    pub last_insert_id: LastInsertId,
+}
+
+/// Functions of the session that a shared connection would answer wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Functions {
+    /// None stands in the text.
+    None,
+    /// CONNECTION_ID() only.
+    ConnectionId,
+    /// CONNECTION_ID(), and the diagnostics of a statement whose connection is gone.
+    All,
+}
+
+/// Whether a statement may read LAST_INSERT_ID().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastInsertId {
+    /// It cannot.
+    Unread,
+    /// It does, or a routine in it may.
+    Read,
+}
+
+/// Why a statement is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuse {
+    /// GET DIAGNOSTICS after the connection of the last statement was given back.
+    DiagnosticsGone,
+    /// KILL of something that is not a number.
+    KillTarget,
+}
+
+/// Plans one statement (or one text of several); `sql` is the text that was analysed.
+#[must_use]
+pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
+    if statement.statements <= 1 {
+        if let Some(plan) = plan_special(statement, sql, session) {
+            return plan;
+        }
+    }
+    Plan::Route(route(statement, session))
+}
+
+/// The route of a statement that an endpoint executes.
+#[must_use]
+pub fn route(statement: &Statement, session: SessionView) -> Route {
+    let facts = statement.facts;
+    let diagnostics = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
+    let functions = if session.connection == Connection::Free && facts.has_any(diagnostics) {
+        Functions::All
+    } else if facts.has(Facts::READS_CONNECTION_ID) {
+        Functions::ConnectionId
+    } else {
+        Functions::None
+    };
+    let readers = Facts::READS_LAST_INSERT_ID
+        | Facts::CALLS_ROUTINE
+        | Facts::DYNAMIC_SQL
+        | Facts::COMPOUND
+        | Facts::UNPARSED
+        | Facts::SETS_LAST_INSERT_ID;
+    let last_insert_id = if facts.has_any(readers) { LastInsertId::Read } else { LastInsertId::Unread };
+    Route { role: Role::Primary, functions, last_insert_id }
+}
+
+fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Option<Plan> {
+    let free = session.connection == Connection::Free;
+    if free && matches!(statement.verb, Verb::Commit | Verb::Rollback) && !ends_more_than_a_transaction(statement) {
+        return Some(Plan::Local(Local::NothingToEnd));
+    }
+    match statement.effects.iter().next()? {
+        Effect::Kill { kind, target } => Some(match target {
+            KillTarget::Id(id) => Plan::Local(Local::Kill { kind: *kind, target: Some(*id) }),
+            KillTarget::Expr(span) if is_own_id(span.of(sql)) => {
+                Plan::Local(Local::Kill { kind: *kind, target: None })
+            }
+            KillTarget::Expr(_) | KillTarget::User(_) => Plan::Refuse(Refuse::KillTarget),
+        }),
+        Effect::ShowWarnings { kind, limit } if free => Some(Plan::Local(Local::Warnings { kind: *kind, limit: *limit })),
+        Effect::ShowCountWarnings { kind } if free => Some(Plan::Local(Local::WarningCount(*kind))),
+        Effect::GetDiagnostics if free => Some(Plan::Refuse(Refuse::DiagnosticsGone)),
+        _ => None,
+    }
+}
+
+/// `CONNECTION_ID()`, written in any way.
+fn is_own_id(text: &[u8]) -> bool {
+    let word: Vec<u8> = text.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+    word == b"connection_id()"
+}
+
+fn ends_more_than_a_transaction(statement: &Statement) -> bool {
+    statement.facts.has_any(Facts::CHAIN | Facts::RELEASE | Facts::UNPARSED)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(Local::NothingToEnd) => write!(f, "local: no transaction is open"),
+            Self::Local(Local::Warnings { kind, .. }) => write!(f, "local: kept {kind:?}"),
+            Self::Local(Local::WarningCount(kind)) => write!(f, "local: count of kept {kind:?}"),
+            Self::Local(Local::Kill { kind, target: Some(id) }) => write!(f, "local: kill {kind:?} {id}"),
+            Self::Local(Local::Kill { kind, target: None }) => write!(f, "local: kill {kind:?} own"),
+            Self::Route(route) => {
+                write!(f, "route: {:?}", route.role)?;
+                if route.functions != Functions::None {
+                    write!(f, ", session functions replaced ({:?})", route.functions)?;
+                }
+                if route.last_insert_id == LastInsertId::Read {
+                    write!(f, ", last insert id restored")?;
+                }
+                Ok(())
+            }
+            Self::Refuse(reason) => write!(f, "refuse: {reason:?}"),
+        }
+    }
+}

@@ -1,1 +1,32 @@
-//! To be written.
+//! The data plane: one MySQL endpoint in front of real servers.
+//!
+//! `serve` wires it together; `listener` accepts, `login` lets in, `session` is the path of every statement, `pool` and
+//! `backend` are the connections to servers. Start reading at `session.rs`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod absorb;
+mod admin;
+mod backend;
+mod channel;
+mod client;
+mod control;
+mod fault;
+mod health;
+mod listener;
+mod login;
+mod metrics;
+mod pins;
+mod pool;
+mod prepared;
+mod process;
+mod proxy_protocol;
+mod registry;
+mod rules;
+mod serve;
+mod serving;
+mod session;
+mod state;
+mod upstream;
+mod vector;
+
+pub use serve::{Options, ServeError, serve};

@@ -84,8 +84,18 @@ impl fmt::Display for Plugin {
 pub enum Transport {
     /// They can: TCP without TLS.
     Plain,
-    /// They cannot: TLS or a Unix socket.
+    /// They cannot: a Unix socket. caching_sha2_password sends its password in clear text here,
+    /// sha256_password still encrypts it with RSA.
+    Local,
+    /// They cannot: TLS.
     Secure,
+}
+
+impl Transport {
+    /// Whether nobody else can read.
+    pub const fn is_private(self) -> bool {
+        matches!(self, Self::Local | Self::Secure)
+    }
 }
 
 /// The system's random numbers failed. Nobody can be authenticated without.

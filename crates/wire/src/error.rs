@@ -113,7 +113,7 @@ impl fmt::Display for DecodeError {
             } => {
                 write!(
                     f,
-                    "{message}: {field} is {size}, at most {limit} is accepted"
+                    "{message}: {field}: {size} is more than the {limit} accepted"
                 )
             }
             Self::Trailing { message, offset } => {

@@ -17,6 +17,7 @@ pub mod error;
 pub mod error_code;
 pub mod greeting;
 pub mod handshake;
+pub mod relay;
 pub mod reply;
 pub mod result_set;
 pub mod status;

@@ -243,7 +243,7 @@ impl ClientAuth {
             Plugin::CachingSha2 => Ok(scramble_caching_sha2(password, &self.nonce).to_vec()),
             Plugin::Sha256 if password.is_empty() => Ok(vec![0]),
             Plugin::Sha256 => self.full_answer(SHA256_REQUEST_PUBLIC_KEY),
-            Plugin::Clear if self.transport == Transport::Secure => Ok(clear_text(&self.password)),
+            Plugin::Clear if self.transport.is_private() => Ok(clear_text(&self.password)),
             Plugin::Clear => Err(ClientAuthError::Insecure(Plugin::Clear)),
             Plugin::Ed25519 => Ok(sign(password, &self.nonce).to_vec()),
             Plugin::Other(name) => Err(ClientAuthError::UnknownPlugin(name.clone())),
@@ -253,16 +253,22 @@ impl ClientAuth {
     /// The password in full, protected by the transport or by the backend's key, or else the request
     /// for that key.
     fn full_answer(&mut self, request: u8) -> Result<Vec<u8>, ClientAuthError> {
-        match (self.transport, &self.server_key) {
-            (Transport::Secure, _) => Ok(clear_text(&self.password)),
-            (Transport::Plain, ServerKey::Pinned(pem)) => {
-                Ok(encrypt(&self.password, &self.nonce, pem.as_bytes())?)
+        let clear = match self.plugin {
+            // Servers take sha256_password in clear text through TLS only.
+            Plugin::Sha256 => self.transport == Transport::Secure,
+            _ => self.transport.is_private(),
+        };
+        match &self.server_key {
+            _ if clear => Ok(clear_text(&self.password)),
+            ServerKey::Pinned(pem) => Ok(encrypt(&self.password, &self.nonce, pem.as_bytes())?),
+            // Nobody stands between the two ends of a Unix socket.
+            ServerKey::Refuse if self.transport == Transport::Plain => {
+                Err(ClientAuthError::NoServerKey)
             }
-            (Transport::Plain, ServerKey::Ask) => {
+            ServerKey::Ask | ServerKey::Refuse => {
                 self.key = Key::Asked;
                 Ok(vec![request])
             }
-            (Transport::Plain, ServerKey::Refuse) => Err(ClientAuthError::NoServerKey),
         }
     }
 }

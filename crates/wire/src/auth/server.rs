@@ -89,7 +89,7 @@ pub enum RejectReason {
 impl ServerAuth {
     /// A client that was sent `nonce` for `default_plugin` in the greeting. `verifier` is `None` when
     /// the user does not exist. Of `allowed`, client_ed25519 and unknown plugins are not verifiable
-    /// and count as not allowed; mysql_clear_password is used over secure transports only.
+    /// and count as not allowed; mysql_clear_password is used over private transports only.
     pub fn new(
         nonce: [u8; NONCE_BYTES],
         default_plugin: Plugin,
@@ -170,8 +170,8 @@ impl ServerAuth {
         let possible = match plugin {
             Plugin::Native => self.verifier.knows_native(),
             Plugin::CachingSha2 => self.verifier.knows_fast() || self.password_can_come(),
-            Plugin::Sha256 => self.password_can_come(),
-            Plugin::Clear => self.transport == Transport::Secure,
+            Plugin::Sha256 => self.transport == Transport::Secure || self.key_pair.is_some(),
+            Plugin::Clear => self.transport.is_private(),
             Plugin::Ed25519 | Plugin::Other(_) => false,
         };
         possible && self.allowed.contains(plugin)
@@ -179,7 +179,15 @@ impl ServerAuth {
 
     /// Whether a password can be received in full.
     fn password_can_come(&self) -> bool {
-        self.transport == Transport::Secure || self.key_pair.is_some()
+        self.transport.is_private() || self.key_pair.is_some()
+    }
+
+    /// Whether clients of `plugin` send their password in clear text over this transport.
+    fn takes_clear_text(&self, plugin: &Plugin) -> bool {
+        match plugin {
+            Plugin::Sha256 => self.transport == Transport::Secure,
+            _ => self.transport.is_private(),
+        }
     }
 
     /// Whether `response` looks like an answer of `plugin` to the greeting's nonce. Client libraries
@@ -280,7 +288,7 @@ impl ServerAuth {
                 .to_payload();
                 ServerStep::Send(key, Box::new(self))
             }
-            _ if self.transport == Transport::Secure => self.clear(plugin, payload),
+            _ if self.takes_clear_text(&plugin) => self.clear(plugin, payload),
             // The client has the key already.
             _ => self.ciphertext(plugin, payload),
         }

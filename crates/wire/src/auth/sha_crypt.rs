@@ -97,32 +97,31 @@ fn put_group(out: &mut Vec<u8>, [high, middle, low]: [u8; 3], chars: usize) {
 mod tests {
     use super::*;
 
-    /// From the specification's test vectors; salts of 16 bytes at most there.
+    /// The specification's inputs with the answers of libcrypt; salts have 16 bytes at most there.
     #[test]
-    fn specification_vectors() {
+    fn agrees_with_libcrypt() {
         let cases: [(&str, &str, u32, &str); 3] = [
             (
                 "Hello world!",
                 "saltstring",
                 5000,
-                "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8",
+                "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
             ),
             (
                 "Hello world!",
                 "saltstringsaltst",
                 10000,
-                "3xv.VbSCBX41eDL9L3voxREZMk4HRUBcyOLfNBjKWy5",
+                "3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA",
             ),
             (
                 "we have a short salt string but not a short password",
                 "short",
                 77777,
-                "JiCEzzpOpAXVIqxO4XrTWkMRuWIYNBRRVOtp9xnmJG/",
+                "JiO1O3ZpDAxGJeaDIuqCoEFysAe1mZNJRs3pw0KQRd/",
             ),
         ];
         for (password, salt, rounds, digest) in cases {
             let got = sha256_crypt(password.as_bytes(), salt.as_bytes(), rounds);
-            println!("{}", String::from_utf8_lossy(&got.clone().unwrap()));
             assert_eq!(got.as_deref(), Some(digest.as_bytes()), "{password}");
         }
     }

@@ -22,7 +22,7 @@ impl fmt::Display for HashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "not a password hash: expected `*` and 40 hexadecimal digits, \
-             `$A$005$` with 20 bytes of salt and 43 of digest, or 64 hexadecimal digits",
+             `$A$00n$` with 20 bytes of salt and 43 of digest, or 64 hexadecimal digits",
         )
     }
 }

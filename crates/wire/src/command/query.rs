@@ -58,8 +58,7 @@ impl<'a> Query<'a> {
     /// Decodes the payload under the capabilities negotiated with its sender.
     ///
     /// # Errors
-    /// When the attributes end early, are more than a million bits of NULL bitmap could say, or come
-    /// in another number of sets than one.
+    /// When the attributes end early, are too many, or come in another number of sets than one.
     pub fn decode(payload: &'a [u8], caps: Capabilities) -> Result<Self, DecodeError> {
         let mut r = body("COM_QUERY", CommandCode::Query, payload)?;
         if !caps.contains(Capabilities::QUERY_ATTRIBUTES) {

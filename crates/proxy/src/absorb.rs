@@ -1,0 +1,469 @@
+//! What a statement did to its session: from its parsed effects and the server's own report to state and pins.
+//!
+//! Owns the rules that decide which state can be restored and which pins. The server's report is the truth; the text adds
+//! what no server reports; what neither explains pins. It must never end a pin that might still hold. Input: the
+//! statement, the outcome of its answer, the server's facts.
+
+use dbmesh_model::topology::Routines;
+use dbmesh_sql::effects::{Effect, TableName, Value, VariableScope, XaVerb};
+use dbmesh_sql::{Dialect, Facts, Lexer, Statement, TokenKind, Verb};
+use dbmesh_wire::relay::Outcome;
+use dbmesh_wire::status::Status;
+use dbmesh_wire::track::Item;
+
+use crate::backend::{Backend, Flavor, ServerFacts};
+use crate::pins::PinReason;
+use crate::state::{LastId, SessionState, Warnings};
+use crate::vector::is_charset_variable;
+
+/// What else must be asked of the connection before anything is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing.
+    None,
+    /// An error hid the state: COM_PING brings the status flags and what was not reported.
+    AskAgain,
+}
+
+/// What the absorber needs to know besides the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The server.
+    pub facts: &'a ServerFacts,
+    /// Whether routines are trusted to report their state.
+    pub routines: Routines,
+    /// The text of the statement, for literals; empty when it was prepared with parameters.
+    pub sql: &'a [u8],
+}
+
+/// Takes in what a statement did.
+pub fn absorb(state: &mut SessionState, statement: &Statement, outcome: &Outcome, around: Surroundings<'_>) -> Doubt {
+    diagnostics(state, statement, outcome, around.sql);
+    if let Some(status) = outcome.status {
+        state.status = status.difference(Status::MORE_RESULTS.union(Status::SESSION_STATE_CHANGED));
+    }
+    let reported = report(state, outcome, around.facts);
+    if outcome.error.is_some() {
+        return absorb_error(state, statement, &reported, around);
+    }
+    text_effects(state, statement, &reported, around);
+    if reported.changed && !explains_change(statement) {
+        state.pins.add_unnamed(PinReason::StateChange);
+    }
+    if outcome.tracked_overflow {
+        state.pins.add_unnamed(PinReason::StateChange);
+    }
+    if !around.facts.tracks_state && !is_plain(statement) {
+        state.pins.add_unnamed(PinReason::Unparsed);
+    }
+    insert_id(state, statement, outcome, around.sql);
+    Doubt::None
+}
+
+/// Takes in the OK of the COM_PING that followed an error.
+pub fn absorb_after_error(state: &mut SessionState, statement: &Statement, outcome: &Outcome, around: Surroundings<'_>) {
+    if let Some(status) = outcome.status {
+        state.status = status.difference(Status::SESSION_STATE_CHANGED);
+    }
+    let reported = report(state, outcome, around.facts);
+    let only_variables = statement.verb == Verb::Set && !sets_user_variable(statement);
+    if reported.changed && !(only_variables && reported.variables) {
+        state.pins.add_unnamed(PinReason::AfterError);
+    }
+}
+
+/// What the server reported.
+#[derive(Debug, Default)]
+struct Reported {
+    changed: bool,
+    variables: bool,
+    /// Character set variables with their values: NAMES in the same statement must not hide them.
+    charset: Vec<(String, Vec<u8>)>,
+}
+
+fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> Reported {
+    let mut reported = Reported::default();
+    if outcome.tracked.is_empty() {
+        return reported;
+    }
+    for item in Backend::items(&outcome.tracked) {
+        match item {
+            Item::SystemVariable { name, value } => {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                reported.variables = true;
+                if is_charset_variable(&name) {
+                    reported.charset.push((name.clone(), value.to_vec()));
+                }
+                if facts.tracked.contains(name.as_str()) {
+                    state.change_vector(|v| v.note_variable(&name, value));
+                }
+            }
+            Item::Schema(schema) => {
+                let schema = if schema.is_empty() { None } else { Some(schema.into()) };
+                state.change_vector(|v| v.schema = schema);
+            }
+            Item::StateChange(true) => reported.changed = true,
+            Item::TransactionCharacteristics(text) => {
+                // Only "SET TRANSACTION …" announces something for a transaction that has not begun.
+                state.pins.set(PinReason::NextTransaction, text.starts_with(b"SET TRANSACTION"));
+            }
+            Item::TransactionState(text) => {
+                if text.contains(&b'L') {
+                    state.pins.add(PinReason::TableLock);
+                }
+            }
+            Item::StateChange(false) | Item::Gtids(_) | Item::Unknown(..) => {}
+        }
+    }
+    reported
+}
+
+fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcome, sql: &[u8]) {
+    let keeps = statement.statements <= 1
+        && statement.effects.iter().any(|e| {
+            matches!(e, Effect::ShowWarnings { .. } | Effect::ShowCountWarnings { .. } | Effect::GetDiagnostics)
+        });
+    let d = &mut state.diagnostics;
+    if outcome.error.is_some() {
+        d.row_count = -1;
+        d.warnings = Warnings::OnConnection;
+        return;
+    }
+    if outcome.ended_in_rows {
+        d.row_count = -1;
+        d.found_rows =
+            if counts_its_rows(statement, sql) { Some(outcome.rows) } else { None };
+    } else {
+        d.row_count = i64::try_from(outcome.affected_rows).unwrap_or(i64::MAX);
+        if statement.facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND)
+            || matches!(statement.verb, Verb::Do)
+        {
+            d.found_rows = None;
+        }
+    }
+    if !keeps {
+        d.warnings = if outcome.warnings > 0 { Warnings::OnConnection } else { Warnings::None };
+    }
+}
+
+/// Whether FOUND_ROWS() after this statement is surely the number of rows that were sent. With LIMIT it need not be.
+fn counts_its_rows(statement: &Statement, sql: &[u8]) -> bool {
+    statement.statements <= 1
+        && matches!(statement.verb, Verb::Select | Verb::Show)
+        && !statement.facts.has_any(Facts::CALC_FOUND_ROWS | Facts::CALLS_ROUTINE)
+        && !sql.windows(5).any(|w| w.eq_ignore_ascii_case(b"limit"))
+}
+
+fn absorb_error(
+    state: &mut SessionState,
+    statement: &Statement,
+    reported: &Reported,
+    around: Surroundings<'_>,
+) -> Doubt {
+    let several = statement.statements > 1;
+    if reported.changed && !statement.effects.is_empty() {
+        state.pins.add_unnamed(PinReason::AfterError);
+    }
+    // MariaDB forgets what changed before an error: where anything may have changed, the connection is in doubt.
+    let silent = around.facts.flavor == Flavor::MariaDb || !around.facts.tracks_state;
+    let may_have_changed = several || !statement.effects.is_empty() || !is_plain(statement);
+    if silent && may_have_changed {
+        state.pins.add_unnamed(PinReason::AfterError);
+    }
+    if several {
+        // Some of the statements ran. What they did without a report stays on the connection.
+        if !statement.effects.is_empty() || !is_plain(statement) {
+            state.pins.add_unnamed(PinReason::AfterError);
+        }
+    } else {
+        silent_effects_of_a_failure(state, statement);
+    }
+    Doubt::AskAgain
+}
+
+/// A failed statement may have done part of its work: a lock taken, a variable assigned, a routine half run.
+fn silent_effects_of_a_failure(state: &mut SessionState, statement: &Statement) {
+    let facts = statement.facts;
+    if facts.has_any(Facts::USER_VARIABLE_ASSIGNED) {
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
+    if facts.has(Facts::GET_LOCK_FUNCTION) {
+        state.pins.add_unnamed(PinReason::UserLock);
+    }
+    if facts.has_any(Facts::CALLS_ROUTINE | Facts::COMPOUND | Facts::DYNAMIC_SQL) {
+        state.pins.add_unnamed(PinReason::Routine);
+    }
+    if facts.has(Facts::SETS_LAST_INSERT_ID) {
+        state.pins.add(PinReason::LastInsertId);
+    }
+    if facts.has(Facts::SETS_SESSION_TRACK) {
+        state.pins.add_unnamed(PinReason::SessionTracking);
+    }
+}
+
+/// What the text says, and no server reports.
+fn text_effects(state: &mut SessionState, statement: &Statement, reported: &Reported, around: Surroundings<'_>) {
+    let facts = statement.facts;
+    for effect in statement.effects.iter() {
+        apply_effect(state, effect, reported, around);
+    }
+    let counted_lock = statement
+        .effects
+        .iter()
+        .any(|e| matches!(e, Effect::GetLock(_) | Effect::ReleaseLock(_) | Effect::ReleaseAllLocks));
+    if facts.has(Facts::GET_LOCK_FUNCTION) && !counted_lock {
+        state.pins.add_unnamed(PinReason::UserLock);
+    }
+    if facts.has(Facts::USER_VARIABLE_ASSIGNED) {
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
+    let trusted = around.routines == Routines::Track;
+    if facts.has(Facts::CALLS_ROUTINE) && !trusted {
+        state.pins.add_unnamed(PinReason::Routine);
+    }
+    if facts.has_any(Facts::COMPOUND | Facts::SEQUENCE) {
+        state.pins.add_unnamed(PinReason::Routine);
+    }
+    if facts.has_any(Facts::UNPARSED | Facts::UNTRUSTED_TEXT) || statement.unterminated {
+        state.pins.add_unnamed(PinReason::Unparsed);
+    }
+    if facts.has(Facts::UNPARSED_SET) {
+        state.pins.add_unnamed(PinReason::SessionVariable);
+    }
+    if facts.has(Facts::SETS_SESSION_TRACK) {
+        state.pins.add_unnamed(PinReason::SessionTracking);
+    }
+    if facts.has(Facts::ROLE) {
+        state.pins.add(PinReason::Role);
+    }
+    if facts.has(Facts::TEMPORARY_TABLE)
+        && !statement.effects.iter().any(|e| matches!(e, Effect::CreateTemporary { .. }))
+    {
+        state.pins.add_unnamed(PinReason::TemporaryTable);
+    }
+    if facts.has(Facts::SETS_LAST_INSERT_ID) && statement.class == dbmesh_sql::Class::Read {
+        state.pins.add(PinReason::LastInsertId);
+    }
+}
+
+fn apply_effect(state: &mut SessionState, effect: &Effect, reported: &Reported, around: Surroundings<'_>) {
+    match effect {
+        Effect::SetSystem { name, scope: VariableScope::Session, .. } => {
+            if !around.facts.tracked.contains(name.as_ref()) {
+                state.pins.add_unnamed(PinReason::SessionVariable);
+            } else if is_charset_variable(name) {
+                set_charset_variable(state, name, reported);
+            }
+        }
+        Effect::SetSystem { .. } | Effect::SetTransaction { .. } => {}
+        Effect::SetUser { name, value } => set_user_variable(state, name.as_bytes(), *value, around),
+        Effect::SetNames { .. } | Effect::SetCharacterSet { .. } => set_names(state, effect, around),
+        Effect::CreateTemporary { name, .. } => state.pins.add_temporary_table(table_name(name)),
+        Effect::DropTables { names, .. } => {
+            for name in names {
+                state.pins.drop_table(&table_name(name));
+            }
+        }
+        Effect::AlterTable { renamed_to: Some(_), .. } | Effect::RenameTable { .. } if state.pins.has(PinReason::TemporaryTable) => {
+            // A temporary table may have a new name now.
+            state.pins.add_unnamed(PinReason::TemporaryTable);
+        }
+        Effect::LockTables => {
+            state.pins.add(PinReason::TableLock);
+        }
+        Effect::UnlockTables => {
+            state.pins.remove(PinReason::TableLock);
+            state.pins.remove(PinReason::GlobalReadLock);
+        }
+        Effect::Begin { .. } => state.pins.remove(PinReason::TableLock),
+        Effect::FlushTablesLock => {
+            state.pins.add(PinReason::GlobalReadLock);
+        }
+        Effect::LockInstance => {
+            state.pins.add(PinReason::InstanceLock);
+        }
+        Effect::UnlockInstance => state.pins.remove(PinReason::InstanceLock),
+        Effect::GetLock(name) => state.pins.add_lock(lower(name)),
+        Effect::ReleaseLock(name) => state.pins.drop_lock(&lower(name)),
+        Effect::ReleaseAllLocks => state.pins.remove_all(PinReason::UserLock),
+        Effect::HandlerOpen { name } => state.pins.add_handler(lower(name)),
+        Effect::HandlerClose { name } => state.pins.drop_handler(&lower(name)),
+        Effect::PrepareSql { name, .. } => state.pins.add_prepared(lower(name)),
+        Effect::DeallocateSql { name } => state.pins.drop_prepared(&lower(name)),
+        Effect::SetRole => {
+            state.pins.add(PinReason::Role);
+        }
+        Effect::SetResourceGroup => {
+            state.pins.add(PinReason::ResourceGroup);
+        }
+        Effect::Xa(verb) => xa(state, *verb, around.facts),
+        _ => {}
+    }
+}
+
+fn set_charset_variable(state: &mut SessionState, name: &str, reported: &Reported) {
+    if state.vector.has_string_user_variable() {
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
+    if let Some((_, value)) = reported.charset.iter().rev().find(|(n, _)| n == name) {
+        state.change_vector(|v| v.note_variable(name, value));
+    }
+}
+
+fn xa(state: &mut SessionState, verb: XaVerb, facts: &ServerFacts) {
+    match verb {
+        XaVerb::Start | XaVerb::End => {
+            state.pins.add(PinReason::Xa);
+        }
+        // MySQL detaches a prepared branch from its session; MariaDB keeps it.
+        XaVerb::Prepare if facts.flavor == Flavor::MySql && !state.in_transaction() => state.pins.remove(PinReason::Xa),
+        XaVerb::Commit | XaVerb::CommitOnePhase | XaVerb::Rollback if !state.in_transaction() => state.pins.remove(PinReason::Xa),
+        _ => {}
+    }
+}
+
+fn lower(name: &str) -> Vec<u8> {
+    name.to_lowercase().into_bytes()
+}
+
+/// `schema.table`, or the table alone, as it was written. A table created by one form and dropped by the other keeps its
+/// pin: one pin too long beats one table lost.
+fn table_name(name: &TableName) -> Vec<u8> {
+    match &name.schema {
+        Some(schema) => lower(&format!("{schema}.{}", name.table)),
+        None => lower(&name.table),
+    }
+}
+
+fn set_user_variable(state: &mut SessionState, name: &[u8], value: Value, around: Surroundings<'_>) {
+    let literal = match value {
+        Value::Literal(span) => Some(span.of(around.sql)).filter(|text| !text.is_empty()),
+        Value::Default | Value::Expr(_) => None,
+    };
+    let Some(literal) = literal.filter(|_| !name.contains(&b'`')) else {
+        state.pins.add_unnamed(PinReason::UserVariable);
+        return;
+    };
+    state.change_vector(|v| {
+        v.user_variables.insert(name.into(), literal.into());
+    });
+    if !state.vector.user_variables_fit() {
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
+}
+
+fn set_names(state: &mut SessionState, effect: &Effect, around: Surroundings<'_>) {
+    if state.vector.has_string_user_variable() {
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
+    let text = match effect {
+        Effect::SetNames { charset, collate } => names_text("NAMES", *charset, *collate, around.sql),
+        Effect::SetCharacterSet { charset } => names_text("CHARACTER SET", *charset, None, around.sql),
+        _ => None,
+    };
+    match text {
+        Some(text) => state.change_vector(|v| v.note_names(text.into())),
+        None => {
+            state.pins.add_unnamed(PinReason::SessionVariable);
+        }
+    }
+}
+
+fn names_text(head: &str, charset: Value, collate: Option<Value>, sql: &[u8]) -> Option<Vec<u8>> {
+    let word = |value: Value| match value {
+        Value::Literal(span) | Value::Expr(span) => Some(span.of(sql).to_vec()).filter(|text| !text.is_empty()),
+        Value::Default => Some(b"DEFAULT".to_vec()),
+    };
+    let mut text = head.as_bytes().to_vec();
+    text.push(b' ');
+    text.extend_from_slice(&word(charset)?);
+    if let Some(collate) = collate {
+        text.extend_from_slice(b" COLLATE ");
+        text.extend_from_slice(&word(collate)?);
+    }
+    Some(text)
+}
+
+fn sets_user_variable(statement: &Statement) -> bool {
+    statement.facts.has(Facts::USER_VARIABLE)
+}
+
+/// Whether a reported change is one that the text accounts for.
+fn explains_change(statement: &Statement) -> bool {
+    statement.effects.iter().any(|e| {
+        matches!(
+            e,
+            Effect::SetSystem { .. }
+                | Effect::SetUser { .. }
+                | Effect::SetNames { .. }
+                | Effect::SetCharacterSet { .. }
+                | Effect::SetTransaction { .. }
+                | Effect::Use(_)
+                | Effect::CreateTemporary { .. }
+                | Effect::DropTables { .. }
+                | Effect::PrepareSql { .. }
+                | Effect::DeallocateSql { .. }
+                | Effect::SetRole
+        )
+    }) || statement.facts.has_any(Facts::USER_VARIABLE_ASSIGNED)
+}
+
+/// A statement whose text holds nothing that could change session state.
+fn is_plain(statement: &Statement) -> bool {
+    use dbmesh_sql::Class;
+    matches!(statement.class, Class::Read | Class::Write | Class::Show | Class::Tcl | Class::Ddl)
+        && statement.effects.iter().all(|e| matches!(e, Effect::Begin { .. } | Effect::Commit { .. } | Effect::Rollback { .. }))
+        && !statement.facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND | Facts::UNPARSED)
+}
+
+fn insert_id(state: &mut SessionState, statement: &Statement, outcome: &Outcome, sql: &[u8]) {
+    if outcome.last_insert_id == 0 {
+        let elsewhere = Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND | Facts::SETS_LAST_INSERT_ID;
+        if statement.facts.has_any(elsewhere) {
+            state.last_insert_id = LastId::OnConnection;
+        }
+        return;
+    }
+    state.pins.remove(PinReason::LastInsertId);
+    let given = statement.statements <= 1 && generated(statement, sql, outcome.last_insert_id);
+    state.last_insert_id = if given { LastId::Known(outcome.last_insert_id) } else { LastId::OnConnection };
+}
+
+/// Whether a reported id was surely generated by the server. A server also reports an id that the statement itself
+/// gives for the AUTO_INCREMENT column, and then LAST_INSERT_ID() stays what it was. Only a text of plain literals in
+/// which the number does not occur proves that it was generated.
+fn generated(statement: &Statement, sql: &[u8], id: u64) -> bool {
+    if statement.facts.has(Facts::SETS_LAST_INSERT_ID) && statement.verb == Verb::Update {
+        return true;
+    }
+    if sql.is_empty() || statement.verb != Verb::Insert || !has_literal_values_only(sql) {
+        return false;
+    }
+    let digits = id.to_string();
+    !sql.windows(digits.len()).any(|w| w == digits.as_bytes())
+}
+
+/// Whether behind VALUES there are only literals, NULL and DEFAULT. Read with the default dialect: where another one
+/// would see other tokens, the number is still looked for in the whole text.
+fn has_literal_values_only(sql: &[u8]) -> bool {
+    let mut behind_values = false;
+    for token in Lexer::new(sql, &Dialect::default()) {
+        let text = token.span.of(sql);
+        if !behind_values {
+            behind_values = token.kind == TokenKind::Word
+                && (text.eq_ignore_ascii_case(b"VALUES") || text.eq_ignore_ascii_case(b"VALUE"));
+            continue;
+        }
+        let plain = match token.kind {
+            TokenKind::String => true,
+            TokenKind::Number => text.iter().all(u8::is_ascii_digit),
+            TokenKind::Word => text.eq_ignore_ascii_case(b"NULL") || text.eq_ignore_ascii_case(b"DEFAULT"),
+                TokenKind::Open | TokenKind::Close | TokenKind::Comma | TokenKind::Semicolon | TokenKind::Comment => true,
+            _ => false,
+        };
+        if !plain {
+            return false;
+        }
+    }
+    behind_values
+}

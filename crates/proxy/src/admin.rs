@@ -1,0 +1,177 @@
+//! What the admin page says of the proxy.
+//!
+//! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's text. Input: the
+//! process, looked at when asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dbmesh_runtime::admin::AdminContent;
+use dbmesh_runtime::exposition::{Kind, Text};
+use dbmesh_runtime::source::Source;
+use serde_json::{Value, json};
+
+use crate::metrics::{Labelled, expose};
+use crate::pool::Pool;
+use crate::process::Process;
+use crate::upstream::Member;
+
+/// The admin page's content.
+pub struct Pages {
+    process: Arc<Process>,
+    source: Source,
+    draining: AtomicBool,
+}
+
+impl Pages {
+    /// Over this process and its configuration.
+    #[must_use]
+    pub fn new(process: Arc<Process>, source: Source) -> Self {
+        Self { process, source, draining: AtomicBool::new(false) }
+    }
+
+    /// The configuration's source.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The process drains from now on.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    fn members(&self) -> Vec<(String, Arc<Member>)> {
+        let mut all = Vec::new();
+        for serving in &self.process.current.services().list {
+            let service = format!("{}/{}", serving.database_label(), serving.service.name);
+            for member in &serving.upstream.members {
+                all.push((service.clone(), member.clone()));
+            }
+        }
+        all
+    }
+
+    fn pools(&self) -> Value {
+        let pools = self.members().into_iter().map(|(service, member)| {
+            let pool = &member.pool;
+            let gauge = pool.gauge();
+            let facts = pool.facts();
+            json!({
+                "service": service,
+                "endpoint": member.endpoint.name.as_str(),
+                "address": member.endpoint.address.to_string(),
+                "role": member.endpoint.role,
+                "server_version": facts.map(|f| f.version.clone()),
+                "size": pool.policy().size,
+                "open": gauge.total,
+                "idle": gauge.idle,
+                "held": gauge.held,
+                "waiting": gauge.waiting,
+                "ejected": pool.health.is_ejected(),
+                "connect_failures_in_a_row": pool.health.failures(),
+                "latency_us": member.latency_ns() / 1000,
+                "statements": member.statements.load(Ordering::Relaxed),
+            })
+        });
+        Value::Array(pools.collect())
+    }
+
+    fn sessions(&self) -> Value {
+        let mut sessions = Vec::new();
+        self.process.registry.for_each(|handle| sessions.push(handle.to_json()));
+        Value::Array(sessions)
+    }
+}
+
+impl AdminContent for Pages {
+    fn ready(&self) -> (bool, Value) {
+        let draining = self.draining.load(Ordering::Acquire);
+        let detail = json!({
+            "ready": !draining,
+            "draining": draining,
+            "sessions": self.process.registry.len(),
+            "configuration": self.source.status().json(),
+        });
+        (!draining, detail)
+    }
+
+    fn metrics(&self, out: &mut Text) {
+        let services = self.process.current.services();
+        let labelled: Vec<Labelled<'_>> = services
+            .list
+            .iter()
+            .map(|s| Labelled {
+                database: s.database_label(),
+                service: s.service.name.to_string(),
+                metrics: &s.metrics,
+            })
+            .collect();
+        expose(&labelled, out);
+        expose_pools(&self.members(), out);
+        self.source.status().metrics(out);
+        dbmesh_runtime::process::metrics(out);
+    }
+
+    fn debug(&self, page: &str) -> Option<Value> {
+        match page {
+            "config" => Some(self.process.current.services().topology.redacted()),
+            "sessions" => Some(self.sessions()),
+            "pools" => Some(self.pools()),
+            _ => None,
+        }
+    }
+
+    fn debug_pages(&self) -> &'static [&'static str] {
+        &["config", "sessions", "pools"]
+    }
+}
+
+type PoolValue = fn(&Pool) -> f64;
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_pools(members: &[(String, Arc<Member>)], out: &mut Text) {
+    let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed) as f64;
+    let _ = count;
+    let families: [(&str, &str, Kind, PoolValue); 16] = [
+        ("dbmesh_pool_size", "Most connections to the endpoint.", Kind::Gauge, |p| f64::from(p.policy().size)),
+        ("dbmesh_pool_open", "Connections open or being opened.", Kind::Gauge, |p| f64::from(p.gauge().total)),
+        ("dbmesh_pool_idle", "Connections not leased.", Kind::Gauge, |p| f64::from(p.gauge().idle)),
+        ("dbmesh_pool_held", "Connections leased that are given back when asked.", Kind::Gauge, |p| f64::from(p.gauge().held)),
+        ("dbmesh_pool_waiting", "Sessions waiting for a connection.", Kind::Gauge, |p| f64::from(p.gauge().waiting)),
+        ("dbmesh_pool_opened_total", "Connections opened.", Kind::Counter, |p| p.counters.opened.load(Ordering::Relaxed) as f64),
+        ("dbmesh_pool_closed_total", "Connections closed.", Kind::Counter, |p| p.counters.closed.load(Ordering::Relaxed) as f64),
+        ("dbmesh_pool_connect_failures_total", "Attempts to connect that failed.", Kind::Counter, |p| {
+            p.counters.connect_failures.load(Ordering::Relaxed) as f64
+        }),
+        ("dbmesh_pool_waits_total", "Leases that had to wait.", Kind::Counter, |p| p.counters.waits.load(Ordering::Relaxed) as f64),
+        ("dbmesh_pool_wait_seconds_total", "Time waited for connections.", Kind::Counter, |p| {
+            p.counters.wait_us.load(Ordering::Relaxed) as f64 / 1e6
+        }),
+        ("dbmesh_pool_wait_timeouts_total", "Waits that ran into their deadline.", Kind::Counter, |p| {
+            p.counters.wait_timeouts.load(Ordering::Relaxed) as f64
+        }),
+        ("dbmesh_pool_state_changes_total", "Connections whose state was changed for a session.", Kind::Counter, |p| {
+            p.counters.state_changes.load(Ordering::Relaxed) as f64
+        }),
+        ("dbmesh_pool_resets_total", "Connections reset when their session let go.", Kind::Counter, |p| {
+            p.counters.resets.load(Ordering::Relaxed) as f64
+        }),
+        ("dbmesh_endpoint_ejected", "1 while the endpoint is left alone.", Kind::Gauge, |p| f64::from(u8::from(p.health.is_ejected()))),
+        ("dbmesh_endpoint_ejections_total", "Times the endpoint was ejected.", Kind::Counter, |p| {
+            p.health.ejections.load(Ordering::Relaxed) as f64
+        }),
+        ("dbmesh_endpoint_known", "1 once a connection was made.", Kind::Gauge, |p| f64::from(u8::from(p.facts().is_some()))),
+    ];
+    for (name, help, kind, value) in families {
+        out.family(name, help, kind);
+        for (service, member) in members {
+            out.sample(&[("service", service), ("endpoint", member.endpoint.name.as_str())], value(&member.pool));
+        }
+    }
+    out.family("dbmesh_endpoint_statements_total", "Statements sent to the endpoint.", Kind::Counter);
+    for (service, member) in members {
+        let n = member.statements.load(Ordering::Relaxed) as f64;
+        out.sample(&[("service", service), ("endpoint", member.endpoint.name.as_str())], n);
+    }
+}

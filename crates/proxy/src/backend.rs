@@ -1,0 +1,436 @@
+//! One connection to a server: login, set-up, and the proxy's own small commands on it.
+//!
+//! Owns the socket, the state vector that the connection has, and the statements prepared on it. It must never be reused
+//! after an answer was not read to its end: every exchange marks it busy first and idle only when the answer was whole,
+//! so that a dropped future leaves it marked. Input: an endpoint of the topology, and a server's bytes, which are as
+//! untrusted as a client's.
+
+mod facts;
+mod login;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dbmesh_model::topology::Endpoint;
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec::{self, Reader};
+use dbmesh_wire::command::CommandCode;
+use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, RelayError, Shape};
+use dbmesh_wire::status::Status;
+use dbmesh_wire::{reply, track};
+
+use crate::channel::{Channel, PacketError};
+use crate::prepared::ServerStatements;
+use crate::vector::{Charset, Transition, Vector, transition};
+
+pub use facts::{Flavor, ServerFacts};
+pub use login::{ConnectError, Dialer};
+
+/// Largest answer that the proxy reads for itself, in bytes.
+const OWN_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Most rows that the proxy reads for itself.
+const OWN_ANSWER_ROWS_MAX: usize = 10_000;
+
+/// Why a connection is of no more use.
+#[derive(Debug)]
+pub enum BackendError {
+    /// The socket failed or the server closed it.
+    Lost(io::Error),
+    /// The server broke the protocol.
+    Protocol(String),
+}
+
+impl From<io::Error> for BackendError {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::InvalidData { Self::Protocol(e.to_string()) } else { Self::Lost(e) }
+    }
+}
+
+impl From<PacketError> for BackendError {
+    fn from(e: PacketError) -> Self {
+        match e {
+            PacketError::Io(e) => e.into(),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+impl From<RelayError> for BackendError {
+    fn from(e: RelayError) -> Self {
+        Self::Protocol(e.to_string())
+    }
+}
+
+impl From<dbmesh_wire::DecodeError> for BackendError {
+    fn from(e: dbmesh_wire::DecodeError) -> Self {
+        Self::Protocol(e.to_string())
+    }
+}
+
+impl std::fmt::Display for BackendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lost(e) => write!(f, "connection lost: {e}"),
+            Self::Protocol(what) => write!(f, "protocol broken: {what}"),
+        }
+    }
+}
+
+/// A server's error, as the proxy itself received it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerError {
+    /// Error number.
+    pub code: u16,
+    /// Its payload, to be passed on.
+    pub payload: Vec<u8>,
+    /// The message.
+    pub message: String,
+}
+
+/// What the server answered to a command of the proxy's own.
+pub type Answer<T> = Result<T, ServerError>;
+
+/// One cell of an answer; `None` is NULL.
+pub type Cell = Option<Vec<u8>>;
+
+/// What makes connections interchangeable: the client flags that change what the server does. They are fixed at login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flags(pub Capabilities);
+
+impl Flags {
+    /// The flags that change a server's behaviour.
+    pub const MASK: Capabilities = Capabilities(
+        Capabilities::FOUND_ROWS.0
+            | Capabilities::IGNORE_SPACE.0
+            | Capabilities::INTERACTIVE.0
+            | Capabilities::LOCAL_FILES.0
+            | Capabilities::MULTI_STATEMENTS.0
+            | Capabilities::MULTI_RESULTS.0
+            | Capabilities::PS_MULTI_RESULTS.0
+            | Capabilities::QUERY_ATTRIBUTES.0,
+    );
+
+    /// Those of a client.
+    #[must_use]
+    pub fn of(client: Capabilities) -> Self {
+        Self(client.intersection(Self::MASK))
+    }
+}
+
+/// Whether a connection is between answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Idle,
+    /// An answer is due, or was not read to its end.
+    Busy,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Backend {
+    channel: Channel,
+    condition: Condition,
+    /// The endpoint it leads to.
+    pub endpoint: Arc<Endpoint>,
+    /// What is known of the server.
+    pub facts: Arc<ServerFacts>,
+    /// The server's id of this connection.
+    pub thread_id: u64,
+    /// Capabilities agreed with the server.
+    pub capabilities: Capabilities,
+    /// The flags that the session's client asked for.
+    pub flags: Flags,
+    /// The restorable state it has.
+    pub vector: Arc<Vector>,
+    /// LAST_INSERT_ID() on it, if known.
+    pub last_insert_id: Option<u64>,
+    /// What is prepared on it.
+    pub statements: ServerStatements,
+    /// Status flags of its last answer.
+    pub status: Status,
+    /// When it was opened.
+    pub opened: Instant,
+    /// When it was last given back.
+    pub idle_since: Instant,
+    /// The session that used it last.
+    pub last_session: u64,
+    handshake_collation: u16,
+    scratch: Vec<u8>,
+}
+
+impl Backend {
+    /// The channel, for relaying an answer.
+    pub fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    /// Whether it is between answers, and so can be used by anybody.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.condition == Condition::Idle
+    }
+
+    /// Whether the server hung up, or spoke unasked.
+    pub fn is_stale(&mut self) -> bool {
+        self.condition != Condition::Idle || self.channel.is_stale()
+    }
+
+    /// Sends a command; its answer is due from now on.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
+        self.condition = Condition::Busy;
+        self.channel.begin_command();
+        Ok(self.channel.write(packets).await?)
+    }
+
+    /// Sends a command that has no answer.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn send_unanswered(&mut self, packets: &[u8]) -> Result<(), BackendError> {
+        self.send(packets).await?;
+        self.condition = Condition::Idle;
+        Ok(())
+    }
+
+    /// Says that the answer was read to its end.
+    pub fn answered(&mut self, status: Option<Status>) {
+        if let Some(status) = status {
+            self.status = status;
+        }
+        self.channel.rest();
+        self.condition = if self.channel.has_unread() { Condition::Busy } else { Condition::Idle };
+    }
+
+    fn packet(&mut self, payload: &[u8]) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
+        codec::put_packet(&mut out, &mut 0, payload);
+        out
+    }
+
+    /// Runs a command of the proxy's own and reads its whole answer; rows and all.
+    ///
+    /// # Errors
+    /// [`BackendError`]; the server's own error is the inner result.
+    pub async fn run(&mut self, payload: &[u8], shape: Shape) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+        let out = self.packet(payload);
+        self.send(&out).await?;
+        self.scratch = out;
+        self.read_answer(shape).await
+    }
+
+    /// Reads the answer of a command that was sent.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn read_answer(&mut self, shape: Shape) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+        let hops = Hops {
+            backend: self.capabilities,
+            client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
+            backend_seq: 1,
+            client_seq: 1,
+            status: self.status,
+            filter: |_| true,
+        };
+        let mut relay = Relay::new(shape, hops);
+        let mut bytes = Vec::new();
+        loop {
+            let (taken, progress) = relay.feed(self.channel.inbox().unread(), &mut bytes)?;
+            self.channel.consume(taken);
+            match progress {
+                Progress::Done => break,
+                Progress::LocalInfile(_) => return Err(BackendError::Protocol("unasked LOCAL INFILE".into())),
+                Progress::More => {}
+            }
+            if bytes.len() > OWN_ANSWER_BYTES_MAX {
+                return Err(BackendError::Protocol("answer too large".into()));
+            }
+            if self.channel.fill().await? == 0 {
+                return Err(BackendError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        let outcome = relay.into_outcome();
+        self.answered(outcome.status);
+        if outcome.error.is_some() {
+            let payload = bytes.get(codec::HEADER_BYTES..).unwrap_or_default().to_vec();
+            return Ok(Err(server_error(payload)?));
+        }
+        Ok(Ok((outcome, bytes)))
+    }
+
+    /// Runs a statement of the proxy's own and gives its rows.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn query(&mut self, sql: &[u8]) -> Result<Answer<Vec<Vec<Cell>>>, BackendError> {
+        let payload = self.query_payload(sql);
+        let (outcome, bytes) = match self.run(&payload, Shape::Results).await? {
+            Ok(answer) => answer,
+            Err(e) => return Ok(Err(e)),
+        };
+        if outcome.result_sets == 0 {
+            return Ok(Ok(Vec::new()));
+        }
+        Ok(Ok(decode_rows(&bytes)?))
+    }
+
+    /// COM_QUERY with this text, as this connection's capabilities want it.
+    #[must_use]
+    pub fn query_payload(&self, sql: &[u8]) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(sql.len() + 3);
+        payload.push(CommandCode::Query as u8);
+        if self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
+            payload.extend_from_slice(&[0, 1]);
+        }
+        payload.extend_from_slice(sql);
+        payload
+    }
+
+    /// Brings the connection to this state.
+    ///
+    /// # Errors
+    /// [`BackendError`]; a refused SET is the inner error and leaves the connection's state unknown.
+    pub async fn apply(&mut self, want: &Arc<Vector>) -> Result<Answer<Applied>, BackendError> {
+        if Vector::same(&self.vector, want) {
+            return Ok(Ok(Applied::Done));
+        }
+        let mut step = transition(&self.vector, want);
+        if step == Transition::Reset {
+            if let Err(e) = self.reset().await? {
+                return Ok(Err(e));
+            }
+            step = transition(&self.vector, want);
+        }
+        match step {
+            Transition::None => {}
+            Transition::Reset | Transition::Reconnect => return Ok(Ok(Applied::NeedsNewConnection)),
+            Transition::Change { set, schema } => {
+                if !set.is_empty() {
+                    let payload = self.query_payload(&set);
+                    if let Err(e) = self.run(&payload, Shape::Results).await? {
+                        return Ok(Err(e));
+                    }
+                }
+                if let Some(schema) = schema {
+                    let mut payload = vec![CommandCode::InitDb as u8];
+                    payload.extend_from_slice(&schema);
+                    if let Err(e) = self.run(&payload, Shape::Single).await? {
+                        return Ok(Err(e));
+                    }
+                }
+            }
+        }
+        self.vector = want.clone();
+        Ok(Ok(Applied::Done))
+    }
+
+    /// COM_RESET_CONNECTION, and the set-up that it undoes.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn reset(&mut self) -> Result<Answer<()>, BackendError> {
+        if let Err(e) = self.run(&[CommandCode::ResetConnection as u8], Shape::Single).await? {
+            return Ok(Err(e));
+        }
+        self.statements.clear();
+        self.last_insert_id = Some(0);
+        let charset = match (&self.facts.flavor, &self.vector.charset) {
+            // MariaDB keeps what the handshake asked for.
+            (Flavor::MariaDb, _) => self.facts.handshake_charset(self.handshake_collation),
+            (Flavor::MySql, _) => Charset::Server,
+        };
+        self.vector = Arc::new(Vector::fresh(self.vector.schema.clone(), charset));
+        self.set_up().await
+    }
+
+    /// Turns session tracking on. It must run before anybody's statement.
+    async fn set_up(&mut self) -> Result<Answer<()>, BackendError> {
+        let payload = self.query_payload(self.facts.tracking_sql.clone().as_bytes());
+        Ok(self.run(&payload, Shape::Results).await?.map(|_| ()))
+    }
+
+    /// Says good-bye; the server then frees what the connection holds.
+    pub async fn quit(mut self) {
+        if self.condition == Condition::Idle {
+            let _ = self.channel.write(&[1, 0, 0, 0, CommandCode::Quit as u8]).await;
+        }
+        self.channel.shutdown().await;
+    }
+
+    /// Session-state items of an answer, as values.
+    pub fn items(tracked: &[u8]) -> impl Iterator<Item = track::Item<'_>> {
+        track::items(tracked).filter_map(Result::ok)
+    }
+}
+
+/// Whether [`Backend::apply`] could do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The connection has the state.
+    Done,
+    /// No command leads there; a new connection has it.
+    NeedsNewConnection,
+}
+
+/// Decodes an ERR payload.
+pub(crate) fn server_error(payload: Vec<u8>) -> Result<ServerError, BackendError> {
+    let err = reply::Err::decode(&payload, Capabilities::PROTOCOL_41)?;
+    let (code, message) = (err.code, err.text().into_owned());
+    Ok(ServerError { code, payload, message })
+}
+
+/// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
+fn decode_rows(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
+    let mut packets = Packets { bytes, joined: Vec::new() };
+    let columns = match packets.next()? {
+        Some(first) => Reader::new(first).lenenc_int()?,
+        None => 0,
+    };
+    for _ in 0..columns {
+        packets.next()?;
+    }
+    let mut rows = Vec::new();
+    while let Some(payload) = packets.next()? {
+        if payload.first() == Some(&0xFE) || rows.len() >= OWN_ANSWER_ROWS_MAX {
+            break;
+        }
+        let mut reader = Reader::new(payload);
+        let mut row = Vec::new();
+        for _ in 0..columns {
+            row.push(reader.lenenc_bytes_or_null()?.map(<[u8]>::to_vec));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Logical packets in a buffer.
+struct Packets<'a> {
+    bytes: &'a [u8],
+    joined: Vec<u8>,
+}
+
+impl Packets<'_> {
+    fn next(&mut self) -> Result<Option<&[u8]>, BackendError> {
+        self.joined.clear();
+        loop {
+            let Some(header) = codec::Header::first(self.bytes) else {
+                return Ok(if self.joined.is_empty() { None } else { Some(&self.joined) });
+            };
+            let end = codec::HEADER_BYTES + header.len as usize;
+            let payload = self
+                .bytes
+                .get(codec::HEADER_BYTES..end)
+                .ok_or_else(|| BackendError::Protocol("truncated packet".into()))?;
+            self.joined.extend_from_slice(payload);
+            self.bytes = self.bytes.get(end..).unwrap_or_default();
+            if !header.is_continued() {
+                return Ok(Some(&self.joined));
+            }
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! One MySQL connection as bytes: a stream (TCP, Unix socket, TLS), its read buffer and its compression.
+//!
+//! Owns reading and writing whole buffers for both sides of the proxy. It must never interpret a packet, and holds no
+//! buffer while nothing is there to be read: an idle connection costs its socket only. Input: a connected socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
+use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// First size of a read buffer, in bytes.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Size to which a read buffer grows while a long response streams, in bytes.
+const STREAM_BUFFER_BYTES: usize = 128 << 10;
+
+/// A connected byte stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS, the proxy being the server.
+    Server(Box<tokio_rustls::server::TlsStream<TcpOrUnix>>),
+    /// TLS, the proxy being the client.
+    Client(Box<tokio_rustls::client::TlsStream<TcpOrUnix>>),
+    /// Nothing: the stream is being upgraded, or is gone.
+    Closed,
+}
+
+/// What TLS runs over.
+#[derive(Debug)]
+pub enum TcpOrUnix {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+macro_rules! each_stream {
+    ($self:ident, $s:ident => $e:expr, $closed:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp($s) => $e,
+            Stream::Unix($s) => $e,
+            Stream::Server($s) => $e,
+            Stream::Client($s) => $e,
+            Stream::Closed => $closed,
+        }
+    };
+}
+
+macro_rules! each_socket {
+    ($self:ident, $s:ident => $e:expr) => {
+        match $self.get_mut() {
+            TcpOrUnix::Tcp($s) => $e,
+            TcpOrUnix::Unix($s) => $e,
+        }
+    };
+}
+
+impl AsyncRead for TcpOrUnix {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each_socket!(self, s => Pin::new(s).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for TcpOrUnix {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each_socket!(self, s => Pin::new(s).poll_write(cx, buf))
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_socket!(self, s => Pin::new(s).poll_flush(cx))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_socket!(self, s => Pin::new(s).poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, s => Pin::new(s).poll_read(cx, buf), Poll::Ready(Err(closed())))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each_stream!(self, s => Pin::new(s).poll_write(cx, buf), Poll::Ready(Err(closed())))
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, s => Pin::new(s).poll_flush(cx), Poll::Ready(Err(closed())))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, s => Pin::new(s).poll_shutdown(cx), Poll::Ready(Ok(())))
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::from(io::ErrorKind::NotConnected)
+}
+
+impl Stream {
+    /// Whether the peer cannot be overheard: TLS, or a Unix socket.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Unix(_) | Self::Server(_) | Self::Client(_))
+    }
+
+    /// Takes the plain socket out, to wrap it in TLS.
+    #[must_use]
+    pub fn take_socket(&mut self) -> Option<TcpOrUnix> {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Tcp(s) => Some(TcpOrUnix::Tcp(s)),
+            Self::Unix(s) => Some(TcpOrUnix::Unix(s)),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// The peer's address, where there is one.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(s) => s.peer_addr().ok(),
+            Self::Server(s) => match s.get_ref().0 {
+                TcpOrUnix::Tcp(s) => s.peer_addr().ok(),
+                TcpOrUnix::Unix(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Polls until a read may yield something. TLS streams are always "ready": only reading tells.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => s.poll_read_ready(cx),
+            Self::Unix(s) => s.poll_read_ready(cx),
+            Self::Server(_) | Self::Client(_) => Poll::Ready(Ok(())),
+            Self::Closed => Poll::Ready(Err(closed())),
+        }
+    }
+}
+
+/// Bytes read and not consumed yet: `bytes[start..]`.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Inbox {
+    /// The unread bytes.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Marks `n` bytes as read.
+    pub fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Whether nothing is unread.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Gives the buffer's memory back if nothing is unread.
+    pub fn shrink(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > 0 {
+            spare::give(std::mem::take(&mut self.bytes));
+            self.start = 0;
+        }
+    }
+
+    fn make_room(&mut self, wanted: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::take();
+        }
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        let free = self.bytes.capacity() - self.bytes.len();
+        if free < wanted {
+            self.bytes.reserve(wanted);
+        }
+    }
+}
+
+/// Read buffers of connections that are idle now, kept per thread for those that are not.
+mod spare {
+    use super::READ_BUFFER_BYTES;
+    use std::cell::RefCell;
+
+    const SPARE_BUFFERS_MAX: usize = 64;
+
+    thread_local! {
+        static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub fn take() -> Vec<u8> {
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(READ_BUFFER_BYTES))
+    }
+
+    pub fn give(mut buffer: Vec<u8>) {
+        if buffer.capacity() == READ_BUFFER_BYTES {
+            buffer.clear();
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_BUFFERS_MAX {
+                    spare.push(buffer);
+                }
+            });
+        }
+    }
+
+    pub fn give_any(buffer: Vec<u8>) {
+        give(buffer);
+    }
+}
+
+/// Takes an empty output buffer.
+#[must_use]
+pub fn output_buffer() -> Vec<u8> {
+    spare::take()
+}
+
+/// Gives an output buffer back.
+pub fn return_buffer(buffer: Vec<u8>) {
+    spare::give_any(buffer);
+}
+
+/// The compression of one connection, once agreed.
+#[derive(Debug)]
+struct Compression {
+    compressor: Compressor,
+    decompressor: Decompressor,
+    /// Compressed bytes as they came.
+    raw: Vec<u8>,
+    /// Compressed bytes to be sent.
+    out: Vec<u8>,
+}
+
+/// A connection: stream, unread input, compression.
+#[derive(Debug)]
+pub struct Channel {
+    stream: Stream,
+    inbox: Inbox,
+    compression: Option<Box<Compression>>,
+    /// Bytes read from and written to the socket.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+}
+
+impl Channel {
+    /// A channel over a fresh stream.
+    #[must_use]
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, inbox: Inbox::default(), compression: None, bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The stream, to be upgraded. Unread bytes must be dealt with first.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Unread input.
+    #[must_use]
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Marks input as read.
+    pub fn consume(&mut self, n: usize) {
+        self.inbox.consume(n);
+    }
+
+    /// Gives the read buffer back while nothing is unread.
+    pub fn rest(&mut self) {
+        self.inbox.shrink();
+    }
+
+    /// Compresses from here on, in both directions. Bytes that were already read belong to the compressed stream.
+    pub fn start_compression(&mut self, algorithm: Algorithm, level: u8) {
+        let raw = self.inbox.unread().to_vec();
+        let n = raw.len();
+        self.inbox.consume(n);
+        self.compression = Some(Box::new(Compression {
+            compressor: Compressor::new(algorithm, level),
+            decompressor: Decompressor::new(algorithm),
+            raw,
+            out: Vec::new(),
+        }));
+    }
+
+    /// Begins a new command: the compressed packets' own numbering starts again.
+    pub fn begin_command(&mut self) {
+        if let Some(c) = &mut self.compression {
+            c.compressor.reset_sequence();
+            c.decompressor.reset_sequence();
+        }
+    }
+
+    /// Reads more into the inbox; `Ok(0)` at the end of the stream. Cancel-safe.
+    ///
+    /// # Errors
+    /// The socket's, or that of bad compressed bytes.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// As [`Self::fill`], to be polled.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.compression.is_some() {
+            return self.poll_fill_compressed(cx);
+        }
+        if self.inbox.is_empty() {
+            // Wait without a buffer: ten thousand idle connections hold none.
+            std::task::ready!(self.stream.poll_readable(cx))?;
+        }
+        let wanted = match self.inbox.bytes.len() {
+            0 if self.inbox.bytes.capacity() > READ_BUFFER_BYTES => STREAM_BUFFER_BYTES,
+            0 => READ_BUFFER_BYTES,
+            _ => READ_BUFFER_BYTES / 2,
+        };
+        self.inbox.make_room(wanted);
+        let n = std::task::ready!(poll_read_vec(&mut self.stream, cx, &mut self.inbox.bytes))?;
+        self.bytes_in += n as u64;
+        if n >= READ_BUFFER_BYTES && self.inbox.bytes.capacity() < STREAM_BUFFER_BYTES {
+            let more = STREAM_BUFFER_BYTES - self.inbox.bytes.len();
+            self.inbox.bytes.reserve_exact(more);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_fill_compressed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(c) = self.compression.as_deref_mut() else { return Poll::Ready(Ok(0)) };
+        loop {
+            self.inbox.make_room(0);
+            let before = self.inbox.bytes.len();
+            let taken = c
+                .decompressor
+                .decompress(&c.raw, &mut self.inbox.bytes)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+            c.raw.drain(..taken);
+            let gained = self.inbox.bytes.len() - before;
+            if gained > 0 {
+                return Poll::Ready(Ok(gained));
+            }
+            c.raw.reserve(READ_BUFFER_BYTES);
+            let n = std::task::ready!(poll_read_vec(&mut self.stream, cx, &mut c.raw))?;
+            self.bytes_in += n as u64;
+            if n == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+
+    /// Whether a whole packet, or any byte, is there without waiting.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Writes all of `bytes`, and flushes. Not cancel-safe: a dropped write leaves the peer in the middle of a packet.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(c) = self.compression.as_deref_mut() {
+            c.out.clear();
+            c.compressor
+                .compress(bytes, &mut c.out)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+            self.bytes_out += c.out.len() as u64;
+            self.stream.write_all(&c.out).await?;
+            return self.flush().await;
+        }
+        self.bytes_out += bytes.len() as u64;
+        self.stream.write_all(bytes).await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Server(s) => s.flush().await,
+            Stream::Client(s) => s.flush().await,
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Closed => Ok(()),
+        }
+    }
+
+    /// Shuts the write side down, politely.
+    pub async fn shutdown(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Reads one whole logical packet (continuation packets joined) into `payload`; gives the sequence number that
+    /// follows the last of its packets. `Ok(None)` when the peer closed between packets. `first_seq` is what the first
+    /// header must carry.
+    ///
+    /// # Errors
+    /// [`PacketError`].
+    pub async fn read_packet(
+        &mut self,
+        payload: &mut Vec<u8>,
+        first_seq: u8,
+        payload_bytes_max: usize,
+    ) -> Result<Option<u8>, PacketError> {
+        payload.clear();
+        let mut seq = first_seq;
+        loop {
+            let Some(header) = self.read_header().await? else {
+                if seq == first_seq && self.inbox.is_empty() {
+                    return Ok(None);
+                }
+                return Err(PacketError::Io(io::ErrorKind::UnexpectedEof.into()));
+            };
+            let len = header.len as usize;
+            if header.seq != seq {
+                return Err(PacketError::Sequence { expected: seq, found: header.seq });
+            }
+            seq = seq.wrapping_add(1);
+            if payload.len() + len > payload_bytes_max {
+                return Err(PacketError::TooLarge { next_seq: seq });
+            }
+            self.consume(HEADER_BYTES);
+            self.read_payload(len, payload).await?;
+            if len < MAX_PAYLOAD {
+                return Ok(Some(seq));
+            }
+        }
+    }
+
+    /// The next packet's header, not consumed; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn read_header(&mut self) -> io::Result<Option<Header>> {
+        loop {
+            if let Some(header) = Header::first(self.inbox.unread()) {
+                return Ok(Some(header));
+            }
+            if self.fill().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read_payload(&mut self, len: usize, payload: &mut Vec<u8>) -> io::Result<()> {
+        let mut left = len;
+        while left > 0 {
+            let unread = self.inbox.unread();
+            let take = left.min(unread.len());
+            payload.extend_from_slice(unread.get(..take).unwrap_or_default());
+            self.inbox.consume(take);
+            left -= take;
+            if left > 0 && self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an idle connection was closed by its peer, or spoke unasked: either way it is of no more use.
+    pub fn is_stale(&mut self) -> bool {
+        if !self.inbox.is_empty() {
+            return true;
+        }
+        let mut byte = [0u8; 1];
+        match &self.stream {
+            Stream::Tcp(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
+            Stream::Unix(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
+            Stream::Server(_) | Stream::Client(_) => false,
+            Stream::Closed => true,
+        }
+    }
+}
+
+fn poll_read_vec(stream: &mut Stream, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    let mut reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream, bytes));
+    std::future::Future::poll(reading.as_mut(), cx)
+}
+
+/// Why no packet could be read.
+#[derive(Debug)]
+pub enum PacketError {
+    /// The socket failed or ended in the middle of a packet.
+    Io(io::Error),
+    /// The numbering is broken.
+    Sequence {
+        /// The number that was due.
+        expected: u8,
+        /// The number that came.
+        found: u8,
+    },
+    /// The packet is larger than allowed; an answer may carry this number.
+    TooLarge {
+        /// Sequence number for the answer.
+        next_seq: u8,
+    },
+}
+
+impl From<io::Error> for PacketError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+impl std::fmt::Display for PacketError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(e) => write!(f, "{e}"),
+            Self::Sequence { expected, found } => {
+                write!(f, "packet out of order: expected number {expected}, found {found}")
+            }
+            Self::TooLarge { .. } => write!(f, "packet larger than the limit"),
+        }
+    }
+}

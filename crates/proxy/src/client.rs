@@ -1,0 +1,125 @@
+//! The client's side of a session: its channel, its capabilities, and everything that is written to it.
+//!
+//! Owns the one way to answer: nothing else writes to a client. It must never mix an answer of the proxy's own into one that
+//! is being relayed. Input: answers of the proxy as values, relayed bytes.
+
+use std::io;
+
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec;
+use dbmesh_wire::reply;
+use dbmesh_wire::status::Status;
+
+use crate::channel::{Channel, PacketError, output_buffer, return_buffer};
+use crate::fault::Fault;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its bytes.
+    pub channel: Channel,
+    /// What was agreed with it.
+    pub capabilities: Capabilities,
+    /// Sequence number of the next packet to it.
+    pub seq: u8,
+}
+
+/// What a plain OK says.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// Status flags.
+    pub status: Status,
+    /// Warnings.
+    pub warnings: u16,
+}
+
+impl Client {
+    /// Reads a command into `payload`; `None` when the client is gone.
+    ///
+    /// # Errors
+    /// [`PacketError`].
+    pub async fn read_command(&mut self, payload: &mut Vec<u8>, bytes_max: usize) -> Result<Option<()>, PacketError> {
+        self.channel.begin_command();
+        self.seq = 1;
+        match self.channel.read_packet(payload, 0, bytes_max).await {
+            Ok(Some(next)) => {
+                self.seq = next;
+                Ok(Some(()))
+            }
+            Ok(None) => Ok(None),
+            Err(e) => {
+                if let PacketError::TooLarge { next_seq } = &e {
+                    self.seq = *next_seq;
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Writes one packet.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn packet(&mut self, payload: &[u8]) -> io::Result<()> {
+        let mut out = output_buffer();
+        codec::put_packet(&mut out, &mut self.seq, payload);
+        let written = self.channel.write(&out).await;
+        return_buffer(out);
+        written
+    }
+
+    /// Answers OK.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn ok(&mut self, answer: Answer) -> io::Result<()> {
+        let ok = reply::Ok {
+            affected_rows: 0,
+            last_insert_id: 0,
+            status: answer.status,
+            warnings: answer.warnings,
+            info: &[],
+            session_state: &[],
+        };
+        let mut payload = Vec::with_capacity(16);
+        ok.encode(&mut payload, reply::OkForm::Command, self.capabilities);
+        self.packet(&payload).await
+    }
+
+    /// Answers EOF, or the OK that stands for it.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn eof(&mut self, status: Status) -> io::Result<()> {
+        let mut payload = Vec::with_capacity(16);
+        if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            payload.extend_from_slice(&[reply::EOF_MARKER, 0, 0]);
+            payload.extend_from_slice(&status.0.to_le_bytes());
+            payload.extend_from_slice(&[0, 0]);
+        } else {
+            payload.extend_from_slice(&[reply::EOF_MARKER, 0, 0]);
+            payload.extend_from_slice(&status.0.to_le_bytes());
+        }
+        self.packet(&payload).await
+    }
+
+    /// Answers with an error.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn fault(&mut self, fault: &Fault) -> io::Result<()> {
+        self.packet(&error_payload(fault)).await
+    }
+}
+
+/// An ERR packet's payload.
+#[must_use]
+pub fn error_payload(fault: &Fault) -> Vec<u8> {
+    let (code, sqlstate) = fault.code();
+    let mut payload = vec![reply::ERR_MARKER];
+    payload.extend_from_slice(&code.to_le_bytes());
+    payload.push(b'#');
+    payload.extend_from_slice(sqlstate.as_bytes());
+    payload.extend_from_slice(fault.to_string().as_bytes());
+    payload
+}

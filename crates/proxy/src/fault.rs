@@ -1,0 +1,334 @@
+//! Every error that dbmesh itself answers: whose fault it is, what it says, which MySQL code it carries.
+//!
+//! Owns the one table from [`Fault`] to error number and SQLSTATE. A server's own error never passes through here: it
+//! reaches the client as it came. No text may hold a secret or a literal of a statement.
+
+use std::fmt;
+
+/// Who caused an error: the label of the metric, and who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The client sent something wrong, or asked for what it may not have.
+    Client,
+    /// A server failed.
+    Backend,
+    /// dbmesh or its configuration.
+    Mesh,
+}
+
+impl Blame {
+    /// All, in the order of [`Self::index`].
+    pub const ALL: [Self; 3] = [Self::Client, Self::Backend, Self::Mesh];
+
+    /// The metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Mesh => "mesh",
+        }
+    }
+
+    /// Position in [`Self::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What becomes of the client's session after the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The session goes on.
+    Continue,
+    /// The connection is closed behind the error.
+    Close,
+}
+
+/// An error answered by dbmesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Wrong user, password or schema rights; who tried from where, and whether a password came.
+    AccessDenied {
+        /// The user named.
+        user: String,
+        /// The client's host.
+        host: String,
+        /// "YES" or "NO".
+        password: bool,
+    },
+    /// The process, user or address has its limit of connections.
+    TooManyConnections(&'static str),
+    /// TLS is required and was not used.
+    TlsRequired,
+    /// The handshake could not be understood.
+    BadHandshake(String),
+    /// The handshake took too long.
+    HandshakeTimeout,
+    /// A packet's number was not the next one.
+    OutOfOrder,
+    /// A packet is larger than the limit.
+    PacketTooLarge,
+    /// A command that dbmesh does not serve.
+    UnknownCommand,
+    /// A command that dbmesh never forwards.
+    CommandRefused(&'static str),
+    /// A command that could not be decoded.
+    Malformed(&'static str),
+    /// A prepared statement that this session does not have.
+    UnknownStatement {
+        /// Its id.
+        id: u32,
+        /// The command.
+        command: &'static str,
+    },
+    /// COM_STMT_FETCH without an open cursor.
+    NoCursor(u32),
+    /// More prepared statements than a session may hold.
+    TooManyStatements(u32),
+    /// No connection became free in time.
+    PoolTimeout {
+        /// Time waited, in ms.
+        waited_ms: u64,
+        /// Limit of the pool.
+        size: u32,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// No endpoint can take the statement.
+    NoEndpoint(String),
+    /// A server could not be reached, or refused the login.
+    ConnectFailed {
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server's connection broke while a statement was under way.
+    BackendLost {
+        /// The endpoint.
+        endpoint: String,
+        /// Whether the session's state was lost with it.
+        state_lost: bool,
+    },
+    /// The server's connection broke while COMMIT was under way: committed or not, nobody knows.
+    CommitUnknown(String),
+    /// The server sent what is no MySQL protocol.
+    BackendProtocol {
+        /// The endpoint.
+        endpoint: String,
+        /// What was wrong.
+        what: String,
+    },
+    /// Session state could not be restored on another connection.
+    StateReplay {
+        /// The server's error number.
+        code: u16,
+        /// The server's message.
+        message: String,
+    },
+    /// The process is being stopped.
+    Draining,
+    /// KILL QUERY by another session while dbmesh held the statement.
+    Interrupted,
+    /// KILL CONNECTION.
+    Killed,
+    /// Idle for longer than wait_timeout.
+    IdleTimeout,
+    /// No such thread.
+    UnknownThread(u64),
+    /// Somebody else's thread.
+    NotOwner(u64),
+    /// KILL of something that is no number.
+    KillTarget,
+    /// A statement matched a deny rule.
+    Denied(String),
+    /// A statement matched a concurrency rule that is full.
+    TooBusy(String),
+    /// The server asked for a file that the statement does not name.
+    LocalInfileRefused,
+    /// Diagnostics of the last statement are gone with its connection.
+    DiagnosticsGone,
+}
+
+impl Fault {
+    /// MySQL error number and SQLSTATE.
+    #[must_use]
+    pub fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::AccessDenied { .. } => (1045, "28000"),
+            Self::TooManyConnections(_) => (1040, "08004"),
+            Self::TlsRequired => (3159, "HY000"),
+            Self::BadHandshake(_) => (1043, "08S01"),
+            Self::HandshakeTimeout => (1159, "08S01"),
+            Self::OutOfOrder => (1156, "08S01"),
+            Self::PacketTooLarge => (1153, "08S01"),
+            Self::UnknownCommand => (1047, "08S01"),
+            Self::CommandRefused(_) => (1227, "42000"),
+            Self::Malformed(_) => (1835, "HY000"),
+            Self::UnknownStatement { .. } => (1243, "HY000"),
+            Self::NoCursor(_) => (1421, "HY000"),
+            Self::TooManyStatements(_) => (1461, "42000"),
+            Self::PoolTimeout { .. } | Self::TooBusy(_) => (1203, "42000"),
+            Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
+            Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
+            Self::CommitUnknown(_) => (1105, "08007"),
+            Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone => (1105, "HY000"),
+            Self::Draining => (1053, "08S01"),
+            Self::Interrupted => (1317, "70100"),
+            Self::Killed => (1317, "70100"),
+            Self::IdleTimeout => (4031, "HY000"),
+            Self::UnknownThread(_) => (1094, "HY000"),
+            Self::NotOwner(_) => (1095, "HY000"),
+            Self::KillTarget => (1235, "42000"),
+            Self::Denied(_) => (1105, "HY000"),
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NoEndpoint(_)
+            | Self::ConnectFailed { .. }
+            | Self::BackendLost { .. }
+            | Self::CommitUnknown(_)
+            | Self::BackendProtocol { .. } => Blame::Backend,
+            Self::PoolTimeout { .. }
+            | Self::StateReplay { .. }
+            | Self::Draining
+            | Self::TooManyConnections(_)
+            | Self::DiagnosticsGone => Blame::Mesh,
+            _ => Blame::Client,
+        }
+    }
+
+    /// What becomes of the session.
+    #[must_use]
+    pub fn after(&self) -> After {
+        match self {
+            Self::AccessDenied { .. }
+            | Self::TooManyConnections(_)
+            | Self::TlsRequired
+            | Self::BadHandshake(_)
+            | Self::HandshakeTimeout
+            | Self::OutOfOrder
+            | Self::PacketTooLarge
+            | Self::BackendLost { state_lost: true, .. }
+            | Self::CommitUnknown(_)
+            | Self::Draining
+            | Self::Killed
+            | Self::IdleTimeout => After::Close,
+            _ => After::Continue,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessDenied { user, host, password } => {
+                let yes = if *password { "YES" } else { "NO" };
+                write!(f, "Access denied for user '{user}'@'{host}' (using password: {yes})")
+            }
+            Self::TooManyConnections(of) => write!(f, "Too many connections ({of})"),
+            Self::TlsRequired => {
+                write!(f, "Connections using insecure transport are prohibited: this listener requires TLS")
+            }
+            Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
+            Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
+            Self::OutOfOrder => write!(f, "Got packets out of order"),
+            Self::PacketTooLarge => write!(f, "Got a packet bigger than 'max_allowed_packet' bytes"),
+            Self::UnknownCommand => write!(f, "Unknown command"),
+            Self::CommandRefused(name) => write!(f, "Access denied; {name} is not forwarded by dbmesh"),
+            Self::Malformed(what) => write!(f, "Malformed communication packet: {what}"),
+            Self::UnknownStatement { id, command } => {
+                write!(f, "Unknown prepared statement handler ({id}) given to {command}")
+            }
+            Self::NoCursor(id) => write!(f, "The statement ({id}) has no open cursor."),
+            Self::TooManyStatements(max) => write!(
+                f,
+                "Can't create more than max_prepared_stmt_count statements (current value: {max} per session)"
+            ),
+            Self::PoolTimeout { waited_ms, size, endpoint } => write!(
+                f,
+                "dbmesh: no connection to {endpoint} became free within {waited_ms} ms (pool size {size}); raise the \
+                 pool's size, or shorten transactions"
+            ),
+            Self::NoEndpoint(why) => write!(f, "dbmesh: no endpoint can take the statement: {why}"),
+            Self::ConnectFailed { endpoint, reason } => {
+                write!(f, "dbmesh: cannot connect to endpoint {endpoint}: {reason}")
+            }
+            Self::BackendLost { endpoint, state_lost: true } => write!(
+                f,
+                "dbmesh: lost connection to {endpoint} during query; the transaction or session state on it is gone, \
+                 please reconnect"
+            ),
+            Self::BackendLost { endpoint, state_lost: false } => {
+                write!(f, "dbmesh: lost connection to {endpoint} during query; it may or may not have been executed")
+            }
+            Self::CommitUnknown(endpoint) => write!(
+                f,
+                "dbmesh: transaction resolution unknown: lost connection to {endpoint} while COMMIT was under way"
+            ),
+            Self::BackendProtocol { endpoint, what } => {
+                write!(f, "dbmesh: endpoint {endpoint} broke the protocol ({what}); its connection was closed")
+            }
+            Self::StateReplay { code, message } => write!(
+                f,
+                "dbmesh: the session's state could not be restored on another connection: server error {code}: {message}"
+            ),
+            Self::Draining => write!(f, "Server shutdown in progress"),
+            Self::Interrupted => write!(f, "Query execution was interrupted"),
+            Self::Killed => write!(f, "Connection was killed"),
+            Self::IdleTimeout => write!(
+                f,
+                "The client was disconnected by the server because of inactivity. See wait_timeout and \
+                 interactive_timeout for configuring this behavior."
+            ),
+            Self::UnknownThread(id) => write!(f, "Unknown thread id: {id}"),
+            Self::NotOwner(id) => write!(f, "You are not owner of thread {id}"),
+            Self::KillTarget => write!(f, "dbmesh: KILL takes a number or CONNECTION_ID() here"),
+            Self::Denied(rule) => write!(f, "dbmesh: statement denied by rule '{rule}'"),
+            Self::TooBusy(rule) => {
+                write!(f, "dbmesh: too many statements of rule '{rule}' at a time; try again later")
+            }
+            Self::LocalInfileRefused => write!(
+                f,
+                "dbmesh: LOAD DATA LOCAL refused: the server asked for a file that the statement does not name, or \
+                 local files are off"
+            ),
+            Self::DiagnosticsGone => write!(
+                f,
+                "dbmesh: GET DIAGNOSTICS must follow its statement within a transaction, or with multiplexing: session"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_codes_stands() {
+        let table = [
+            (Fault::UnknownCommand, 1047, "08S01", Blame::Client),
+            (Fault::Draining, 1053, "08S01", Blame::Mesh),
+            (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
+            (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
+            (Fault::CommitUnknown("e".into()), 1105, "08007", Blame::Backend),
+            (Fault::BackendLost { endpoint: "e".into(), state_lost: true }, 2013, "HY000", Blame::Backend),
+            (Fault::PoolTimeout { waited_ms: 1, size: 1, endpoint: "e".into() }, 1203, "42000", Blame::Mesh),
+            (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
+            (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
+        ];
+        for (fault, code, state, blame) in table {
+            assert_eq!(fault.code(), (code, state), "{fault}");
+            assert_eq!(fault.blame(), blame, "{fault}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Listening: sockets of all services, limits before a client is known, the PROXY protocol.
+//!
+//! Owns the listening sockets and the counts of connections per address. Services with one address share its socket. It must
+//! never spend memory on a client beyond its limits. Input: the listen addresses of the topology.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use dbmesh_runtime::drain::Drain;
+use dbmesh_runtime::tls;
+use parking_lot::Mutex;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+
+use crate::channel::Stream;
+use crate::login;
+use crate::process::Process;
+use crate::proxy_protocol::{HEADER_BYTES_MAX, Header, decode};
+use crate::serving::{Serving, Services};
+
+/// Connections waiting to be accepted, per socket.
+const BACKLOG: i32 = 4096;
+/// Clients that have not logged in yet, in the whole process.
+const ENTRANTS_MAX: u32 = 4096;
+/// How long a balancer may take for its PROXY header.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// When the kernel asks a silent client whether it is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Host and port.
+    Tcp(String, u16),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The places of a topology's services.
+#[must_use]
+pub fn places(services: &Services) -> Vec<Place> {
+    let mut all = Vec::new();
+    for serving in &services.list {
+        for place in places_of(serving) {
+            if !all.contains(&place) {
+                all.push(place);
+            }
+        }
+    }
+    all
+}
+
+fn places_of(serving: &Serving) -> Vec<Place> {
+    let listen = &serving.service.listen;
+    let tcp = listen.tcp.as_ref().map(|(host, port)| Place::Tcp(host.clone(), *port));
+    let unix = listen.unix.as_ref().map(|path| Place::Unix(path.clone()));
+    tcp.into_iter().chain(unix).collect()
+}
+
+/// The services of one place.
+#[must_use]
+pub fn services_at(services: &Services, place: &Place) -> Vec<Arc<Serving>> {
+    services.list.iter().filter(|s| places_of(s).contains(place)).cloned().collect()
+}
+
+/// A connection accepted, whose client is not known yet.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The stream.
+    pub stream: Stream,
+    /// The client's address; none over a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// The services of this place; never empty.
+    pub services: Vec<Arc<Serving>>,
+    first: Arc<Serving>,
+    /// TLS of this place.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The limit that refuses this client, if any.
+    pub refused: Option<&'static str>,
+    /// The client's count in the limits.
+    pub place: Counted,
+}
+
+impl Accepted {
+    /// The service whose settings count before the user is known.
+    #[must_use]
+    pub fn first(&self) -> &Arc<Serving> {
+        &self.first
+    }
+}
+
+/// How many connections there are, by address and before login.
+#[derive(Debug, Default)]
+pub struct Admission {
+    entrants: AtomicU32,
+    by_address: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A connection counted, until dropped.
+#[derive(Debug)]
+pub struct Counted {
+    admission: Arc<Admission>,
+    address: Option<IpAddr>,
+    entrant: bool,
+}
+
+impl Counted {
+    /// The client logged in.
+    pub fn logged_in(&mut self) {
+        if std::mem::take(&mut self.entrant) {
+            self.admission.entrants.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.logged_in();
+        if let Some(address) = self.address {
+            let mut by_address = self.admission.by_address.lock();
+            if let Some(count) = by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+impl Admission {
+    /// Counts a connection, and says which limit it breaks.
+    fn count(self: &Arc<Self>, address: Option<IpAddr>, per_address_max: u32) -> (Counted, Option<&'static str>) {
+        let entrants = self.entrants.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut refused = (entrants > ENTRANTS_MAX).then_some("limit of unfinished handshakes");
+        if let Some(address) = address {
+            let mut by_address = self.by_address.lock();
+            let count = by_address.entry(address).or_default();
+            *count += 1;
+            if *count > per_address_max {
+                refused = Some("limit of the address");
+            }
+        }
+        (Counted { admission: self.clone(), address, entrant: true }, refused)
+    }
+}
+
+/// A socket that listens.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket, removed when its listener ends.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Listens at a place until the drain begins or `stop` does.
+///
+/// # Errors
+/// When the place cannot be bound.
+pub async fn listen(process: Arc<Process>, place: Place, stop: Drain) -> io::Result<tokio::task::JoinHandle<()>> {
+    let bound = bind(&place).await?;
+    tracing::info!(place = %place, "listening");
+    Ok(tokio::spawn(async move {
+        let waiter = stop.waiter();
+        tokio::pin!(waiter);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut waiter => break,
+                accepted = accept(&bound) => match accepted {
+                    Ok((stream, address)) => welcome(&process, &place, stream, address),
+                    Err(e) => {
+                        // Out of descriptors: wait for sessions to end rather than spin.
+                        tracing::warn!(place = %place, error = %e, "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        tracing::info!(place = %place, "stopped listening");
+    }))
+}
+
+async fn bind(place: &Place) -> io::Result<Bound> {
+    match place {
+        Place::Tcp(host, port) => {
+            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
+                match bind_tcp(address) {
+                    Ok(listener) => return Ok(Bound::Tcp(listener)),
+                    Err(e) => last = e,
+                }
+            }
+            Err(last)
+        }
+        Place::Unix(path) => {
+            remove_dead_socket(path)?;
+            let listener = UnixListener::bind(path)?;
+            Ok(Bound::Unix(listener, SocketFile(path.clone())))
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    // Two versions of the process listen side by side during an upgrade.
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Removes the file of a socket on which nobody listens any more; a living one is an error.
+fn remove_dead_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+            Err(_) => std::fs::remove_file(path),
+        },
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way")),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn accept(bound: &Bound) -> io::Result<(Stream, Option<SocketAddr>)> {
+    match bound {
+        Bound::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            tune(&stream);
+            Ok((Stream::Tcp(stream), Some(address)))
+        }
+        Bound::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+    }
+}
+
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE / 4);
+    let _ = SockRef::from(&stream.as_fd()).set_tcp_keepalive(&keepalive);
+}
+
+fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Option<SocketAddr>) {
+    let services = services_at(&process.current.services(), place);
+    let Some(first) = services.first().cloned() else { return };
+    let guard = process.sessions_drain.guard();
+    let process = process.clone();
+    tokio::spawn(async move {
+        let _guard = guard;
+        let mut stream = stream;
+        let trusted = |ip: IpAddr| first.service.proxy_networks.iter().any(|n| n.contains(ip));
+        let address = match address {
+            Some(peer) if trusted(peer.ip()) => match read_proxy_header(&mut stream).await {
+                Ok(source) => source.or(Some(peer)),
+                Err(why) => {
+                    tracing::info!(peer = %peer, why, "PROXY protocol header refused");
+                    return;
+                }
+            },
+            other => other,
+        };
+        let per_address = first.service.limits.max_connections_per_address;
+        let (place, refused) = process.admission.count(address.map(|a| a.ip().to_canonical()), per_address);
+        let tls = match tls::server_config(&first.service.tls) {
+            Ok(tls) => tls,
+            Err(e) => {
+                tracing::error!(error = %e, "TLS material cannot be used");
+                return;
+            }
+        };
+        let accepted = Accepted { stream, address, services, first, tls, refused, place };
+        login::serve(process, accepted).await;
+    });
+}
+
+/// Reads the header byte for byte at its end, so that nothing of the client's own bytes is taken.
+async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, &'static str> {
+    let read = async {
+        let mut header = Vec::with_capacity(128);
+        while header.len() < HEADER_BYTES_MAX {
+            let mut byte = [0u8; 1];
+            if stream.read_exact(&mut byte).await.is_err() {
+                return Err("closed");
+            }
+            header.push(byte[0]);
+            match decode(&header) {
+                Header::Incomplete => {}
+                Header::Complete { source, .. } => return Ok(source),
+                Header::Invalid(why) => return Err(why),
+            }
+        }
+        Err("header too long")
+    };
+    tokio::time::timeout(PROXY_HEADER_TIMEOUT, read).await.unwrap_or(Err("timeout"))
+}

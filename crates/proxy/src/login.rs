@@ -1,0 +1,474 @@
+//! A client's way in: greeting, TLS, credentials, the service it may use.
+//!
+//! Owns everything before a session exists. An unauthenticated client is a type without any way to run a command; what
+//! comes out is a session or a closed connection. Unknown users, wrong passwords and wrong schemas look the same. It must
+//! never log what a handshake holds beyond the user's name. Input: an accepted connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{ClientTlsMode, Compression, Credential, PasswordHash, Service};
+use dbmesh_wire::auth::{PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport, generate_nonce};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::command::ChangeUser;
+use dbmesh_wire::compress::Algorithm;
+use dbmesh_wire::greeting::Greeting;
+use dbmesh_wire::handshake::{FirstRequest, HandshakeResponse};
+use dbmesh_wire::status::Status;
+
+use crate::backend::{Flavor, ServerFacts};
+use crate::channel::{Channel, PacketError, Stream};
+use crate::client::{Answer, Client};
+use crate::fault::Fault;
+use crate::listener::Accepted;
+use crate::process::Process;
+use crate::registry::SessionHandle;
+use crate::serving::{Login, Serving};
+use crate::session::{Failure, Session, Start};
+use crate::state::SessionState;
+use crate::vector::Charset;
+
+/// Largest packet before a client is known, in bytes.
+const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
+/// Collation id of the greeting: utf8mb4_0900_ai_ci, or utf8mb4_general_ci for MariaDB.
+const GREETING_COLLATION_MYSQL: u8 = 255;
+const GREETING_COLLATION_MARIADB: u8 = 45;
+/// The version shown while no server has been reached yet.
+const VERSION_UNKNOWN: &str = "8.4.0-dbmesh";
+/// How long a greeting waits for the first server to tell its version.
+const VERSION_WAIT: Duration = Duration::from_millis(1000);
+
+/// What the proxy offers to every client.
+const OFFERED: Capabilities = Capabilities(
+    Capabilities::LONG_PASSWORD.0
+        | Capabilities::FOUND_ROWS.0
+        | Capabilities::LONG_FLAG.0
+        | Capabilities::CONNECT_WITH_DB.0
+        | Capabilities::NO_SCHEMA.0
+        | Capabilities::ODBC.0
+        | Capabilities::LOCAL_FILES.0
+        | Capabilities::IGNORE_SPACE.0
+        | Capabilities::PROTOCOL_41.0
+        | Capabilities::INTERACTIVE.0
+        | Capabilities::IGNORE_SIGPIPE.0
+        | Capabilities::TRANSACTIONS.0
+        | Capabilities::RESERVED.0
+        | Capabilities::SECURE_CONNECTION.0
+        | Capabilities::MULTI_STATEMENTS.0
+        | Capabilities::MULTI_RESULTS.0
+        | Capabilities::PS_MULTI_RESULTS.0
+        | Capabilities::PLUGIN_AUTH.0
+        | Capabilities::CONNECT_ATTRS.0
+        | Capabilities::PLUGIN_AUTH_LENENC_DATA.0
+        | Capabilities::SESSION_TRACK.0
+        | Capabilities::DEPRECATE_EOF.0
+        | Capabilities::QUERY_ATTRIBUTES.0,
+);
+
+/// Serves one accepted connection from greeting to end.
+pub async fn serve(process: Arc<Process>, accepted: Accepted) {
+    let limit = Duration::from_millis(accepted.first().service.limits.handshake_timeout_ms);
+    let address = accepted.address;
+    let mut entrant = Entrant::new(process.clone(), accepted);
+    let entered = match tokio::time::timeout(limit, entrant.enter()).await {
+        Ok(entered) => entered,
+        Err(_) => Err(Failure::Fault(Fault::HandshakeTimeout)),
+    };
+    match entered {
+        Ok(login) => {
+            let session = entrant.into_session(login);
+            let id = session.id();
+            let reason = Box::pin(session.run()).await;
+            tracing::debug!(session = id, reason = ?reason, "session ended");
+        }
+        Err(Failure::Fault(fault)) => {
+            tracing::info!(address = ?address, fault = fault.blame().label(), code = fault.code().0, "login refused: {fault}");
+            let metrics = &entrant.accepted.first().metrics;
+            metrics.refused.fetch_add(1, Ordering::Relaxed);
+            metrics.fault(fault.blame());
+            let _ = entrant.client.fault(&fault).await;
+            entrant.client.channel.shutdown().await;
+        }
+        Err(Failure::ClientLost | Failure::AnswerCut) => {
+            tracing::debug!(address = ?address, "client left during the handshake");
+        }
+    }
+}
+
+/// A client that is not authenticated yet.
+struct Entrant {
+    process: Arc<Process>,
+    accepted: Accepted,
+    client: Client,
+    id: u32,
+    nonce: [u8; 20],
+    default_plugin: Plugin,
+}
+
+/// What the login settled.
+struct Entered {
+    serving: Arc<Serving>,
+    login: Login,
+    user: String,
+    schema: Option<Vec<u8>>,
+    collation: u16,
+}
+
+/// A claim to be somebody.
+struct Claim<'a> {
+    user: &'a [u8],
+    database: Option<&'a [u8]>,
+    plugin: Option<&'a str>,
+    response: &'a [u8],
+}
+
+impl Entrant {
+    fn new(process: Arc<Process>, mut accepted: Accepted) -> Self {
+        let id = process.registry.next_id();
+        let stream = std::mem::replace(&mut accepted.stream, Stream::Closed);
+        let client = Client { channel: Channel::new(stream), capabilities: Capabilities(0), seq: 0 };
+        Self { process, accepted, client, id, nonce: [0; 20], default_plugin: Plugin::CachingSha2 }
+    }
+
+    async fn enter(&mut self) -> Result<Entered, Failure> {
+        if let Some(limit) = self.accepted.refused {
+            return Err(Fault::TooManyConnections(limit).into());
+        }
+        self.greet().await?;
+        let response = self.first_packet().await?;
+        let tls_mode = self.accepted.first().service.tls.mode;
+        if matches!(tls_mode, ClientTlsMode::Required | ClientTlsMode::VerifyClient) && !self.client.channel.stream().is_secure() {
+            return Err(Fault::TlsRequired.into());
+        }
+        let offered = self.offered();
+        self.client.capabilities = response.capabilities.intersection(offered);
+        let entered = self.judge_login(&response).await?;
+        let status = Status::AUTOCOMMIT;
+        self.client.ok(Answer { status, warnings: 0 }).await?;
+        self.start_compression(&response);
+        Ok(entered)
+    }
+
+    fn offered(&self) -> Capabilities {
+        let mut offered = OFFERED;
+        let service = &self.accepted.first().service;
+        for compression in &service.compression {
+            offered = offered.union(match compression {
+                Compression::Zlib => Capabilities::COMPRESS,
+                Compression::Zstd => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
+            });
+        }
+        if self.accepted.tls.is_some() && matches!(self.client.channel.stream(), Stream::Tcp(_) | Stream::Server(_)) {
+            offered = offered.union(Capabilities::SSL);
+        }
+        offered
+    }
+
+    fn start_compression(&mut self, response: &HandshakeResponse) {
+        let capabilities = self.client.capabilities;
+        if capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM) {
+            self.client.channel.start_compression(Algorithm::Zstd, response.zstd_level.unwrap_or(3));
+        } else if capabilities.contains(Capabilities::COMPRESS) {
+            self.client.channel.start_compression(Algorithm::Zlib, 0);
+        }
+    }
+
+    async fn greet(&mut self) -> Result<(), Failure> {
+        self.nonce = generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
+        let version = self.version().await;
+        let mariadb = ServerFacts::parse_version(&version).0 == Flavor::MariaDb;
+        self.default_plugin = if mariadb { Plugin::Native } else { Plugin::CachingSha2 };
+        let greeting = Greeting {
+            server_version: version,
+            connection_id: self.id,
+            nonce: self.nonce,
+            capabilities: self.offered(),
+            mariadb_capabilities: 0,
+            collation: if mariadb { GREETING_COLLATION_MARIADB } else { GREETING_COLLATION_MYSQL },
+            status: Status::AUTOCOMMIT,
+            auth_plugin: self.default_plugin.name().to_owned(),
+        };
+        let mut payload = Vec::new();
+        greeting.encode(&mut payload);
+        self.client.packet(&payload).await?;
+        Ok(())
+    }
+
+    /// The configured version, else a server's own.
+    async fn version(&self) -> String {
+        let first = self.accepted.first();
+        if let Some(version) = &first.service.server_version {
+            return version.clone();
+        }
+        let known = || first.upstream.members.iter().find_map(|m| m.pool.facts()).map(|f| f.version.clone());
+        let deadline = Instant::now() + VERSION_WAIT;
+        loop {
+            if let Some(version) = known() {
+                return version;
+            }
+            let unreachable = first.upstream.members.iter().all(|m| m.pool.health.failures() > 0);
+            if unreachable || Instant::now() >= deadline {
+                return VERSION_UNKNOWN.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn first_packet(&mut self) -> Result<HandshakeResponse, Failure> {
+        let mut payload = Vec::new();
+        let mut seq = 1;
+        loop {
+            seq = self.receive(&mut payload, seq).await?;
+            self.client.seq = seq;
+            match FirstRequest::decode(&payload).map_err(|e| Fault::BadHandshake(e.to_string()))? {
+                FirstRequest::Login(response) => return Ok(*response),
+                FirstRequest::Tls(_) => {
+                    if self.client.channel.stream().is_secure() {
+                        return Err(Fault::BadHandshake("TLS asked for twice".into()).into());
+                    }
+                    self.upgrade().await?;
+                }
+            }
+        }
+    }
+
+    async fn upgrade(&mut self) -> Result<(), Failure> {
+        let Some(config) = self.accepted.tls.clone() else {
+            return Err(Fault::BadHandshake("TLS is not offered here".into()).into());
+        };
+        if self.client.channel.has_unread() {
+            // Whatever came in the clear behind the request was not protected: it must not count as the client's.
+            return Err(Fault::BadHandshake("bytes in the clear behind the request for TLS".into()).into());
+        }
+        let Some(socket) = self.client.channel.stream_mut().take_socket() else { return Err(Failure::ClientLost) };
+        let acceptor = tokio_rustls::TlsAcceptor::from(config);
+        let stream = acceptor.accept(socket).await.map_err(|e| {
+            tracing::info!(error = %e, "TLS handshake failed");
+            Failure::ClientLost
+        })?;
+        *self.client.channel.stream_mut() = Stream::Server(Box::new(stream));
+        Ok(())
+    }
+
+    async fn receive(&mut self, payload: &mut Vec<u8>, seq: u8) -> Result<u8, Failure> {
+        match self.client.channel.read_packet(payload, seq, LOGIN_PACKET_BYTES_MAX).await {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) | Err(PacketError::Io(_)) => Err(Failure::ClientLost),
+            Err(PacketError::Sequence { .. }) => {
+                self.client.seq = seq.wrapping_add(1);
+                Err(Fault::OutOfOrder.into())
+            }
+            Err(PacketError::TooLarge { next_seq }) => {
+                self.client.seq = next_seq;
+                Err(Fault::PacketTooLarge.into())
+            }
+        }
+    }
+
+    async fn judge_login(&mut self, response: &HandshakeResponse) -> Result<Entered, Failure> {
+        let claim = Claim {
+            user: &response.user,
+            database: response.database.as_deref(),
+            plugin: response.auth_plugin.as_deref(),
+            response: &response.auth_response,
+        };
+        let host = self.host();
+        let (serving, login) = judge(&self.process, &self.accepted.services, &mut self.client, self.nonce, &self.default_plugin, &claim, &host).await?;
+        let schema = claim.database.map(<[u8]>::to_vec).or_else(|| serving.service.schema.clone().map(String::into_bytes));
+        let user = String::from_utf8_lossy(&response.user).into_owned();
+        Ok(Entered { serving, login, user, schema, collation: response.collation })
+    }
+
+    fn host(&self) -> String {
+        self.accepted.address.map_or_else(|| "localhost".to_owned(), |a| a.ip().to_canonical().to_string())
+    }
+
+    fn into_session(self, entered: Entered) -> Session {
+        let Entered { serving, login, user, schema, collation } = entered;
+        let handle = Arc::new(SessionHandle::new(
+            self.id,
+            user,
+            self.accepted.address.map_or_else(|| "unix socket".to_owned(), |a: SocketAddr| a.to_string()),
+            format!("{}/{}", serving.database_label(), serving.service.name),
+            &self.process.clock,
+            serving.service.limits.idle_timeout_ms,
+        ));
+        let registered = self.process.registry.enter(handle);
+        serving.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let charset = handshake_charset(&serving, collation);
+        Session::new(Start {
+            state: SessionState::fresh(schema.as_deref(), charset),
+            process: self.process,
+            serving,
+            client: self.client,
+            registered,
+            login,
+            collation,
+            place: self.accepted.place,
+        })
+    }
+}
+
+/// The character set that a handshake with this collation id leads to.
+pub(crate) fn handshake_charset(serving: &Serving, collation: u16) -> Charset {
+    match serving.upstream.members.iter().find_map(|m| m.pool.facts()) {
+        Some(facts) => facts.handshake_charset(collation),
+        None => Charset::Handshake(collation),
+    }
+}
+
+/// Whether a claim holds, for which service, within which limits.
+async fn judge(
+    process: &Process,
+    services: &[Arc<Serving>],
+    client: &mut Client,
+    nonce: [u8; 20],
+    default_plugin: &Plugin,
+    claim: &Claim<'_>,
+    host: &str,
+) -> Result<(Arc<Serving>, Login), Failure> {
+    let user = String::from_utf8_lossy(claim.user).into_owned();
+    let chosen = choose_service(services, &user, claim.database);
+    let verifier = chosen.as_ref().and_then(|serving| verifier_of(process, &serving.service, &user));
+    let secure = client.channel.stream().is_secure();
+    let transport = if secure { Transport::Secure } else { Transport::Plain };
+    let allowed = vec![Plugin::CachingSha2, Plugin::Native, Plugin::Sha256, Plugin::Clear];
+    let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
+    if let Some(pair) = process.rsa() {
+        auth = auth.with_key_pair(pair);
+    }
+    let denied = Fault::AccessDenied { user: user.clone(), host: host.to_owned(), password: !claim.response.is_empty() };
+    let mut step = auth.begin(claim.plugin, claim.response);
+    let proof = loop {
+        match step {
+            ServerStep::Send(payload, next) => {
+                client.packet(&payload).await?;
+                let mut answer = Vec::new();
+                let seq = client.seq;
+                match client.channel.read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX).await {
+                    Ok(Some(next_seq)) => client.seq = next_seq,
+                    _ => return Err(Failure::ClientLost),
+                }
+                step = next.step(&answer);
+            }
+            ServerStep::Accept(proof) => break proof,
+            ServerStep::AcceptAfter(payload, proof) => {
+                client.packet(&payload).await?;
+                break proof;
+            }
+            ServerStep::Reject(reason) => {
+                tracing::debug!(user, reason = ?reason, "credentials refused");
+                return Err(denied.into());
+            }
+        }
+    };
+    let Some(serving) = chosen else { return Err(denied.into()) };
+    if let Some(password) = &proof.password {
+        process.remember_password(&serving.service, &user, password);
+    }
+    let limits = &serving.service.limits;
+    let login = serving
+        .logins
+        .enter(&user, limits.max_connections, limits.max_connections_per_user)
+        .map_err(Fault::TooManyConnections)?;
+    Ok((serving, login))
+}
+
+/// The service of this user: the one whose schema is asked for, else the first that knows the user.
+fn choose_service(services: &[Arc<Serving>], user: &str, database: Option<&[u8]>) -> Option<Arc<Serving>> {
+    let knows = |s: &&Arc<Serving>| s.service.users.iter().any(|u| u.name == user);
+    let wanted = database.and_then(|d| {
+        services.iter().filter(knows).find(|s| s.service.schema.as_deref().map(str::as_bytes) == Some(d))
+    });
+    wanted.or_else(|| services.iter().find(knows)).cloned()
+}
+
+fn verifier_of(process: &Process, service: &Service, user: &str) -> Option<PasswordVerifier> {
+    let user = service.users.iter().find(|u| u.name == user)?;
+    match &user.credential {
+        Credential::Plain(secret) => {
+            Some(PasswordVerifier::from_password(&Secret::new(secret.expose().as_bytes().to_vec())))
+        }
+        Credential::Hash(hash) => {
+            let text = stored_text(hash);
+            let stored = PasswordVerifier::from_hash(&text).ok()?;
+            // A password proved in full once spares the full exchange from then on.
+            match process.remembered_password(service, &user.name) {
+                Some(fast) => Some(stored.or(fast)),
+                None => Some(stored),
+            }
+        }
+    }
+}
+
+fn stored_text(hash: &PasswordHash) -> Vec<u8> {
+    match hash {
+        PasswordHash::NativeSha1(digest) => {
+            let mut text = b"*".to_vec();
+            for byte in digest {
+                text.extend_from_slice(format!("{byte:02X}").as_bytes());
+            }
+            text
+        }
+        PasswordHash::CachingSha2 { rounds, salt, digest } => {
+            let mut text = format!("$A${:03X}$", rounds / 1000).into_bytes();
+            text.extend_from_slice(salt);
+            text.extend_from_slice(digest);
+            text
+        }
+    }
+}
+
+impl Session {
+    /// COM_CHANGE_USER: a login on the same connection. All state is dropped first, as servers do.
+    pub(crate) async fn change_user(&mut self) -> Result<(), Failure> {
+        let packet = self.take_packet();
+        let change = ChangeUser::decode(&packet, self.capabilities()).map_err(|_| Fault::Malformed("COM_CHANGE_USER"))?;
+        self.part_for_login().await;
+        let mut nonce = generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
+        let services = self.sibling_services();
+        let (process, client, host) = self.login_parts();
+        let default_plugin = default_plugin_of(&services);
+        // As servers do, a fresh nonce is sent first: the old one was used.
+        let mut payload = Vec::new();
+        dbmesh_wire::auth::AuthSwitchRequest { plugin: switch_plugin(&change, &default_plugin), data: nonce.to_vec() }
+            .encode(&mut payload);
+        client.packet(&payload).await?;
+        let mut response = Vec::new();
+        let seq = client.seq;
+        match client.channel.read_packet(&mut response, seq, LOGIN_PACKET_BYTES_MAX).await {
+            Ok(Some(next)) => client.seq = next,
+            _ => return Err(Failure::ClientLost),
+        }
+        let plugin = switch_plugin(&change, &default_plugin);
+        let database = Some(change.database.as_slice()).filter(|d| !d.is_empty());
+        let claim = Claim { user: &change.user, database, plugin: Some(&plugin), response: &response };
+        let judged = judge(&process, &services, client, nonce, &default_plugin, &claim, &host).await;
+        nonce.fill(0);
+        let (serving, login) = judged?;
+        let schema = database.map(<[u8]>::to_vec).or_else(|| serving.service.schema.clone().map(String::into_bytes));
+        let collation = change.collation.unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
+        let user = String::from_utf8_lossy(&change.user).into_owned();
+        self.log_in_again(serving, login, user, schema.as_deref(), collation);
+        self.answer_ok().await?;
+        Ok(())
+    }
+}
+
+fn switch_plugin(change: &ChangeUser, default: &Plugin) -> String {
+    match change.auth_plugin.as_deref().map(Plugin::from_name) {
+        Some(plugin @ (Plugin::CachingSha2 | Plugin::Native)) => plugin.name().to_owned(),
+        Some(_) => default.name().to_owned(),
+        None => Plugin::Native.name().to_owned(),
+    }
+}
+
+fn default_plugin_of(services: &[Arc<Serving>]) -> Plugin {
+    let facts = services.iter().flat_map(|s| s.upstream.members.iter()).find_map(|m| m.pool.facts());
+    match facts {
+        Some(facts) if facts.flavor == Flavor::MariaDb => Plugin::Native,
+        _ => Plugin::CachingSha2,
+    }
+}

@@ -1,0 +1,254 @@
+//! What a service counts: statements, durations, bytes, sessions, pins, errors.
+//!
+//! Owns the counters, spread over shards so that no two workers write the same cache line per statement, and their names
+//! at `/metrics`. Labels come from closed sets, never from SQL text. Input: the session, at the end of each statement.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dbmesh_runtime::exposition::{Kind, Text};
+use dbmesh_sql::Class;
+
+use crate::fault::Blame;
+use crate::pins::PinReason;
+
+/// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
+pub const DURATION_BOUNDS_S: [f64; 16] = [
+    0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8, 0.025_6, 0.051_2, 0.102_4, 0.204_8, 0.5, 1.0,
+    5.0, 30.0,
+];
+
+const BUCKETS: usize = DURATION_BOUNDS_S.len() + 1;
+const SHARDS: usize = 8;
+
+/// Statement classes, as labels.
+pub const CLASSES: [(Class, &str); 8] = [
+    (Class::Read, "read"),
+    (Class::Write, "write"),
+    (Class::Ddl, "ddl"),
+    (Class::Tcl, "tcl"),
+    (Class::Session, "session"),
+    (Class::Admin, "admin"),
+    (Class::Show, "show"),
+    (Class::Unknown, "unknown"),
+];
+
+fn class_index(class: Class) -> usize {
+    CLASSES.iter().position(|(c, _)| *c == class).unwrap_or(CLASSES.len() - 1)
+}
+
+/// The counters of one shard, on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    statements: [AtomicU64; CLASSES.len()],
+    buckets: [AtomicU64; BUCKETS],
+    duration_ns: AtomicU64,
+    under_processing: AtomicI64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    rows: AtomicU64,
+    server_errors: AtomicU64,
+}
+
+/// The counters of one service.
+#[derive(Debug, Default)]
+pub struct ServiceMetrics {
+    shards: [Shard; SHARDS],
+    faults: [AtomicU64; Blame::ALL.len()],
+    pins: [AtomicU64; PinReason::ALL.len()],
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Logins refused.
+    pub refused: AtomicU64,
+    /// Sessions now.
+    pub sessions: AtomicI64,
+    /// Sessions now that are pinned to a connection.
+    pub pinned: AtomicI64,
+    /// Prepared statements that clients hold now.
+    pub prepared: AtomicI64,
+    /// Statements denied or held back by rules.
+    pub rule_hits: AtomicU64,
+}
+
+fn shard_index() -> usize {
+    use std::sync::atomic::AtomicUsize;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    INDEX.with(|i| *i)
+}
+
+/// One finished statement.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// Its class.
+    pub class: Class,
+    /// From the command's arrival to the answer's last byte.
+    pub took: Duration,
+    /// Bytes that came from the client.
+    pub bytes_in: u64,
+    /// Bytes that went to the client.
+    pub bytes_out: u64,
+    /// Rows sent.
+    pub rows: u64,
+    /// Whether the server answered with an error.
+    pub failed: bool,
+}
+
+impl ServiceMetrics {
+    fn shard(&self) -> &Shard {
+        let at = shard_index();
+        self.shards.get(at).unwrap_or(&self.shards[0])
+    }
+
+    /// A statement began.
+    pub fn begin(&self) {
+        self.shard().under_processing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement ended without an answer to count.
+    pub fn abandon(&self) {
+        self.shard().under_processing.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A statement ended.
+    pub fn end(&self, done: &Done) {
+        let shard = self.shard();
+        shard.under_processing.fetch_sub(1, Ordering::Relaxed);
+        if let Some(counter) = shard.statements.get(class_index(done.class)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let seconds = done.took.as_secs_f64();
+        let bucket = DURATION_BOUNDS_S.iter().position(|b| seconds <= *b).unwrap_or(BUCKETS - 1);
+        if let Some(counter) = shard.buckets.get(bucket) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let ns = u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX);
+        shard.duration_ns.fetch_add(ns, Ordering::Relaxed);
+        shard.bytes_in.fetch_add(done.bytes_in, Ordering::Relaxed);
+        shard.bytes_out.fetch_add(done.bytes_out, Ordering::Relaxed);
+        shard.rows.fetch_add(done.rows, Ordering::Relaxed);
+        if done.failed {
+            shard.server_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// dbmesh answered with an error of its own.
+    pub fn fault(&self, blame: Blame) {
+        if let Some(counter) = self.faults.get(blame.index()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A session was pinned for a reason.
+    pub fn pin(&self, reason: PinReason) {
+        if let Some(counter) = self.pins.get(reason as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        self.shards.iter().map(|s| of(s).load(Ordering::Relaxed)).sum()
+    }
+
+    /// Statements answered so far.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        (0..CLASSES.len()).map(|at| self.sum(|s| &s.statements[at])).sum()
+    }
+}
+
+/// A service's metrics with the labels they carry.
+#[derive(Debug)]
+pub struct Labelled<'a> {
+    /// `namespace/virtual database`.
+    pub database: String,
+    /// The service.
+    pub service: String,
+    /// The counters.
+    pub metrics: &'a ServiceMetrics,
+}
+
+/// Writes the metrics of all services.
+pub fn expose(all: &[Labelled<'_>], out: &mut Text) {
+    expose_statements(all, out);
+    expose_sessions(all, out);
+}
+
+fn each(
+    all: &[Labelled<'_>],
+    out: &mut Text,
+    family: (&str, &str, Kind),
+    value: impl Fn(&ServiceMetrics) -> f64,
+) {
+    out.family(family.0, family.1, family.2);
+    for l in all {
+        out.sample(&[("database", &l.database), ("service", &l.service)], value(l.metrics));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_statements(all: &[Labelled<'_>], out: &mut Text) {
+    out.family("dbmesh_sql_processed_total", "Statements answered, by class.", Kind::Counter);
+    for l in all {
+        for (at, (_, class)) in CLASSES.iter().enumerate() {
+            let n = l.metrics.sum(|s| &s.statements[at]);
+            out.sample(&[("database", &l.database), ("service", &l.service), ("class", class)], n as f64);
+        }
+    }
+    out.family(
+        "dbmesh_sql_processed_duration_seconds",
+        "From a command's arrival to the last byte of its answer.",
+        Kind::Histogram,
+    );
+    for l in all {
+        let counts: Vec<u64> = (0..BUCKETS).map(|at| l.metrics.sum(|s| &s.buckets[at])).collect();
+        let sum = l.metrics.sum(|s| &s.duration_ns) as f64 / 1e9;
+        out.histogram(&[("database", &l.database), ("service", &l.service)], &DURATION_BOUNDS_S, &counts, sum);
+    }
+    each(all, out, ("dbmesh_sql_under_processing", "Statements being answered now.", Kind::Gauge), |m| {
+        m.shards.iter().map(|s| s.under_processing.load(Ordering::Relaxed)).sum::<i64>().max(0) as f64
+    });
+    each(all, out, ("dbmesh_client_received_bytes_total", "Bytes of commands.", Kind::Counter), |m| {
+        m.sum(|s| &s.bytes_in) as f64
+    });
+    each(all, out, ("dbmesh_client_sent_bytes_total", "Bytes of answers.", Kind::Counter), |m| {
+        m.sum(|s| &s.bytes_out) as f64
+    });
+    each(all, out, ("dbmesh_rows_sent_total", "Rows sent to clients.", Kind::Counter), |m| m.sum(|s| &s.rows) as f64);
+    each(all, out, ("dbmesh_server_errors_total", "Errors of servers, passed on.", Kind::Counter), |m| {
+        m.sum(|s| &s.server_errors) as f64
+    });
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
+    out.family("dbmesh_errors_total", "Errors of dbmesh's own, by whose fault it is.", Kind::Counter);
+    for l in all {
+        for (blame, counter) in Blame::ALL.iter().zip(&l.metrics.faults) {
+            let labels = [("database", l.database.as_str()), ("service", &l.service), ("fault", blame.label())];
+            out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
+        }
+    }
+    out.family("dbmesh_pins_total", "Sessions pinned to a connection, by reason.", Kind::Counter);
+    for l in all {
+        for (reason, counter) in PinReason::ALL.iter().zip(&l.metrics.pins) {
+            let labels = [("database", l.database.as_str()), ("service", &l.service), ("reason", reason.label())];
+            out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
+        }
+    }
+    let gauge = |g: &AtomicI64| g.load(Ordering::Relaxed).max(0) as f64;
+    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
+    each(all, out, ("dbmesh_sessions", "Client sessions now.", Kind::Gauge), |m| gauge(&m.sessions));
+    each(all, out, ("dbmesh_sessions_pinned", "Client sessions pinned now.", Kind::Gauge), |m| gauge(&m.pinned));
+    each(all, out, ("dbmesh_prepared_statements", "Prepared statements that clients hold.", Kind::Gauge), |m| {
+        gauge(&m.prepared)
+    });
+    each(all, out, ("dbmesh_connections_total", "Client connections accepted.", Kind::Counter), |m| {
+        count(&m.connections)
+    });
+    each(all, out, ("dbmesh_logins_refused_total", "Logins refused.", Kind::Counter), |m| count(&m.refused));
+    each(all, out, ("dbmesh_rule_hits_total", "Statements refused by rules.", Kind::Counter), |m| count(&m.rule_hits));
+}

@@ -1,0 +1,534 @@
+//! The connections to one endpoint: who has them, who waits for one, when they are opened and closed.
+//!
+//! Owns every connection to its endpoint that is not leased, and a count of those that are; the count never exceeds the
+//! policy's size. A lease that is dropped closes its connection: only [`Lease::give_back`] after a whole answer returns it.
+//! Waiting is first come, first served, bounded by a deadline. Input: the endpoint and policy of the topology.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{Endpoint, PoolPolicy};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::backend::{Backend, BackendError, ConnectError, Dialer, Flags, ServerFacts};
+use crate::control::{Control, Signals};
+use crate::fault::Fault;
+use crate::health::Health;
+use crate::vector::Vector;
+
+mod keeper;
+pub use keeper::keep;
+
+/// Idle connections looked at for one whose state fits; the most recently used ones.
+const SEARCH_DEPTH: usize = 16;
+
+/// What a session needs of a connection.
+#[derive(Debug)]
+pub struct Want<'a> {
+    /// The restorable state.
+    pub vector: &'a Arc<Vector>,
+    /// The flags fixed at login.
+    pub flags: Flags,
+    /// The session, which gets its last connection again where it can.
+    pub session: u64,
+}
+
+/// What the pool did, for metrics.
+#[derive(Debug, Default)]
+pub struct PoolCounters {
+    /// Connections opened.
+    pub opened: AtomicU64,
+    /// Connections closed.
+    pub closed: AtomicU64,
+    /// Attempts to connect that failed.
+    pub connect_failures: AtomicU64,
+    /// Leases that had to wait.
+    pub waits: AtomicU64,
+    /// Time waited in all, in µs.
+    pub wait_us: AtomicU64,
+    /// Waits that ran into their deadline.
+    pub wait_timeouts: AtomicU64,
+    /// Connections whose state had to be changed for the session.
+    pub state_changes: AtomicU64,
+    /// Connections reset.
+    pub resets: AtomicU64,
+}
+
+/// How many connections there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolGauge {
+    /// Open or being opened.
+    pub total: u32,
+    /// Not leased.
+    pub idle: u32,
+    /// Sessions waiting.
+    pub waiting: u32,
+    /// Leased, but given back when somebody asks.
+    pub held: u32,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    dialer: Dialer,
+    policy: PoolPolicy,
+    inner: Mutex<Inner>,
+    facts: Mutex<Option<Arc<ServerFacts>>>,
+    rate: Mutex<Rate>,
+    /// Whether the endpoint can be reached.
+    pub health: Health,
+    /// What was done.
+    pub counters: PoolCounters,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    idle: Vec<Box<Backend>>,
+    total: u32,
+    waiters: VecDeque<Waiter>,
+    /// Sessions that hold a connection for their own comfort only.
+    held: VecDeque<(u64, Arc<Control>)>,
+    retired: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    flags: Flags,
+    grant: oneshot::Sender<Grant>,
+}
+
+#[derive(Debug)]
+enum Grant {
+    Connection(Box<Backend>),
+    /// The right to open one.
+    Permit,
+}
+
+#[derive(Debug)]
+struct Rate {
+    tokens: f64,
+    at: Instant,
+}
+
+enum Choice {
+    Take(Box<Backend>),
+    Open,
+    /// Open one in place of this one.
+    Replace(Box<Backend>),
+    Wait(oneshot::Receiver<Grant>),
+}
+
+impl Pool {
+    /// A pool without connections.
+    #[must_use]
+    pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
+        let rate = Rate { tokens: f64::from(policy.connect_rate_per_second), at: Instant::now() };
+        Self {
+            dialer,
+            policy,
+            inner: Mutex::default(),
+            facts: Mutex::new(None),
+            rate: Mutex::new(rate),
+            health,
+            counters: PoolCounters::default(),
+        }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        self.dialer.endpoint()
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &PoolPolicy {
+        &self.policy
+    }
+
+    /// What is known of the server, once a connection was made.
+    #[must_use]
+    pub fn facts(&self) -> Option<Arc<ServerFacts>> {
+        self.facts.lock().clone()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn gauge(&self) -> PoolGauge {
+        let inner = self.inner.lock();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        PoolGauge {
+            total: inner.total,
+            idle: count(inner.idle.len()),
+            waiting: count(inner.waiters.len()),
+            held: count(inner.held.len()),
+        }
+    }
+
+    /// Whether somebody waits for a connection.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        !self.inner.lock().waiters.is_empty()
+    }
+
+    /// Leases a connection, opening or awaiting one.
+    ///
+    /// # Errors
+    /// [`Fault::PoolTimeout`], [`Fault::ConnectFailed`].
+    pub async fn lease(self: &Arc<Self>, want: &Want<'_>, wait: Duration) -> Result<Lease, Fault> {
+        let choice = self.choose(want);
+        match choice {
+            Choice::Take(backend) => Ok(self.hand_out(backend, want)),
+            Choice::Open => self.open(want, wait).await,
+            Choice::Replace(old) => {
+                self.counters.closed.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(old.quit());
+                self.open(want, wait).await
+            }
+            Choice::Wait(granted) => self.wait(granted, want, wait).await,
+        }
+    }
+
+    fn choose(&self, want: &Want<'_>) -> Choice {
+        let mut stale = Vec::new();
+        let mut inner = self.inner.lock();
+        let choice = loop {
+            let Some(at) = best_fit(&inner.idle, want) else { break None };
+            let mut backend = inner.idle.swap_remove(at);
+            if backend.is_stale() {
+                inner.total = inner.total.saturating_sub(1);
+                stale.push(backend);
+                continue;
+            }
+            break Some(Choice::Take(backend));
+        };
+        let choice = choice.unwrap_or_else(|| inner.without_fit(want, self.policy.size));
+        drop(inner);
+        self.counters.closed.fetch_add(stale.len() as u64, Ordering::Relaxed);
+        choice
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        granted: oneshot::Receiver<Grant>,
+        want: &Want<'_>,
+        wait: Duration,
+    ) -> Result<Lease, Fault> {
+        let started = Instant::now();
+        self.counters.waits.fetch_add(1, Ordering::Relaxed);
+        let grant = tokio::time::timeout(wait, Granted { pool: self, receiver: granted }).await;
+        let waited = started.elapsed();
+        self.counters.wait_us.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        match grant {
+            Ok(Some(Grant::Connection(backend))) => Ok(self.hand_out(backend, want)),
+            Ok(Some(Grant::Permit)) => self.open(want, wait.saturating_sub(waited)).await,
+            Ok(None) => Err(Fault::NoEndpoint(format!("endpoint {} is being removed", self.endpoint().name))),
+            Err(_) => {
+                self.counters.wait_timeouts.fetch_add(1, Ordering::Relaxed);
+                Err(self.timeout(waited))
+            }
+        }
+    }
+
+    fn timeout(&self, waited: Duration) -> Fault {
+        Fault::PoolTimeout {
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            size: self.policy.size,
+            endpoint: self.endpoint().name.to_string(),
+        }
+    }
+
+    fn hand_out(self: &Arc<Self>, mut backend: Box<Backend>, want: &Want<'_>) -> Lease {
+        if backend.last_session != want.session {
+            backend.last_session = want.session;
+        }
+        Lease { pool: self.clone(), backend: Some(backend), held: false }
+    }
+
+    /// Opens a connection; the permit (a count in `total`) is taken already.
+    async fn open(self: &Arc<Self>, want: &Want<'_>, wait: Duration) -> Result<Lease, Fault> {
+        let permit = Permit { pool: self };
+        let started = Instant::now();
+        while let Some(pause) = self.connect_pause() {
+            if started.elapsed() + pause > wait {
+                return Err(self.timeout(started.elapsed()));
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let known = self.facts();
+        match self.dialer.connect(want.vector, want.flags, known).await {
+            Ok(backend) => {
+                self.health.connected();
+                self.counters.opened.fetch_add(1, Ordering::Relaxed);
+                *self.facts.lock() = Some(backend.facts.clone());
+                std::mem::forget(permit);
+                Ok(self.hand_out(Box::new(backend), want))
+            }
+            Err(e) => {
+                self.counters.connect_failures.fetch_add(1, Ordering::Relaxed);
+                if e.is_endpoint_down() {
+                    self.health.connect_failed();
+                }
+                tracing::warn!(endpoint = %self.endpoint().name, error = %e, "cannot connect");
+                Err(e.into_fault(self.endpoint().name.as_str()))
+            }
+        }
+    }
+
+    fn connect_pause(&self) -> Option<Duration> {
+        self.rate.lock().take(self.policy.connect_rate_per_second)
+    }
+
+    /// Takes a connection back.
+    fn put_back(&self, mut backend: Box<Backend>) {
+        let expired = backend.opened.elapsed() > Duration::from_millis(self.policy.max_lifetime_ms);
+        let mut inner = self.inner.lock();
+        if inner.retired || expired || !backend.is_idle() {
+            drop(inner);
+            return self.close(backend);
+        }
+        while let Some(waiter) = inner.waiters.pop_front() {
+            if waiter.grant.is_closed() {
+                continue;
+            }
+            if waiter.flags != backend.flags {
+                // The next in line cannot use this one, but may open one in its place.
+                if waiter.grant.send(Grant::Permit).is_ok() {
+                    drop(inner);
+                    self.counters.closed.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(backend.quit());
+                    return;
+                }
+                continue;
+            }
+            match waiter.grant.send(Grant::Connection(backend)) {
+                Ok(()) => return,
+                Err(Grant::Connection(back)) => backend = back,
+                Err(Grant::Permit) => return,
+            }
+        }
+        backend.idle_since = Instant::now();
+        inner.idle.push(backend);
+    }
+
+    /// Closes a connection and passes its permit on.
+    fn close(&self, backend: Box<Backend>) {
+        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+        if backend.is_idle() && tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(backend.quit());
+        }
+        self.release_permit();
+    }
+
+    fn release_permit(&self) {
+        let mut inner = self.inner.lock();
+        while let Some(waiter) = inner.waiters.pop_front() {
+            if waiter.grant.send(Grant::Permit).is_ok() {
+                return;
+            }
+        }
+        inner.total = inner.total.saturating_sub(1);
+    }
+
+    /// Lets idle connections go; leased ones follow when they come back.
+    pub fn retire(&self) {
+        let idle = {
+            let mut inner = self.inner.lock();
+            inner.retired = true;
+            let idle = std::mem::take(&mut inner.idle);
+            inner.total = inner.total.saturating_sub(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+            for (_, control) in inner.held.drain(..) {
+                control.say(Signals::RECLAIM);
+            }
+            idle
+        };
+        self.counters.closed.fetch_add(idle.len() as u64, Ordering::Relaxed);
+        for backend in idle {
+            tokio::spawn(backend.quit());
+        }
+    }
+
+    /// Whether the pool was retired.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.inner.lock().retired
+    }
+
+    /// Sends one command to the endpoint over a connection of its own: KILL.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
+        let mut backend = self.dialer.connect(vector, Flags::of(dbmesh_wire::Capabilities(0)), self.facts()).await?;
+        let answer = backend.query(sql.as_bytes()).await;
+        let done = match answer {
+            Ok(_) => Ok(()),
+            Err(e) => Err(ConnectError::Unreachable(e.to_string())),
+        };
+        backend.quit().await;
+        done
+    }
+}
+
+fn best_fit(idle: &[Box<Backend>], want: &Want<'_>) -> Option<usize> {
+    let mut best = None;
+    for (at, backend) in idle.iter().enumerate().rev().take(SEARCH_DEPTH) {
+        if backend.flags != want.flags {
+            continue;
+        }
+        let score = match (Vector::same(&backend.vector, want.vector), backend.last_session == want.session) {
+            (true, true) => return Some(at),
+            (true, false) => 3,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        if best.is_none_or(|(_, s)| score > s) {
+            best = Some((at, score));
+        }
+    }
+    best.map(|(at, _)| at)
+}
+
+impl Inner {
+    fn without_fit(&mut self, want: &Want<'_>, size: u32) -> Choice {
+        if self.total < size {
+            self.total += 1;
+            return Choice::Open;
+        }
+        // Every connection is taken, or has other flags: an idle one makes room.
+        if !self.idle.is_empty() {
+            return Choice::Replace(self.idle.swap_remove(0));
+        }
+        let (grant, granted) = oneshot::channel();
+        self.waiters.push_back(Waiter { flags: want.flags, grant });
+        if let Some((_, control)) = self.held.pop_front() {
+            control.say(Signals::RECLAIM);
+        }
+        Choice::Wait(granted)
+    }
+}
+
+impl Rate {
+    /// Takes a token, or says how long to wait for one.
+    fn take(&mut self, per_second: u32) -> Option<Duration> {
+        let rate = f64::from(per_second.max(1));
+        let now = Instant::now();
+        self.tokens = (self.tokens + now.duration_since(self.at).as_secs_f64() * rate).min(rate);
+        self.at = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return None;
+        }
+        Some(Duration::from_secs_f64((1.0 - self.tokens) / rate))
+    }
+}
+
+/// A wait for a grant that gives the grant on if it is abandoned.
+struct Granted<'a> {
+    pool: &'a Arc<Pool>,
+    receiver: oneshot::Receiver<Grant>,
+}
+
+impl Future for Granted<'_> {
+    type Output = Option<Grant>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.receiver).poll(cx).map(Result::ok)
+    }
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        match self.receiver.try_recv() {
+            Ok(Grant::Connection(backend)) => self.pool.put_back(backend),
+            Ok(Grant::Permit) => self.pool.release_permit(),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The right to one connection, returned unless it is used.
+struct Permit<'a> {
+    pool: &'a Arc<Pool>,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.pool.release_permit();
+    }
+}
+
+/// A connection leased from its pool.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    backend: Option<Box<Backend>>,
+    held: bool,
+}
+
+impl Lease {
+    /// The pool it came from.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The connection.
+    ///
+    /// # Errors
+    /// When it was closed under this lease.
+    pub fn backend(&mut self) -> Result<&mut Backend, BackendError> {
+        self.backend.as_deref_mut().ok_or_else(|| BackendError::Lost(std::io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Gives the connection back, to be used by others.
+    pub fn give_back(mut self) {
+        if let Some(backend) = self.backend.take() {
+            self.pool.put_back(backend);
+        }
+    }
+
+    /// Opens another connection in place of this one.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub async fn replace(mut self, want: &Want<'_>, wait: Duration) -> Result<Self, Fault> {
+        let pool = self.pool.clone();
+        if let Some(old) = self.backend.take() {
+            pool.counters.closed.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(old.quit());
+        }
+        pool.open(want, wait).await
+    }
+
+    /// Holds the connection only until somebody else needs it: the session is told to give it back.
+    pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
+        self.held = true;
+        let mut inner = self.pool.inner.lock();
+        if inner.waiters.is_empty() {
+            inner.held.push_back((session, control.clone()));
+        } else {
+            control.say(Signals::RECLAIM);
+        }
+    }
+
+    /// Ends [`Self::hold`]: the session uses the connection again.
+    pub fn unhold(&mut self, session: u64, control: &Arc<Control>) {
+        if std::mem::take(&mut self.held) {
+            self.pool.inner.lock().held.retain(|(id, _)| *id != session);
+            control.clear(Signals::RECLAIM);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(backend) = self.backend.take() {
+            self.pool.close(backend);
+        }
+    }
+}

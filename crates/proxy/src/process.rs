@@ -1,0 +1,91 @@
+//! What all sessions of the process share.
+//!
+//! Owns the registry, the services now, the clock, the drain, the RSA key and the passwords proved in full. It must never
+//! be a place for per-statement work. Input: [`crate::serve`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use dbmesh_model::topology::Service;
+use dbmesh_runtime::clock::Coarse;
+use dbmesh_runtime::drain::Drain;
+use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
+use parking_lot::Mutex;
+
+use crate::listener::Admission;
+use crate::registry::Registry;
+use crate::serving::Current;
+
+/// Users whose password is remembered; beyond this, they prove it in full again.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Process {
+    /// The sessions.
+    pub registry: Arc<Registry>,
+    /// What is served now.
+    pub current: Current,
+    /// Milliseconds, coarse.
+    pub clock: Coarse,
+    /// Guards of connections: the drain waits for them.
+    pub sessions_drain: Drain,
+    /// Limits before login.
+    pub admission: Arc<Admission>,
+    rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
+    proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
+}
+
+impl Process {
+    /// A process that serves this.
+    #[must_use]
+    pub fn new(current: Current, clock: Coarse) -> Self {
+        Self {
+            registry: Arc::default(),
+            current,
+            clock,
+            sessions_drain: Drain::new(),
+            admission: Arc::default(),
+            rsa: OnceLock::new(),
+            proved: Mutex::default(),
+        }
+    }
+
+    /// Makes the RSA key with which passwords come over plain connections. It takes a moment.
+    pub fn make_rsa(&self) {
+        let pair = RsaKeyPair::generate().map(Arc::new);
+        if let Err(e) = &pair {
+            tracing::error!(error = %e, "no RSA key: full authentication needs TLS");
+        }
+        let _ = self.rsa.set(pair.ok());
+    }
+
+    /// The RSA key, once made.
+    #[must_use]
+    pub fn rsa(&self) -> Option<Arc<RsaKeyPair>> {
+        self.rsa.get().cloned().flatten()
+    }
+
+    fn key(service: &Service, user: &str) -> (String, String) {
+        (format!("{}/{}/{}", service.namespace, service.database, service.name), user.to_owned())
+    }
+
+    /// Remembers what a password proved in full verifies, as a server's cache does.
+    pub fn remember_password(&self, service: &Service, user: &str, password: &Secret) {
+        let mut proved = self.proved.lock();
+        if proved.len() < REMEMBERED_MAX {
+            proved.insert(Self::key(service, user), PasswordVerifier::from_password(password));
+        }
+    }
+
+    /// The verifier remembered for a user.
+    #[must_use]
+    pub fn remembered_password(&self, service: &Service, user: &str) -> Option<PasswordVerifier> {
+        self.proved.lock().get(&Self::key(service, user)).cloned()
+    }
+
+    /// Forgets all remembered passwords: the configuration changed.
+    pub fn forget_passwords(&self) {
+        self.proved.lock().clear();
+    }
+}

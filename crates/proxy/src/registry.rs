@@ -1,0 +1,253 @@
+//! The sessions of the process: who is there, and how to reach them.
+//!
+//! Owns the connection ids that clients see, and one handle per session. It must never keep a session alive. Input:
+//! sessions that begin and end; KILL, the drain, the idle sweep and /debug/sessions look in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use dbmesh_runtime::clock::Coarse;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::control::{Control, Signals};
+use crate::pins::Pins;
+use crate::pool::Pool;
+
+/// What a session is doing on a server.
+#[derive(Debug, Default)]
+struct Execution {
+    /// Where its statement runs now.
+    at: Option<(Arc<Pool>, u64)>,
+    /// KILLs on their way to that connection. It is used for nothing else until they have arrived.
+    kills: u32,
+}
+
+/// One session, as others see it.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// The connection id that the client sees.
+    pub id: u32,
+    /// The user.
+    pub user: String,
+    /// The client's address.
+    pub address: String,
+    /// Namespace and name of the virtual database, and the service.
+    pub service: String,
+    /// The mailbox.
+    pub control: Arc<Control>,
+    /// When it began.
+    pub since: Instant,
+    /// When it last ended a command, in ms of the process's clock.
+    pub idle_since_ms: AtomicU64,
+    /// How long it may be idle, in ms.
+    pub idle_limit_ms: AtomicU64,
+    /// Whether a command is under way.
+    pub busy: AtomicBool,
+    /// Pins, as bits.
+    pub pins: AtomicU32,
+    /// Digest of the last statement.
+    pub digest: AtomicU64,
+    /// Statements answered.
+    pub statements: AtomicU64,
+    execution: Mutex<Execution>,
+    killed: Notify,
+}
+
+impl SessionHandle {
+    /// The handle of a session that begins now.
+    #[must_use]
+    pub fn new(id: u32, user: String, address: String, service: String, clock: &Coarse, idle_limit_ms: u64) -> Self {
+        Self {
+            id,
+            user,
+            address,
+            service,
+            control: Arc::default(),
+            since: Instant::now(),
+            idle_since_ms: AtomicU64::new(clock.now_ms()),
+            idle_limit_ms: AtomicU64::new(idle_limit_ms),
+            busy: AtomicBool::new(false),
+            pins: AtomicU32::new(0),
+            digest: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
+            execution: Mutex::default(),
+            killed: Notify::new(),
+        }
+    }
+
+    /// Says where the session's statement runs from now on.
+    pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) {
+        self.execution.lock().at = Some((pool.clone(), thread_id));
+    }
+
+    /// Says that the statement ended, and waits for KILLs that were aimed at it: the next user of the connection must
+    /// not be hit.
+    pub async fn end_execution(&self) {
+        loop {
+            let arrived = self.killed.notified();
+            {
+                let mut execution = self.execution.lock();
+                execution.at = None;
+                if execution.kills == 0 {
+                    return;
+                }
+            }
+            arrived.await;
+        }
+    }
+
+    /// Takes aim at the statement under way, if there is one.
+    pub fn aim(self: &Arc<Self>) -> Option<Aim> {
+        let mut execution = self.execution.lock();
+        let (pool, thread_id) = execution.at.clone()?;
+        execution.kills += 1;
+        Some(Aim { session: self.clone(), pool, thread_id })
+    }
+
+    /// The session, as /debug/sessions shows it. Never SQL, never secrets.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed)).map(|r| r.label()).collect();
+        let at = self.execution.lock().at.as_ref().map(|(pool, id)| {
+            json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": id})
+        });
+        json!({
+            "id": self.id,
+            "user": self.user,
+            "address": self.address,
+            "service": self.service,
+            "age_s": self.since.elapsed().as_secs(),
+            "busy": self.busy.load(Ordering::Relaxed),
+            "pins": pins,
+            "last_digest": format!("{:016x}", self.digest.load(Ordering::Relaxed)),
+            "statements": self.statements.load(Ordering::Relaxed),
+            "executing_at": at,
+        })
+    }
+}
+
+/// A KILL on its way to a statement. While it exists, the connection is not used for anything else.
+#[derive(Debug)]
+pub struct Aim {
+    session: Arc<SessionHandle>,
+    /// The pool of the endpoint.
+    pub pool: Arc<Pool>,
+    /// The server's id of the connection.
+    pub thread_id: u64,
+}
+
+impl Drop for Aim {
+    fn drop(&mut self) {
+        let mut execution = self.session.execution.lock();
+        execution.kills = execution.kills.saturating_sub(1);
+        drop(execution);
+        self.session.killed.notify_waiters();
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub struct Registry {
+    shards: [Mutex<HashMap<u32, Arc<SessionHandle>>>; SHARDS],
+    next: AtomicU32,
+    count: AtomicUsize,
+}
+
+impl Registry {
+    fn shard(&self, id: u32) -> &Mutex<HashMap<u32, Arc<SessionHandle>>> {
+        self.shards.get(id as usize % SHARDS).unwrap_or(&self.shards[0])
+    }
+
+    /// An id that no session has.
+    pub fn next_id(&self) -> u32 {
+        loop {
+            let id = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            if id != 0 && !self.shard(id).lock().contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Enters a session; it leaves when the guard is dropped.
+    pub fn enter(self: &Arc<Self>, handle: Arc<SessionHandle>) -> Registered {
+        self.shard(handle.id).lock().insert(handle.id, handle.clone());
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Registered { registry: self.clone(), handle }
+    }
+
+    /// A session by its id.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Arc<SessionHandle>> {
+        let id = u32::try_from(id).ok()?;
+        self.shard(id).lock().get(&id).cloned()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Looks at every session.
+    pub fn for_each(&self, mut look: impl FnMut(&Arc<SessionHandle>)) {
+        for shard in &self.shards {
+            let handles: Vec<_> = shard.lock().values().cloned().collect();
+            handles.iter().for_each(&mut look);
+        }
+    }
+
+    /// Tells every session something.
+    pub fn say_all(&self, signals: Signals) {
+        self.for_each(|handle| handle.control.say(signals));
+    }
+
+    /// Closes sessions that are idle for longer than they may be.
+    pub fn sweep_idle(&self, now_ms: u64) {
+        self.for_each(|handle| {
+            let limit = handle.idle_limit_ms.load(Ordering::Relaxed);
+            let since = handle.idle_since_ms.load(Ordering::Relaxed);
+            if !handle.busy.load(Ordering::Relaxed) && now_ms.saturating_sub(since) > limit {
+                handle.control.say(Signals::IDLE);
+            }
+        });
+    }
+}
+
+/// A session's place in the registry.
+#[derive(Debug)]
+pub struct Registered {
+    registry: Arc<Registry>,
+    /// The session.
+    pub handle: Arc<SessionHandle>,
+}
+
+impl Registered {
+    /// Enters another handle of the same id in place of this one: another user logged in on the same connection.
+    #[must_use]
+    pub fn replace(&self, handle: Arc<SessionHandle>) -> Self {
+        self.registry.enter(handle)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut shard = self.registry.shard(self.handle.id).lock();
+        if shard.get(&self.handle.id).is_some_and(|known| Arc::ptr_eq(known, &self.handle)) {
+            shard.remove(&self.handle.id);
+        }
+        drop(shard);
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,209 @@
+//! The process from start to end: listen, follow the configuration, drain, stop.
+//!
+//! Owns the order of these steps. It must never exit because of a client, a server or a configuration. Input: the command
+//! line's options and the topology source.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dbmesh_model::Defects;
+use dbmesh_runtime::admin::{self, Admin};
+use dbmesh_runtime::clock::Coarse;
+use dbmesh_runtime::drain::Drain;
+use dbmesh_runtime::signals::{Signal, Signals};
+use dbmesh_runtime::source::Source;
+
+use crate::admin::Pages;
+use crate::control;
+use crate::listener::{Place, listen, places};
+use crate::process::Process;
+use crate::serving::Current;
+
+/// How often idle sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long sessions have to say good-bye after the drain's deadline.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The command line's options.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Resource file or folder.
+    pub config: PathBuf,
+    /// Address of the admin page.
+    pub admin: SocketAddr,
+    /// Worker threads; 0 means one per CPU.
+    pub workers: usize,
+    /// How long sessions may go on after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Why the process could not start.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The configuration is wrong.
+    Configuration(Defects),
+    /// Something of the machine.
+    System(String),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Configuration(defects) => write!(f, "{defects}"),
+            Self::System(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub fn serve(options: &Options) -> Result<(), ServeError> {
+    let workers = match options.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|e| ServeError::System(format!("cannot start worker threads: {e}")))?;
+    let result = runtime.block_on(run(options));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run(options: &Options) -> Result<(), ServeError> {
+    let system = |what: &str, e: &dyn std::fmt::Display| ServeError::System(format!("{what}: {e}"));
+    let _ = dbmesh_runtime::process::forbid_dumps();
+    let _ = dbmesh_runtime::process::raise_open_files();
+    let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
+    let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
+    for warning in &topology.warnings {
+        tracing::warn!("{warning}");
+    }
+    let current =
+        Current::start(topology, tokio::runtime::Handle::current()).map_err(ServeError::System)?;
+    let process = Arc::new(Process::new(current, Coarse::start()));
+    let keygen = process.clone();
+    tokio::task::spawn_blocking(move || keygen.make_rsa());
+    let mut listeners = Listeners { process: process.clone(), open: HashMap::new() };
+    for place in places(&process.current.services()) {
+        listeners.open(place.clone()).await.map_err(|e| system(&format!("cannot listen on {place}"), &e))?;
+    }
+    let admin_stop = Drain::new();
+    let pages = Arc::new(Pages::new(process.clone(), source));
+    let admin = Admin { content: pages.clone(), stop: admin_stop.clone() };
+    let address = admin::serve(options.admin, admin).await.map_err(|e| ServeError::System(e.to_string()))?;
+    tracing::info!(admin = %address, revision = format!("{:016x}", process.current.services().topology.revision), "ready");
+    let mut topologies = pages.source().watch();
+    topologies.mark_unchanged();
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Hangup => pages.source().reload(),
+                Signal::Terminate => break,
+            },
+            changed = topologies.changed() => {
+                if changed.is_err() {
+                    continue;
+                }
+                let topology = topologies.borrow_and_update().clone();
+                listeners.follow(topology).await;
+            }
+            _ = sweep.tick() => process.registry.sweep_idle(process.clock.now_ms()),
+        }
+    }
+    drain(&process, &mut listeners, &pages, options.drain_timeout).await;
+    admin_stop.start();
+    Ok(())
+}
+
+async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages, limit: Duration) {
+    tracing::info!(sessions = process.registry.len(), limit_s = limit.as_secs(), "draining");
+    pages.start_draining();
+    listeners.close_all().await;
+    process.registry.say_all(control::Signals::DRAIN);
+    let deadline = Instant::now() + limit;
+    let mut left = process.sessions_drain.guards();
+    while left > 0 && Instant::now() < deadline {
+        let step = (Instant::now() + Duration::from_millis(100)).min(deadline);
+        left = process.sessions_drain.finished(step.into()).await;
+        // Sessions that logged in while the drain began are told as well.
+        process.registry.say_all(control::Signals::DRAIN);
+    }
+    if left > 0 {
+        tracing::warn!(sessions = left, "the drain's time is up; closing what is left");
+        process.registry.say_all(control::Signals::CLOSE);
+        process.sessions_drain.finished((Instant::now() + LAST_WORDS).into()).await;
+    }
+    for serving in &process.current.services().list {
+        for member in &serving.upstream.members {
+            member.pool.retire();
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    tracing::info!("stopped");
+}
+
+/// The listening sockets.
+struct Listeners {
+    process: Arc<Process>,
+    open: HashMap<Place, (Drain, tokio::task::JoinHandle<()>)>,
+}
+
+impl Listeners {
+    async fn open(&mut self, place: Place) -> std::io::Result<()> {
+        let stop = Drain::new();
+        let task = listen(self.process.clone(), place.clone(), stop.clone()).await?;
+        self.open.insert(place, (stop, task));
+        Ok(())
+    }
+
+    /// Serves a new topology: its pools first, then its listeners; old listeners close last.
+    async fn follow(&mut self, topology: Arc<dbmesh_model::Topology>) {
+        for warning in &topology.warnings {
+            tracing::warn!("{warning}");
+        }
+        let revision = topology.revision;
+        if let Err(e) = self.process.current.replace(topology).await {
+            tracing::error!(error = e, "the new configuration cannot be served; the old one goes on");
+            return;
+        }
+        self.process.forget_passwords();
+        let wanted = places(&self.process.current.services());
+        for place in &wanted {
+            if !self.open.contains_key(place) {
+                if let Err(e) = self.open(place.clone()).await {
+                    tracing::error!(place = %place, error = %e, "cannot listen");
+                }
+            }
+        }
+        let gone: Vec<Place> = self.open.keys().filter(|p| !wanted.contains(p)).cloned().collect();
+        for place in gone {
+            self.close(&place).await;
+        }
+        tracing::info!(revision = format!("{revision:016x}"), "configuration applied");
+    }
+
+    async fn close(&mut self, place: &Place) {
+        if let Some((stop, task)) = self.open.remove(place) {
+            stop.start();
+            let _ = task.await;
+        }
+    }
+
+    async fn close_all(&mut self) {
+        let all: Vec<Place> = self.open.keys().cloned().collect();
+        for place in all {
+            self.close(&place).await;
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What the process serves now: the services of the current topology with their pools, and how one topology follows
+//! another.
+//!
+//! Owns the upstreams and pools of all services. Pools whose endpoint and policy did not change live on through a reload;
+//! changed ones are warmed before use and old ones drain. It must never touch a session: sessions look here at their
+//! transaction boundaries. Input: topologies from the source.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{Endpoint, PoolPolicy, Service, Topology};
+use dbmesh_wire::caps::Capabilities;
+use parking_lot::{Mutex, RwLock};
+
+use crate::backend::{Dialer, Flags};
+use crate::health::Health;
+use crate::metrics::ServiceMetrics;
+use crate::pool::{Pool, keep};
+use crate::rules::Rules;
+use crate::upstream::Upstream;
+use crate::vector::{Charset, Vector};
+
+/// The collation of warm connections: utf8mb4_general_ci, which every server knows.
+const WARM_COLLATION: u16 = 45;
+/// How long a reload waits for changed pools to be warm.
+const WARM_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One service as the proxy runs it.
+#[derive(Debug)]
+pub struct Serving {
+    /// The service of the topology.
+    pub service: Arc<Service>,
+    /// Its endpoints.
+    pub upstream: Arc<Upstream>,
+    /// What is denied or held back.
+    pub rules: Rules,
+    /// Its counters, the same through reloads.
+    pub metrics: Arc<ServiceMetrics>,
+    /// Connections per user now, the same through reloads.
+    pub logins: Arc<Logins>,
+    /// DDL seen so far: answers of PREPARE from before it are old.
+    pub schema_epoch: Arc<AtomicU64>,
+}
+
+impl Serving {
+    /// `namespace/database`, the label of metrics.
+    #[must_use]
+    pub fn database_label(&self) -> String {
+        format!("{}/{}", self.service.namespace, self.service.database)
+    }
+}
+
+/// Who is connected how often.
+#[derive(Debug, Default)]
+pub struct Logins {
+    total: AtomicU32,
+    by_user: Mutex<HashMap<String, u32>>,
+}
+
+/// One login, counted until dropped.
+#[derive(Debug)]
+pub struct Login {
+    logins: Arc<Logins>,
+    user: String,
+}
+
+impl Logins {
+    /// Counts a login, unless it is beyond a limit.
+    ///
+    /// # Errors
+    /// Which limit.
+    pub fn enter(self: &Arc<Self>, user: &str, max: u32, max_per_user: u32) -> Result<Login, &'static str> {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= max {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return Err("limit of the service");
+        }
+        let mut by_user = self.by_user.lock();
+        let count = by_user.entry(user.to_owned()).or_default();
+        if *count >= max_per_user {
+            drop(by_user);
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return Err("limit of the user");
+        }
+        *count += 1;
+        drop(by_user);
+        Ok(Login { logins: self.clone(), user: user.to_owned() })
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.logins.total.fetch_sub(1, Ordering::Relaxed);
+        let mut by_user = self.logins.by_user.lock();
+        if let Some(count) = by_user.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                by_user.remove(&self.user);
+            }
+        }
+    }
+}
+
+/// A pool's identity: what its connections depend on.
+fn pool_key(endpoint: &Endpoint, policy: &PoolPolicy, owner: &str) -> u64 {
+    let mut h = DefaultHasher::new();
+    (endpoint.fingerprint(), policy, owner).hash(&mut h);
+    h.finish()
+}
+
+/// Everything served under one topology.
+#[derive(Debug)]
+pub struct Services {
+    /// The topology.
+    pub topology: Arc<Topology>,
+    /// Its services, in its order.
+    pub list: Vec<Arc<Serving>>,
+    pools: HashMap<u64, Arc<Pool>>,
+}
+
+/// The services now, and how to replace them.
+#[derive(Debug)]
+pub struct Current {
+    services: RwLock<Arc<Services>>,
+    /// Counts replacements: a session compares one number per transaction.
+    epoch: AtomicU64,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Current {
+    /// Begins to serve a topology.
+    ///
+    /// # Errors
+    /// TLS material that cannot be used.
+    pub fn start(topology: Arc<Topology>, runtime: tokio::runtime::Handle) -> Result<Self, String> {
+        let empty = Services { topology: topology.clone(), list: Vec::new(), pools: HashMap::new() };
+        let (services, fresh) = build(topology, &empty)?;
+        for pool in fresh {
+            look_after(&runtime, &pool);
+        }
+        Ok(Self { services: RwLock::new(Arc::new(services)), epoch: AtomicU64::new(1), runtime })
+    }
+
+    /// The services now.
+    #[must_use]
+    pub fn services(&self) -> Arc<Services> {
+        self.services.read().clone()
+    }
+
+    /// Changes whenever the services do.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The service of this identity now, if it is still served.
+    #[must_use]
+    pub fn find(&self, like: &Service) -> Option<Arc<Serving>> {
+        self.services().list.iter().find(|s| same_service(&s.service, like)).cloned()
+    }
+
+    /// Serves another topology: new pools are warmed first, unchanged ones kept, old ones drain.
+    ///
+    /// # Errors
+    /// TLS material that cannot be used; the old topology is still served.
+    pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
+        let before = self.services();
+        let (services, fresh) = build(topology, &before)?;
+        let warming = fresh.iter().map(|pool| {
+            let pool = pool.clone();
+            self.runtime.spawn(async move { pool.warm(&warm_vector(pool.endpoint()), warm_flags()).await })
+        });
+        let warmed: Vec<_> = warming.collect();
+        let deadline = Instant::now() + WARM_TIMEOUT;
+        for task in warmed {
+            let _ = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), task).await;
+        }
+        for pool in &fresh {
+            look_after(&self.runtime, pool);
+        }
+        let kept: Vec<u64> = services.pools.keys().copied().collect();
+        *self.services.write() = Arc::new(services);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        for (key, pool) in &before.pools {
+            if !kept.contains(key) {
+                pool.retire();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two services are the same one, possibly changed.
+#[must_use]
+pub fn same_service(a: &Service, b: &Service) -> bool {
+    a.namespace == b.namespace && a.database == b.database && a.name == b.name
+}
+
+fn look_after(runtime: &tokio::runtime::Handle, pool: &Arc<Pool>) {
+    let vector = warm_vector(pool.endpoint());
+    let first = pool.clone();
+    let (v, weak) = (vector.clone(), Arc::downgrade(pool));
+    runtime.spawn(async move {
+        first.probe(&v, warm_flags()).await;
+        drop(first);
+        keep(weak, v, warm_flags()).await;
+    });
+}
+
+fn warm_vector(endpoint: &Endpoint) -> Arc<Vector> {
+    let schema = endpoint.schema.as_deref().map(|s| s.as_bytes().into());
+    Arc::new(Vector::fresh(schema, Charset::Handshake(WARM_COLLATION)))
+}
+
+/// What most drivers ask for.
+fn warm_flags() -> Flags {
+    Flags::of(Capabilities(Capabilities::MULTI_RESULTS.0 | Capabilities::PS_MULTI_RESULTS.0))
+}
+
+fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Arc<Pool>>), String> {
+    let mut pools = HashMap::new();
+    let mut fresh = Vec::new();
+    let mut list = Vec::new();
+    for service in &topology.services {
+        let owner = format!("{}/{}/{}", service.namespace, service.database, service.name);
+        let mut members = Vec::new();
+        for endpoint in &service.strategy.endpoints {
+            let key = pool_key(endpoint, &service.pool, &owner);
+            let pool = match before.pools.get(&key) {
+                Some(pool) => pool.clone(),
+                None => {
+                    let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
+                    let dialer = Dialer::new(endpoint.clone(), timeout)?;
+                    let health = Health::new(service.strategy.ejection.clone());
+                    let pool = Arc::new(Pool::new(dialer, service.pool.clone(), health));
+                    fresh.push(pool.clone());
+                    pool
+                }
+            };
+            pools.insert(key, pool.clone());
+            members.push((endpoint.clone(), pool));
+        }
+        let old = before.list.iter().find(|s| same_service(&s.service, service));
+        list.push(Arc::new(Serving {
+            service: service.clone(),
+            upstream: Arc::new(Upstream::new(service.strategy.balance, members)),
+            rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
+            metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
+            logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
+            schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
+        }));
+    }
+    Ok((Services { topology, list, pools }, fresh))
+}

@@ -1,0 +1,526 @@
+//! A client's session: the path of every statement, on one page.
+//!
+//! Owns the client, the session's state and its lease of a server connection. The path reads top to bottom in [`Session::serve`]
+//! and [`Session::query`]: packet → command → statement → plan → admitted → executed → absorbed → settled. It must never
+//! hold a connection beyond what its pins say. Input: an authenticated client.
+
+mod execute;
+mod exchange;
+mod kill;
+mod local;
+mod prepared;
+mod settle;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Instant;
+
+use dbmesh_plan::{Connection, Plan, Refuse, SessionView, plan};
+use dbmesh_sql::{Statement, analyze};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
+use dbmesh_wire::relay::Shape;
+
+use crate::backend::Flags;
+use crate::channel::PacketError;
+use crate::client::{Answer, Client};
+use crate::control::Signals;
+use crate::fault::{After, Fault};
+use crate::listener::Counted;
+use crate::metrics::Done;
+use crate::process::Process;
+use crate::registry::{Registered, SessionHandle};
+use crate::rules::Permits;
+use crate::serving::{Login, Serving};
+use crate::state::SessionState;
+use crate::upstream::Member;
+use crate::pool::Lease;
+
+/// Why a session ended; in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// COM_QUIT, or the client closed its side.
+    ClientDone,
+    /// The client's socket failed.
+    ClientLost,
+    /// An error that ends the session.
+    Fault,
+    /// The process drains.
+    Drained,
+    /// KILL CONNECTION.
+    Killed,
+    /// wait_timeout.
+    Idle,
+}
+
+/// What ends the serving of a command early.
+#[derive(Debug)]
+pub enum Failure {
+    /// An error for the client.
+    Fault(Fault),
+    /// The client cannot be reached any more.
+    ClientLost,
+    /// The client has part of an answer that cannot be completed: the connection must be closed.
+    AnswerCut,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::ClientLost
+    }
+}
+
+/// Whether the session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// The next command.
+    Continue,
+    /// The session is over.
+    Quit,
+}
+
+/// A statement that may run: only [`Session::govern`] makes one.
+pub(crate) struct Admitted {
+    plan: Plan,
+    _permits: Permits,
+}
+
+/// A client's session.
+#[derive(Debug)]
+pub struct Session {
+    process: Arc<Process>,
+    serving: Arc<Serving>,
+    epoch: u64,
+    client: Client,
+    state: SessionState,
+    lease: Option<Lease>,
+    member: Option<Arc<Member>>,
+    registered: Registered,
+    _login: Login,
+    _place: Counted,
+    /// Collation id of the handshake or of the last COM_CHANGE_USER.
+    collation: u16,
+    packet: Vec<u8>,
+    pinned: bool,
+}
+
+/// What a login settled.
+#[derive(Debug)]
+pub struct Start {
+    /// The process.
+    pub process: Arc<Process>,
+    /// The service logged in to.
+    pub serving: Arc<Serving>,
+    /// The client.
+    pub client: Client,
+    /// The session's state.
+    pub state: SessionState,
+    /// Its place in the registry.
+    pub registered: Registered,
+    /// Its count in the limits.
+    pub login: Login,
+    /// Collation id.
+    pub collation: u16,
+    /// Its count in the limits of addresses.
+    pub place: Counted,
+}
+
+impl Session {
+    /// A session that just logged in.
+    #[must_use]
+    pub fn new(mut start: Start) -> Self {
+        start.place.logged_in();
+        let epoch = start.process.current.epoch();
+        start.serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        Self {
+            process: start.process,
+            serving: start.serving,
+            epoch,
+            client: start.client,
+            state: start.state,
+            lease: None,
+            member: None,
+            registered: start.registered,
+            _login: start.login,
+            _place: start.place,
+            collation: start.collation,
+            packet: Vec::new(),
+            pinned: false,
+        }
+    }
+
+    /// Serves the client until it leaves, or must.
+    pub async fn run(mut self) -> CloseReason {
+        let reason = self.serve_all().await;
+        self.finish().await;
+        reason
+    }
+
+    async fn serve_all(&mut self) -> CloseReason {
+        loop {
+            match self.wait().await {
+                Wake::Command => {}
+                Wake::Gone => return CloseReason::ClientDone,
+                Wake::Signals(signals) => match self.heed(signals).await {
+                    Some(reason) => return reason,
+                    None => continue,
+                },
+            }
+            let bytes_max = usize::try_from(self.serving.service.limits.max_packet_bytes).unwrap_or(usize::MAX);
+            let mut packet = std::mem::take(&mut self.packet);
+            let read = self.client.read_command(&mut packet, bytes_max).await;
+            self.packet = packet;
+            let served = match read {
+                Ok(Some(())) => {
+                    self.handle().busy.store(true, Ordering::Relaxed);
+                    self.handle().control.clear(Signals::IDLE);
+                    let served = self.serve().await;
+                    self.handle().busy.store(false, Ordering::Relaxed);
+                    self.handle().idle_since_ms.store(self.process.clock.now_ms(), Ordering::Relaxed);
+                    served
+                }
+                Ok(None) => return CloseReason::ClientDone,
+                Err(e) => Err(packet_failure(&e)),
+            };
+            match served {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => return CloseReason::ClientDone,
+                Err(Failure::ClientLost | Failure::AnswerCut) => return CloseReason::ClientLost,
+                Err(Failure::Fault(fault)) => {
+                    if self.handle().control.signals().any(Signals::KILL) {
+                        return CloseReason::Killed;
+                    }
+                    if self.report(&fault).await.is_err() || fault.after() == After::Close {
+                        return CloseReason::Fault;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One command.
+    async fn serve(&mut self) -> Result<Flow, Failure> {
+        let Some(code) = CommandCode::of(&self.packet) else { return Err(Fault::UnknownCommand.into()) };
+        match code {
+            CommandCode::Quit => return Ok(Flow::Quit),
+            CommandCode::Query => return self.query().await,
+            CommandCode::Ping => {
+                self.state.diagnostics.row_count = 0;
+                self.answer_ok().await?;
+            }
+            CommandCode::InitDb => self.init_db().await?,
+            CommandCode::StmtPrepare => self.prepare().await?,
+            CommandCode::StmtExecute => self.execute_prepared().await?,
+            CommandCode::StmtSendLongData => self.send_long_data().await?,
+            CommandCode::StmtClose => self.close_prepared().await?,
+            CommandCode::StmtReset => self.reset_prepared().await?,
+            CommandCode::StmtFetch => self.fetch().await?,
+            CommandCode::ResetConnection => self.reset_connection().await?,
+            CommandCode::ChangeUser => self.change_user().await?,
+            CommandCode::SetOption => self.set_option().await?,
+            CommandCode::FieldList => self.pass(Shape::Columns).await?,
+            CommandCode::Statistics => self.pass(Shape::Text).await?,
+            CommandCode::ProcessKill => self.process_kill().await?,
+            CommandCode::Refresh => return Err(Fault::CommandRefused("COM_REFRESH").into()),
+            CommandCode::Shutdown => return Err(Fault::CommandRefused("COM_SHUTDOWN").into()),
+            CommandCode::BinlogDump | CommandCode::BinlogDumpGtid | CommandCode::RegisterReplica => {
+                return Err(Fault::CommandRefused("replication").into());
+            }
+            _ => return Err(Fault::UnknownCommand.into()),
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// COM_QUERY: the path of a statement.
+    async fn query(&mut self) -> Result<Flow, Failure> {
+        let started = Instant::now();
+        let packet = std::mem::take(&mut self.packet);
+        let result = self.query_text(&packet, started).await;
+        self.packet = packet;
+        result
+    }
+
+    async fn query_text(&mut self, packet: &[u8], started: Instant) -> Result<Flow, Failure> {
+        let query = Query::decode(packet, self.client.capabilities).map_err(|_| Fault::Malformed("COM_QUERY"))?;
+        let statement = self.interpret(query.sql);
+        let planned = plan(&statement, query.sql, self.view());
+        let admitted = self.govern(planned, query.sql)?;
+        self.serving.metrics.begin();
+        let executed = match admitted.plan {
+            Plan::Local(local) => self.answer_locally(local).await,
+            Plan::Route(route) => self.execute_text(packet, &query, &statement, route).await,
+            Plan::Refuse(reason) => Err(refusal(reason).into()),
+        };
+        self.count(&statement, started, packet.len(), &executed);
+        self.settle().await?;
+        executed.map(|executed| executed.flow)
+    }
+
+    /// What the text says.
+    fn interpret(&mut self, sql: &[u8]) -> Statement {
+        let facts = self.server_facts();
+        let dialect = self.state.dialect(facts.as_deref());
+        let statement = analyze(sql, &dialect);
+        self.handle().digest.store(statement.digest.0, Ordering::Relaxed);
+        statement
+    }
+
+    /// Lets a plan through, or says which rule does not.
+    fn govern(&self, plan: Plan, sql: &[u8]) -> Result<Admitted, Fault> {
+        let permits = self.serving.rules.admit(sql).inspect_err(|_| {
+            self.serving.metrics.rule_hits.fetch_add(1, Ordering::Relaxed);
+        })?;
+        Ok(Admitted { plan, _permits: permits })
+    }
+
+    fn view(&self) -> SessionView {
+        SessionView { connection: if self.lease.is_some() { Connection::Held } else { Connection::Free } }
+    }
+
+    fn count(&self, statement: &Statement, started: Instant, bytes_in: usize, executed: &Result<Executed, Failure>) {
+        let done = match executed {
+            Ok(done) => done,
+            Err(_) => return self.serving.metrics.abandon(),
+        };
+        self.handle().statements.fetch_add(1, Ordering::Relaxed);
+        self.serving.metrics.end(&Done {
+            class: statement.class,
+            took: started.elapsed(),
+            bytes_in: bytes_in as u64,
+            bytes_out: done.bytes_out,
+            rows: done.rows,
+            failed: done.failed,
+        });
+    }
+
+    async fn init_db(&mut self) -> Result<(), Failure> {
+        let packet = std::mem::take(&mut self.packet);
+        let known = InitDb::decode(&packet).is_ok();
+        let result = if known { self.pass_packet(&packet, Shape::Single).await } else { Err(Fault::Malformed("COM_INIT_DB").into()) };
+        self.packet = packet;
+        result
+    }
+
+    /// Sends a command as it is and relays the answer.
+    async fn pass(&mut self, shape: Shape) -> Result<(), Failure> {
+        let packet = std::mem::take(&mut self.packet);
+        let result = self.pass_packet(&packet, shape).await;
+        self.packet = packet;
+        result
+    }
+
+    async fn set_option(&mut self) -> Result<(), Failure> {
+        let option = SetOption::decode(&self.packet).map_err(|_| Fault::UnknownCommand)?;
+        let before = Flags::of(self.client.capabilities);
+        self.client.capabilities = match option.multi_statements {
+            MultiStatements::On => self.client.capabilities.union(Capabilities::MULTI_STATEMENTS),
+            MultiStatements::Off => self.client.capabilities.difference(Capabilities::MULTI_STATEMENTS),
+        };
+        let after = Flags::of(self.client.capabilities);
+        if self.lease.is_some() && before != after {
+            return self.pass(Shape::Single).await;
+        }
+        self.client.eof(self.state.status).await?;
+        Ok(())
+    }
+
+    async fn process_kill(&mut self) -> Result<(), Failure> {
+        let kill = ProcessKill::decode(&self.packet).map_err(|_| Fault::Malformed("COM_PROCESS_KILL"))?;
+        self.kill(dbmesh_sql::effects::KillKind::Connection, Some(u64::from(kill.connection_id))).await?;
+        Ok(())
+    }
+
+    /// The connection id that the client sees.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.handle().id
+    }
+
+    /// The command at hand.
+    pub(crate) fn take_packet(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.packet)
+    }
+
+    /// What was agreed with the client.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.client.capabilities
+    }
+
+    /// Before another login on the same connection: nothing of the old session stays.
+    pub(crate) async fn part_for_login(&mut self) {
+        self.part().await;
+        self.forget_statements();
+        self.state.pins.clear();
+    }
+
+    /// The services that the client could have logged in to.
+    pub(crate) fn sibling_services(&self) -> Vec<Arc<Serving>> {
+        let services = self.process.current.services();
+        let listen = &self.serving.service.listen;
+        services.list.iter().filter(|s| s.service.listen == *listen).cloned().collect()
+    }
+
+    /// What a login needs.
+    pub(crate) fn login_parts(&mut self) -> (Arc<Process>, &mut Client, String) {
+        let host = match self.handle().address.rsplit_once(':') {
+            Some((host, _)) => host.trim_matches(['[', ']']).to_owned(),
+            None => "localhost".to_owned(),
+        };
+        (self.process.clone(), &mut self.client, host)
+    }
+
+    /// Another user, perhaps another service; the connection id stays.
+    pub(crate) fn log_in_again(
+        &mut self,
+        serving: Arc<Serving>,
+        login: Login,
+        user: String,
+        schema: Option<&[u8]>,
+        collation: u16,
+    ) {
+        self.serving.metrics.sessions.fetch_sub(1, Ordering::Relaxed);
+        serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        let old = self.handle();
+        let service = format!("{}/{}", serving.database_label(), serving.service.name);
+        let limit = serving.service.limits.idle_timeout_ms;
+        let (id, address) = (old.id, old.address.clone());
+        let handle = SessionHandle::new(id, user, address, service, &self.process.clock, limit);
+        self.registered = self.registered.replace(Arc::new(handle));
+        let charset = crate::login::handshake_charset(&serving, collation);
+        self.state = SessionState::fresh(schema, charset);
+        self.serving = serving;
+        self.epoch = self.process.current.epoch();
+        self.member = None;
+        self._login = login;
+        self.collation = collation;
+    }
+
+    /// Answers OK.
+    pub(crate) async fn answer_ok(&mut self) -> io::Result<()> {
+        let answer = self.answer();
+        self.client.ok(answer).await
+    }
+
+    fn handle(&self) -> &Arc<SessionHandle> {
+        &self.registered.handle
+    }
+
+    /// What a plain OK says now.
+    fn answer(&self) -> Answer {
+        Answer { status: self.state.status, warnings: 0 }
+    }
+
+    async fn report(&mut self, fault: &Fault) -> io::Result<()> {
+        self.serving.metrics.fault(fault.blame());
+        tracing::info!(
+            session = self.handle().id,
+            user = %self.handle().user,
+            fault = fault.blame().label(),
+            code = fault.code().0,
+            "{fault}"
+        );
+        self.client.fault(fault).await
+    }
+
+    /// Waits for a command, or for something that others say.
+    async fn wait(&mut self) -> Wake {
+        if self.client.channel.has_unread() && !self.handle().control.signals().any(URGENT) {
+            return Wake::Command;
+        }
+        self.client.channel.rest();
+        if self.packet.capacity() > PACKET_KEPT_BYTES {
+            self.packet = Vec::new();
+        }
+        let control = self.handle().control.clone();
+        let wanted = if self.at_boundary() { WANTED } else { WANTED_PINNED };
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(signals) = control.poll(wanted, cx) {
+                return Poll::Ready(Wake::Signals(signals));
+            }
+            self.client.channel.poll_fill(cx).map(|filled| match filled {
+                Ok(n) if n > 0 => Wake::Command,
+                _ => Wake::Gone,
+            })
+        })
+        .await
+    }
+
+    /// Does what others said; gives the reason if the session ends.
+    async fn heed(&mut self, signals: Signals) -> Option<CloseReason> {
+        let (fault, reason) = if signals.any(Signals::KILL) {
+            (None, CloseReason::Killed)
+        } else if signals.any(Signals::IDLE) {
+            (Some(Fault::IdleTimeout), CloseReason::Idle)
+        } else if signals.any(Signals::CLOSE) || (signals.any(Signals::DRAIN) && self.at_boundary()) {
+            (Some(Fault::Draining), CloseReason::Drained)
+        } else {
+            if signals.any(Signals::RECLAIM) {
+                self.handle().control.clear(Signals::RECLAIM);
+                self.give_up_hold().await;
+            }
+            return None;
+        };
+        if let Some(fault) = fault {
+            self.client.seq = 0;
+            let _ = self.report(&fault).await;
+        }
+        Some(reason)
+    }
+
+    /// Whether the session could stop here and lose nothing but its connection.
+    fn at_boundary(&self) -> bool {
+        self.lease.is_none() || (self.state.pins.is_empty() && !self.state.in_transaction())
+    }
+}
+
+/// What came of a statement, for the counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Executed {
+    flow: Flow,
+    bytes_out: u64,
+    rows: u64,
+    failed: bool,
+}
+
+impl Executed {
+    /// An answer of the proxy's own.
+    const LOCAL: Self = Self { flow: Flow::Continue, bytes_out: 0, rows: 0, failed: false };
+}
+
+enum Wake {
+    Command,
+    Gone,
+    Signals(Signals),
+}
+
+/// Command buffers up to this size are kept between commands, in bytes.
+const PACKET_KEPT_BYTES: usize = 1024;
+
+const URGENT: Signals = Signals::KILL.and(Signals::CLOSE);
+const WANTED: Signals =
+    Signals::DRAIN.and(Signals::KILL).and(Signals::RECLAIM).and(Signals::IDLE).and(Signals::CLOSE);
+/// A pinned session ends its transaction first.
+const WANTED_PINNED: Signals = Signals::KILL.and(Signals::RECLAIM).and(Signals::IDLE).and(Signals::CLOSE);
+
+fn packet_failure(error: &PacketError) -> Failure {
+    match error {
+        PacketError::Io(_) => Failure::ClientLost,
+        PacketError::Sequence { .. } => Failure::Fault(Fault::OutOfOrder),
+        PacketError::TooLarge { .. } => Failure::Fault(Fault::PacketTooLarge),
+    }
+}
+
+fn refusal(reason: Refuse) -> Fault {
+    match reason {
+        Refuse::DiagnosticsGone => Fault::DiagnosticsGone,
+        Refuse::KillTarget => Fault::KillTarget,
+    }
+}

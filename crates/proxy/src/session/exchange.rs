@@ -1,0 +1,252 @@
+//! One command to the server and its answer back to the client.
+//!
+//! Owns the relaying of an answer: one write to the client per read from the server, nothing decoded that need not be.
+//! It must never leave a connection marked usable unless the answer was read to its end. Input: a command in packets.
+
+use std::io;
+use std::time::Instant;
+
+use dbmesh_model::topology::LocalInfile;
+use dbmesh_sql::{Effect, Statement};
+use dbmesh_wire::codec::{HEADER_BYTES, Header};
+use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::status::Status;
+use dbmesh_wire::track::Item;
+
+use super::Session;
+use crate::backend::{Backend, BackendError};
+use crate::channel::{output_buffer, return_buffer};
+use crate::client::Client;
+use crate::fault::Fault;
+use dbmesh_wire::caps::Capabilities;
+
+/// How a command's exchange broke.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The client went away.
+    Client,
+    /// The connection broke; an error can be sent.
+    Backend {
+        /// How.
+        error: BackendError,
+        /// Whether the client has seen part of the answer, or the server may have more than begun.
+        came: bool,
+    },
+    /// The connection broke in the middle of a packet to the client.
+    Cut(BackendError),
+    /// The exchange was refused half-way: the connection is closed, the client told.
+    Refused(Fault),
+}
+
+impl Lost {
+    /// Before anything came back.
+    pub(super) fn before(error: BackendError) -> Self {
+        Self::Backend { error, came: false }
+    }
+
+    /// Whether nothing of the answer came.
+    pub(super) fn nothing_came(&self) -> bool {
+        matches!(self, Self::Backend { error: BackendError::Lost(_), came: false })
+    }
+}
+
+/// What a server may ask of the client in this command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Infile {
+    /// Nothing.
+    Refused,
+    /// The file of this name, which the statement itself names.
+    Named(Vec<u8>),
+}
+
+impl Session {
+    /// The file that this statement lets a server ask for.
+    pub(super) fn infile(&self, statement: &Statement) -> Infile {
+        let allowed = self.serving.service.limits.local_infile == LocalInfile::Allow
+            && self.client.capabilities.contains(Capabilities::LOCAL_FILES);
+        if !allowed || statement.effects.is_empty() {
+            return Infile::Refused;
+        }
+        statement
+            .effects
+            .iter()
+            .find_map(|e| match e {
+                Effect::LoadLocalInfile { file } => Some(Infile::Named(file.to_vec())),
+                _ => None,
+            })
+            .unwrap_or(Infile::Refused)
+    }
+
+    /// Sends a command and relays its answer.
+    pub(super) async fn exchange(&mut self, packets: &[u8], shape: Shape, infile: &Infile) -> Result<Outcome, Lost> {
+        let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
+            return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
+        };
+        let pool = lease.pool().clone();
+        let handle = self.registered.handle.clone();
+        let backend = lease.backend().map_err(Lost::before)?;
+        handle.begin_execution(&pool, backend.thread_id);
+        let work = member.begin();
+        let started = Instant::now();
+        let status = self.state.status;
+        let result = relay(backend, &mut self.client, status, packets, shape, infile).await;
+        member.took(started.elapsed());
+        drop(work);
+        handle.end_execution().await;
+        result
+    }
+}
+
+async fn relay(
+    backend: &mut Backend,
+    client: &mut Client,
+    status: Status,
+    packets: &[u8],
+    shape: Shape,
+    infile: &Infile,
+) -> Result<Outcome, Lost> {
+    backend.send(packets).await.map_err(Lost::before)?;
+    let mut relay = Relay::new(
+        shape,
+        Hops {
+            backend: backend.capabilities,
+            client: client.capabilities,
+            backend_seq: sequence_after(packets.len()),
+            client_seq: client.seq,
+            status,
+            filter: passes,
+        },
+    );
+    let mut out = output_buffer();
+    let result = pump(backend, client, &mut relay, &mut out, infile).await;
+    return_buffer(out);
+    client.seq = relay.sequence().1;
+    match result {
+        Ok(()) => Ok(relay.into_outcome()),
+        Err(Lost::Backend { error, .. }) if !relay.at_boundary() => Err(Lost::Cut(error)),
+        Err(Lost::Backend { error, came }) => Err(Lost::Backend { error, came: came || relay.started() }),
+        Err(other) => Err(other),
+    }
+}
+
+/// The number of the packet behind a command of this many bytes, headers included.
+fn sequence_after(bytes: usize) -> u8 {
+    const WHOLE: usize = dbmesh_wire::codec::MAX_PAYLOAD + HEADER_BYTES;
+    let packets = bytes / WHOLE + 1;
+    u8::try_from(packets % 256).unwrap_or(0)
+}
+
+async fn pump(
+    backend: &mut Backend,
+    client: &mut Client,
+    relay: &mut Relay,
+    out: &mut Vec<u8>,
+    infile: &Infile,
+) -> Result<(), Lost> {
+    loop {
+        let channel = backend.channel();
+        let (taken, progress) =
+            relay.feed(channel.inbox().unread(), out).map_err(|e| Lost::Backend { error: e.into(), came: true })?;
+        channel.consume(taken);
+        if progress == Progress::Done {
+            // The answer is whole: the connection is good whatever becomes of the client.
+            backend.answered(relay.outcome().status);
+        }
+        if !out.is_empty() {
+            client.channel.write(out).await.map_err(|_| Lost::Client)?;
+            out.clear();
+        }
+        match progress {
+            Progress::Done => return Ok(()),
+            Progress::More => {}
+            Progress::LocalInfile(name) => send_file(backend, client, relay, &name, infile).await?,
+        }
+        let filled = backend.channel().fill().await;
+        match filled {
+            Ok(0) => {
+                let error = BackendError::Lost(io::ErrorKind::UnexpectedEof.into());
+                return Err(Lost::Backend { error, came: false });
+            }
+            Ok(_) => {}
+            Err(e) => return Err(Lost::Backend { error: e.into(), came: false }),
+        }
+    }
+}
+
+/// The session-state items that a client gets which asked for them: what a server reports by default.
+fn passes(item: &Item<'_>) -> bool {
+    match item {
+        Item::Schema(_) => true,
+        Item::SystemVariable { name, .. } => matches!(
+            *name,
+            b"time_zone"
+                | b"autocommit"
+                | b"character_set_client"
+                | b"character_set_results"
+                | b"character_set_connection"
+        ),
+        _ => false,
+    }
+}
+
+/// Passes the client's file on, if the statement named it. The server is never believed otherwise.
+async fn send_file(
+    backend: &mut Backend,
+    client: &mut Client,
+    relay: &mut Relay,
+    name: &[u8],
+    infile: &Infile,
+) -> Result<(), Lost> {
+    if *infile != Infile::Named(name.to_vec()) {
+        return Err(Lost::Refused(Fault::LocalInfileRefused));
+    }
+    let (mut backend_seq, client_seq) = relay.sequence();
+    client.seq = client_seq;
+    let mut request = vec![dbmesh_wire::reply::LOCAL_INFILE_MARKER];
+    request.extend_from_slice(name);
+    client.packet(&request).await.map_err(|_| Lost::Client)?;
+    let mut expected = client.seq;
+    loop {
+        let header = match client.channel.read_header().await {
+            Ok(Some(header)) if header.seq == expected => header,
+            _ => return Err(Lost::Client),
+        };
+        client.channel.consume(HEADER_BYTES);
+        expected = expected.wrapping_add(1);
+        pass_payload(backend, client, header, &mut backend_seq).await?;
+        if header.len == 0 {
+            break;
+        }
+    }
+    client.seq = expected;
+    relay.set_sequence(backend_seq, expected);
+    Ok(())
+}
+
+/// Passes one packet of a file on, in pieces as they come.
+async fn pass_payload(
+    backend: &mut Backend,
+    client: &mut Client,
+    header: Header,
+    backend_seq: &mut u8,
+) -> Result<(), Lost> {
+    let mut piece = Header { len: header.len, seq: *backend_seq }.encode().to_vec();
+    *backend_seq = backend_seq.wrapping_add(1);
+    let mut left = header.len as usize;
+    loop {
+        let unread = client.channel.inbox().unread();
+        let take = left.min(unread.len());
+        piece.extend_from_slice(unread.get(..take).unwrap_or_default());
+        client.channel.consume(take);
+        left -= take;
+        let sent = backend.channel().write(&piece).await;
+        sent.map_err(|e| Lost::Backend { error: e.into(), came: true })?;
+        piece.clear();
+        if left == 0 {
+            return Ok(());
+        }
+        if !matches!(client.channel.fill().await, Ok(n) if n > 0) {
+            return Err(Lost::Client);
+        }
+    }
+}

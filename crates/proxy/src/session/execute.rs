@@ -1,0 +1,371 @@
+//! Executing a planned statement: a connection in the right state, the command, the relayed answer.
+//!
+//! Owns the choice of a connection and its preparation for the session. A statement is sent a second time only if it is a
+//! read, nothing of its answer came, and the connection had been idle: then the server had hung up before. Input: routes of
+//! the planner.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{Role, Routines};
+use dbmesh_plan::{Functions, LastInsertId, Route};
+use dbmesh_sql::{
+    Class, Dialect, Facts, SessionFunctionValues, Statement, Verb, analyze, replace_session_functions,
+};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec;
+use dbmesh_wire::command::Query;
+use dbmesh_wire::relay::{Outcome, Shape};
+
+use super::exchange::{Infile, Lost};
+use super::{Executed, Failure, Flow, Session};
+use crate::absorb::{Doubt, Surroundings, absorb};
+use crate::backend::{Applied, Backend, BackendError, Flags, ServerFacts};
+use crate::fault::Fault;
+use crate::pool::{Lease, Want};
+use crate::state::{LastId, Warnings};
+
+/// Whether a command may be sent again after its connection broke before anything came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It only reads.
+    Safe,
+    /// It may have been executed.
+    Never,
+}
+
+impl Session {
+    /// A statement in text.
+    pub(super) async fn execute_text(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let spliced = self.splice(query.sql, route.functions);
+        let sql = spliced.as_deref().unwrap_or(query.sql);
+        let repeat = self.repeatable(statement);
+        let infile = self.infile(statement);
+        let mut attempt = 0;
+        let outcome = loop {
+            attempt += 1;
+            self.acquire(route.role).await?;
+            self.restore_insert_id(route.last_insert_id).await?;
+            let backend = self.backend()?;
+            let both = Capabilities::QUERY_ATTRIBUTES;
+            let as_it_came = spliced.is_none() && backend.capabilities.contains(both);
+            let mut out = crate::channel::output_buffer();
+            if as_it_came || (spliced.is_none() && query.sql_offset == 1) {
+                codec::put_packet(&mut out, &mut 0, packet);
+            } else {
+                codec::put_packet(&mut out, &mut 0, &backend.query_payload(sql));
+            }
+            match self.exchange(&out, Shape::Results, &infile).await {
+                Ok(outcome) => {
+                    crate::channel::return_buffer(out);
+                    break outcome;
+                }
+                Err(lost) => self.after_loss(lost, repeat, attempt, statement)?,
+            }
+        };
+        self.take_in(statement, &outcome, query.sql).await
+    }
+
+    /// Sends a command as it came and relays its answer: COM_INIT_DB, COM_FIELD_LIST and the like.
+    pub(super) async fn pass_packet(&mut self, packet: &[u8], shape: Shape) -> Result<(), Failure> {
+        self.acquire(Role::Primary).await?;
+        let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
+        codec::put_packet(&mut out, &mut 0, packet);
+        let outcome = match self.exchange(&out, shape, &Infile::Refused).await {
+            Ok(outcome) => outcome,
+            Err(lost) => return Err(self.lost(lost, None)),
+        };
+        if shape != Shape::Text {
+            // COM_INIT_DB does what USE does; the others do nothing to the session.
+            let like: &[u8] = if shape == Shape::Single { b"USE x" } else { b"" };
+            let statement = analyze(like, &Dialect::default());
+            self.take_in(&statement, &outcome, &[]).await?;
+        }
+        self.settle().await
+    }
+
+    /// The server's facts, of the connection held or of any endpoint.
+    pub(super) fn server_facts(&mut self) -> Option<Arc<ServerFacts>> {
+        if let Some(lease) = &mut self.lease {
+            return lease.backend().ok().map(|b| b.facts.clone());
+        }
+        self.serving.upstream.members.iter().find_map(|m| m.pool.facts())
+    }
+
+    pub(super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
+        match self.lease.as_mut().map(Lease::backend) {
+            Some(Ok(backend)) => Ok(backend),
+            _ => Err(Fault::NoEndpoint("the connection is gone".into()).into()),
+        }
+    }
+
+    pub(super) fn wait_limit(&self) -> Duration {
+        Duration::from_millis(self.serving.service.limits.queue_wait_ms)
+    }
+
+    /// Makes sure that the session has a connection in the session's state.
+    pub(super) async fn acquire(&mut self, role: Role) -> Result<(), Failure> {
+        let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
+        if let Some(lease) = &mut self.lease {
+            lease.unhold(id, &control);
+            return Ok(());
+        }
+        self.follow_reload()?;
+        let deadline = Instant::now() + self.wait_limit();
+        let mut tried = Vec::new();
+        let mut last = Fault::NoEndpoint("no endpoint of the strategy is a primary".into());
+        loop {
+            let Some(member) = self.serving.upstream.choose(role, &tried).cloned() else { return Err(last.into()) };
+            let want =
+                Want { vector: &self.state.vector, flags: Flags::of(self.client.capabilities), session: id };
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let leased = member.pool.lease(&want, wait).await;
+            match leased {
+                Ok(lease) => match make_ready(lease, &want, wait).await {
+                    Ok(lease) => {
+                        self.lease = Some(lease);
+                        self.member = Some(member);
+                        return Ok(());
+                    }
+                    Err(NotReady::Fault(fault)) => return Err(fault.into()),
+                    Err(NotReady::Stale(fault)) if tried.len() < 8 => {
+                        // The pool's next connection may be alive; a count keeps this bounded.
+                        last = fault;
+                        if member.pool.gauge().idle == 0 {
+                            tried.push(member);
+                        }
+                    }
+                    Err(NotReady::Stale(fault)) => return Err(fault.into()),
+                },
+                Err(fault @ Fault::ConnectFailed { .. }) => {
+                    last = fault;
+                    tried.push(member);
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+    }
+
+    /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
+    fn follow_reload(&mut self) -> Result<(), Failure> {
+        let epoch = self.process.current.epoch();
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        let Some(now) = self.process.current.find(&self.serving.service) else { return Err(Fault::Draining.into()) };
+        self.serving = now;
+        self.member = None;
+        self.epoch = epoch;
+        let idle = self.serving.service.limits.idle_timeout_ms;
+        self.handle().idle_limit_ms.store(idle, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes LAST_INSERT_ID() right on the connection.
+    pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
+        let auto_is_null =
+            self.state.vector.variables.get("sql_auto_is_null").is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
+        let LastId::Known(id) = self.state.last_insert_id else { return Ok(()) };
+        let backend = self.backend()?;
+        if (need == LastInsertId::Unread && !auto_is_null) || backend.last_insert_id == Some(id) {
+            return Ok(());
+        }
+        let set = format!("SET last_insert_id = {id}");
+        match backend.query(set.as_bytes()).await {
+            Ok(Ok(_)) => {
+                backend.last_insert_id = Some(id);
+                Ok(())
+            }
+            Ok(Err(e)) => Err(Fault::StateReplay { code: e.code, message: e.message }.into()),
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
+    }
+
+    pub(super) fn splice(&self, sql: &[u8], functions: Functions) -> Option<Vec<u8>> {
+        if functions == Functions::None {
+            return None;
+        }
+        let mut values = SessionFunctionValues {
+            connection_id: Some(u64::from(self.handle().id)),
+            ..SessionFunctionValues::default()
+        };
+        if functions == Functions::All {
+            let d = &self.state.diagnostics;
+            let (warnings, errors) = match &d.warnings {
+                Warnings::Kept { rows, count } => {
+                    (*count, rows.iter().filter(|w| w.level == b"Error").count() as u64)
+                }
+                Warnings::None | Warnings::OnConnection => (0, 0),
+            };
+            values.row_count = Some(d.row_count);
+            values.found_rows = d.found_rows;
+            values.warning_count = Some(warnings);
+            values.error_count = Some(errors);
+        }
+        let facts = self.serving.upstream.members.iter().find_map(|m| m.pool.facts());
+        let dialect = facts.map(|f| f.dialect(b"", dbmesh_sql::LexCharset::AsciiSafe)).unwrap_or_default();
+        replace_session_functions(sql, &dialect, &values)
+    }
+
+    pub(super) fn repeatable(&self, statement: &Statement) -> Repeat {
+        let reads = matches!(statement.class, Class::Read | Class::Show) && statement.statements <= 1;
+        let acts = Facts::CALLS_ROUTINE | Facts::GET_LOCK_FUNCTION | Facts::LOCKING_READ | Facts::USER_VARIABLE_ASSIGNED;
+        if reads && self.lease.is_none() && !statement.facts.has_any(acts) { Repeat::Safe } else { Repeat::Never }
+    }
+
+    /// Either clears the way for another attempt, or gives the error.
+    pub(super) fn after_loss(
+        &mut self,
+        lost: Lost,
+        repeat: Repeat,
+        attempt: u32,
+        statement: &Statement,
+    ) -> Result<(), Failure> {
+        if repeat == Repeat::Safe && attempt == 1 && lost.nothing_came() {
+            self.lease = None;
+            return Ok(());
+        }
+        Err(self.lost(lost, Some(statement)))
+    }
+
+    /// The error for a broken connection; the lease is dropped, which closes it.
+    pub(super) fn lost(&mut self, lost: Lost, statement: Option<&Statement>) -> Failure {
+        let had_state = self.state.in_transaction() || !self.state.pins.is_empty();
+        let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string()).unwrap_or_default();
+        self.lease = None;
+        self.state.pins.clear();
+        self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
+        match lost {
+            Lost::Client => Failure::ClientLost,
+            Lost::Cut(e) => {
+                tracing::warn!(endpoint, error = %e, "connection broke in the middle of an answer");
+                Failure::AnswerCut
+            }
+            Lost::Backend { error, .. } => {
+                let committing = statement.is_some_and(|s| matches!(s.verb, Verb::Commit));
+                let fault = match error {
+                    BackendError::Protocol(what) => Fault::BackendProtocol { endpoint, what },
+                    BackendError::Lost(_) if committing && had_state => Fault::CommitUnknown(endpoint),
+                    BackendError::Lost(_) => Fault::BackendLost { endpoint, state_lost: had_state },
+                };
+                fault.into()
+            }
+            Lost::Refused(fault) => fault.into(),
+        }
+    }
+
+    /// Takes in what a statement did to the session.
+    pub(super) async fn take_in(
+        &mut self,
+        statement: &Statement,
+        outcome: &Outcome,
+        sql: &[u8],
+    ) -> Result<Executed, Failure> {
+        let done = Executed {
+            flow: if statement.facts.has(Facts::RELEASE) && outcome.error.is_none() { Flow::Quit } else { Flow::Continue },
+            bytes_out: outcome.bytes,
+            rows: outcome.rows,
+            failed: outcome.error.is_some(),
+        };
+        let routines = self.serving.service.pool.routines;
+        let before = self.state.pins.bits();
+        let facts = self.backend()?.facts.clone();
+        let around = Surroundings { facts: &facts, routines, sql };
+        let doubt = absorb(&mut self.state, statement, outcome, around);
+        if doubt == Doubt::AskAgain {
+            self.ask_again(statement, &facts, routines).await?;
+        }
+        if statement.class == Class::Ddl {
+            self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
+            let known = match self.state.last_insert_id {
+                LastId::Known(id) => Some(id),
+                LastId::OnConnection => None,
+            };
+            self.backend()?.last_insert_id = known;
+        }
+        let vector = self.state.vector.clone();
+        self.backend()?.vector = vector;
+        self.note_pins(before);
+        if done.flow == Flow::Quit {
+            self.lease = None;
+            self.state.pins.clear();
+        }
+        Ok(done)
+    }
+
+    /// After an error: the status flags, and what the server had not reported yet.
+    async fn ask_again(
+        &mut self,
+        statement: &Statement,
+        facts: &Arc<ServerFacts>,
+        routines: Routines,
+    ) -> Result<(), Failure> {
+        let answer = self.backend()?.run(&[dbmesh_wire::command::CommandCode::Ping as u8], Shape::Single).await;
+        match answer {
+            Ok(Ok((outcome, _))) => {
+                let around = Surroundings { facts, routines, sql: &[] };
+                crate::absorb::absorb_after_error(&mut self.state, statement, &outcome, around);
+                Ok(())
+            }
+            Ok(Err(_)) => Ok(()),
+            // The client has its answer; the loss shows with its next statement.
+            Err(e) => {
+                let failure = self.lost(Lost::before(e), None);
+                match failure {
+                    Failure::Fault(Fault::BackendLost { state_lost: false, .. }) => Ok(()),
+                    other => Err(other),
+                }
+            }
+        }
+    }
+}
+
+enum NotReady {
+    Fault(Fault),
+    /// The connection was dead: another one may not be.
+    Stale(Fault),
+}
+
+/// Brings a leased connection to the session's state.
+async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
+    let name = lease.pool().endpoint().name.to_string();
+    let dead = |e: BackendError| {
+        NotReady::Stale(match e {
+            BackendError::Protocol(what) => Fault::BackendProtocol { endpoint: name.clone(), what },
+            BackendError::Lost(_) => Fault::BackendLost { endpoint: name.clone(), state_lost: false },
+        })
+    };
+    let backend = lease.backend().map_err(&dead)?;
+    let same = crate::vector::Vector::same(&backend.vector, want.vector);
+    if same {
+        return Ok(lease);
+    }
+    match backend.apply(want.vector).await.map_err(&dead)? {
+        Ok(Applied::Done) => {
+            lease.pool().counters.state_changes.fetch_add(1, Ordering::Relaxed);
+            Ok(lease)
+        }
+        Ok(Applied::NeedsNewConnection) => {
+            let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
+            let backend = lease.backend().map_err(&dead)?;
+            match backend.apply(want.vector).await.map_err(&dead)? {
+                Ok(Applied::Done) => Ok(lease),
+                Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: 1105,
+                    message: "a new connection does not have the session's state either".into(),
+                })),
+                Err(e) => Err(NotReady::Fault(Fault::StateReplay { code: e.code, message: e.message })),
+            }
+        }
+        Err(e) => Err(NotReady::Fault(Fault::StateReplay { code: e.code, message: e.message })),
+    }
+}

@@ -1,0 +1,57 @@
+//! KILL by the ids that clients see.
+//!
+//! Owns the translation of such an id to the server connection on which that session's statement runs at that moment. A KILL
+//! reaches that statement or nothing: the connection is used for nothing else until the KILL has arrived. Input: KILL
+//! statements and COM_PROCESS_KILL; a user may kill its own sessions.
+
+use std::sync::Arc;
+
+use dbmesh_sql::effects::KillKind;
+
+use super::{Failure, Session};
+use crate::control::Signals;
+use crate::fault::Fault;
+use crate::registry::SessionHandle;
+
+impl Session {
+    /// Kills a session's statement, or the session.
+    pub(super) async fn kill(&mut self, kind: KillKind, target: Option<u64>) -> Result<(), Failure> {
+        let own = u64::from(self.handle().id);
+        let id = target.unwrap_or(own);
+        if id == own {
+            return self.kill_self(kind).await;
+        }
+        let victim = self.process.registry.find(id).ok_or(Fault::UnknownThread(id))?;
+        if victim.user != self.handle().user || victim.service != self.handle().service {
+            return Err(Fault::NotOwner(id).into());
+        }
+        if kind == KillKind::Connection {
+            victim.control.say(Signals::KILL);
+        }
+        self.strike(&victim, kind).await?;
+        self.state.diagnostics.row_count = 0;
+        self.answer_ok().await?;
+        Ok(())
+    }
+
+    /// A session that kills itself is told so, and is gone if it killed its connection.
+    async fn kill_self(&mut self, kind: KillKind) -> Result<(), Failure> {
+        Err(match kind {
+            KillKind::Connection => Fault::Killed,
+            KillKind::Query => Fault::Interrupted,
+        }
+        .into())
+    }
+
+    async fn strike(&mut self, victim: &Arc<SessionHandle>, kind: KillKind) -> Result<(), Failure> {
+        // The aim is held until the KILL has arrived.
+        let Some(aim) = victim.aim() else { return Ok(()) };
+        let sql = match kind {
+            KillKind::Query => format!("KILL QUERY {}", aim.thread_id),
+            KillKind::Connection => format!("KILL {}", aim.thread_id),
+        };
+        let endpoint = aim.pool.endpoint().name.to_string();
+        aim.pool.run_aside(&self.state.vector, &sql).await.map_err(|e| e.into_fault(&endpoint))?;
+        Ok(())
+    }
+}

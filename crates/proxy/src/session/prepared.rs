@@ -1,0 +1,487 @@
+//! COM_STMT_*: prepared statements of a client over whatever connection serves it.
+//!
+//! Owns the way from a client's statement id to a statement on the connection at hand, preparing it there when it is not.
+//! A statement with a cursor or long data gets one of its own, so that two of the same text do not disturb each other.
+//! Input: COM_STMT_* packets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use dbmesh_model::topology::Role;
+use dbmesh_plan::{Functions, Plan, Route, plan, route};
+use dbmesh_sql::{Effect, Facts, Statement, Verb};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec::{self, Reader};
+use dbmesh_wire::command::{
+    CommandCode, ExecuteFlags, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData, insert_types, set_stmt_id,
+};
+use dbmesh_wire::relay::Shape;
+use dbmesh_wire::status::Status;
+
+use super::exchange::{Infile, Lost};
+use super::settle::close_statements;
+use super::{Executed, Failure, Session};
+use crate::backend::{Backend, BackendError, server_error};
+use crate::channel::{output_buffer, return_buffer};
+use crate::fault::Fault;
+use crate::prepared::{Answer, ClientStatement, Cursor, Key};
+use crate::state::Warnings;
+use crate::vector::Vector;
+
+/// Largest packet of a PREPARE's answer, in bytes.
+const DEFINITION_BYTES_MAX: usize = 1 << 20;
+
+/// A statement prepared on the connection, or the server's refusal.
+type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
+
+impl Session {
+    /// COM_STMT_PREPARE.
+    pub(super) async fn prepare(&mut self) -> Result<(), Failure> {
+        let packet = std::mem::take(&mut self.packet);
+        let result = self.prepare_text(packet.get(1..).unwrap_or_default()).await;
+        self.packet = packet;
+        result
+    }
+
+    async fn prepare_text(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        let max = self.serving.service.limits.max_prepared_statements;
+        if self.state.statements.len() >= max as usize {
+            return Err(Fault::TooManyStatements(max).into());
+        }
+        let statement = self.interpret(sql);
+        drop(self.govern(plan(&statement, sql, self.view()), sql)?);
+        let functions = route(&statement, self.view()).functions;
+        let spliced = match functions {
+            Functions::None => None,
+            Functions::ConnectionId | Functions::All => self.splice(sql, Functions::ConnectionId),
+        };
+        let text = spliced.as_deref().unwrap_or(sql);
+        let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
+        let prepared = self.prepared_on_connection(&key, true).await?;
+        self.state.diagnostics.warnings = Warnings::None;
+        match prepared {
+            Ok((_, answer)) => self.take_statement(statement, key, &answer).await?,
+            Err(payload) => {
+                self.state.diagnostics.warnings = Warnings::OnConnection;
+                self.state.diagnostics.row_count = -1;
+                self.client.packet(&payload).await?;
+            }
+        }
+        self.settle().await
+    }
+
+    async fn take_statement(&mut self, statement: Statement, key: Arc<Key>, answer: &Answer) -> Result<(), Failure> {
+        let reads_diagnostics = reads_diagnostics(&statement);
+        if reads_diagnostics {
+            self.state.diagnostic_statements += 1;
+        }
+        if answer.warnings > 0 {
+            self.state.diagnostics.warnings = Warnings::OnConnection;
+        }
+        let id = self.state.statements.insert(ClientStatement {
+            key,
+            statement: Arc::new(statement),
+            vector: self.state.vector.clone(),
+            params: answer.params,
+            types: None,
+            cursor: Cursor::Closed,
+            long_data: false,
+            long_data_error: None,
+            reads_diagnostics,
+        });
+        self.serving.metrics.prepared.fetch_add(1, Ordering::Relaxed);
+        let out = self.prepare_answer(id, answer);
+        self.client.channel.write(&out).await?;
+        Ok(())
+    }
+
+    fn prepare_answer(&mut self, id: u32, answer: &Answer) -> Vec<u8> {
+        let mut payload = vec![0];
+        payload.extend_from_slice(&id.to_le_bytes());
+        payload.extend_from_slice(&answer.columns.to_le_bytes());
+        payload.extend_from_slice(&answer.params.to_le_bytes());
+        payload.push(0);
+        payload.extend_from_slice(&answer.warnings.to_le_bytes());
+        let mut out = Vec::new();
+        let eof = !self.client.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let [s0, s1] = self.state.status.0.to_le_bytes();
+        codec::put_packet(&mut out, &mut self.client.seq, &payload);
+        let (params, columns) =
+            answer.definitions.split_at_checked(usize::from(answer.params)).unwrap_or((&answer.definitions, &[]));
+        for part in [params, columns] {
+            for definition in part {
+                codec::put_packet(&mut out, &mut self.client.seq, definition);
+            }
+            if eof && !part.is_empty() {
+                codec::put_packet(&mut out, &mut self.client.seq, &[0xFE, 0, 0, s0, s1]);
+            }
+        }
+        out
+    }
+
+    /// The statement of this key on a connection of the session, prepared there if need be. With `answer`, the client
+    /// waits for what PREPARE says, so an old answer does not do.
+    async fn prepared_on_connection(&mut self, key: &Arc<Key>, answer: bool) -> Result<Prepared, Failure> {
+        for attempt in 1.. {
+            let fresh_lease = self.lease.is_none();
+            self.acquire(Role::Primary).await?;
+            let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
+            let backend = self.backend()?;
+            if answer {
+                if let (Some(answer), Some(known)) =
+                    (backend.statements.fresh_answer(key, Instant::now(), epoch), backend.statements.find(key))
+                {
+                    return Ok(Ok((known.id, answer)));
+                }
+            } else if let Some(known) = backend.statements.find(key) {
+                return Ok(Ok((known.id, known.answer.clone())));
+            }
+            match prepare_on(backend, key, epoch).await {
+                Ok(prepared) => return Ok(prepared),
+                Err(BackendError::Lost(_)) if fresh_lease && attempt == 1 => self.lease = None,
+                Err(e) => return Err(self.lost(Lost::before(e), None)),
+            }
+        }
+        Err(Fault::NoEndpoint("no connection for the statement".into()).into())
+    }
+
+    /// The server's id of a client's statement on the connection at hand, prepared under the state it was first prepared
+    /// under.
+    async fn server_statement(&mut self, key: &Arc<Key>, under: &Arc<Vector>) -> Result<u32, Failure> {
+        if let Some(known) = self.backend()?.statements.find(key) {
+            return Ok(known.id);
+        }
+        let now = self.state.vector.clone();
+        let elsewhere = under.prepare_hash() != now.prepare_hash();
+        if elsewhere {
+            self.move_to(under).await?;
+        }
+        let prepared = self.prepared_on_connection(key, false).await;
+        if elsewhere {
+            self.move_to(&now).await?;
+        }
+        match prepared? {
+            Ok((id, _)) => Ok(id),
+            Err(payload) => {
+                let message = server_error(payload).map(|e| (e.code, e.message)).unwrap_or_default();
+                Err(Fault::StateReplay { code: message.0, message: message.1 }.into())
+            }
+        }
+    }
+
+    async fn move_to(&mut self, vector: &Arc<Vector>) -> Result<(), Failure> {
+        match self.backend()?.apply(vector).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => {
+                self.lease = None;
+                Err(Fault::StateReplay { code: e.code, message: e.message }.into())
+            }
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
+    }
+
+    /// COM_STMT_EXECUTE: the path of a prepared statement.
+    pub(super) async fn execute_prepared(&mut self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let mut packet = std::mem::take(&mut self.packet);
+        let result = self.execute_packet(&mut packet, started).await;
+        self.packet = packet;
+        result
+    }
+
+    async fn execute_packet(&mut self, packet: &mut Vec<u8>, started: Instant) -> Result<(), Failure> {
+        let malformed = Fault::Malformed("COM_STMT_EXECUTE");
+        let id = StmtExecute::stmt_id_of(packet).map_err(|_| malformed.clone())?;
+        let capabilities = self.client.capabilities;
+        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_execute" };
+        let known = self.state.statements.find(id).ok_or(unknown)?;
+        if let Some(fault) = known.long_data_error.take() {
+            return Err(fault.into());
+        }
+        let execute = StmtExecute::decode(packet, known.params, capabilities).map_err(|_| malformed)?;
+        let types = match execute.types(packet) {
+            Some(types) if known.types.as_deref() == Some(types) => known.types.clone(),
+            Some(types) => {
+                known.types = Some(types.into());
+                known.types.clone()
+            }
+            None => known.types.clone(),
+        };
+        let statement = known.statement.clone();
+        let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
+        let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
+        let (key, under) = (key, known.vector.clone());
+        known.cursor = Cursor::Closed;
+        if execute.flags.asks_for_cursor() && !cursor {
+            clear_cursor_flags(packet);
+        }
+        let permits = self.govern(plan(&statement, &key.sql, self.view()), &key.sql)?;
+        let route = match &permits.plan {
+            Plan::Route(route) => *route,
+            Plan::Local(_) | Plan::Refuse(_) => route(&statement, self.view()),
+        };
+        self.serving.metrics.begin();
+        let run = Run { id, execute: &execute, types, statement: &statement, key: &key, under: &under, route };
+        let executed = self.run_prepared(packet, &run).await;
+        self.count(&statement, started, packet.len(), &executed);
+        drop(permits);
+        self.settle().await?;
+        executed.map(|_| ())
+    }
+
+    async fn run_prepared(&mut self, packet: &mut Vec<u8>, run: &Run<'_>) -> Result<Executed, Failure> {
+        let repeat = self.repeatable(run.statement);
+        let mut attempt = 0;
+        let outcome = loop {
+            attempt += 1;
+            self.acquire(run.route.role).await?;
+            let server_id = self.server_statement(run.key, run.under).await?;
+            self.restore_insert_id(run.route.last_insert_id).await?;
+            let mut out = output_buffer();
+            self.put_execute(packet, run, server_id, &mut out)?;
+            match self.exchange(&out, Shape::Results, &Infile::Refused).await {
+                Ok(outcome) => {
+                    return_buffer(out);
+                    break outcome;
+                }
+                Err(lost) => self.after_loss(lost, repeat, attempt, run.statement)?,
+            }
+        };
+        if let Some(known) = self.state.statements.find(run.id) {
+            known.long_data = false;
+            if outcome.status.is_some_and(|s| s.contains(Status::CURSOR_EXISTS)) {
+                known.cursor = Cursor::Open;
+            }
+        }
+        self.state.status = self.state.status.difference(CURSOR_FLAGS);
+        let text = if run.statement.effects.is_empty() { &[] } else { &*run.key.sql };
+        let done = self.take_in(run.statement, &outcome, text).await?;
+        self.state.status = self.state.status.difference(CURSOR_FLAGS);
+        Ok(done)
+    }
+
+    /// The EXECUTE packet for this connection: its statement id, and the parameter types if it does not have them.
+    fn put_execute(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+        server_id: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        set_stmt_id(packet, server_id);
+        let backend = self.backend()?;
+        let has = backend.statements.find(run.key);
+        let carried = run.execute.types(packet).is_some();
+        let same = has.as_ref().is_some_and(|s| s.types.is_some() && s.types == run.types);
+        if let Some(statement) = has {
+            if !same {
+                statement.types.clone_from(&run.types);
+            }
+        }
+        match (&run.execute.parameters, &run.types) {
+            (Some(block), Some(types)) if !carried && !same => {
+                codec::put_packet(out, &mut 0, &insert_types(packet, block, types));
+            }
+            _ => codec::put_packet(out, &mut 0, packet),
+        }
+        Ok(())
+    }
+
+    /// COM_STMT_SEND_LONG_DATA has no answer; what goes wrong is told at EXECUTE.
+    pub(super) async fn send_long_data(&mut self) -> Result<(), Failure> {
+        let mut packet = std::mem::take(&mut self.packet);
+        let result = self.pass_long_data(&mut packet).await;
+        self.packet = packet;
+        match result {
+            Ok(()) => self.settle().await,
+            Err((id, Failure::Fault(fault))) => {
+                if let Some(known) = self.state.statements.find(id) {
+                    known.long_data_error = Some(fault);
+                }
+                self.settle().await
+            }
+            Err((_, other)) => Err(other),
+        }
+    }
+
+    async fn pass_long_data(&mut self, packet: &mut [u8]) -> Result<(), (u32, Failure)> {
+        // A packet too short to name a statement is ignored, as servers do.
+        let Ok(id) = StmtSendLongData::decode(packet).map(|d| d.stmt_id) else { return Ok(()) };
+        let session = u64::from(self.handle().id);
+        let Some(known) = self.state.statements.find(id) else { return Ok(()) };
+        known.long_data = true;
+        let (key, under) = (known.key_for(id, session, true), known.vector.clone());
+        let tell = |failure| (id, failure);
+        self.acquire(Role::Primary).await.map_err(tell)?;
+        let server_id = self.server_statement(&key, &under).await.map_err(tell)?;
+        set_stmt_id(packet, server_id);
+        let mut out = output_buffer();
+        codec::put_packet(&mut out, &mut 0, packet);
+        let sent = self.backend().map_err(tell)?.send_unanswered(&out).await;
+        return_buffer(out);
+        sent.map_err(|e| tell(self.lost(Lost::before(e), None)))
+    }
+
+    /// COM_STMT_CLOSE has no answer.
+    pub(super) async fn close_prepared(&mut self) -> Result<(), Failure> {
+        let Ok(close) = StmtClose::decode(&self.packet) else { return Ok(()) };
+        let session = u64::from(self.handle().id);
+        let Some(known) = self.state.statements.remove(close.stmt_id) else { return Ok(()) };
+        self.serving.metrics.prepared.fetch_sub(1, Ordering::Relaxed);
+        if known.reads_diagnostics {
+            self.state.diagnostic_statements -= 1;
+        }
+        let owned = known.key_for(close.stmt_id, session, true);
+        if let Ok(backend) = self.backend() {
+            if let Some(id) = backend.statements.remove(&owned) {
+                if let Err(e) = close_statements(backend, &[id]).await {
+                    return Err(self.lost(Lost::before(e), None));
+                }
+            }
+        }
+        self.settle_if_unheld().await
+    }
+
+    /// Settles after a command that leaves the last statement's diagnostics alone.
+    async fn settle_if_unheld(&mut self) -> Result<(), Failure> {
+        if self.lease.is_some() { self.settle().await } else { Ok(()) }
+    }
+
+    /// COM_STMT_RESET.
+    pub(super) async fn reset_prepared(&mut self) -> Result<(), Failure> {
+        let reset = StmtReset::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_RESET"))?;
+        let session = u64::from(self.handle().id);
+        let id = reset.stmt_id;
+        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_reset" };
+        let known = self.state.statements.find(id).ok_or(unknown)?;
+        known.cursor = Cursor::Closed;
+        known.long_data = false;
+        known.long_data_error = None;
+        let owned = known.key_for(id, session, true);
+        let here = self.backend().ok().and_then(|b| b.statements.find(&owned).map(|s| s.id));
+        if let Some(server_id) = here {
+            let mut packet = self.packet.clone();
+            set_stmt_id(&mut packet, server_id);
+            let answer = self.backend()?.run(&packet, Shape::Single).await;
+            if let Err(e) = answer {
+                return Err(self.lost(Lost::before(e), None));
+            }
+        }
+        self.state.diagnostics.row_count = 0;
+        self.answer_ok().await?;
+        self.settle_if_unheld().await
+    }
+
+    /// COM_STMT_FETCH.
+    pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
+        let fetch = StmtFetch::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_FETCH"))?;
+        let id = fetch.stmt_id;
+        let session = u64::from(self.handle().id);
+        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_fetch" };
+        let known = self.state.statements.find(id).ok_or(unknown)?;
+        if known.cursor == Cursor::Closed {
+            return Err(Fault::NoCursor(id).into());
+        }
+        let owned = known.key_for(id, session, true);
+        let server_id = self.backend()?.statements.find(&owned).map(|s| s.id).ok_or(Fault::NoCursor(id))?;
+        let mut packet = self.packet.clone();
+        set_stmt_id(&mut packet, server_id);
+        let mut out = Vec::new();
+        codec::put_packet(&mut out, &mut 0, &packet);
+        let outcome = match self.exchange(&out, Shape::Rows, &Infile::Refused).await {
+            Ok(outcome) => outcome,
+            Err(lost) => return Err(self.lost(lost, None)),
+        };
+        if let Some(status) = outcome.status {
+            if status.contains(Status::LAST_ROW_SENT) {
+                if let Some(known) = self.state.statements.find(id) {
+                    known.cursor = Cursor::Closed;
+                }
+            }
+            self.state.status = status.difference(CURSOR_FLAGS.union(Status::SESSION_STATE_CHANGED));
+        }
+        self.settle().await
+    }
+}
+
+const CURSOR_FLAGS: Status = Status(Status::CURSOR_EXISTS.0 | Status::LAST_ROW_SENT.0);
+
+/// One execution of a client's statement.
+struct Run<'a> {
+    id: u32,
+    execute: &'a StmtExecute,
+    types: Option<Arc<[u8]>>,
+    statement: &'a Statement,
+    key: &'a Arc<Key>,
+    under: &'a Arc<Vector>,
+    route: Route,
+}
+
+/// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH.
+fn opens_cursor(statement: &Statement) -> bool {
+    matches!(statement.verb, Verb::Select | Verb::Values | Verb::Table)
+}
+
+fn clear_cursor_flags(packet: &mut [u8]) {
+    const CURSORS: u8 = ExecuteFlags::CURSOR_READ_ONLY.0 | ExecuteFlags::CURSOR_FOR_UPDATE.0 | ExecuteFlags::CURSOR_SCROLLABLE.0;
+    if let Some(flags) = packet.get_mut(5) {
+        *flags &= !CURSORS;
+    }
+}
+
+fn reads_diagnostics(statement: &Statement) -> bool {
+    let reads = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
+    statement.facts.has_any(reads)
+        || statement.effects.iter().any(|e| {
+            matches!(e, Effect::ShowWarnings { .. } | Effect::ShowCountWarnings { .. } | Effect::GetDiagnostics)
+        })
+}
+
+/// Prepares a statement on a connection; the inner error is the server's.
+async fn prepare_on(backend: &mut Backend, key: &Arc<Key>, epoch: u64) -> Result<Prepared, BackendError> {
+    let mut payload = vec![CommandCode::StmtPrepare as u8];
+    payload.extend_from_slice(&key.sql);
+    let mut out = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
+    codec::put_packet(&mut out, &mut 0, &payload);
+    let mut seq = u8::try_from((out.len() / (codec::MAX_PAYLOAD + codec::HEADER_BYTES) + 1) % 256).unwrap_or(1);
+    backend.send(&out).await?;
+    let mut packet = Vec::new();
+    next_packet(backend, &mut packet, &mut seq).await?;
+    if packet.first() == Some(&0xFF) {
+        backend.answered(None);
+        return Ok(Err(packet));
+    }
+    let mut reader = Reader::new(packet.get(1..).unwrap_or_default());
+    let (id, columns, params) = (reader.u32()?, reader.u16()?, reader.u16()?);
+    reader.u8()?;
+    let warnings = if reader.is_empty() { 0 } else { reader.u16()? };
+    let eof = !backend.capabilities.contains(Capabilities::DEPRECATE_EOF);
+    let mut definitions = Vec::with_capacity(usize::from(params) + usize::from(columns));
+    for count in [params, columns] {
+        for _ in 0..count {
+            next_packet(backend, &mut packet, &mut seq).await?;
+            definitions.push(packet.clone());
+        }
+        if eof && count > 0 {
+            next_packet(backend, &mut packet, &mut seq).await?;
+        }
+    }
+    backend.answered(None);
+    let answer = Arc::new(Answer { columns, params, warnings, definitions });
+    let closed = backend.statements.insert(key.clone(), id, answer.clone(), Instant::now(), epoch);
+    if !closed.is_empty() {
+        close_statements(backend, &closed).await?;
+    }
+    Ok(Ok((id, answer)))
+}
+
+async fn next_packet(backend: &mut Backend, packet: &mut Vec<u8>, seq: &mut u8) -> Result<(), BackendError> {
+    match backend.channel().read_packet(packet, *seq, DEFINITION_BYTES_MAX).await? {
+        Some(next) => {
+            *seq = next;
+            Ok(())
+        }
+        None => Err(BackendError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}

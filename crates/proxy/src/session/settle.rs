@@ -1,0 +1,242 @@
+//! Between two commands: keep the connection, hold it, or give it back; and the end of a session.
+//!
+//! Owns the decision what becomes of the lease. A connection with pins is kept. One that merely remembers something of the
+//! last statement (warnings, an id, a count of rows) is held until somebody needs it; then what it remembers is fetched
+//! first. It must never give a connection back that could show one session's state to another. Input: pins and diagnostics.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dbmesh_model::topology::Multiplexing;
+
+use super::{Failure, Session};
+use crate::backend::{Backend, BackendError, Cell, Flavor};
+use crate::pins::{Parting, PinReason, Pins};
+use crate::prepared::Cursor;
+use crate::state::{LastId, Warning, Warnings};
+use crate::vector::Charset;
+
+/// How long the clean-up of a connection may take before it is closed instead.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// After a command: what becomes of the connection.
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+        self.pin_by_statements();
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        self.show_pins(kept);
+        if kept || self.lease.is_none() {
+            return Ok(());
+        }
+        if self.remembers() {
+            let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
+            if let Some(lease) = &mut self.lease {
+                lease.hold(id, &control);
+            }
+            return Ok(());
+        }
+        self.give_back().await;
+        Ok(())
+    }
+
+    /// Whether the connection knows something of the last statement that the session does not.
+    fn remembers(&self) -> bool {
+        self.state.diagnostics.warnings == Warnings::OnConnection
+            || self.state.diagnostics.found_rows.is_none()
+            || self.state.last_insert_id == LastId::OnConnection
+    }
+
+    /// Pins that follow from the session's prepared statements and its policy.
+    fn pin_by_statements(&mut self) {
+        let cursors = self.state.statements.iter_mut().any(|s| s.cursor == Cursor::Open);
+        let long_data = self.state.statements.iter_mut().any(|s| s.long_data);
+        self.state.pins.set(PinReason::Cursor, cursors);
+        self.state.pins.set(PinReason::LongData, long_data);
+        self.state.pins.set(PinReason::Diagnostics, self.state.diagnostic_statements > 0 && self.lease.is_some());
+        let never_shared = self.serving.service.pool.multiplexing == Multiplexing::Session;
+        self.state.pins.set(PinReason::Policy, never_shared && self.lease.is_some());
+    }
+
+    /// Counts pins that a statement added.
+    pub(super) fn note_pins(&self, before: u32) {
+        let after = self.state.pins.bits();
+        if after & !before != 0 {
+            for reason in Pins::reasons_of(after & !before) {
+                self.serving.metrics.pin(reason);
+            }
+        }
+    }
+
+    fn show_pins(&mut self, kept: bool) {
+        let mut pins = self.state.pins.bits();
+        if self.state.in_transaction() {
+            pins |= 1 << (PinReason::Transaction as u8);
+        }
+        self.handle().pins.store(pins, Ordering::Relaxed);
+        if kept != self.pinned {
+            self.pinned = kept;
+            self.serving.metrics.pinned.fetch_add(if kept { 1 } else { -1 }, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody waits for a connection, and this session merely holds one.
+    pub(super) async fn give_up_hold(&mut self) {
+        if self.state.in_transaction() || !self.state.pins.is_empty() {
+            return;
+        }
+        let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
+        let Some(lease) = &mut self.lease else { return };
+        lease.unhold(id, &control);
+        let Ok(backend) = lease.backend() else {
+            self.lease = None;
+            return;
+        };
+        let fetched = tokio::time::timeout(CLEAN_UP_TIMEOUT, fetch_memory(backend, &self.state)).await;
+        match fetched {
+            Ok(Ok(memory)) => {
+                if let Some(id) = memory.last_insert_id {
+                    self.state.last_insert_id = LastId::Known(id);
+                    if let Ok(backend) = lease.backend() {
+                        backend.last_insert_id = Some(id);
+                    }
+                }
+                if let Some(found) = memory.found_rows {
+                    self.state.diagnostics.found_rows = Some(found);
+                }
+                if let Some(warnings) = memory.warnings {
+                    self.state.diagnostics.warnings = warnings;
+                }
+                self.give_back().await;
+            }
+            // The connection is gone, and what it remembered with it.
+            _ => {
+                self.lease = None;
+                self.state.diagnostics.warnings = Warnings::None;
+                self.state.diagnostics.found_rows = Some(0);
+                if self.state.last_insert_id == LastId::OnConnection {
+                    self.state.last_insert_id = LastId::Known(0);
+                }
+            }
+        }
+    }
+
+    /// Gives a connection without pins back to its pool.
+    async fn give_back(&mut self) {
+        let Some(mut lease) = self.lease.take() else { return };
+        let Ok(backend) = lease.backend() else { return };
+        let owned = backend.statements.remove_owned();
+        if !owned.is_empty() && close_statements(backend, &owned).await.is_err() {
+            return;
+        }
+        lease.give_back();
+    }
+
+    /// The end of the session: nothing of it may stay on the connection.
+    pub(super) async fn finish(&mut self) {
+        let sessions = &self.serving.metrics.sessions;
+        sessions.fetch_sub(1, Ordering::Relaxed);
+        self.forget_statements();
+        if std::mem::take(&mut self.pinned) {
+            self.serving.metrics.pinned.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.part().await;
+    }
+
+    /// Forgets the client's prepared statements.
+    pub(super) fn forget_statements(&mut self) {
+        let prepared = i64::try_from(self.state.statements.len()).unwrap_or(0);
+        self.serving.metrics.prepared.fetch_sub(prepared, Ordering::Relaxed);
+        self.state.statements.clear();
+        self.state.diagnostic_statements = 0;
+    }
+
+    /// Lets go of the connection, whatever is on it.
+    pub(super) async fn part(&mut self) {
+        let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
+        let Some(mut lease) = self.lease.take() else { return };
+        lease.unhold(id, &control);
+        let parting = match self.state.pins.parting() {
+            Parting::Share if self.state.in_transaction() => Parting::Reset,
+            other => other,
+        };
+        let Ok(backend) = lease.backend() else { return };
+        if !backend.is_idle() || parting == Parting::Close {
+            return;
+        }
+        if parting == Parting::Share {
+            self.lease = Some(lease);
+            return self.give_back().await;
+        }
+        lease.pool().counters.resets.fetch_add(1, Ordering::Relaxed);
+        let Ok(backend) = lease.backend() else { return };
+        if let Ok(Ok(Ok(()))) = tokio::time::timeout(CLEAN_UP_TIMEOUT, backend.reset()).await {
+            lease.give_back();
+        }
+    }
+
+    /// COM_RESET_CONNECTION.
+    pub(super) async fn reset_connection(&mut self) -> Result<(), Failure> {
+        self.part().await;
+        let facts = self.server_facts();
+        let charset = match facts.as_deref() {
+            Some(facts) if facts.flavor == Flavor::MariaDb => facts.handshake_charset(self.collation),
+            _ => Charset::Server,
+        };
+        self.forget_statements();
+        self.state.reset(charset);
+        self.show_pins(false);
+        self.answer_ok().await?;
+        Ok(())
+    }
+}
+
+/// What a connection remembered.
+#[derive(Debug, Default)]
+struct Memory {
+    last_insert_id: Option<u64>,
+    found_rows: Option<u64>,
+    warnings: Option<Warnings>,
+}
+
+async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState) -> Result<Memory, BackendError> {
+    let mut memory = Memory::default();
+    let want_warnings = state.diagnostics.warnings == Warnings::OnConnection;
+    if want_warnings {
+        // SHOW WARNINGS first: it leaves the other two alone, and they do not leave it alone.
+        let count = first_number(&backend.query(b"SHOW COUNT(*) WARNINGS").await?.unwrap_or_default());
+        let rows = backend.query(b"SHOW WARNINGS").await?.unwrap_or_default();
+        let rows: Vec<Warning> = rows.into_iter().filter_map(warning).collect();
+        memory.warnings = Some(Warnings::Kept { count: count.unwrap_or(rows.len() as u64), rows });
+    }
+    if state.last_insert_id == LastId::OnConnection || state.diagnostics.found_rows.is_none() {
+        let rows = backend.query(b"SELECT FOUND_ROWS(), LAST_INSERT_ID()").await?.unwrap_or_default();
+        memory.found_rows = first_number(&rows).filter(|_| state.diagnostics.found_rows.is_none());
+        let id = rows.first().and_then(|row| row.get(1)).and_then(number);
+        memory.last_insert_id = id.filter(|_| state.last_insert_id == LastId::OnConnection);
+    }
+    Ok(memory)
+}
+
+fn warning(row: Vec<Cell>) -> Option<Warning> {
+    let mut cells = row.into_iter().map(Option::unwrap_or_default);
+    Some(Warning { level: cells.next()?, code: cells.next()?, message: cells.next()? })
+}
+
+fn first_number(rows: &[Vec<Cell>]) -> Option<u64> {
+    rows.first().and_then(|row| row.first()).and_then(number)
+}
+
+fn number(cell: &Cell) -> Option<u64> {
+    std::str::from_utf8(cell.as_deref()?).ok()?.parse().ok()
+}
+
+/// Closes statements on the server; there is no answer to wait for.
+pub(super) async fn close_statements(backend: &mut Backend, ids: &[u32]) -> Result<(), BackendError> {
+    let mut out = Vec::with_capacity(ids.len() * 9);
+    for id in ids {
+        let mut payload = Vec::with_capacity(5);
+        dbmesh_wire::command::put_stmt_close(&mut payload, *id);
+        dbmesh_wire::codec::put_packet(&mut out, &mut 0, &payload);
+    }
+    backend.send_unanswered(&out).await
+}

@@ -1,0 +1,199 @@
+//! A client's session state, apart from any server connection.
+//!
+//! Owns what one MySQL server would keep for the session: restorable state, pins, diagnostics of the last statement, last
+//! insert id, prepared statements. It must never assume where the next statement runs. Input: `absorb.rs` after every
+//! statement, COM_RESET_CONNECTION and COM_CHANGE_USER.
+
+use std::sync::Arc;
+
+use dbmesh_sql::{Dialect, LexCharset};
+use dbmesh_wire::charset;
+use dbmesh_wire::status::Status;
+
+use crate::backend::ServerFacts;
+use crate::pins::Pins;
+use crate::prepared::ClientStatements;
+use crate::vector::{Charset, Vector};
+
+/// Where LAST_INSERT_ID() of the session is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastId {
+    /// Here.
+    Known(u64),
+    /// Only on the connection: the id that the server reported may have been given explicitly.
+    OnConnection,
+}
+
+/// One row of SHOW WARNINGS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Note, Warning or Error.
+    pub level: Vec<u8>,
+    /// Error number, as text.
+    pub code: Vec<u8>,
+    /// Message.
+    pub message: Vec<u8>,
+}
+
+/// Warnings and errors of the last statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Warnings {
+    /// There are none.
+    #[default]
+    None,
+    /// They are on the connection, not fetched.
+    OnConnection,
+    /// Fetched from the connection before it was given back.
+    Kept {
+        /// The rows, as many as the server keeps.
+        rows: Vec<Warning>,
+        /// @@warning_count, which counts beyond the rows.
+        count: u64,
+    },
+}
+
+/// What a statement leaves for ROW_COUNT(), FOUND_ROWS() and SHOW WARNINGS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// ROW_COUNT().
+    pub row_count: i64,
+    /// FOUND_ROWS(); `None` while only the connection knows it.
+    pub found_rows: Option<u64>,
+    /// Warnings and errors.
+    pub warnings: Warnings,
+}
+
+/// A session's state.
+#[derive(Debug)]
+pub struct SessionState {
+    /// What can be restored on another connection.
+    pub vector: Arc<Vector>,
+    /// What cannot.
+    pub pins: Pins,
+    /// Status flags of the last answer.
+    pub status: Status,
+    /// Of the last statement.
+    pub diagnostics: Diagnostics,
+    /// LAST_INSERT_ID().
+    pub last_insert_id: LastId,
+    /// Prepared statements.
+    pub statements: ClientStatements,
+    /// Prepared statements that read diagnostics: while there is one, the session keeps its connection.
+    pub diagnostic_statements: u32,
+    dialect: Option<(u64, Dialect)>,
+}
+
+impl SessionState {
+    /// The state of a session that just logged in.
+    #[must_use]
+    pub fn fresh(schema: Option<&[u8]>, charset: Charset) -> Self {
+        Self {
+            vector: Arc::new(Vector::fresh(schema.map(Into::into), charset)),
+            pins: Pins::default(),
+            status: Status::AUTOCOMMIT,
+            diagnostics: Diagnostics { row_count: 0, found_rows: Some(0), warnings: Warnings::None },
+            last_insert_id: LastId::Known(0),
+            statements: ClientStatements::default(),
+            diagnostic_statements: 0,
+            dialect: None,
+        }
+    }
+
+    /// Changes the restorable state.
+    pub fn change_vector(&mut self, change: impl FnOnce(&mut Vector)) {
+        let vector = Arc::make_mut(&mut self.vector);
+        change(vector);
+        vector.rehash();
+    }
+
+    /// Whether a transaction is open, as the server said last.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.status.contains(Status::IN_TRANS)
+    }
+
+    /// Whether every statement commits by itself.
+    #[must_use]
+    pub fn autocommit(&self) -> bool {
+        self.status.contains(Status::AUTOCOMMIT)
+    }
+
+    /// How a server in this state reads SQL.
+    pub fn dialect(&mut self, facts: Option<&ServerFacts>) -> Dialect {
+        let key = self.vector.hash();
+        if let Some((known, dialect)) = &self.dialect {
+            if *known == key {
+                return *dialect;
+            }
+        }
+        let Some(facts) = facts else { return Dialect::default() };
+        let mode = match self.vector.variables.get("sql_mode") {
+            Some(sql) => sql.to_vec(),
+            None => facts.default_of("sql_mode").unwrap_or_default().to_vec(),
+        };
+        let mode: Vec<u8> = mode.into_iter().filter(|b| *b != b'\'').collect();
+        let dialect = facts.dialect(&mode, self.lex_charset());
+        self.dialect = Some((key, dialect));
+        dialect
+    }
+
+    fn lex_charset(&self) -> LexCharset {
+        let client = self.vector.variables.get("character_set_client");
+        let name = match (client, &self.vector.charset) {
+            (Some(sql), _) => String::from_utf8_lossy(sql).trim_matches('\'').to_owned(),
+            (None, Charset::Handshake(id)) => {
+                charset::by_id(*id).map(|c| c.charset.to_owned()).unwrap_or_default()
+            }
+            (None, Charset::Set(text)) => charset_of_set(text),
+            (None, Charset::Server) => String::new(),
+        };
+        LexCharset::of_charset(&name)
+    }
+
+    /// Forgets what COM_RESET_CONNECTION forgets.
+    pub fn reset(&mut self, charset: Charset) {
+        let schema = self.vector.schema.clone();
+        self.vector = Arc::new(Vector::fresh(schema, charset));
+        self.pins.clear();
+        self.last_insert_id = LastId::Known(0);
+        self.diagnostics.row_count = 0;
+        self.diagnostics.warnings = Warnings::None;
+        self.statements.clear();
+        self.diagnostic_statements = 0;
+        self.status = Status::AUTOCOMMIT;
+    }
+}
+
+/// The name in `NAMES x …` or `CHARACTER SET x`.
+fn charset_of_set(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next().unwrap_or_default();
+    let name = if first.eq_ignore_ascii_case("NAMES") { words.next() } else { words.nth(1) };
+    name.unwrap_or_default().trim_matches(['\'', '"', '`']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lexer_follows_the_client_character_set() {
+        let mut state = SessionState::fresh(None, Charset::Handshake(28));
+        assert_eq!(state.lex_charset(), LexCharset::Gbk);
+        state.change_vector(|v| v.note_names(b"NAMES 'utf8mb4'".as_slice().into()));
+        assert_eq!(state.lex_charset(), LexCharset::AsciiSafe);
+        state.change_vector(|v| v.note_variable("character_set_client", b"sjis"));
+        assert_eq!(state.lex_charset(), LexCharset::Sjis);
+    }
+
+    #[test]
+    fn the_dialect_follows_sql_mode() {
+        let facts = ServerFacts::new("8.4.3", &[]);
+        let mut state = SessionState::fresh(None, Charset::Handshake(255));
+        assert!(!state.dialect(Some(&facts)).ansi_quotes);
+        state.change_vector(|v| v.note_variable("sql_mode", b"ANSI_QUOTES,NO_BACKSLASH_ESCAPES"));
+        let dialect = state.dialect(Some(&facts));
+        assert!(dialect.ansi_quotes && dialect.no_backslash_escapes);
+    }
+}

@@ -1,0 +1,293 @@
+//! The state vector: the part of a session's state that can be restored on another server connection.
+//!
+//! Owns the schema, character set, session variables and plain user variables of a session or of a server connection,
+//! and the SQL that turns one vector into another. State that cannot be restored is no business of this module: it
+//! pins (see `pins.rs`). Input: what the server's session tracking reported, and literals of parsed SET statements.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use dbmesh_wire::charset;
+
+/// User variables restored per session; more pin the session.
+pub const USER_VARIABLES_MAX: usize = 32;
+/// Bytes of all restored user variables; more pin the session.
+pub const USER_VARIABLE_BYTES_MAX: usize = 4096;
+
+/// How the character set of a session came about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Charset {
+    /// As asked for in the handshake or COM_CHANGE_USER, by collation id.
+    Handshake(u16),
+    /// The server's own default, as COM_RESET_CONNECTION leaves it on MySQL.
+    Server,
+    /// `SET NAMES …` or `SET CHARACTER SET …`: the text behind SET.
+    Set(Arc<[u8]>),
+}
+
+/// What can be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vector {
+    /// The current schema.
+    pub schema: Option<Arc<[u8]>>,
+    /// The character set.
+    pub charset: Charset,
+    /// Session variables by lower-case name, their values as SQL.
+    pub variables: BTreeMap<Box<str>, Arc<[u8]>>,
+    /// User variables by folded name, their values as SQL literals.
+    pub user_variables: BTreeMap<Box<[u8]>, Arc<[u8]>>,
+    hash: u64,
+}
+
+impl Vector {
+    /// The vector of a fresh connection.
+    #[must_use]
+    pub fn fresh(schema: Option<Arc<[u8]>>, charset: Charset) -> Self {
+        let mut vector =
+            Self { schema, charset, variables: BTreeMap::new(), user_variables: BTreeMap::new(), hash: 0 };
+        vector.rehash();
+        vector
+    }
+
+    /// Brings the hash up to date after a change.
+    pub fn rehash(&mut self) {
+        let mut h = DefaultHasher::new();
+        (&self.schema, &self.charset, &self.variables, &self.user_variables).hash(&mut h);
+        self.hash = h.finish();
+    }
+
+    /// A hash of the whole vector: connections are looked up by it.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// A hash of what a prepared statement depends on when it is prepared: schema, character set and variables.
+    #[must_use]
+    pub fn prepare_hash(&self) -> u64 {
+        let mut h = DefaultHasher::new();
+        (&self.schema, &self.charset, self.variables.get("sql_mode")).hash(&mut h);
+        for (name, value) in &self.variables {
+            if is_charset_variable(name) {
+                (name, value).hash(&mut h);
+            }
+        }
+        h.finish()
+    }
+
+    /// Whether two vectors are equal.
+    #[must_use]
+    pub fn same(a: &Arc<Self>, b: &Arc<Self>) -> bool {
+        Arc::ptr_eq(a, b) || (a.hash == b.hash && a == b)
+    }
+
+    /// Notes a variable's value as the server reported it.
+    pub fn note_variable(&mut self, name: &str, value: &[u8]) {
+        if name == "character_set_connection" {
+            // Setting it resets the collation to the character set's default.
+            self.variables.remove("collation_connection");
+        }
+        self.variables.insert(name.into(), variable_sql(name, value).into());
+    }
+
+    /// Notes a new character set for all directions: `SET NAMES …`.
+    pub fn note_names(&mut self, text: Arc<[u8]>) {
+        self.variables.retain(|name, _| !is_charset_variable(name));
+        self.charset = Charset::Set(text);
+    }
+
+    /// Whether a restored user variable is a string, whose meaning hangs on the character set.
+    #[must_use]
+    pub fn has_string_user_variable(&self) -> bool {
+        self.user_variables.values().any(|v| !matches!(v.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')))
+    }
+
+    /// Whether the user variables are few and small enough to be restored.
+    #[must_use]
+    pub fn user_variables_fit(&self) -> bool {
+        let bytes: usize = self.user_variables.iter().map(|(k, v)| k.len() + v.len()).sum();
+        self.user_variables.len() <= USER_VARIABLES_MAX && bytes <= USER_VARIABLE_BYTES_MAX
+    }
+}
+
+/// The four variables that SET NAMES sets.
+#[must_use]
+pub fn is_charset_variable(name: &str) -> bool {
+    matches!(
+        name,
+        "character_set_client" | "character_set_connection" | "character_set_results" | "collation_connection"
+    )
+}
+
+/// A tracked value as SQL: numbers bare, everything else quoted without backslashes, so that it reads the same in
+/// every sql_mode.
+fn variable_sql(name: &str, value: &[u8]) -> Vec<u8> {
+    if value.is_empty() && name == "character_set_results" {
+        return b"NULL".to_vec();
+    }
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let numeric = !digits.is_empty()
+        && digits.iter().all(|b| b.is_ascii_digit() || *b == b'.')
+        && digits.iter().filter(|b| **b == b'.').count() <= 1
+        && digits.first() != Some(&b'.');
+    if numeric {
+        return value.to_vec();
+    }
+    if value.iter().any(|b| matches!(b, b'\\' | 0)) {
+        // As a hexadecimal string with an introducer: free of escapes.
+        let mut sql = b"CONVERT(X'".to_vec();
+        for b in value {
+            sql.extend_from_slice(format!("{b:02x}").as_bytes());
+        }
+        sql.extend_from_slice(b"' USING utf8mb4)");
+        return sql;
+    }
+    let mut sql = vec![b'\''];
+    for b in value {
+        sql.push(*b);
+        if *b == b'\'' {
+            sql.push(b'\'');
+        }
+    }
+    sql.push(b'\'');
+    sql
+}
+
+/// How to get from one vector to another.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// They are equal.
+    None,
+    /// Run this SET (if not empty), then select this schema (if given).
+    Change {
+        /// A SET statement, or empty.
+        set: Vec<u8>,
+        /// The schema to select.
+        schema: Option<Arc<[u8]>>,
+    },
+    /// Only COM_RESET_CONNECTION clears what is there; then ask again.
+    Reset,
+    /// Only a new connection has that state.
+    Reconnect,
+}
+
+/// The way from what a connection has to what a session needs.
+#[must_use]
+pub fn transition(have: &Vector, want: &Vector) -> Transition {
+    if have.hash == want.hash && have == want {
+        return Transition::None;
+    }
+    if have.schema.is_some() && want.schema.is_none() {
+        return Transition::Reconnect;
+    }
+    let stray_user_variable = have.user_variables.keys().any(|name| !want.user_variables.contains_key(name));
+    if stray_user_variable {
+        return Transition::Reset;
+    }
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let charset_drops = have.variables.keys().any(|n| is_charset_variable(n) && !want.variables.contains_key(n));
+    let charset_again = have.charset != want.charset || charset_drops;
+    if charset_again {
+        match &want.charset {
+            Charset::Server => return Transition::Reset,
+            Charset::Set(text) => parts.push(text.to_vec()),
+            Charset::Handshake(id) => match charset::by_id(*id) {
+                Some(c) => parts.push(format!("NAMES {} COLLATE {}", c.charset, c.name).into_bytes()),
+                None => return Transition::Reconnect,
+            },
+        }
+    }
+    for name in have.variables.keys() {
+        if !want.variables.contains_key(name) && !is_charset_variable(name) {
+            parts.push(format!("SESSION {name} = DEFAULT").into_bytes());
+        }
+    }
+    for (name, value) in &want.variables {
+        let again = charset_again && is_charset_variable(name);
+        if again || have.variables.get(name) != Some(value) {
+            let mut part = format!("SESSION {name} = ").into_bytes();
+            part.extend_from_slice(value);
+            parts.push(part);
+        }
+    }
+    for (name, value) in &want.user_variables {
+        if have.user_variables.get(name) != Some(value) {
+            let mut part = b"@`".to_vec();
+            part.extend_from_slice(name);
+            part.extend_from_slice(b"` = ");
+            part.extend_from_slice(value);
+            parts.push(part);
+        }
+    }
+    let mut set = Vec::new();
+    for (i, part) in parts.iter().enumerate() {
+        set.extend_from_slice(if i == 0 { b"SET ".as_slice() } else { b", ".as_slice() });
+        set.extend_from_slice(part);
+    }
+    let schema = if have.schema == want.schema { None } else { want.schema.clone() };
+    Transition::Change { set, schema }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(charset: Charset, variables: &[(&str, &str)]) -> Vector {
+        let mut v = Vector::fresh(Some(b"shop".as_slice().into()), charset);
+        for (name, value) in variables {
+            v.note_variable(name, value.as_bytes());
+        }
+        v.rehash();
+        v
+    }
+
+    fn sql(have: &Vector, want: &Vector) -> String {
+        match transition(have, want) {
+            Transition::Change { set, .. } => String::from_utf8(set).unwrap(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn differences_become_one_set() {
+        let a = vector(Charset::Handshake(255), &[("autocommit", "OFF"), ("sql_select_limit", "5")]);
+        let b = vector(Charset::Handshake(255), &[("sql_select_limit", "6"), ("time_zone", "+00:00")]);
+        assert_eq!(
+            sql(&a, &b),
+            "SET SESSION autocommit = DEFAULT, SESSION sql_select_limit = 6, SESSION time_zone = '+00:00'"
+        );
+        assert_eq!(transition(&a, &a.clone()), Transition::None);
+    }
+
+    #[test]
+    fn charset_comes_first_and_its_variables_again() {
+        let a = vector(Charset::Handshake(255), &[]);
+        let mut b = a.clone();
+        b.note_names(b"NAMES latin1".as_slice().into());
+        b.note_variable("character_set_results", b"");
+        b.rehash();
+        assert_eq!(sql(&a, &b), "SET NAMES latin1, SESSION character_set_results = NULL");
+        assert_eq!(sql(&b, &a), "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci");
+    }
+
+    #[test]
+    fn user_variables_are_set_but_never_unset() {
+        let a = vector(Charset::Handshake(255), &[]);
+        let mut b = a.clone();
+        b.user_variables.insert(b"x".as_slice().into(), b"1".as_slice().into());
+        b.rehash();
+        assert_eq!(sql(&a, &b), "SET @`x` = 1");
+        assert_eq!(transition(&b, &a), Transition::Reset);
+    }
+
+    #[test]
+    fn values_are_quoted_for_every_sql_mode() {
+        assert_eq!(variable_sql("sql_mode", b"A,B"), b"'A,B'");
+        assert_eq!(variable_sql("x", b"it's"), b"'it''s'");
+        assert_eq!(variable_sql("x", b"-1.5"), b"-1.5");
+        assert_eq!(variable_sql("time_zone", b"+00:00"), b"'+00:00'");
+        assert_eq!(variable_sql("x", b"a\\b"), b"CONVERT(X'615c62' USING utf8mb4)");
+        assert_eq!(variable_sql("character_set_results", b""), b"NULL");
+    }
+}

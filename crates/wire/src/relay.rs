@@ -1,0 +1,659 @@
+//! Relays a server's response to a client, packet boundaries in sight, rows untouched.
+//!
+//! Owns the state machine of a response (result sets, their end, errors, LOCAL INFILE requests) and the
+//! re-numbering and re-encoding that two hops with different capabilities need. It must never decode a row,
+//! and never hold more of one than its header. Input: what the backend sent, in pieces of any size; output: bytes
+//! for the client, appended to a buffer, and an [`Outcome`] that says what the server reported on the way.
+//! Source: "Text/Binary Protocol Resultset" and "OK_Packet" of the MySQL protocol documentation.
+
+use crate::caps::Capabilities;
+use crate::codec::{self, DecodeError, HEADER_BYTES, MAX_PAYLOAD, Reader};
+use crate::status::Status;
+use crate::track;
+
+/// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
+pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of session-state items remembered from one response.
+pub const TRACKED_BYTES_MAX: usize = 1 << 20;
+
+/// What kind of response the command has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// COM_QUERY, COM_STMT_EXECUTE: OK, ERR, LOCAL INFILE or result sets, possibly several.
+    Results,
+    /// COM_STMT_FETCH: rows and their end.
+    Rows,
+    /// COM_FIELD_LIST: column definitions and their end.
+    Columns,
+    /// COM_PING, COM_INIT_DB, COM_SET_OPTION, COM_STMT_RESET…: one OK, EOF or ERR.
+    Single,
+    /// COM_STATISTICS: one packet of text.
+    Text,
+}
+
+/// What the server reported in the course of one response.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Status flags of the last OK or EOF; `None` when there was none.
+    pub status: Option<Status>,
+    /// Rows changed, from the last OK that ended no result set.
+    pub affected_rows: u64,
+    /// The last generated or explicit id reported, 0 when none.
+    pub last_insert_id: u64,
+    /// Warning count of the last OK or EOF.
+    pub warnings: u16,
+    /// Rows of the last result set.
+    pub rows: u64,
+    /// Result sets seen.
+    pub result_sets: u32,
+    /// Whether the last result was a result set (not a plain OK).
+    pub ended_in_rows: bool,
+    /// The server's error, if the response ended in one: its number.
+    pub error: Option<u16>,
+    /// Session-state items of all OKs, in order, as they came.
+    pub tracked: Vec<u8>,
+    /// Whether items were dropped because there were too many.
+    pub tracked_overflow: bool,
+    /// Bytes appended for the client.
+    pub bytes: u64,
+}
+
+impl Outcome {
+    fn begin_result(&mut self) {
+        self.rows = 0;
+        self.warnings = 0;
+    }
+}
+
+/// How far a call of [`Relay::feed`] came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The response goes on; feed more.
+    More,
+    /// The response is complete.
+    Done,
+    /// The server asks for a local file of this name: its bytes. Nothing was written for the client.
+    LocalInfile(Vec<u8>),
+}
+
+/// Why a response could not be followed. The connection that sent it is in doubt.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RelayError {
+    /// A packet carried another sequence number than the next one.
+    Sequence {
+        /// The number that was due.
+        expected: u8,
+        /// The number that came.
+        found: u8,
+    },
+    /// A packet that must be seen whole is too large.
+    ControlTooLarge(usize),
+    /// A packet that does not belong here.
+    Unexpected(&'static str),
+    /// A packet that could not be decoded.
+    Decode(DecodeError),
+}
+
+impl std::fmt::Display for RelayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sequence { expected, found } => {
+                write!(
+                    f,
+                    "packet out of order: expected number {expected}, found {found}"
+                )
+            }
+            Self::ControlTooLarge(bytes) => write!(f, "control packet of {bytes} bytes"),
+            Self::Unexpected(what) => write!(f, "unexpected {what}"),
+            Self::Decode(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for RelayError {}
+
+impl From<DecodeError> for RelayError {
+    fn from(e: DecodeError) -> Self {
+        Self::Decode(e)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    First,
+    Columns {
+        left: u64,
+    },
+    /// The backend's EOF behind the columns.
+    ColumnsEnd,
+    /// All columns seen; nothing of the rows yet.
+    RowsBegin,
+    Rows,
+    FieldList,
+    Done,
+}
+
+/// Which of the session-state items the client gets to see.
+pub type ItemFilter = fn(&track::Item<'_>) -> bool;
+
+/// What the two hops of one relayed response agreed on, and where the numbering stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Hops {
+    /// Capabilities of the connection to the server.
+    pub backend: Capabilities,
+    /// Capabilities of the connection to the client.
+    pub client: Capabilities,
+    /// Sequence number of the first packet that the server will send.
+    pub backend_seq: u8,
+    /// Sequence number of the first packet that the client expects.
+    pub client_seq: u8,
+    /// Status flags to show where the server has not sent any yet (the EOF behind columns).
+    pub status: Status,
+    /// Which session-state items pass to the client.
+    pub filter: ItemFilter,
+}
+
+/// The state machine of one response.
+#[derive(Debug)]
+pub struct Relay {
+    phase: Phase,
+    shape: Shape,
+    hops: Hops,
+    /// Payload bytes of the current packet that have not been seen yet.
+    payload_left: usize,
+    /// The current packet is 16 MiB - 1 long: the next one continues it.
+    continues: bool,
+    outcome: Outcome,
+}
+
+impl Relay {
+    /// A response of this shape between these hops.
+    #[must_use]
+    pub fn new(shape: Shape, hops: Hops) -> Self {
+        let phase = match shape {
+            Shape::Rows => Phase::Rows,
+            Shape::Columns => Phase::FieldList,
+            Shape::Results | Shape::Single | Shape::Text => Phase::First,
+        };
+        Self {
+            phase,
+            shape,
+            hops,
+            payload_left: 0,
+            continues: false,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// What the server reported so far.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Ends the relay and gives what the server reported.
+    #[must_use]
+    pub fn into_outcome(self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether a byte has been passed on to the client.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.outcome.bytes > 0
+    }
+
+    /// Whether the client has whole packets only: an error may follow.
+    #[must_use]
+    pub fn at_boundary(&self) -> bool {
+        self.payload_left == 0 && !self.continues
+    }
+
+    /// Next sequence numbers: of the server's next packet, and of the next packet to the client.
+    #[must_use]
+    pub fn sequence(&self) -> (u8, u8) {
+        (self.hops.backend_seq, self.hops.client_seq)
+    }
+
+    /// Continues the numbering behind packets that went the other way (LOCAL INFILE).
+    pub fn set_sequence(&mut self, backend_seq: u8, client_seq: u8) {
+        self.hops.backend_seq = backend_seq;
+        self.hops.client_seq = client_seq;
+    }
+
+    /// Takes what it can from `input`, appends the client's bytes to `out`, and says how many bytes of `input` it is
+    /// done with. Bytes left over (an incomplete header or control packet) must come again, with more behind them.
+    ///
+    /// # Errors
+    /// When the bytes are no response of this shape; the backend connection must then be closed.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Progress), RelayError> {
+        let before = out.len();
+        let mut at = 0;
+        let result = loop {
+            let rest = input.get(at..).unwrap_or_default();
+            if self.payload_left > 0 {
+                let take = self.payload_left.min(rest.len());
+                out.extend_from_slice(rest.get(..take).unwrap_or_default());
+                self.payload_left -= take;
+                at += take;
+                if self.payload_left > 0 {
+                    break Ok(Progress::More);
+                }
+                continue;
+            }
+            if self.phase == Phase::Done {
+                break Ok(Progress::Done);
+            }
+            let rows = matches!(self.phase, Phase::Rows) && !self.continues;
+            if rows {
+                let (taken, stop) = self.take_rows(rest, out)?;
+                at += taken;
+                match stop {
+                    RowsStop::Control => {}
+                    RowsStop::Short => break Ok(Progress::More),
+                    RowsStop::Streaming => continue,
+                }
+            }
+            match self.take_packet(input.get(at..).unwrap_or_default(), out)? {
+                Taken::Short => break Ok(Progress::More),
+                Taken::Bytes(n) => at += n,
+                Taken::LocalInfile(n, name) => {
+                    at += n;
+                    break Ok(Progress::LocalInfile(name));
+                }
+            }
+        };
+        self.outcome.bytes += (out.len() - before) as u64;
+        result.map(|progress| (at, progress))
+    }
+
+    /// Copies whole row packets in one run; stops at the first packet that is not a complete plain row.
+    fn take_rows(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, RowsStop), RelayError> {
+        let start = out.len();
+        let delta = self.hops.client_seq.wrapping_sub(self.hops.backend_seq);
+        let mut at = 0;
+        let stop = loop {
+            let Some(&[l0, l1, l2, seq, first]) =
+                input.get(at..).and_then(|r| r.first_chunk::<5>())
+            else {
+                break if input.len() - at >= HEADER_BYTES
+                    && input.get(at..at + 3) == Some(&[0, 0, 0])
+                {
+                    RowsStop::Control
+                } else {
+                    RowsStop::Short
+                };
+            };
+            let len = usize::from(l0) | usize::from(l1) << 8 | usize::from(l2) << 16;
+            if len == MAX_PAYLOAD || len == 0 || first >= 0xFE {
+                break RowsStop::Control;
+            }
+            if seq != self.hops.backend_seq {
+                return Err(RelayError::Sequence {
+                    expected: self.hops.backend_seq,
+                    found: seq,
+                });
+            }
+            self.hops.backend_seq = seq.wrapping_add(1);
+            self.outcome.rows += 1;
+            let whole = HEADER_BYTES + len;
+            if input.len() - at < whole {
+                self.payload_left = whole - (input.len() - at);
+                at = input.len();
+                break RowsStop::Streaming;
+            }
+            at += whole;
+        };
+        out.extend_from_slice(input.get(..at).unwrap_or_default());
+        if delta != 0 {
+            renumber(out, start, delta);
+        }
+        self.hops.client_seq = self.hops.backend_seq.wrapping_add(delta);
+        Ok((at, stop))
+    }
+
+    /// Takes one packet that is not a plain row in the middle of a run.
+    fn take_packet(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Taken, RelayError> {
+        let Some(header) = codec::Header::first(input) else {
+            return Ok(Taken::Short);
+        };
+        let len = header.len as usize;
+        if self.continues {
+            self.accept_sequence(header.seq)?;
+            self.continues = len == MAX_PAYLOAD;
+            return Ok(self.pass_header(len, out));
+        }
+        let first = input.get(HEADER_BYTES).copied();
+        if first.is_none() && len > 0 {
+            return Ok(Taken::Short);
+        }
+        if self.passes_unseen(first, len) {
+            self.accept_sequence(header.seq)?;
+            self.count_unseen();
+            if matches!(self.phase, Phase::RowsBegin) {
+                self.begin_rows(None, out);
+            }
+            self.continues = len == MAX_PAYLOAD;
+            return Ok(self.pass_header(len, out));
+        }
+        if len > CONTROL_PACKET_BYTES_MAX {
+            return Err(RelayError::ControlTooLarge(len));
+        }
+        let Some(payload) = input.get(HEADER_BYTES..HEADER_BYTES + len) else {
+            return Ok(Taken::Short);
+        };
+        self.accept_sequence(header.seq)?;
+        self.control(payload, out, HEADER_BYTES + len)
+    }
+
+    /// Whether a packet is a row or a column definition, which pass without being looked at.
+    fn passes_unseen(&self, first: Option<u8>, len: usize) -> bool {
+        match self.phase {
+            Phase::Columns { .. } => true,
+            Phase::RowsBegin | Phase::Rows => match first {
+                Some(0xFF) => false,
+                Some(0xFE) => len == MAX_PAYLOAD,
+                _ => true,
+            },
+            Phase::FieldList => !matches!(first, Some(0xFE | 0xFF)),
+            Phase::First | Phase::ColumnsEnd | Phase::Done => false,
+        }
+    }
+
+    fn count_unseen(&mut self) {
+        match &mut self.phase {
+            Phase::Columns { left } => {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.phase = if self.hops.backend.contains(Capabilities::DEPRECATE_EOF) {
+                        Phase::RowsBegin
+                    } else {
+                        Phase::ColumnsEnd
+                    };
+                }
+            }
+            Phase::RowsBegin | Phase::Rows => self.outcome.rows += 1,
+            _ => {}
+        }
+    }
+
+    /// Writes what stands between columns and rows for this client, and enters the rows.
+    fn begin_rows(&mut self, status: Option<Status>, out: &mut Vec<u8>) {
+        if !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {
+            let status = status.unwrap_or(self.hops.status);
+            self.put_eof(0, status, out);
+        }
+        self.phase = Phase::Rows;
+    }
+
+    fn control(
+        &mut self,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        taken: usize,
+    ) -> Result<Taken, RelayError> {
+        let first = payload.first().copied();
+        match (self.phase, first) {
+            (_, None) if self.shape != Shape::Text => {
+                return Err(RelayError::Unexpected("empty packet"));
+            }
+            (Phase::First, _) if self.shape == Shape::Text => {
+                self.put(payload, out);
+                self.phase = Phase::Done;
+            }
+            (_, Some(0xFF)) => {
+                let mut reader = Reader::new(payload.get(1..).unwrap_or_default());
+                self.outcome.error = Some(reader.u16()?);
+                self.put(payload, out);
+                self.phase = Phase::Done;
+            }
+            (Phase::First, Some(0x00)) => self.end_result(payload, EndKind::Ok, out)?,
+            (Phase::First, Some(0xFE)) if self.shape == Shape::Single => {
+                self.end_result(payload, EndKind::Ok, out)?
+            }
+            (Phase::First, Some(0xFB)) if self.shape == Shape::Results => {
+                let name = payload.get(1..).unwrap_or_default().to_vec();
+                return Ok(Taken::LocalInfile(taken, name));
+            }
+            (Phase::First, Some(_)) if self.shape == Shape::Results => {
+                let count = Reader::new(payload).lenenc_int()?;
+                self.outcome.begin_result();
+                self.outcome.result_sets += 1;
+                self.put(payload, out);
+                self.phase = Phase::Columns { left: count };
+            }
+            (Phase::ColumnsEnd, Some(0xFE)) => {
+                let (_, status) = eof_fields(payload)?;
+                if status.contains(Status::CURSOR_EXISTS)
+                    && self.hops.client.contains(Capabilities::DEPRECATE_EOF)
+                {
+                    // The EOF behind the columns is the end of the response when a cursor was opened.
+                    self.end_result(payload, EndKind::Rows, out)?;
+                } else {
+                    self.outcome.status = Some(status);
+                    self.begin_rows(Some(status), out);
+                    if status.contains(Status::CURSOR_EXISTS) {
+                        self.phase = Phase::Done;
+                    }
+                }
+            }
+            (Phase::RowsBegin, Some(0xFE)) => {
+                let status = self.end_status(payload)?;
+                if !status.contains(Status::CURSOR_EXISTS) {
+                    self.begin_rows(None, out);
+                }
+                self.end_result(payload, EndKind::Rows, out)?;
+            }
+            (Phase::Rows | Phase::FieldList, Some(0xFE)) => {
+                self.end_result(payload, EndKind::Rows, out)?
+            }
+            _ => return Err(RelayError::Unexpected("packet in a response")),
+        }
+        Ok(Taken::Bytes(taken))
+    }
+
+    fn end_status(&self, payload: &[u8]) -> Result<Status, RelayError> {
+        Ok(if self.ends_in_eof(payload) {
+            eof_fields(payload)?.1
+        } else {
+            OkFields::decode(payload)?.status
+        })
+    }
+
+    /// A 0xFE packet is an OK under DEPRECATE_EOF, an EOF otherwise. MariaDB and MySQL both answer some commands with a
+    /// bare 5-byte EOF whatever was agreed, so its length decides.
+    fn ends_in_eof(&self, payload: &[u8]) -> bool {
+        payload.first() == Some(&0xFE)
+            && (payload.len() <= 5 || !self.hops.backend.contains(Capabilities::DEPRECATE_EOF))
+    }
+
+    fn end_result(
+        &mut self,
+        payload: &[u8],
+        kind: EndKind,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RelayError> {
+        let ok = if self.ends_in_eof(payload) {
+            let (warnings, status) = eof_fields(payload)?;
+            OkFields {
+                affected_rows: 0,
+                last_insert_id: 0,
+                status,
+                warnings,
+                info: &[],
+                state: &[],
+            }
+        } else {
+            OkFields::decode(payload)?
+        };
+        self.absorb(&ok, kind);
+        let ends_in_fe = payload.first() == Some(&0xFE);
+        if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {
+            let status = ok.status.difference(Status::SESSION_STATE_CHANGED);
+            self.put_eof(ok.warnings, status, out);
+        } else {
+            self.put_ok(if ends_in_fe { 0xFE } else { 0 }, &ok, out);
+        }
+        self.phase = if ok.status.contains(Status::MORE_RESULTS) && self.shape == Shape::Results {
+            Phase::First
+        } else {
+            Phase::Done
+        };
+        Ok(())
+    }
+
+    fn absorb(&mut self, ok: &OkFields<'_>, kind: EndKind) {
+        self.outcome.status = Some(ok.status);
+        self.outcome.warnings = ok.warnings;
+        self.outcome.ended_in_rows = kind == EndKind::Rows;
+        if kind == EndKind::Ok {
+            self.outcome.affected_rows = ok.affected_rows;
+        }
+        if ok.last_insert_id != 0 {
+            self.outcome.last_insert_id = ok.last_insert_id;
+        }
+        if self.outcome.tracked.len() + ok.state.len() > TRACKED_BYTES_MAX {
+            self.outcome.tracked_overflow = true;
+        } else if !ok.state.is_empty() {
+            self.outcome.tracked.extend_from_slice(ok.state);
+        }
+    }
+
+    fn accept_sequence(&mut self, seq: u8) -> Result<(), RelayError> {
+        if seq != self.hops.backend_seq {
+            return Err(RelayError::Sequence {
+                expected: self.hops.backend_seq,
+                found: seq,
+            });
+        }
+        self.hops.backend_seq = seq.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Passes a packet on without waiting for its payload.
+    fn pass_header(&mut self, len: usize, out: &mut Vec<u8>) -> Taken {
+        out.extend_from_slice(
+            &codec::Header {
+                len: u32::try_from(len).unwrap_or(0),
+                seq: self.hops.client_seq,
+            }
+            .encode(),
+        );
+        self.hops.client_seq = self.hops.client_seq.wrapping_add(1);
+        self.payload_left = len;
+        Taken::Bytes(HEADER_BYTES)
+    }
+
+    fn put(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        codec::put_packet(out, &mut self.hops.client_seq, payload);
+    }
+
+    fn put_eof(&mut self, warnings: u16, status: Status, out: &mut Vec<u8>) {
+        let [w0, w1] = warnings.to_le_bytes();
+        let [s0, s1] = status.0.to_le_bytes();
+        self.put(&[0xFE, w0, w1, s0, s1], out);
+    }
+
+    fn put_ok(&mut self, header: u8, ok: &OkFields<'_>, out: &mut Vec<u8>) {
+        let mut state = Vec::new();
+        if self.hops.client.contains(Capabilities::SESSION_TRACK) && !ok.state.is_empty() {
+            for item in track::items(ok.state)
+                .filter_map(Result::ok)
+                .filter(self.hops.filter)
+            {
+                item.encode(&mut state);
+            }
+        }
+        let mut status = ok.status.difference(Status::SESSION_STATE_CHANGED);
+        if !state.is_empty() {
+            status = status.union(Status::SESSION_STATE_CHANGED);
+        }
+        let mark = codec::begin_packet(out);
+        out.push(header);
+        codec::put_lenenc_int(out, ok.affected_rows);
+        codec::put_lenenc_int(out, ok.last_insert_id);
+        codec::put_u16(out, status.0);
+        codec::put_u16(out, ok.warnings);
+        if !state.is_empty() || !ok.info.is_empty() {
+            codec::put_lenenc_bytes(out, ok.info);
+        }
+        if !state.is_empty() {
+            codec::put_lenenc_bytes(out, &state);
+        }
+        codec::finish_packet(out, mark, &mut self.hops.client_seq);
+    }
+}
+
+/// Adds `delta` to the sequence number of every packet header in `out[start..]`; the last packet may be incomplete.
+fn renumber(out: &mut [u8], start: usize, delta: u8) {
+    let mut at = start;
+    while let Some([l0, l1, l2, seq]) = out.get_mut(at..).and_then(|r| r.first_chunk_mut::<4>()) {
+        *seq = seq.wrapping_add(delta);
+        at += HEADER_BYTES + (usize::from(*l0) | usize::from(*l1) << 8 | usize::from(*l2) << 16);
+    }
+}
+
+enum RowsStop {
+    /// The next packet needs a closer look.
+    Control,
+    /// More input is needed.
+    Short,
+    /// The last row goes on beyond the input.
+    Streaming,
+}
+
+enum Taken {
+    Short,
+    Bytes(usize),
+    LocalInfile(usize, Vec<u8>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndKind {
+    Ok,
+    Rows,
+}
+
+struct OkFields<'a> {
+    affected_rows: u64,
+    last_insert_id: u64,
+    status: Status,
+    warnings: u16,
+    info: &'a [u8],
+    state: &'a [u8],
+}
+
+impl<'a> OkFields<'a> {
+    fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(payload.get(1..).unwrap_or_default());
+        let affected_rows = r.lenenc_int()?;
+        let last_insert_id = r.lenenc_int()?;
+        let status = Status(r.u16()?);
+        let warnings = r.u16()?;
+        let info = if r.is_empty() { &[] } else { r.lenenc_bytes()? };
+        let changed = status.contains(Status::SESSION_STATE_CHANGED) && !r.is_empty();
+        let state = if changed { r.lenenc_bytes()? } else { &[] };
+        Ok(Self {
+            affected_rows,
+            last_insert_id,
+            status,
+            warnings,
+            info,
+            state,
+        })
+    }
+}
+
+/// Warnings and status of a 5-byte EOF.
+fn eof_fields(payload: &[u8]) -> Result<(u16, Status), DecodeError> {
+    let mut r = Reader::new(payload.get(1..).unwrap_or_default());
+    Ok((r.u16()?, Status(r.u16()?)))
+}
