@@ -66,23 +66,11 @@ impl Exchange {
         )
         .with_key_pair(key_pair());
         let password = Secret::new(self.password);
-        let mut client = ClientAuth::new(
-            password,
-            self.transport,
-            self.announced.name(),
-            nonce,
-            self.key,
-        );
+        let announced = self.announced.name();
+        let mut client = ClientAuth::new(password, self.transport, announced, nonce, self.key);
         let first = match client.first_response() {
             Ok(first) => first,
-            Err(error) => {
-                return Ending {
-                    server: Err(RejectReason::Malformed),
-                    client: Err(error),
-                    sent: vec![],
-                    learned: None,
-                };
-            }
+            Err(error) => return given_up(error, vec![]),
         };
         let announced = client.plugin().name().to_owned();
         let mut sent = Vec::new();
@@ -90,39 +78,7 @@ impl Exchange {
         for _ in 0..10 {
             let (payload, next) = match step {
                 ServerStep::Send(payload, next) => (payload, next),
-                ServerStep::Accept(proof) => {
-                    assert!(matches!(client.step(&OK), Ok(ClientStep::Done)));
-                    return Ending {
-                        server: Ok(proof.plugin),
-                        client: Ok(()),
-                        sent,
-                        learned: proof.password,
-                    };
-                }
-                ServerStep::AcceptAfter(payload, proof) => {
-                    let Ok(ClientStep::Receive(client)) = client.step(&payload) else {
-                        panic!("no fast OK")
-                    };
-                    assert!(matches!(client.step(&OK), Ok(ClientStep::Done)));
-                    sent.push(payload);
-                    return Ending {
-                        server: Ok(proof.plugin),
-                        client: Ok(()),
-                        sent,
-                        learned: proof.password,
-                    };
-                }
-                ServerStep::Reject(reason) => {
-                    let err =
-                        reply::Err::new(error_code::ACCESS_DENIED, "Access denied").to_payload();
-                    let client = client.step(&err).map(|_| ());
-                    return Ending {
-                        server: Err(reason),
-                        client,
-                        sent,
-                        learned: None,
-                    };
-                }
+                verdict => return ended(verdict, client, sent),
             };
             sent.push(payload.iter().copied().take(2).collect());
             match client.step(&payload) {
@@ -131,17 +87,53 @@ impl Exchange {
                     step = next.step(&answer);
                 }
                 Ok(other) => panic!("{other:?} after {payload:02x?}"),
-                Err(error) => {
-                    return Ending {
-                        server: Err(RejectReason::Malformed),
-                        client: Err(error),
-                        sent,
-                        learned: None,
-                    };
-                }
+                Err(error) => return given_up(error, sent),
             }
         }
         panic!("the exchange never ends");
+    }
+}
+
+/// The client went away.
+fn given_up(error: ClientAuthError, sent: Vec<Vec<u8>>) -> Ending {
+    Ending {
+        server: Err(RejectReason::Malformed),
+        client: Err(error),
+        sent,
+        learned: None,
+    }
+}
+
+/// The server's verdict, told to the client.
+fn ended(verdict: ServerStep, mut client: ClientAuth, mut sent: Vec<Vec<u8>>) -> Ending {
+    let proof = match verdict {
+        ServerStep::Accept(proof) => proof,
+        ServerStep::AcceptAfter(payload, proof) => {
+            let Ok(ClientStep::Receive(next)) = client.step(&payload) else {
+                panic!("no fast OK")
+            };
+            client = *next;
+            sent.push(payload);
+            proof
+        }
+        ServerStep::Reject(reason) => {
+            let err = reply::Err::new(error_code::ACCESS_DENIED, "Access denied").to_payload();
+            let client = client.step(&err).map(|_| ());
+            return Ending {
+                server: Err(reason),
+                client,
+                sent,
+                learned: None,
+            };
+        }
+        ServerStep::Send(..) => panic!("no verdict"),
+    };
+    assert!(matches!(client.step(&OK), Ok(ClientStep::Done)));
+    Ending {
+        server: Ok(proof.plugin),
+        client: Ok(()),
+        sent,
+        learned: proof.password,
     }
 }
 
