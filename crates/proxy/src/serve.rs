@@ -85,9 +85,6 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
-    for warning in &topology.warnings {
-        tracing::warn!("{warning}");
-    }
     let current =
         Current::start(topology, tokio::runtime::Handle::current()).map_err(ServeError::System)?;
     let process = Arc::new(Process::new(current, Coarse::start()));
@@ -169,9 +166,6 @@ impl Listeners {
 
     /// Serves a new topology: its pools first, then its listeners; old listeners close last.
     async fn follow(&mut self, topology: Arc<dbmesh_model::Topology>) {
-        for warning in &topology.warnings {
-            tracing::warn!("{warning}");
-        }
         let revision = topology.revision;
         if let Err(e) = self.process.current.replace(topology).await {
             tracing::error!(error = e, "the new configuration cannot be served; the old one goes on");

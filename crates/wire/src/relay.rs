@@ -337,10 +337,10 @@ impl Relay {
         }
         if self.passes_unseen(first, len) {
             self.accept_sequence(header.seq)?;
-            self.count_unseen();
             if matches!(self.phase, Phase::RowsBegin) {
                 self.begin_rows(None, out);
             }
+            self.count_unseen();
             self.continues = len == MAX_PAYLOAD;
             return Ok(self.pass_header(len, out));
         }

@@ -213,7 +213,8 @@ impl Dialer {
             user: self.endpoint.user.as_bytes().to_vec(),
             auth_response: Vec::new(),
             database: want.schema.as_ref().map(|s| s.to_vec()),
-            auth_plugin: None,
+            // Named before TLS as well: servers take the flags of the request for TLS as final.
+            auth_plugin: Some(greeting.auth_plugin.clone()),
             attributes: capabilities.contains(Capabilities::CONNECT_ATTRS).then(|| {
                 ConnectAttributes(vec![("program_name".into(), "dbmesh".into()), ("_client_name".into(), "dbmesh".into())])
             }),
