@@ -24,6 +24,17 @@ pub enum Connection {
 pub struct SessionView {
     /// Whether the session has a connection.
     pub connection: Connection,
+    /// Whether FOUND_ROWS() is known without one.
+    pub found_rows: RowsFound,
+}
+
+/// Whether FOUND_ROWS() of the last statement is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsFound {
+    /// It is.
+    Known,
+    /// Only the connection knew.
+    Unknown,
 }
 
 /// What becomes of a statement.
@@ -96,6 +107,8 @@ pub enum LastInsertId {
 pub enum Refuse {
     /// GET DIAGNOSTICS after the connection of the last statement was given back.
     DiagnosticsGone,
+    /// FOUND_ROWS() after the connection that knew it was given back.
+    FoundRowsGone,
     /// KILL of something that is not a number.
     KillTarget,
 }
@@ -107,6 +120,10 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
         if let Some(plan) = plan_special(statement, sql, session) {
             return plan;
         }
+    }
+    let asks_for_rows = statement.facts.has(Facts::READS_FOUND_ROWS);
+    if asks_for_rows && session.connection == Connection::Free && session.found_rows == RowsFound::Unknown {
+        return Plan::Refuse(Refuse::FoundRowsGone);
     }
     Plan::Route(route(statement, session))
 }

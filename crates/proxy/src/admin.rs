@@ -131,8 +131,6 @@ type PoolValue = fn(&Pool) -> f64;
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_pools(members: &[(String, Arc<Member>)], out: &mut Text) {
-    let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed) as f64;
-    let _ = count;
     let families: [(&str, &str, Kind, PoolValue); 16] = [
         ("dbmesh_pool_size", "Most connections to the endpoint.", Kind::Gauge, |p| f64::from(p.policy().size)),
         ("dbmesh_pool_open", "Connections open or being opened.", Kind::Gauge, |p| f64::from(p.gauge().total)),

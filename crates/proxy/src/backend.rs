@@ -12,7 +12,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dbmesh_model::topology::Endpoint;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::command::CommandCode;
@@ -131,8 +130,6 @@ enum Condition {
 pub struct Backend {
     channel: Channel,
     condition: Condition,
-    /// The endpoint it leads to.
-    pub endpoint: Arc<Endpoint>,
     /// What is known of the server.
     pub facts: Arc<ServerFacts>,
     /// The server's id of this connection.

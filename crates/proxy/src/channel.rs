@@ -4,12 +4,11 @@
 //! buffer while nothing is there to be read: an idle connection costs its socket only. Input: a connected socket.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
-use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor};
+use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor, FRAME_HEADER_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -123,19 +122,6 @@ impl Stream {
         }
     }
 
-    /// The peer's address, where there is one.
-    #[must_use]
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(s) => s.peer_addr().ok(),
-            Self::Server(s) => match s.get_ref().0 {
-                TcpOrUnix::Tcp(s) => s.peer_addr().ok(),
-                TcpOrUnix::Unix(_) => None,
-            },
-            _ => None,
-        }
-    }
-
     /// Polls until a read may yield something. TLS streams are always "ready": only reading tells.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -225,9 +211,6 @@ mod spare {
         }
     }
 
-    pub fn give_any(buffer: Vec<u8>) {
-        give(buffer);
-    }
 }
 
 /// Takes an empty output buffer.
@@ -238,7 +221,7 @@ pub fn output_buffer() -> Vec<u8> {
 
 /// Gives an output buffer back.
 pub fn return_buffer(buffer: Vec<u8>) {
-    spare::give_any(buffer);
+    spare::give(buffer);
 }
 
 /// The compression of one connection, once agreed.
@@ -311,7 +294,8 @@ impl Channel {
         }));
     }
 
-    /// Begins a new command: the compressed packets' own numbering starts again.
+    /// Begins a new command of ours: the compressed packets' own numbering starts again. A client's commands set it
+    /// themselves.
     pub fn begin_command(&mut self) {
         if let Some(c) = &mut self.compression {
             c.compressor.reset_sequence();
@@ -356,11 +340,17 @@ impl Channel {
         loop {
             self.inbox.make_room(0);
             let before = self.inbox.bytes.len();
+            // One frame at a time: a few bytes can stand for 16 MiB, and a read may hold hundreds of such frames.
+            let frame = first_frame(&c.raw);
             let taken = c
                 .decompressor
-                .decompress(&c.raw, &mut self.inbox.bytes)
+                .decompress(frame, &mut self.inbox.bytes)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
             c.raw.drain(..taken);
+            if taken > 0 {
+                // Both directions of a command count together.
+                c.compressor.continue_sequence(c.decompressor.next_sequence());
+            }
             let gained = self.inbox.bytes.len() - before;
             if gained > 0 {
                 return Poll::Ready(Ok(gained));
@@ -492,6 +482,15 @@ impl Channel {
             Stream::Closed => true,
         }
     }
+}
+
+/// The first frame in `raw`, or all of it while that is not whole.
+fn first_frame(raw: &[u8]) -> &[u8] {
+    let whole = raw.first_chunk::<3>().map(|[a, b, c]| {
+        let body = usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16;
+        FRAME_HEADER_BYTES + body
+    });
+    whole.and_then(|n| raw.get(..n)).unwrap_or(raw)
 }
 
 fn poll_read_vec(stream: &mut Stream, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<usize>> {

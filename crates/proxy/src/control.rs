@@ -13,8 +13,6 @@ use parking_lot::Mutex;
 pub struct Signals(u32);
 
 impl Signals {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
     /// The process is being stopped: end at the next transaction boundary.
     pub const DRAIN: Self = Self(1);
     /// KILL CONNECTION.

@@ -149,7 +149,7 @@ pub enum Fault {
     /// The server asked for a file that the statement does not name.
     LocalInfileRefused,
     /// Diagnostics of the last statement are gone with its connection.
-    DiagnosticsGone,
+    DiagnosticsGone(&'static str),
 }
 
 impl Fault {
@@ -174,7 +174,7 @@ impl Fault {
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
-            Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone => (1105, "HY000"),
+            Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => (1105, "HY000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -199,7 +199,7 @@ impl Fault {
             | Self::StateReplay { .. }
             | Self::Draining
             | Self::TooManyConnections(_)
-            | Self::DiagnosticsGone => Blame::Mesh,
+            | Self::DiagnosticsGone(_) => Blame::Mesh,
             _ => Blame::Client,
         }
     }
@@ -299,9 +299,10 @@ impl fmt::Display for Fault {
                 "dbmesh: LOAD DATA LOCAL refused: the server asked for a file that the statement does not name, or \
                  local files are off"
             ),
-            Self::DiagnosticsGone => write!(
+            Self::DiagnosticsGone(what) => write!(
                 f,
-                "dbmesh: GET DIAGNOSTICS must follow its statement within a transaction, or with multiplexing: session"
+                "dbmesh: {what} must directly follow its statement inside a transaction, or with pool.multiplexing: \
+                 session; the connection that knew the answer is shared"
             ),
         }
     }

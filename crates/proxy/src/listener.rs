@@ -164,7 +164,7 @@ impl Admission {
 /// A socket that listens.
 enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix { listener: UnixListener, _file: SocketFile },
 }
 
 /// The file of a Unix socket, removed when its listener ends.
@@ -219,7 +219,7 @@ async fn bind(place: &Place) -> io::Result<Bound> {
         Place::Unix(path) => {
             remove_dead_socket(path)?;
             let listener = UnixListener::bind(path)?;
-            Ok(Bound::Unix(listener, SocketFile(path.clone())))
+            Ok(Bound::Unix { listener, _file: SocketFile(path.clone()) })
         }
     }
 }
@@ -255,7 +255,7 @@ async fn accept(bound: &Bound) -> io::Result<(Stream, Option<SocketAddr>)> {
             tune(&stream);
             Ok((Stream::Tcp(stream), Some(address)))
         }
-        Bound::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+        Bound::Unix { listener, .. } => Ok((Stream::Unix(listener.accept().await?.0), None)),
     }
 }
 

@@ -332,8 +332,11 @@ async fn judge(
     let user = String::from_utf8_lossy(claim.user).into_owned();
     let chosen = choose_service(services, &user, claim.database);
     let verifier = chosen.as_ref().and_then(|serving| verifier_of(process, &serving.service, &user));
-    let secure = client.channel.stream().is_secure();
-    let transport = if secure { Transport::Secure } else { Transport::Plain };
+    let transport = match client.channel.stream() {
+        Stream::Unix(_) => Transport::Local,
+        stream if stream.is_secure() => Transport::Secure,
+        _ => Transport::Plain,
+    };
     let allowed = vec![Plugin::CachingSha2, Plugin::Native, Plugin::Sha256, Plugin::Clear];
     let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
     if let Some(pair) = process.rsa() {

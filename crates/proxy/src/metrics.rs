@@ -152,12 +152,6 @@ impl ServiceMetrics {
     fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|s| of(s).load(Ordering::Relaxed)).sum()
     }
-
-    /// Statements answered so far.
-    #[must_use]
-    pub fn statements(&self) -> u64 {
-        (0..CLASSES.len()).map(|at| self.sum(|s| &s.statements[at])).sum()
-    }
 }
 
 /// A service's metrics with the labels they carry.

@@ -168,12 +168,6 @@ impl Pool {
         }
     }
 
-    /// Whether somebody waits for a connection.
-    #[must_use]
-    pub fn is_pressed(&self) -> bool {
-        !self.inner.lock().waiters.is_empty()
-    }
-
     /// Leases a connection, opening or awaiting one.
     ///
     /// # Errors

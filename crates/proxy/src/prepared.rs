@@ -142,12 +142,6 @@ impl ClientStatements {
         self.by_id.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     /// All statements.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ClientStatement> {
         self.by_id.values_mut()
@@ -244,18 +238,6 @@ impl ServerStatements {
         ids
     }
 
-    /// How many are prepared.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether none is prepared.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Forgets all: the server did.
     pub fn clear(&mut self) {
         self.list.clear();
@@ -282,7 +264,7 @@ mod tests {
         assert!(statements.find(&keys[0]).is_some());
         let closed = statements.insert(keys[STATEMENTS_PER_CONNECTION_MAX].clone(), 999, answer(), now, 0);
         assert_eq!(closed, [1]);
-        assert_eq!(statements.len(), STATEMENTS_PER_CONNECTION_MAX);
+        assert_eq!(statements.list.len(), STATEMENTS_PER_CONNECTION_MAX);
     }
 
     #[test]

@@ -194,12 +194,6 @@ impl Registry {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Looks at every session.
     pub fn for_each(&self, mut look: impl FnMut(&Arc<SessionHandle>)) {
         for shard in &self.shards {

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
-use dbmesh_plan::{Connection, Plan, Refuse, SessionView, plan};
+use dbmesh_plan::{Connection, Plan, Refuse, RowsFound, SessionView, plan};
 use dbmesh_sql::{Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
@@ -34,7 +34,7 @@ use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
 use crate::rules::Permits;
 use crate::serving::{Login, Serving};
-use crate::state::SessionState;
+use crate::state::{FoundRows, SessionState};
 use crate::upstream::Member;
 use crate::pool::Lease;
 
@@ -282,7 +282,11 @@ impl Session {
     }
 
     fn view(&self) -> SessionView {
-        SessionView { connection: if self.lease.is_some() { Connection::Held } else { Connection::Free } }
+        let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
+        SessionView {
+            connection: if self.lease.is_some() { Connection::Held } else { Connection::Free },
+            found_rows: if known { RowsFound::Known } else { RowsFound::Unknown },
+        }
     }
 
     fn count(&self, statement: &Statement, started: Instant, bytes_in: usize, executed: &Result<Executed, Failure>) {
@@ -520,7 +524,8 @@ fn packet_failure(error: &PacketError) -> Failure {
 
 fn refusal(reason: Refuse) -> Fault {
     match reason {
-        Refuse::DiagnosticsGone => Fault::DiagnosticsGone,
+        Refuse::DiagnosticsGone => Fault::DiagnosticsGone("GET DIAGNOSTICS"),
+        Refuse::FoundRowsGone => Fault::DiagnosticsGone("FOUND_ROWS()"),
         Refuse::KillTarget => Fault::KillTarget,
     }
 }

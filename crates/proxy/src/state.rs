@@ -52,15 +52,28 @@ pub enum Warnings {
     },
 }
 
+/// FOUND_ROWS() of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundRows {
+    /// Counted here.
+    Known(u64),
+    /// SQL_CALC_FOUND_ROWS: the connection knows, and keeps it until it is asked or given back.
+    OnConnection,
+    /// Servers differ in what they leave there; while the connection is held they are asked themselves.
+    Unknown,
+}
+
 /// What a statement leaves for ROW_COUNT(), FOUND_ROWS() and SHOW WARNINGS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
     /// ROW_COUNT().
     pub row_count: i64,
-    /// FOUND_ROWS(); `None` while only the connection knows it.
-    pub found_rows: Option<u64>,
+    /// FOUND_ROWS().
+    pub found_rows: FoundRows,
     /// Warnings and errors.
     pub warnings: Warnings,
+    /// @@warning_count, as the last OK said.
+    pub warning_count: u64,
 }
 
 /// A session's state.
@@ -91,7 +104,12 @@ impl SessionState {
             vector: Arc::new(Vector::fresh(schema.map(Into::into), charset)),
             pins: Pins::default(),
             status: Status::AUTOCOMMIT,
-            diagnostics: Diagnostics { row_count: 0, found_rows: Some(0), warnings: Warnings::None },
+            diagnostics: Diagnostics {
+                row_count: 0,
+                found_rows: FoundRows::Known(0),
+                warnings: Warnings::None,
+                warning_count: 0,
+            },
             last_insert_id: LastId::Known(0),
             statements: ClientStatements::default(),
             diagnostic_statements: 0,
@@ -110,12 +128,6 @@ impl SessionState {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.status.contains(Status::IN_TRANS)
-    }
-
-    /// Whether every statement commits by itself.
-    #[must_use]
-    pub fn autocommit(&self) -> bool {
-        self.status.contains(Status::AUTOCOMMIT)
     }
 
     /// How a server in this state reads SQL.

@@ -238,8 +238,11 @@ impl Dialer {
             channel.write(&out).await?;
             self.upgrade(channel).await?;
         }
-        let secure = channel.stream().is_secure();
-        let transport = if secure { Transport::Secure } else { Transport::Plain };
+        let transport = match channel.stream() {
+            Stream::Unix(_) => Transport::Local,
+            stream if stream.is_secure() => Transport::Secure,
+            _ => Transport::Plain,
+        };
         let password = Secret::new(self.endpoint.password.expose().as_bytes().to_vec());
         let mut auth =
             ClientAuth::new(password, transport, &greeting.auth_plugin, greeting.nonce, ServerKey::Ask);
@@ -320,7 +323,6 @@ impl Dialer {
         let mut backend = Backend {
             channel,
             condition: Condition::Idle,
-            endpoint: self.endpoint.clone(),
             facts,
             thread_id: u64::from(greeting.connection_id),
             capabilities,

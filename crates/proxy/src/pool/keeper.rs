@@ -4,13 +4,12 @@
 //! pool's policy; it ends when the pool is retired or forgotten.
 
 use std::sync::Weak;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::Shape;
 
-use super::{Backend, Pool, Want};
+use super::{Pool, Want};
 use crate::backend::Flags;
 use crate::vector::Vector;
 use std::sync::Arc;
@@ -108,18 +107,5 @@ impl Pool {
         if let Ok(lease) = self.lease(&want, Duration::from_millis(self.policy.connect_timeout_ms)).await {
             lease.give_back();
         }
-    }
-
-    /// Idle time of the longest idle connection, for tests and /debug.
-    #[must_use]
-    pub fn oldest_idle(&self) -> Option<Duration> {
-        let now = Instant::now();
-        self.inner.lock().idle.iter().map(|b: &Box<Backend>| now.duration_since(b.idle_since)).max()
-    }
-
-    /// Connections closed so far.
-    #[must_use]
-    pub fn closed(&self) -> u64 {
-        self.counters.closed.load(Ordering::Relaxed)
     }
 }

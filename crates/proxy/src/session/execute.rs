@@ -24,7 +24,7 @@ use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Applied, Backend, BackendError, Flags, ServerFacts};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
-use crate::state::{LastId, Warnings};
+use crate::state::{FoundRows, LastId, Warnings};
 
 /// Whether a command may be sent again after its connection broke before anything came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,10 @@ impl Session {
                 Warnings::None | Warnings::OnConnection => (0, 0),
             };
             values.row_count = Some(d.row_count);
-            values.found_rows = d.found_rows;
+            values.found_rows = match d.found_rows {
+                FoundRows::Known(rows) => Some(rows),
+                FoundRows::OnConnection | FoundRows::Unknown => None,
+            };
             values.warning_count = Some(warnings);
             values.error_count = Some(errors);
         }

@@ -57,6 +57,7 @@ impl Session {
             Functions::ConnectionId | Functions::All => self.splice(sql, Functions::ConnectionId),
         };
         let text = spliced.as_deref().unwrap_or(sql);
+        let statement = if spliced.is_some() { self.interpret(text) } else { statement };
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
         let prepared = self.prepared_on_connection(&key, true).await?;
         self.state.diagnostics.warnings = Warnings::None;
@@ -255,8 +256,7 @@ impl Session {
             }
         }
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
-        let text = if run.statement.effects.is_empty() { &[] } else { &*run.key.sql };
-        let done = self.take_in(run.statement, &outcome, text).await?;
+        let done = self.take_in(run.statement, &outcome, &run.key.sql).await?;
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         Ok(done)
     }

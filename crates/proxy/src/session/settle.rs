@@ -13,7 +13,7 @@ use super::{Failure, Session};
 use crate::backend::{Backend, BackendError, Cell, Flavor};
 use crate::pins::{Parting, PinReason, Pins};
 use crate::prepared::Cursor;
-use crate::state::{LastId, Warning, Warnings};
+use crate::state::{FoundRows, LastId, Warning, Warnings};
 use crate::vector::Charset;
 
 /// How long the clean-up of a connection may take before it is closed instead.
@@ -42,7 +42,7 @@ impl Session {
     /// Whether the connection knows something of the last statement that the session does not.
     fn remembers(&self) -> bool {
         self.state.diagnostics.warnings == Warnings::OnConnection
-            || self.state.diagnostics.found_rows.is_none()
+            || self.state.diagnostics.found_rows == FoundRows::OnConnection
             || self.state.last_insert_id == LastId::OnConnection
     }
 
@@ -101,7 +101,7 @@ impl Session {
                     }
                 }
                 if let Some(found) = memory.found_rows {
-                    self.state.diagnostics.found_rows = Some(found);
+                    self.state.diagnostics.found_rows = FoundRows::Known(found);
                 }
                 if let Some(warnings) = memory.warnings {
                     self.state.diagnostics.warnings = warnings;
@@ -112,7 +112,7 @@ impl Session {
             _ => {
                 self.lease = None;
                 self.state.diagnostics.warnings = Warnings::None;
-                self.state.diagnostics.found_rows = Some(0);
+                self.state.diagnostics.found_rows = FoundRows::Unknown;
                 if self.state.last_insert_id == LastId::OnConnection {
                     self.state.last_insert_id = LastId::Known(0);
                 }
@@ -203,16 +203,18 @@ async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState)
     let want_warnings = state.diagnostics.warnings == Warnings::OnConnection;
     if want_warnings {
         // SHOW WARNINGS first: it leaves the other two alone, and they do not leave it alone.
-        let count = first_number(&backend.query(b"SHOW COUNT(*) WARNINGS").await?.unwrap_or_default());
         let rows = backend.query(b"SHOW WARNINGS").await?.unwrap_or_default();
         let rows: Vec<Warning> = rows.into_iter().filter_map(warning).collect();
-        memory.warnings = Some(Warnings::Kept { count: count.unwrap_or(rows.len() as u64), rows });
+        let count = state.diagnostics.warning_count.max(rows.len() as u64);
+        memory.warnings = Some(Warnings::Kept { rows, count });
     }
-    if state.last_insert_id == LastId::OnConnection || state.diagnostics.found_rows.is_none() {
+    let want_rows = state.diagnostics.found_rows == FoundRows::OnConnection;
+    let want_id = state.last_insert_id == LastId::OnConnection;
+    if want_rows || want_id {
         let rows = backend.query(b"SELECT FOUND_ROWS(), LAST_INSERT_ID()").await?.unwrap_or_default();
-        memory.found_rows = first_number(&rows).filter(|_| state.diagnostics.found_rows.is_none());
-        let id = rows.first().and_then(|row| row.get(1)).and_then(number);
-        memory.last_insert_id = id.filter(|_| state.last_insert_id == LastId::OnConnection);
+        let cell = |at: usize| rows.first().and_then(|row| row.get(at)).and_then(number);
+        memory.found_rows = cell(0).filter(|_| want_rows);
+        memory.last_insert_id = cell(1).filter(|_| want_id);
     }
     Ok(memory)
 }
@@ -220,10 +222,6 @@ async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState)
 fn warning(row: Vec<Cell>) -> Option<Warning> {
     let mut cells = row.into_iter().map(Option::unwrap_or_default);
     Some(Warning { level: cells.next()?, code: cells.next()?, message: cells.next()? })
-}
-
-fn first_number(rows: &[Vec<Cell>]) -> Option<u64> {
-    rows.first().and_then(|row| row.first()).and_then(number)
 }
 
 fn number(cell: &Cell) -> Option<u64> {
