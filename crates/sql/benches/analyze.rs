@@ -1,5 +1,7 @@
 //! The cost of one statement: lexer, digest and facts together.
 
+#![allow(missing_docs)] // the macros make undocumented items
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -123,6 +123,11 @@ pub struct Lexer<'a> {
     dialect: Dialect,
     in_executable: bool,
     name_next: bool,
+    /// The charset needs no care outside of ASCII: the common case, decided once.
+    plain: bool,
+    // Of the token read last; its end is `pos`.
+    start: usize,
+    unterminated: bool,
 }
 
 impl<'a> Lexer<'a> {
@@ -134,6 +139,9 @@ impl<'a> Lexer<'a> {
             dialect: *dialect,
             in_executable: false,
             name_next: false,
+            plain: dialect.charset == LexCharset::AsciiSafe,
+            start: 0,
+            unterminated: false,
         }
     }
 
@@ -175,31 +183,35 @@ impl<'a> Lexer<'a> {
         )
     }
 
+    #[inline]
     fn skip_blanks(&mut self) {
-        let nbsp = self.dialect.charset == LexCharset::SingleByte;
         while let Some(byte) = self.byte(self.pos) {
-            if !(is_blank(byte) || (nbsp && byte == 0xa0)) {
+            if !is_blank(byte) && (self.plain || !self.is_blank_by_charset(byte)) {
                 break;
             }
             self.pos += 1;
         }
     }
 
-    /// The end of the run of name characters that starts at `pos`.
-    #[inline]
-    fn word_end(&self, mut pos: usize) -> usize {
-        if self.multi_byte() || self.dialect.charset == LexCharset::SingleByte {
-            return self.word_end_by_charset(pos);
-        }
-        while let Some(byte) = self.byte(pos) {
-            if !is_name_byte(byte) {
-                break;
-            }
-            pos += 1;
-        }
-        pos
+    #[cold]
+    fn is_blank_by_charset(&self, byte: u8) -> bool {
+        self.dialect.charset == LexCharset::SingleByte && byte == 0xa0
     }
 
+    /// The end of the run of name characters that starts at `pos`.
+    #[inline]
+    fn word_end(&self, pos: usize) -> usize {
+        if !self.plain {
+            return self.word_end_by_charset(pos);
+        }
+        let rest = self.rest(pos);
+        pos + rest
+            .iter()
+            .position(|&b| !is_name_byte(b))
+            .unwrap_or(rest.len())
+    }
+
+    #[cold]
     fn word_end_by_charset(&self, mut pos: usize) -> usize {
         let single = self.dialect.charset == LexCharset::SingleByte;
         while let Some(byte) = self.byte(pos) {
@@ -215,25 +227,52 @@ impl<'a> Lexer<'a> {
         pos
     }
 
+    /// Reads the next token and gives its kind; [`Lexer::read_last`] has the rest. This is what the statement path uses: a
+    /// token that is put together in pieces and copied costs more than reading it.
     #[inline]
-    fn finish(&mut self, kind: TokenKind, start: usize, end: usize) -> Token {
-        self.pos = end;
+    pub(crate) fn step(&mut self) -> Option<TokenKind> {
+        self.skip_blanks();
+        let start = self.pos;
+        let byte = self.byte(start)?;
+        self.start = start;
+        self.unterminated = false;
+        if self.name_next && byte != b'.' {
+            self.name_next = false;
+            if is_name_byte(byte) {
+                let end = self.word_end(start);
+                return Some(self.word(TokenKind::Word, start, end));
+            }
+        }
+        Some(self.token(start, byte))
+    }
+
+    /// The token that was read last, which is of this kind.
+    #[inline]
+    pub(crate) fn read_last(&self, kind: TokenKind) -> Token {
         Token {
             kind,
-            span: Span { start, end },
-            unterminated: false,
-        }
-    }
-
-    fn finish_open(&mut self, kind: TokenKind, start: usize, end: usize) -> Token {
-        Token {
-            unterminated: true,
-            ..self.finish(kind, start, end)
+            span: Span {
+                start: self.start,
+                end: self.pos,
+            },
+            unterminated: self.unterminated,
         }
     }
 
     #[inline]
-    fn token(&mut self, start: usize, byte: u8) -> Token {
+    fn finish(&mut self, kind: TokenKind, start: usize, end: usize) -> TokenKind {
+        self.start = start;
+        self.pos = end;
+        kind
+    }
+
+    fn finish_open(&mut self, kind: TokenKind, start: usize, end: usize) -> TokenKind {
+        self.unterminated = true;
+        self.finish(kind, start, end)
+    }
+
+    #[inline]
+    fn token(&mut self, start: usize, byte: u8) -> TokenKind {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' | 0x80..=0xff => self.word_like(start, byte),
             b'0'..=b'9' => self.number_or_name(start),
@@ -261,58 +300,64 @@ impl<'a> Lexer<'a> {
     }
 
     #[inline]
-    fn word_like(&mut self, start: usize, byte: u8) -> Token {
+    fn word_like(&mut self, start: usize, byte: u8) -> TokenKind {
+        let special = matches!(
+            byte,
+            b'n' | b'N' | b'x' | b'X' | b'b' | b'B' | b'$' | b'_' | 0x80..
+        );
+        if special && let Some(token) = self.special_word(start, byte) {
+            return token;
+        }
+        let end = self.word_end(start);
+        self.word(TokenKind::Word, start, end)
+    }
+
+    /// Words that may turn out to be literals or introducers, or not to be words in this charset.
+    fn special_word(&mut self, start: usize, byte: u8) -> Option<TokenKind> {
         let quote_follows = self.byte(start + 1) == Some(b'\'');
         match byte {
             b'n' | b'N' if quote_follows => {
-                return self.quoted_string(TokenKind::NationalString, start, start + 1, b'\'');
+                Some(self.quoted_string(TokenKind::NationalString, start, start + 1, b'\''))
             }
             b'x' | b'X' if quote_follows => {
-                return self.digits_in_quotes(TokenKind::HexLiteral, start);
+                Some(self.digits_in_quotes(TokenKind::HexLiteral, start))
             }
             b'b' | b'B' if quote_follows => {
-                return self.digits_in_quotes(TokenKind::BitLiteral, start);
+                Some(self.digits_in_quotes(TokenKind::BitLiteral, start))
             }
-            b'$' if self.dialect.has_dollar_quotes() => {
-                if let Some(token) = self.dollar_string(start) {
-                    return token;
-                }
+            b'$' if self.dialect.has_dollar_quotes() => self.dollar_string(start),
+            b'_' => {
+                let end = self.word_end(start);
+                let introduces = crate::words::is_introducer(Span { start, end }.of(self.sql));
+                introduces.then(|| self.word(TokenKind::Introducer, start, end))
             }
-            _ => {}
+            _ => None,
         }
-        let end = self.word_end(start);
-        // A lone no-break space or broken lead byte must still move the lexer on.
-        let end = end.max(start + 1);
-        let kind = if byte == b'_' && crate::words::is_introducer(Span { start, end }.of(self.sql))
-        {
-            TokenKind::Introducer
-        } else {
-            TokenKind::Word
-        };
-        self.word(kind, start, end)
     }
 
     #[inline]
-    fn word(&mut self, kind: TokenKind, start: usize, end: usize) -> Token {
+    fn word(&mut self, kind: TokenKind, start: usize, end: usize) -> TokenKind {
+        // A token has at least one byte, whatever the charset makes of it.
+        let end = end.max(start + 1);
         // `t.1b`: directly after `name.` digits start a name, not a number.
         self.name_next =
             self.byte(end) == Some(b'.') && self.byte(end + 1).is_some_and(is_name_byte);
         self.finish(kind, start, end)
     }
 
-    fn dot_or_number(&mut self, start: usize) -> Token {
+    fn dot_or_number(&mut self, start: usize) -> TokenKind {
         if !self.name_next && self.byte(start + 1).is_some_and(|b| b.is_ascii_digit()) {
             return self.fraction(start);
         }
         self.finish(TokenKind::Dot, start, start + 1)
     }
 
-    fn variable(&mut self, start: usize) -> Token {
+    fn variable(&mut self, start: usize) -> TokenKind {
         match self.byte(start + 1) {
             Some(b'@') => match self.byte(start + 2) {
                 Some(b'`') => {
-                    let name = self.quoted_name(start + 2, b'`');
-                    self.retag(TokenKind::SystemVariable, start, name)
+                    self.quoted_name(start + 2, b'`');
+                    self.retag(TokenKind::SystemVariable, start)
                 }
                 _ => {
                     let end = self.word_end(start + 2);
@@ -320,12 +365,12 @@ impl<'a> Lexer<'a> {
                 }
             },
             Some(b'`') => {
-                let name = self.quoted_name(start + 1, b'`');
-                self.retag(TokenKind::UserVariable, start, name)
+                self.quoted_name(start + 1, b'`');
+                self.retag(TokenKind::UserVariable, start)
             }
             Some(quote @ b'"') if self.dialect.ansi_quotes => {
-                let name = self.quoted_name(start + 1, quote);
-                self.retag(TokenKind::UserVariable, start, name)
+                self.quoted_name(start + 1, quote);
+                self.retag(TokenKind::UserVariable, start)
             }
             Some(quote @ (b'\'' | b'"')) => {
                 self.quoted_string(TokenKind::UserVariable, start, start + 1, quote)
@@ -340,18 +385,13 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn retag(&self, kind: TokenKind, start: usize, name: Token) -> Token {
-        Token {
-            kind,
-            span: Span {
-                start,
-                end: name.span.end,
-            },
-            ..name
-        }
+    /// The token read last is of this kind and starts here.
+    fn retag(&mut self, kind: TokenKind, start: usize) -> TokenKind {
+        self.start = start;
+        kind
     }
 
-    fn operator(&mut self, start: usize, byte: u8) -> Token {
+    fn operator(&mut self, start: usize, byte: u8) -> TokenKind {
         let next = self.byte(start + 1);
         let third = self.byte(start + 2);
         let length = match (byte, next) {
@@ -375,17 +415,8 @@ impl Iterator for Lexer<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Token> {
-        self.skip_blanks();
-        let start = self.pos;
-        let byte = self.byte(start)?;
-        if self.name_next && byte != b'.' {
-            self.name_next = false;
-            if is_name_byte(byte) {
-                let end = self.word_end(start).max(start + 1);
-                return Some(self.word(TokenKind::Word, start, end));
-            }
-        }
-        Some(self.token(start, byte))
+        let kind = self.step()?;
+        Some(self.read_last(kind))
     }
 }
 

@@ -195,3 +195,6 @@ pub fn quote_identifier(name: &[u8]) -> Vec<u8> {
     out.push(b'`');
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,9 +162,10 @@ impl<'a, S: Sink> Scanner<'a, S> {
             if self.last.kind.is_none() {
                 self.start = self.lexer;
             }
-            let Some(token) = self.lexer.next() else {
+            let Some(kind) = self.lexer.step() else {
                 break;
             };
+            let token = self.lexer.read_last(kind);
             self.unterminated |= token.unterminated;
             match token.kind {
                 TokenKind::Comment | TokenKind::ExecutableClose => continue,
@@ -199,12 +200,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 lead = self.lead();
                 self.name(bytes);
             }
-            TokenKind::Open => {
-                if self.open(token.span) {
-                    let name = self.last.span.of(self.lexer.sql());
-                    self.normal.name_is_function(self.last.kind, name);
-                }
-            }
+            TokenKind::Open => self.parenthesis(token.span),
             TokenKind::Close => self.close(),
             TokenKind::UserVariable => self.user_variable(token.span),
             TokenKind::SystemVariable => self.system_variable(bytes),
@@ -231,6 +227,13 @@ impl<'a, S: Sink> Scanner<'a, S> {
             span: token.span,
             lead,
         };
+    }
+
+    fn parenthesis(&mut self, open: Span) {
+        if self.open(open) {
+            let name = self.last.span.of(self.lexer.sql());
+            self.normal.name_is_function(self.last.kind, name);
+        }
     }
 
     #[inline]

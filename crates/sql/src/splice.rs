@@ -6,7 +6,9 @@
 
 mod items;
 
-use crate::dialect::Dialect;
+use std::fmt::Display;
+
+use crate::dialect::{Dialect, Flavor};
 use crate::lexer::{Lexer, Span, Token, TokenKind};
 use crate::literal;
 use crate::words::{self, Keyword};
@@ -35,13 +37,18 @@ pub fn replace_session_functions(
     values: &SessionFunctionValues,
 ) -> Option<Vec<u8>> {
     let mut edits = Vec::new();
-    let tokens: Vec<Token> = Lexer::new(sql, dialect)
-        .filter(|token| !token.kind.is_trivia())
+    let (trivia, tokens): (Vec<Token>, Vec<Token>) =
+        Lexer::new(sql, dialect).partition(|token| token.kind.is_trivia());
+    let marks: Vec<Span> = trivia
+        .iter()
+        .filter(|token| is_mark(**token, sql))
+        .map(|token| token.span)
         .collect();
     for statement in tokens.split(|token| token.kind == TokenKind::Semicolon) {
         let text = Text {
             sql,
             tokens: statement,
+            marks: &marks,
         };
         if text.defines() {
             // A stored definition must keep its calls; a `;` inside its body does not end it.
@@ -65,6 +72,18 @@ struct Edit {
 struct Text<'a> {
     sql: &'a [u8],
     tokens: &'a [Token],
+    /// What the server takes out of the text before it names columns after it.
+    marks: &'a [Span],
+}
+
+/// The marks of comments that the server runs, and comments that it skips for their version; plain comments stay.
+fn is_mark(token: Token, sql: &[u8]) -> bool {
+    let text = token.span.of(sql);
+    match token.kind {
+        TokenKind::ExecutableOpen | TokenKind::ExecutableClose => true,
+        TokenKind::Comment => text.starts_with(b"/*!") || text.starts_with(b"/*M!"),
+        _ => false,
+    }
 }
 
 impl Text<'_> {
@@ -125,7 +144,7 @@ fn edit_statement(
     let mut index = 0;
     while index < text.tokens.len() {
         items.token(text, index, dialect, edits);
-        match find(text, index, values) {
+        match find(text, index, values, dialect) {
             Some((last, bytes)) => {
                 if let Some(span) = text.span(index, last) {
                     edits.push(Edit { span, bytes });
@@ -140,10 +159,15 @@ fn edit_statement(
 }
 
 /// The replacement that starts at token `index`, with the index of the last token it stands for.
-fn find(text: &Text<'_>, index: usize, values: &SessionFunctionValues) -> Option<(usize, Vec<u8>)> {
+fn find(
+    text: &Text<'_>,
+    index: usize,
+    values: &SessionFunctionValues,
+    dialect: &Dialect,
+) -> Option<(usize, Vec<u8>)> {
     match text.kind(index)? {
-        TokenKind::Word | TokenKind::QuotedName => find_call(text, index, values),
-        TokenKind::SystemVariable => find_variable(text, index, values),
+        TokenKind::Word | TokenKind::QuotedName => find_call(text, index, values, dialect),
+        TokenKind::SystemVariable => find_variable(text, index, values, dialect),
         _ => None,
     }
 }
@@ -152,6 +176,7 @@ fn find_call(
     text: &Text<'_>,
     index: usize,
     values: &SessionFunctionValues,
+    dialect: &Dialect,
 ) -> Option<(usize, Vec<u8>)> {
     let bytes = text.bytes(index);
     let name = match bytes {
@@ -159,9 +184,9 @@ fn find_call(
         bytes => bytes,
     };
     let value = match words::lookup(name).keyword {
-        Keyword::ConnectionId => unsigned(values.connection_id?),
-        Keyword::RowCount => format!("CAST({} AS SIGNED)", values.row_count?).into_bytes(),
-        Keyword::FoundRows => format!("CAST({} AS SIGNED)", values.found_rows?).into_bytes(),
+        Keyword::ConnectionId => cast(&values.connection_id?, "UNSIGNED"),
+        Keyword::RowCount => cast_wide(&values.row_count?, "SIGNED", dialect),
+        Keyword::FoundRows => cast_wide(&values.found_rows?, "SIGNED", dialect),
         _ => return None,
     };
     let is_call = text.kind(index + 1) == Some(TokenKind::Open)
@@ -185,6 +210,7 @@ fn find_variable(
     text: &Text<'_>,
     index: usize,
     values: &SessionFunctionValues,
+    dialect: &Dialect,
 ) -> Option<(usize, Vec<u8>)> {
     let first = plain(text.bytes(index).strip_prefix(b"@@")?);
     let scoped = first.eq_ignore_ascii_case(b"session") || first.eq_ignore_ascii_case(b"local");
@@ -211,7 +237,8 @@ fn find_variable(
         && text
             .before(index)
             .is_some_and(|before| before == 0 || text.kind(before) == Some(TokenKind::Comma));
-    (!assigned && text.kind(last + 1) != Some(TokenKind::Dot)).then(|| (last, unsigned(value)))
+    (!assigned && text.kind(last + 1) != Some(TokenKind::Dot))
+        .then(|| (last, cast_wide(&value, "UNSIGNED", dialect)))
 }
 
 fn plain(name: &[u8]) -> &[u8] {
@@ -221,8 +248,16 @@ fn plain(name: &[u8]) -> &[u8] {
     }
 }
 
-fn unsigned(value: u64) -> Vec<u8> {
-    format!("CAST({value} AS UNSIGNED)").into_bytes()
+fn cast(value: &dyn Display, kind: &str) -> Vec<u8> {
+    format!("CAST({value} AS {kind})").into_bytes()
+}
+
+/// A BIGINT: MariaDB makes a short cast an INT, unless what it casts may be long.
+fn cast_wide(value: &dyn Display, kind: &str, dialect: &Dialect) -> Vec<u8> {
+    match dialect.flavor {
+        Flavor::MySql => cast(value, kind),
+        Flavor::MariaDb => format!("CAST(CAST({value} AS CHAR(20)) AS {kind})").into_bytes(),
+    }
 }
 
 /// Applies the edits, which do not overlap.

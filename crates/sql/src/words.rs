@@ -98,6 +98,12 @@ impl Word {
 /// The word in `bytes`, letter case ignored.
 #[inline]
 pub(crate) fn lookup(bytes: &[u8]) -> Word {
+    // Aliases of one letter are everywhere; only MariaDB's X() and Y() are words.
+    if let [byte] = bytes
+        && !matches!(byte, b'x' | b'y' | b'X' | b'Y')
+    {
+        return Word::NAME;
+    }
     let Some(key) = Key::of(bytes) else {
         return Word::NAME;
     };
@@ -194,10 +200,12 @@ const fn chunk(bytes: &[u8], at: usize) -> u64 {
         return (low | (high << ((rest.len() - 4) * 8))) | FOLD;
     }
     let mut value = 0u64;
-    let mut index = 0;
-    while index < rest.len() {
-        value |= (rest[index] as u64) << (index * 8);
-        index += 1;
+    let mut shift = 0;
+    let mut left = rest;
+    while let Some((&byte, after)) = left.split_first() {
+        value |= (byte as u64) << shift;
+        shift += 8;
+        left = after;
     }
     value | FOLD
 }

@@ -3,6 +3,7 @@
 //! Format of `cases/*.txt`: `: flavor version flags…` sets the dialect for what follows; `> text` is a statement (`\xNN`
 //! and `\n` are bytes); `= Verb Class count facts…`, `~ digest text` and `+ effect` lines follow it. With
 //! `BLESS_CASES=1` the expectations are written anew; read the difference before keeping it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,7 +32,7 @@ fn bytes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         rest = &rest[at..];
         if let Some(hex) = rest
             .strip_prefix("\\x")

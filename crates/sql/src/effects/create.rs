@@ -1,7 +1,7 @@
 //! CREATE and ALTER: what kind of object, temporary or not, stored body or not.
 
 use super::tables::take_table;
-use super::{Effect, Outcome, Scope};
+use super::{Effect, Outcome, Scope, TableName};
 use crate::cursor::Cursor;
 use crate::facts::Facts;
 use crate::lexer::TokenKind;
@@ -136,11 +136,7 @@ fn read_alter_table(cursor: &mut Cursor<'_>, outcome: &mut Outcome<'_>) {
             TokenKind::Open => depth += 1,
             TokenKind::Close => depth = depth.saturating_sub(1),
             TokenKind::Word if depth == 0 && cursor.token_is(token, "rename") => {
-                if cursor.take_any(&["column", "index", "key"]).is_none() {
-                    let _ = cursor.take_any(&["to", "as"]).is_some()
-                        || cursor.take_kind(TokenKind::Equal).is_some();
-                    renamed_to = take_table(cursor);
-                }
+                renamed_to = take_new_name(cursor).or(renamed_to);
             }
             _ => {}
         }
@@ -148,4 +144,15 @@ fn read_alter_table(cursor: &mut Cursor<'_>, outcome: &mut Outcome<'_>) {
     outcome
         .effects
         .push(Effect::AlterTable { name, renamed_to });
+}
+
+/// The table after `RENAME [TO | AS | =]`; none when a column or an index is renamed.
+fn take_new_name(cursor: &mut Cursor<'_>) -> Option<TableName> {
+    if cursor.take_any(&["column", "index", "key"]).is_some() {
+        return None;
+    }
+    if cursor.take_any(&["to", "as"]).is_none() {
+        cursor.take_kind(TokenKind::Equal);
+    }
+    take_table(cursor)
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns where each form starts and ends. Must never let code that the server runs pass as a comment, nor the reverse.
 
-use super::{Lexer, Token, TokenKind};
+use super::{Lexer, TokenKind};
 use crate::dialect::{Flavor, LexCharset};
 
 impl Lexer<'_> {
@@ -18,7 +18,7 @@ impl Lexer<'_> {
         }
     }
 
-    pub(super) fn line_comment(&mut self, start: usize) -> Token {
+    pub(super) fn line_comment(&mut self, start: usize) -> TokenKind {
         // The server ends a line comment at NUL too; what follows is then a syntax error there, code here.
         let end = self
             .rest(start)
@@ -28,7 +28,7 @@ impl Lexer<'_> {
         self.finish(TokenKind::Comment, start, end.max(start + 1))
     }
 
-    pub(super) fn block_comment(&mut self, start: usize) -> Token {
+    pub(super) fn block_comment(&mut self, start: usize) -> TokenKind {
         match (self.byte(start + 2), self.byte(start + 3)) {
             (Some(b'!'), _) => self.versioned_comment(start, start + 3, false),
             (Some(b'M'), Some(b'!')) if self.dialect.flavor == Flavor::MariaDb => {
@@ -39,7 +39,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn versioned_comment(&mut self, start: usize, body: usize, mariadb_only: bool) -> Token {
+    fn versioned_comment(&mut self, start: usize, body: usize, mariadb_only: bool) -> TokenKind {
         let digits = self
             .rest(body)
             .iter()
@@ -63,7 +63,7 @@ impl Lexer<'_> {
         self.finish(TokenKind::ExecutableOpen, start, body)
     }
 
-    fn skipped_comment(&mut self, start: usize, body: usize, nesting: u8) -> Token {
+    fn skipped_comment(&mut self, start: usize, body: usize, nesting: u8) -> TokenKind {
         match self.comment_end(body, nesting) {
             Some(end) => self.finish(TokenKind::Comment, start, end),
             None => self.finish_open(TokenKind::Comment, start, self.sql.len()),
@@ -92,7 +92,7 @@ impl Lexer<'_> {
 
     /// Inside a hint, quotes hide `*/` from the server where it parses hints, and do not where it does not: a hint that
     /// closes inside an open quote is flagged instead of guessed.
-    fn hint(&mut self, start: usize) -> Token {
+    fn hint(&mut self, start: usize) -> TokenKind {
         let Some(end) = self.comment_end(start + 3, 0) else {
             return self.finish_open(TokenKind::Hint, start, self.sql.len());
         };

@@ -2,10 +2,10 @@
 //!
 //! Owns where a number ends. Must never take a name for a number: `SELECT 1e FROM t` reads a column.
 
-use super::{Lexer, Token, TokenKind, is_name_byte};
+use super::{Lexer, TokenKind, is_name_byte};
 
 impl Lexer<'_> {
-    pub(super) fn number_or_name(&mut self, start: usize) -> Token {
+    pub(super) fn number_or_name(&mut self, start: usize) -> TokenKind {
         if self.byte(start) == Some(b'0')
             && let Some(token) = self.prefixed(start)
         {
@@ -13,7 +13,10 @@ impl Lexer<'_> {
         }
         let digits = self.digits_end(start);
         match self.byte(digits) {
-            Some(b'.') => return self.fraction(digits).starting(start),
+            Some(b'.') => {
+                self.fraction(digits);
+                return self.retag(TokenKind::Number, start);
+            }
             Some(b'e' | b'E') => {
                 if let Some(end) = self.exponent_end(digits) {
                     return self.finish(TokenKind::Number, start, end);
@@ -29,7 +32,7 @@ impl Lexer<'_> {
     }
 
     /// A number from its decimal point on.
-    pub(super) fn fraction(&mut self, point: usize) -> Token {
+    pub(super) fn fraction(&mut self, point: usize) -> TokenKind {
         let digits = self.digits_end(point + 1);
         let end = match self.byte(digits) {
             Some(b'e' | b'E') => self.exponent_end(digits).unwrap_or(digits),
@@ -39,7 +42,7 @@ impl Lexer<'_> {
     }
 
     /// `0x4D` and `0b01`: lower-case prefixes only, and only when nothing else of a name follows.
-    fn prefixed(&mut self, start: usize) -> Option<Token> {
+    fn prefixed(&mut self, start: usize) -> Option<TokenKind> {
         let (kind, accepts): (_, fn(&u8) -> bool) = match self.byte(start + 1)? {
             b'x' => (TokenKind::HexLiteral, u8::is_ascii_hexdigit),
             b'b' => (TokenKind::BitLiteral, |b| matches!(b, b'0' | b'1')),
@@ -71,12 +74,5 @@ impl Lexer<'_> {
         let digits = pos + 1 + sign;
         let end = self.digits_end(digits);
         (end > digits).then_some(end)
-    }
-}
-
-impl Token {
-    fn starting(mut self, start: usize) -> Self {
-        self.span.start = start;
-        self
     }
 }

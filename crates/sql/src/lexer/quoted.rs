@@ -3,7 +3,7 @@
 //! Owns where a quote closes under `sql_mode` and the client charset. Must never look inside for meaning; decoding is
 //! `literal`'s task.
 
-use super::{Lexer, Token, TokenKind, is_name_byte};
+use super::{Lexer, TokenKind, is_name_byte};
 
 impl Lexer<'_> {
     /// A string whose opening quote is at `open`; `start` is where the token starts (`N`, `@` come before the quote).
@@ -13,7 +13,7 @@ impl Lexer<'_> {
         start: usize,
         open: usize,
         quote: u8,
-    ) -> Token {
+    ) -> TokenKind {
         let escapes = !self.dialect.no_backslash_escapes;
         let multi_byte = self.multi_byte();
         let mut pos = open + 1;
@@ -34,7 +34,7 @@ impl Lexer<'_> {
         self.finish_open(kind, start, self.sql.len())
     }
 
-    pub(super) fn quoted_name(&mut self, start: usize, quote: u8) -> Token {
+    pub(super) fn quoted_name(&mut self, start: usize, quote: u8) -> TokenKind {
         let multi_byte = self.multi_byte();
         let mut pos = start + 1;
         while let Some(byte) = self.byte(pos) {
@@ -56,7 +56,7 @@ impl Lexer<'_> {
     }
 
     /// `x'…'` and `b'…'`: the server takes digits only; anything else is an error there and ends the token here.
-    pub(super) fn digits_in_quotes(&mut self, kind: TokenKind, start: usize) -> Token {
+    pub(super) fn digits_in_quotes(&mut self, kind: TokenKind, start: usize) -> TokenKind {
         let accepts: fn(&u8) -> bool = match kind {
             TokenKind::HexLiteral => u8::is_ascii_hexdigit,
             _ => |b| matches!(b, b'0' | b'1'),
@@ -74,7 +74,7 @@ impl Lexer<'_> {
     }
 
     /// `$$…$$` or `$tag$…$tag$`; none when no second `$` follows the tag (then it is a name).
-    pub(super) fn dollar_string(&mut self, start: usize) -> Option<Token> {
+    pub(super) fn dollar_string(&mut self, start: usize) -> Option<TokenKind> {
         let tag = self
             .rest(start + 1)
             .iter()

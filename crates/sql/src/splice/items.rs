@@ -2,7 +2,7 @@
 
 use super::{Edit, Text, quote_alias};
 use crate::dialect::Dialect;
-use crate::lexer::{Lexer, Span, TokenKind};
+use crate::lexer::{Span, TokenKind};
 use crate::words::{self, Keyword};
 
 /// Lists deeper than this keep the server's name for their columns out of reach; nothing is replaced wrongly.
@@ -140,7 +140,7 @@ impl Items {
             return;
         }
         if let Some(span) = text.span(start, last) {
-            let name = column_name(span.of(text.sql), dialect);
+            let name = column_name(text, span);
             let mut bytes = b" AS ".to_vec();
             bytes.extend_from_slice(&quote_alias(&name, dialect));
             let at = Span {
@@ -182,9 +182,17 @@ fn has_implicit_alias(text: &Text<'_>, start: usize, last: usize, interval: bool
         return false;
     }
     let bytes = text.bytes(last);
+    let count = |keyword| {
+        (start..=last)
+            .filter(|index| text.keyword(*index) == keyword)
+            .count()
+    };
+    if text.keyword(last) == Keyword::End && count(Keyword::End) <= count(Keyword::Case) {
+        return false;
+    }
     let names = match text.kind(last) {
         Some(TokenKind::Word) => {
-            !words::lookup(bytes).is_reserved() && !(interval && is_unit(bytes))
+            !(words::lookup(bytes).is_reserved() || (interval && is_unit(bytes)))
         }
         Some(TokenKind::QuotedName | TokenKind::String) => true,
         _ => false,
@@ -223,21 +231,17 @@ fn is_unit(word: &[u8]) -> bool {
     UNITS.iter().any(|unit| word.eq_ignore_ascii_case(unit))
 }
 
-/// What the server calls the column: the item's text without the marks of executable comments, cut to an alias's length.
-fn column_name(item: &[u8], dialect: &Dialect) -> Vec<u8> {
-    let mut name = Vec::with_capacity(item.len());
-    let mut done = 0;
-    for token in Lexer::new(item, dialect) {
-        // The item may lie inside an executable comment or span its end: a lone `*/` is such an end.
-        if matches!(
-            token.kind,
-            TokenKind::ExecutableOpen | TokenKind::ExecutableClose
-        ) {
-            name.extend_from_slice(item.get(done..token.span.start).unwrap_or_default());
-            done = token.span.end;
-        }
+/// What the server calls the column: the item's text without the marks, cut to an alias's length.
+fn column_name(text: &Text<'_>, item: Span) -> Vec<u8> {
+    let mut name = Vec::with_capacity(item.end - item.start);
+    let mut done = item.start;
+    let first = text.marks.partition_point(|mark| mark.start < item.start);
+    let after = text.marks.partition_point(|mark| mark.start < item.end);
+    for mark in text.marks.get(first..after).unwrap_or_default() {
+        name.extend_from_slice(text.sql.get(done..mark.start).unwrap_or_default());
+        done = mark.end;
     }
-    name.extend_from_slice(item.get(done..).unwrap_or_default());
+    name.extend_from_slice(text.sql.get(done..item.end).unwrap_or_default());
     let chars = String::from_utf8_lossy(&name);
     match chars.char_indices().nth(MAX_ALIAS_CHARS) {
         Some((cut, _)) if chars.len() == name.len() => name.truncate(cut),

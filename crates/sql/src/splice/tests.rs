@@ -76,6 +76,24 @@ fn nested_lists_get_names_at_every_level() {
 }
 
 #[test]
+fn names_are_those_the_server_makes() {
+    check(
+        "SELECT CASE WHEN ROW_COUNT() THEN 1 END",
+        Some(
+            "SELECT CASE WHEN CAST(-1 AS SIGNED) THEN 1 END AS `CASE WHEN ROW_COUNT() THEN 1 END`",
+        ),
+    );
+    check(
+        "SELECT /*!50000 ROW_COUNT() */ + 1",
+        Some("SELECT /*!50000 CAST(-1 AS SIGNED) */ + 1 AS `ROW_COUNT()  + 1`"),
+    );
+    check(
+        "SELECT 1 + /*!99999 2 + */ ROW_COUNT( /* c */ )",
+        Some("SELECT 1 + /*!99999 2 + */ CAST(-1 AS SIGNED) AS `1 +  ROW_COUNT( /* c */ )`"),
+    );
+}
+
+#[test]
 fn only_calls_are_replaced() {
     check("SELECT 'CONNECTION_ID()'", None);
     check("SELECT 1 /* CONNECTION_ID() */", None);
