@@ -116,11 +116,10 @@ pub enum Refuse {
 /// Plans one statement (or one text of several); `sql` is the text that was analysed.
 #[must_use]
 pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
-    if statement.statements <= 1 {
-        if let Some(plan) = plan_special(statement, sql, session) {
+    if statement.statements <= 1
+        && let Some(plan) = plan_special(statement, sql, session) {
             return plan;
         }
-    }
     let asks_for_rows = statement.facts.has(Facts::READS_FOUND_ROWS);
     if asks_for_rows && session.connection == Connection::Free && session.found_rows == RowsFound::Unknown {
         return Plan::Refuse(Refuse::FoundRowsGone);

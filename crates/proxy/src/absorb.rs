@@ -6,7 +6,7 @@
 
 use dbmesh_model::topology::Routines;
 use dbmesh_sql::effects::{Effect, TableName, Value, VariableScope, XaVerb};
-use dbmesh_sql::{Dialect, Facts, Lexer, Statement, TokenKind, Verb};
+use dbmesh_sql::{Dialect, Facts, Lexer, Statement, TokenKind, Verb, analyze, literal};
 use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::Item;
@@ -32,8 +32,10 @@ pub struct Surroundings<'a> {
     pub facts: &'a ServerFacts,
     /// Whether routines are trusted to report their state.
     pub routines: Routines,
-    /// The text of the statement, for literals; empty when it was prepared with parameters.
+    /// The text of the statement, for literals.
     pub sql: &'a [u8],
+    /// How that text is read.
+    pub dialect: &'a Dialect,
 }
 
 /// Takes in what a statement did.
@@ -297,7 +299,17 @@ fn apply_effect(state: &mut SessionState, effect: &Effect, reported: &Reported, 
         Effect::ReleaseAllLocks => state.pins.remove_all(PinReason::UserLock),
         Effect::HandlerOpen { name } => state.pins.add_handler(lower(name)),
         Effect::HandlerClose { name } => state.pins.drop_handler(&lower(name)),
-        Effect::PrepareSql { name, .. } => state.pins.add_prepared(lower(name)),
+        Effect::PrepareSql { name, text } => {
+            let text = text.and_then(|span| literal::decode_span(around.sql, span, around.dialect));
+            let plain = text.is_some_and(|text| leaves_nothing(&analyze(&text, around.dialect)));
+            state.pins.add_prepared(lower(name), plain);
+        }
+        Effect::ExecuteSql { name } => {
+            if !state.pins.prepares_plain(&lower(name)) {
+                state.pins.add_unnamed(PinReason::Routine);
+            }
+        }
+        Effect::ExecuteImmediate { .. } => state.pins.add_unnamed(PinReason::Routine),
         Effect::DeallocateSql { name } => state.pins.drop_prepared(&lower(name)),
         Effect::SetRole => {
             state.pins.add(PinReason::Role);
@@ -415,6 +427,20 @@ fn explains_change(statement: &Statement) -> bool {
                 | Effect::SetRole
         )
     }) || statement.facts.has_any(Facts::USER_VARIABLE_ASSIGNED)
+}
+
+/// A statement that leaves nothing behind that its server does not report.
+fn leaves_nothing(statement: &Statement) -> bool {
+    is_plain(statement)
+        && statement.effects.is_empty()
+        && !statement.facts.has_any(
+            Facts::USER_VARIABLE_ASSIGNED
+                | Facts::GET_LOCK_FUNCTION
+                | Facts::CALC_FOUND_ROWS
+                | Facts::SETS_LAST_INSERT_ID
+                | Facts::TEMPORARY_TABLE
+                | Facts::UNTRUSTED_TEXT,
+        )
 }
 
 /// A statement whose text holds nothing that could change session state.

@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor, FRAME_HEADER_BYTES};
@@ -245,13 +246,15 @@ pub struct Channel {
     pub bytes_in: u64,
     /// Bytes written.
     pub bytes_out: u64,
+    /// How long the peer may pause in the middle of a packet; none: for ever.
+    pub progress_timeout: Option<Duration>,
 }
 
 impl Channel {
     /// A channel over a fresh stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, inbox: Inbox::default(), compression: None, bytes_in: 0, bytes_out: 0 }
+        Self { stream, inbox: Inbox::default(), compression: None, bytes_in: 0, bytes_out: 0, progress_timeout: None }
     }
 
     /// The stream.
@@ -311,6 +314,17 @@ impl Channel {
         std::future::poll_fn(|cx| self.poll_fill(cx)).await
     }
 
+    /// As [`Self::fill`], but a peer that sends nothing for too long counts as gone.
+    async fn fill_in_time(&mut self) -> io::Result<usize> {
+        match self.progress_timeout {
+            None => self.fill().await,
+            Some(limit) => match tokio::time::timeout(limit, self.fill()).await {
+                Ok(filled) => filled,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            },
+        }
+    }
+
     /// As [`Self::fill`], to be polled.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.compression.is_some() {
@@ -364,10 +378,10 @@ impl Channel {
         }
     }
 
-    /// Whether a whole packet, or any byte, is there without waiting.
+    /// Whether any byte is there that was not dealt with.
     #[must_use]
     pub fn has_unread(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.inbox.is_empty() || self.compression.as_ref().is_some_and(|c| !c.raw.is_empty())
     }
 
     /// Writes all of `bytes`, and flushes. Not cancel-safe: a dropped write leaves the peer in the middle of a packet.
@@ -448,7 +462,7 @@ impl Channel {
             if let Some(header) = Header::first(self.inbox.unread()) {
                 return Ok(Some(header));
             }
-            if self.fill().await? == 0 {
+            if self.fill_in_time().await? == 0 {
                 return Ok(None);
             }
         }
@@ -462,7 +476,7 @@ impl Channel {
             payload.extend_from_slice(unread.get(..take).unwrap_or_default());
             self.inbox.consume(take);
             left -= take;
-            if left > 0 && self.fill().await? == 0 {
+            if left > 0 && self.fill_in_time().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -471,14 +485,19 @@ impl Channel {
 
     /// Whether an idle connection was closed by its peer, or spoke unasked: either way it is of no more use.
     pub fn is_stale(&mut self) -> bool {
-        if !self.inbox.is_empty() {
+        if self.has_unread() {
             return true;
         }
         let mut byte = [0u8; 1];
         match &self.stream {
             Stream::Tcp(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
             Stream::Unix(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
-            Stream::Server(_) | Stream::Client(_) => false,
+            Stream::Server(_) | Stream::Client(_) => {
+                let mut buf = ReadBuf::new(&mut byte);
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                // Session tickets are taken in here and leave it pending.
+                Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf).is_ready()
+            }
             Stream::Closed => true,
         }
     }

@@ -107,7 +107,12 @@ impl Client {
     /// # Errors
     /// The socket's.
     pub async fn fault(&mut self, fault: &Fault) -> io::Result<()> {
-        self.packet(&error_payload(fault)).await
+        let mut payload = error_payload(fault);
+        if !self.capabilities.contains(Capabilities::PROTOCOL_41) {
+            // Before anything is agreed, servers send no SQLSTATE.
+            payload.drain(3..9);
+        }
+        self.packet(&payload).await
     }
 }
 

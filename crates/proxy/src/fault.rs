@@ -120,6 +120,8 @@ pub enum Fault {
         endpoint: String,
         /// What was wrong.
         what: String,
+        /// Whether the session's state was lost with it.
+        state_lost: bool,
     },
     /// Session state could not be restored on another connection.
     StateReplay {
@@ -216,6 +218,7 @@ impl Fault {
             | Self::OutOfOrder
             | Self::PacketTooLarge
             | Self::BackendLost { state_lost: true, .. }
+            | Self::BackendProtocol { state_lost: true, .. }
             | Self::CommitUnknown(_)
             | Self::Draining
             | Self::Killed
@@ -272,7 +275,7 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: transaction resolution unknown: lost connection to {endpoint} while COMMIT was under way"
             ),
-            Self::BackendProtocol { endpoint, what } => {
+            Self::BackendProtocol { endpoint, what, .. } => {
                 write!(f, "dbmesh: endpoint {endpoint} broke the protocol ({what}); its connection was closed")
             }
             Self::StateReplay { code, message } => write!(

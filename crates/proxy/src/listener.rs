@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dbmesh_runtime::drain::Drain;
-use dbmesh_runtime::tls;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::AsyncReadExt;
@@ -89,8 +88,6 @@ pub struct Accepted {
     /// The services of this place; never empty.
     pub services: Vec<Arc<Serving>>,
     first: Arc<Serving>,
-    /// TLS of this place.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The limit that refuses this client, if any.
     pub refused: Option<&'static str>,
     /// The client's count in the limits.
@@ -286,14 +283,7 @@ fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Optio
         };
         let per_address = first.service.limits.max_connections_per_address;
         let (place, refused) = process.admission.count(address.map(|a| a.ip().to_canonical()), per_address);
-        let tls = match tls::server_config(&first.service.tls) {
-            Ok(tls) => tls,
-            Err(e) => {
-                tracing::error!(error = %e, "TLS material cannot be used");
-                return;
-            }
-        };
-        let accepted = Accepted { stream, address, services, first, tls, refused, place };
+                let accepted = Accepted { stream, address, services, first, refused, place };
         login::serve(process, accepted).await;
     });
 }

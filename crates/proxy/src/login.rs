@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{ClientTlsMode, Compression, Credential, PasswordHash, Service};
+use dbmesh_model::topology::{ClientTlsMode, Compression, Credential, LocalInfile, PasswordHash, Service};
 use dbmesh_wire::auth::{PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport, generate_nonce};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::ChangeUser;
@@ -37,6 +37,8 @@ const GREETING_COLLATION_MYSQL: u8 = 255;
 const GREETING_COLLATION_MARIADB: u8 = 45;
 /// The version shown while no server has been reached yet.
 const VERSION_UNKNOWN: &str = "8.4.0-dbmesh";
+/// How long a client may pause in the middle of a command, as net_read_timeout.
+const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a greeting waits for the first server to tell its version.
 const VERSION_WAIT: Duration = Duration::from_millis(1000);
 
@@ -91,7 +93,7 @@ pub async fn serve(process: Arc<Process>, accepted: Accepted) {
             let _ = entrant.client.fault(&fault).await;
             entrant.client.channel.shutdown().await;
         }
-        Err(Failure::ClientLost | Failure::AnswerCut) => {
+        Err(Failure::ClientLost | Failure::AnswerCut | Failure::Stopped) => {
             tracing::debug!(address = ?address, "client left during the handshake");
         }
     }
@@ -138,6 +140,8 @@ impl Entrant {
         }
         self.greet().await?;
         let response = self.first_packet().await?;
+        // From here on errors carry their SQLSTATE.
+        self.client.capabilities = Capabilities::PROTOCOL_41;
         let tls_mode = self.accepted.first().service.tls.mode;
         if matches!(tls_mode, ClientTlsMode::Required | ClientTlsMode::VerifyClient) && !self.client.channel.stream().is_secure() {
             return Err(Fault::TlsRequired.into());
@@ -147,6 +151,7 @@ impl Entrant {
         let entered = self.judge_login(&response).await?;
         let status = Status::AUTOCOMMIT;
         self.client.ok(Answer { status, warnings: 0 }).await?;
+        self.client.channel.progress_timeout = Some(CLIENT_READ_TIMEOUT);
         self.start_compression(&response);
         Ok(entered)
     }
@@ -160,7 +165,11 @@ impl Entrant {
                 Compression::Zstd => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
             });
         }
-        if self.accepted.tls.is_some() && matches!(self.client.channel.stream(), Stream::Tcp(_) | Stream::Server(_)) {
+        if service.limits.local_infile == LocalInfile::Refuse {
+            // Servers then refuse LOAD DATA LOCAL themselves, and the transaction goes on.
+            offered = offered.difference(Capabilities::LOCAL_FILES);
+        }
+        if self.accepted.first().tls.is_some() && matches!(self.client.channel.stream(), Stream::Tcp(_) | Stream::Server(_)) {
             offered = offered.union(Capabilities::SSL);
         }
         offered
@@ -235,7 +244,7 @@ impl Entrant {
     }
 
     async fn upgrade(&mut self) -> Result<(), Failure> {
-        let Some(config) = self.accepted.tls.clone() else {
+        let Some(config) = self.accepted.first().tls.clone() else {
             return Err(Fault::BadHandshake("TLS is not offered here".into()).into());
         };
         if self.client.channel.has_unread() {

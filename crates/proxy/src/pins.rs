@@ -162,7 +162,8 @@ struct Names {
     temporary_tables: BTreeSet<Vec<u8>>,
     locks: BTreeMap<Vec<u8>, u32>,
     handlers: BTreeSet<Vec<u8>>,
-    prepared: BTreeSet<Vec<u8>>,
+    /// Whether the text is known to leave nothing behind, by name.
+    prepared: BTreeMap<Vec<u8>, bool>,
     /// Reasons with something unnamed: they last until the session is reset.
     unnamed: u32,
 }
@@ -299,14 +300,29 @@ impl Pins {
         self.unnamed(PinReason::Handler, |n| &mut n.handlers, name);
     }
 
-    /// A statement was prepared by SQL.
-    pub fn add_prepared(&mut self, name: Vec<u8>) {
-        self.named(PinReason::SqlPrepared, |n| &mut n.prepared, name);
+    /// A statement was prepared by SQL; `plain` if its text is known to leave nothing behind when executed.
+    pub fn add_prepared(&mut self, name: Vec<u8>, plain: bool) {
+        self.add(PinReason::SqlPrepared);
+        let names = self.names.get_or_insert_default();
+        names.prepared.insert(name, plain);
+        if names.prepared.len() > NAMES_MAX {
+            names.unnamed |= PinReason::SqlPrepared.bit();
+        }
+    }
+
+    /// Whether executing this statement leaves nothing behind.
+    #[must_use]
+    pub fn prepares_plain(&self, name: &[u8]) -> bool {
+        self.names.as_ref().and_then(|n| n.prepared.get(name)).copied().unwrap_or(false)
     }
 
     /// A statement prepared by SQL was deallocated.
     pub fn drop_prepared(&mut self, name: &[u8]) {
-        self.unnamed(PinReason::SqlPrepared, |n| &mut n.prepared, name);
+        let Some(names) = self.names.as_deref_mut() else { return };
+        names.prepared.remove(name);
+        if names.prepared.is_empty() {
+            self.remove(PinReason::SqlPrepared);
+        }
     }
 
     /// A lock was asked for. It counts as held whether or not it was granted: one pin too long beats a lost lock.

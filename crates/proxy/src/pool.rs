@@ -86,6 +86,8 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Boxed, since a connection moves from hand to hand.
+    #[allow(clippy::vec_box, reason = "leases and grants own boxes; unboxing would copy a kilobyte each time")]
     idle: Vec<Box<Backend>>,
     total: u32,
     waiters: VecDeque<Waiter>,

@@ -174,11 +174,10 @@ impl Listeners {
         self.process.forget_passwords();
         let wanted = places(&self.process.current.services());
         for place in &wanted {
-            if !self.open.contains_key(place) {
-                if let Err(e) = self.open(place.clone()).await {
+            if !self.open.contains_key(place)
+                && let Err(e) = self.open(place.clone()).await {
                     tracing::error!(place = %place, error = %e, "cannot listen");
                 }
-            }
         }
         let gone: Vec<Place> = self.open.keys().filter(|p| !wanted.contains(p)).cloned().collect();
         for place in gone {

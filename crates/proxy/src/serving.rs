@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Endpoint, PoolPolicy, Service, Topology};
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_runtime::tls;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Dialer, Flags};
@@ -41,6 +42,8 @@ pub struct Serving {
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
     pub logins: Arc<Logins>,
+    /// TLS towards clients.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// DDL seen so far: answers of PREPARE from before it are old.
     pub schema_epoch: Arc<AtomicU64>,
 }
@@ -243,12 +246,18 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             members.push((endpoint.clone(), pool));
         }
         let old = before.list.iter().find(|s| same_service(&s.service, service));
+        // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
+        let tls = match old.filter(|s| s.service.tls == service.tls) {
+            Some(old) => old.tls.clone(),
+            None => tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?,
+        };
         list.push(Arc::new(Serving {
             service: service.clone(),
             upstream: Arc::new(Upstream::new(service.strategy.balance, members)),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
             metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
+            tls,
             schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         }));
     }

@@ -64,6 +64,8 @@ pub enum Failure {
     ClientLost,
     /// The client has part of an answer that cannot be completed: the connection must be closed.
     AnswerCut,
+    /// The session was told to end while it was busy.
+    Stopped,
 }
 
 impl From<Fault> for Failure {
@@ -104,7 +106,7 @@ pub struct Session {
     lease: Option<Lease>,
     member: Option<Arc<Member>>,
     registered: Registered,
-    _login: Login,
+    login: Option<Login>,
     _place: Counted,
     /// Collation id of the handshake or of the last COM_CHANGE_USER.
     collation: u16,
@@ -149,7 +151,7 @@ impl Session {
             lease: None,
             member: None,
             registered: start.registered,
-            _login: start.login,
+            login: Some(start.login),
             _place: start.place,
             collation: start.collation,
             packet: Vec::new(),
@@ -176,7 +178,9 @@ impl Session {
             }
             let bytes_max = usize::try_from(self.serving.service.limits.max_packet_bytes).unwrap_or(usize::MAX);
             let mut packet = std::mem::take(&mut self.packet);
-            let read = self.client.read_command(&mut packet, bytes_max).await;
+            let control = self.handle().control.clone();
+            let reading = self.client.read_command(&mut packet, bytes_max);
+            let Some(read) = exchange::unless_stopped(&control, reading).await else { return self.stopped() };
             self.packet = packet;
             let served = match read {
                 Ok(Some(())) => {
@@ -194,6 +198,7 @@ impl Session {
                 Ok(Flow::Continue) => {}
                 Ok(Flow::Quit) => return CloseReason::ClientDone,
                 Err(Failure::ClientLost | Failure::AnswerCut) => return CloseReason::ClientLost,
+                Err(Failure::Stopped) => return self.stopped(),
                 Err(Failure::Fault(fault)) => {
                     if self.handle().control.signals().any(Signals::KILL) {
                         return CloseReason::Killed;
@@ -204,6 +209,10 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn stopped(&self) -> CloseReason {
+        if self.handle().control.signals().any(Signals::KILL) { CloseReason::Killed } else { CloseReason::Drained }
     }
 
     /// One command.
@@ -363,6 +372,8 @@ impl Session {
         self.part().await;
         self.forget_statements();
         self.state.pins.clear();
+        // Out of the count first: a user at its limit may log in again in its own place.
+        self.login = None;
     }
 
     /// The services that the client could have logged in to.
@@ -403,7 +414,7 @@ impl Session {
         self.serving = serving;
         self.epoch = self.process.current.epoch();
         self.member = None;
-        self._login = login;
+        self.login = Some(login);
         self.collation = collation;
     }
 

@@ -133,11 +133,10 @@ impl SessionState {
     /// How a server in this state reads SQL.
     pub fn dialect(&mut self, facts: Option<&ServerFacts>) -> Dialect {
         let key = self.vector.hash();
-        if let Some((known, dialect)) = &self.dialect {
-            if *known == key {
+        if let Some((known, dialect)) = &self.dialect
+            && *known == key {
                 return *dialect;
             }
-        }
         let Some(facts) = facts else { return Dialect::default() };
         let mode = match self.vector.variables.get("sql_mode") {
             Some(sql) => sql.to_vec(),

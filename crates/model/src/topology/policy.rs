@@ -82,7 +82,7 @@ impl Default for Limits {
             max_packet_bytes: MAX_PACKET_BYTES_DEFAULT,
             max_prepared_statements: MAX_PREPARED_STATEMENTS_DEFAULT,
             queue_wait_ms: QUEUE_WAIT_MS_DEFAULT,
-            local_infile: LocalInfile::Refuse,
+            local_infile: LocalInfile::Allow,
         }
     }
 }

@@ -279,10 +279,22 @@ impl Dialer {
         let offered = greeting.capabilities.contains(Capabilities::SSL);
         match self.endpoint.tls.mode {
             BackendTlsMode::Disabled => Ok(false),
-            // A Unix socket cannot be overheard.
-            BackendTlsMode::Preferred => Ok(offered && !channel.stream().is_secure() && self.tls.is_some()),
+            // A Unix socket and the loopback cannot be overheard.
+            BackendTlsMode::Preferred => {
+                let overheard = !channel.stream().is_secure() && !self.is_local();
+                Ok(offered && overheard && self.tls.is_some())
+            }
             _ if !offered => Err(ConnectError::Tls("the server does not offer it".into())),
             _ => Ok(true),
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        match &self.endpoint.address {
+            Address::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+            Address::Unix(_) => true,
         }
     }
 

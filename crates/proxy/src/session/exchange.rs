@@ -4,7 +4,8 @@
 //! It must never leave a connection marked usable unless the answer was read to its end. Input: a command in packets.
 
 use std::io;
-use std::time::Instant;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::LocalInfile;
 use dbmesh_sql::{Effect, Statement};
@@ -17,6 +18,7 @@ use super::Session;
 use crate::backend::{Backend, BackendError};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
+use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use dbmesh_wire::caps::Capabilities;
 
@@ -25,6 +27,8 @@ use dbmesh_wire::caps::Capabilities;
 pub(super) enum Lost {
     /// The client went away.
     Client,
+    /// The session was told to end.
+    Stopped,
     /// The connection broke; an error can be sent.
     Backend {
         /// How.
@@ -89,7 +93,8 @@ impl Session {
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
-        let result = relay(backend, &mut self.client, status, packets, shape, infile).await;
+        let parts = Parts { backend, client: &mut self.client, control: &handle.control };
+        let result = relay(parts, status, packets, shape, infile).await;
         member.took(started.elapsed());
         drop(work);
         handle.end_execution().await;
@@ -97,15 +102,25 @@ impl Session {
     }
 }
 
+/// Who takes part in an exchange.
+struct Parts<'a> {
+    backend: &'a mut Backend,
+    client: &'a mut Client,
+    control: &'a Control,
+}
+
 async fn relay(
-    backend: &mut Backend,
-    client: &mut Client,
+    Parts { backend, client, control }: Parts<'_>,
     status: Status,
     packets: &[u8],
     shape: Shape,
     infile: &Infile,
 ) -> Result<Outcome, Lost> {
-    backend.send(packets).await.map_err(Lost::before)?;
+    let sent = guarded(control, None, backend.send(packets)).await;
+    match sent {
+        Done::Io(sent) => sent.map_err(Lost::before)?,
+        Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+    }
     let mut relay = Relay::new(
         shape,
         Hops {
@@ -118,7 +133,7 @@ async fn relay(
         },
     );
     let mut out = output_buffer();
-    let result = pump(backend, client, &mut relay, &mut out, infile).await;
+    let result = pump(backend, client, control, &mut relay, &mut out, infile).await;
     return_buffer(out);
     client.seq = relay.sequence().1;
     match result {
@@ -136,32 +151,106 @@ fn sequence_after(bytes: usize) -> u8 {
     u8::try_from(packets % 256).unwrap_or(0)
 }
 
+/// How long a client may take to read what was written, as net_write_timeout.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How an I/O that others may stop came out.
+enum Done<T> {
+    /// It ended by itself.
+    Io(T),
+    /// The session was killed, or the drain's time is up.
+    Stopped,
+    /// It took too long.
+    TooSlow,
+}
+
+impl<T> Done<T> {
+    fn unwrap_or(self, otherwise: T) -> T {
+        match self {
+            Self::Io(done) => done,
+            Self::Stopped | Self::TooSlow => otherwise,
+        }
+    }
+}
+
+/// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready.
+async fn guarded<T>(control: &Control, limit: Option<Duration>, io: impl Future<Output = T>) -> Done<T> {
+    let mut io = std::pin::pin!(io);
+    let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = io.as_mut().poll(cx) {
+            return Poll::Ready(Done::Io(done));
+        }
+        if control.poll(Signals::KILL.and(Signals::CLOSE), cx).is_ready() {
+            return Poll::Ready(Done::Stopped);
+        }
+        if let Some(limit) = limit {
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Done::TooSlow);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs an I/O until it ends; `None` when the session was told to end before.
+pub(super) async fn unless_stopped<T>(control: &Control, io: impl Future<Output = T>) -> Option<T> {
+    match guarded(control, None, io).await {
+        Done::Io(done) => Some(done),
+        Done::Stopped | Done::TooSlow => None,
+    }
+}
+
+/// Writes what is there for the client.
+async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Result<(), Lost> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    let written = guarded(control, Some(CLIENT_WRITE_TIMEOUT), client.channel.write(out)).await;
+    out.clear();
+    match written {
+        Done::Io(Ok(())) => Ok(()),
+        Done::Io(Err(_)) | Done::TooSlow => Err(Lost::Client),
+        Done::Stopped => Err(Lost::Stopped),
+    }
+}
+
 async fn pump(
     backend: &mut Backend,
     client: &mut Client,
+    control: &Control,
     relay: &mut Relay,
     out: &mut Vec<u8>,
     infile: &Infile,
 ) -> Result<(), Lost> {
     loop {
         let channel = backend.channel();
-        let (taken, progress) =
-            relay.feed(channel.inbox().unread(), out).map_err(|e| Lost::Backend { error: e.into(), came: true })?;
+        let fed = relay.feed(channel.inbox().unread(), out);
+        let (taken, progress) = match fed {
+            Ok(fed) => fed,
+            Err(e) => {
+                // What went before the broken packet is the client's: only behind it stands an error at its place.
+                write(client, control, out).await?;
+                return Err(Lost::Backend { error: e.into(), came: true });
+            }
+        };
         channel.consume(taken);
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
         }
-        if !out.is_empty() {
-            client.channel.write(out).await.map_err(|_| Lost::Client)?;
-            out.clear();
-        }
+        write(client, control, out).await?;
         match progress {
             Progress::Done => return Ok(()),
             Progress::More => {}
-            Progress::LocalInfile(name) => send_file(backend, client, relay, &name, infile).await?,
+            Progress::LocalInfile(name) => {
+                let sent = send_file(backend, client, relay, &name, infile);
+                guarded(control, None, sent).await.unwrap_or(Err(Lost::Stopped))?;
+            }
         }
-        let filled = backend.channel().fill().await;
+        let Done::Io(filled) = guarded(control, None, backend.channel().fill()).await else { return Err(Lost::Stopped) };
         match filled {
             Ok(0) => {
                 let error = BackendError::Lost(io::ErrorKind::UnexpectedEof.into());

@@ -115,7 +115,12 @@ impl Session {
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
         if let Some(lease) = &mut self.lease {
             lease.unhold(id, &control);
-            return Ok(());
+            let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+            if kept || !lease.backend().is_ok_and(Backend::is_stale) {
+                return Ok(());
+            }
+            // Only what the last statement left was on it; that is lost with it.
+            self.forget_memory();
         }
         self.follow_reload()?;
         let deadline = Instant::now() + self.wait_limit();
@@ -219,8 +224,9 @@ impl Session {
 
     pub(super) fn repeatable(&self, statement: &Statement) -> Repeat {
         let reads = matches!(statement.class, Class::Read | Class::Show) && statement.statements <= 1;
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
         let acts = Facts::CALLS_ROUTINE | Facts::GET_LOCK_FUNCTION | Facts::LOCKING_READ | Facts::USER_VARIABLE_ASSIGNED;
-        if reads && self.lease.is_none() && !statement.facts.has_any(acts) { Repeat::Safe } else { Repeat::Never }
+        if reads && !kept && !statement.facts.has_any(acts) { Repeat::Safe } else { Repeat::Never }
     }
 
     /// Either clears the way for another attempt, or gives the error.
@@ -240,7 +246,8 @@ impl Session {
 
     /// The error for a broken connection; the lease is dropped, which closes it.
     pub(super) fn lost(&mut self, lost: Lost, statement: Option<&Statement>) -> Failure {
-        let had_state = self.state.in_transaction() || !self.state.pins.is_empty();
+        let in_transaction = self.state.in_transaction();
+        let had_state = in_transaction || !self.state.pins.is_empty();
         let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string()).unwrap_or_default();
         self.lease = None;
         self.state.pins.clear();
@@ -252,14 +259,18 @@ impl Session {
                 Failure::AnswerCut
             }
             Lost::Backend { error, .. } => {
-                let committing = statement.is_some_and(|s| matches!(s.verb, Verb::Commit));
+                // What commits by itself leaves the same doubt as COMMIT.
+                let committing = statement
+                    .is_some_and(|s| matches!(s.verb, Verb::Commit) || s.facts.has(Facts::IMPLICIT_COMMIT));
                 let fault = match error {
-                    BackendError::Protocol(what) => Fault::BackendProtocol { endpoint, what },
-                    BackendError::Lost(_) if committing && had_state => Fault::CommitUnknown(endpoint),
+                    _ if committing && in_transaction => Fault::CommitUnknown(endpoint),
+                    BackendError::Protocol(what) => Fault::BackendProtocol { endpoint, what, state_lost: had_state },
                     BackendError::Lost(_) => Fault::BackendLost { endpoint, state_lost: had_state },
                 };
                 fault.into()
             }
+            Lost::Stopped => Failure::Stopped,
+            Lost::Refused(_) if had_state => Fault::BackendLost { endpoint, state_lost: true }.into(),
             Lost::Refused(fault) => fault.into(),
         }
     }
@@ -280,7 +291,8 @@ impl Session {
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
         let facts = self.backend()?.facts.clone();
-        let around = Surroundings { facts: &facts, routines, sql };
+        let dialect = self.state.dialect(Some(&facts));
+        let around = Surroundings { facts: &facts, routines, sql, dialect: &dialect };
         let doubt = absorb(&mut self.state, statement, outcome, around);
         if doubt == Doubt::AskAgain {
             self.ask_again(statement, &facts, routines).await?;
@@ -315,7 +327,8 @@ impl Session {
         let answer = self.backend()?.run(&[dbmesh_wire::command::CommandCode::Ping as u8], Shape::Single).await;
         match answer {
             Ok(Ok((outcome, _))) => {
-                let around = Surroundings { facts, routines, sql: &[] };
+                let dialect = Dialect::default();
+                let around = Surroundings { facts, routines, sql: &[], dialect: &dialect };
                 crate::absorb::absorb_after_error(&mut self.state, statement, &outcome, around);
                 Ok(())
             }
@@ -343,7 +356,9 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
     let name = lease.pool().endpoint().name.to_string();
     let dead = |e: BackendError| {
         NotReady::Stale(match e {
-            BackendError::Protocol(what) => Fault::BackendProtocol { endpoint: name.clone(), what },
+            BackendError::Protocol(what) => {
+                Fault::BackendProtocol { endpoint: name.clone(), what, state_lost: false }
+            }
             BackendError::Lost(_) => Fault::BackendLost { endpoint: name.clone(), state_lost: false },
         })
     };

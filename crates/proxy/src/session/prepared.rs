@@ -274,11 +274,10 @@ impl Session {
         let has = backend.statements.find(run.key);
         let carried = run.execute.types(packet).is_some();
         let same = has.as_ref().is_some_and(|s| s.types.is_some() && s.types == run.types);
-        if let Some(statement) = has {
-            if !same {
+        if let Some(statement) = has
+            && !same {
                 statement.types.clone_from(&run.types);
             }
-        }
         match (&run.execute.parameters, &run.types) {
             (Some(block), Some(types)) if !carried && !same => {
                 codec::put_packet(out, &mut 0, &insert_types(packet, block, types));
@@ -333,13 +332,11 @@ impl Session {
             self.state.diagnostic_statements -= 1;
         }
         let owned = known.key_for(close.stmt_id, session, true);
-        if let Ok(backend) = self.backend() {
-            if let Some(id) = backend.statements.remove(&owned) {
-                if let Err(e) = close_statements(backend, &[id]).await {
+        if let Ok(backend) = self.backend()
+            && let Some(id) = backend.statements.remove(&owned)
+                && let Err(e) = close_statements(backend, &[id]).await {
                     return Err(self.lost(Lost::before(e), None));
                 }
-            }
-        }
         self.settle_if_unheld().await
     }
 
@@ -394,11 +391,10 @@ impl Session {
             Err(lost) => return Err(self.lost(lost, None)),
         };
         if let Some(status) = outcome.status {
-            if status.contains(Status::LAST_ROW_SENT) {
-                if let Some(known) = self.state.statements.find(id) {
+            if status.contains(Status::LAST_ROW_SENT)
+                && let Some(known) = self.state.statements.find(id) {
                     known.cursor = Cursor::Closed;
                 }
-            }
             self.state.status = status.difference(CURSOR_FLAGS.union(Status::SESSION_STATE_CHANGED));
         }
         self.settle().await

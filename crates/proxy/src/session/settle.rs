@@ -108,15 +108,17 @@ impl Session {
                 }
                 self.give_back().await;
             }
-            // The connection is gone, and what it remembered with it.
-            _ => {
-                self.lease = None;
-                self.state.diagnostics.warnings = Warnings::None;
-                self.state.diagnostics.found_rows = FoundRows::Unknown;
-                if self.state.last_insert_id == LastId::OnConnection {
-                    self.state.last_insert_id = LastId::Known(0);
-                }
-            }
+            _ => self.forget_memory(),
+        }
+    }
+
+    /// The connection is gone, and what it remembered of the last statement with it.
+    pub(super) fn forget_memory(&mut self) {
+        self.lease = None;
+        self.state.diagnostics.warnings = Warnings::None;
+        self.state.diagnostics.found_rows = FoundRows::Unknown;
+        if self.state.last_insert_id == LastId::OnConnection {
+            self.state.last_insert_id = LastId::Known(0);
         }
     }
 
