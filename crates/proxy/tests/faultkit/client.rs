@@ -77,7 +77,9 @@ impl Reply {
     /// When it is not one row with at least one value.
     pub fn value(&self) -> String {
         match self {
-            Self::Rows(rows) if rows.len() == 1 => rows[0][0].clone().unwrap_or_else(|| "NULL".to_owned()),
+            Self::Rows(rows) if rows.len() == 1 => {
+                rows[0][0].clone().unwrap_or_else(|| "NULL".to_owned())
+            }
             other => panic!("not one row: {other:?}"),
         }
     }
@@ -106,7 +108,13 @@ impl Credentials {
 
     /// These.
     pub fn of(user: &str, password: &str) -> Self {
-        Self { user: user.into(), password: password.into(), schema: None, more: Capabilities(0), plugin: None }
+        Self {
+            user: user.into(),
+            password: password.into(),
+            schema: None,
+            more: Capabilities(0),
+            plugin: None,
+        }
     }
 
     /// With a schema.
@@ -249,10 +257,18 @@ impl RawClient {
 
     /// Logs in with a greeting already read.
     pub fn login_after(&mut self, greeting: &Greeting, credentials: &Credentials) -> Reply {
-        let plugin = credentials.plugin.clone().unwrap_or_else(|| greeting.auth_plugin.clone());
-        let transport = if self.secure { Transport::Secure } else { Transport::Plain };
+        let plugin = credentials
+            .plugin
+            .clone()
+            .unwrap_or_else(|| greeting.auth_plugin.clone());
+        let transport = if self.secure {
+            Transport::Secure
+        } else {
+            Transport::Plain
+        };
         let password = Secret::new(credentials.password.as_bytes().to_vec());
-        let mut auth = ClientAuth::new(password, transport, &plugin, greeting.nonce, ServerKey::Ask);
+        let mut auth =
+            ClientAuth::new(password, transport, &plugin, greeting.nonce, ServerKey::Ask);
         let capabilities = USUAL.union(credentials.more);
         let response = HandshakeResponse {
             capabilities,
@@ -262,7 +278,9 @@ impl RawClient {
             auth_response: auth.first_response().unwrap(),
             database: credentials.schema.as_ref().map(|s| s.as_bytes().to_vec()),
             auth_plugin: Some(plugin),
-            zstd_level: capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM).then_some(3),
+            zstd_level: capabilities
+                .contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM)
+                .then_some(3),
             ..HandshakeResponse::default()
         };
         let mut payload = Vec::new();
@@ -293,7 +311,10 @@ impl RawClient {
     }
 
     fn compress(&mut self) {
-        let algorithm = if self.capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM) {
+        let algorithm = if self
+            .capabilities
+            .contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM)
+        {
             Algorithm::Zstd
         } else if self.capabilities.contains(Capabilities::COMPRESS) {
             Algorithm::Zlib
@@ -397,7 +418,10 @@ impl RawClient {
         match &mut self.frames {
             Some(frames) => {
                 frames.raw.extend_from_slice(&chunk[..n]);
-                let used = frames.decompressor.decompress(&frames.raw, &mut self.inbox).map_err(io::Error::other)?;
+                let used = frames
+                    .decompressor
+                    .decompress(&frames.raw, &mut self.inbox)
+                    .map_err(io::Error::other)?;
                 frames.raw.drain(..used);
             }
             None => self.inbox.extend_from_slice(&chunk[..n]),
@@ -428,7 +452,9 @@ impl RawClient {
     pub fn reply(&mut self) -> Reply {
         match self.read_reply() {
             Ok(reply) => reply,
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => panic!("the proxy broke the protocol: {e}"),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                panic!("the proxy broke the protocol: {e}")
+            }
             Err(e) => ended(&e),
         }
     }
@@ -443,7 +469,10 @@ impl RawClient {
         }
         let columns = Reader::new(&first).lenenc_int().map_err(io::Error::other)?;
         for _ in 0..columns {
-            self.packet()?;
+            let definition = self.packet()?;
+            if definition.first() == Some(&0xFF) {
+                return Ok(Reply::Error(error_packet(&definition)));
+            }
         }
         let mut rows = Vec::new();
         loop {
@@ -478,7 +507,9 @@ fn text_row(payload: &[u8], columns: u64) -> io::Result<Vec<Option<String>>> {
     let mut reader = Reader::new(payload);
     let mut row = Vec::new();
     for _ in 0..columns {
-        let cell = reader.lenenc_bytes_or_null().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        let cell = reader
+            .lenenc_bytes_or_null()
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         row.push(cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
     }
     Ok(row)
@@ -497,7 +528,15 @@ pub fn error_packet(payload: &[u8]) -> ErrorPacket {
     let code = u16::from_le_bytes([payload[1], payload[2]]);
     let text = String::from_utf8_lossy(&payload[3..]).into_owned();
     match text.strip_prefix('#') {
-        Some(rest) => ErrorPacket { code, state: rest[..5].to_owned(), message: rest[5..].to_owned() },
-        None => ErrorPacket { code, state: String::new(), message: text },
+        Some(rest) => ErrorPacket {
+            code,
+            state: rest[..5].to_owned(),
+            message: rest[5..].to_owned(),
+        },
+        None => ErrorPacket {
+            code,
+            state: String::new(),
+            message: text,
+        },
     }
 }

@@ -82,9 +82,17 @@ impl ScriptedServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
-        let server =
-            Self { port, accepted: Arc::default(), open: Arc::default(), ended: Arc::default() };
-        let (accepted, open, ended) = (server.accepted.clone(), server.open.clone(), server.ended.clone());
+        let server = Self {
+            port,
+            accepted: Arc::default(),
+            open: Arc::default(),
+            ended: Arc::default(),
+        };
+        let (accepted, open, ended) = (
+            server.accepted.clone(),
+            server.open.clone(),
+            server.ended.clone(),
+        );
         let script: Arc<dyn Script> = Arc::new(script);
         std::thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
@@ -127,9 +135,18 @@ impl Wire {
     fn new(stream: TcpStream, connection: usize) -> Self {
         stream.set_nonblocking(false).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        Self { stream, connection, seq: 0, capabilities: Capabilities(0) }
+        stream
+            .set_write_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        Self {
+            stream,
+            connection,
+            seq: 0,
+            capabilities: Capabilities(0),
+        }
     }
 
     fn serve(&mut self, script: &dyn Script) -> io::Result<()> {
@@ -174,7 +191,9 @@ impl Wire {
                     &["session_track_state_change", "OFF"],
                 ],
             ),
-            Some(3) if sql.to_ascii_uppercase().starts_with("SELECT") => self.rows(&["1"], &[&["1"]]),
+            Some(3) if sql.to_ascii_uppercase().starts_with("SELECT") => {
+                self.rows(&["1"], &[&["1"]])
+            }
             Some(0x19) => Ok(()),
             Some(0x16) => self.packet(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             _ => self.ok(),

@@ -33,21 +33,41 @@ impl Stage {
     }
 
     /// The same with arguments of the proxy.
-    pub fn with_args(kind: Kind, server_port: u16, args: &[&str], adapt: impl FnOnce(Config) -> Config) -> Self {
+    pub fn with_args(
+        kind: Kind,
+        server_port: u16,
+        args: &[&str],
+        adapt: impl FnOnce(Config) -> Config,
+    ) -> Self {
         let port = Port::reserve().unwrap();
-        let yaml = adapt(Config::new(Backend { kind, port: server_port }, port.number(), 8)).to_yaml();
+        let yaml = adapt(Config::new(
+            Backend {
+                kind,
+                port: server_port,
+            },
+            port.number(),
+            8,
+        ))
+        .to_yaml();
         Self::of_yaml(&yaml, port, args)
     }
 
     /// With this configuration, which listens on `port`.
     pub fn of_yaml(yaml: &str, port: Port, args: &[&str]) -> Self {
         let proxy = Proxy::start(yaml, args).unwrap();
-        Self { proxy, port: port.number(), _port: port }
+        Self {
+            proxy,
+            port: port.number(),
+            _port: port,
+        }
     }
 
     /// Resident memory of the proxy, in bytes.
     pub fn memory_bytes(&self) -> f64 {
-        self.proxy.metric("process_resident_memory_bytes", "").unwrap().unwrap()
+        self.proxy
+            .metric("process_resident_memory_bytes", "")
+            .unwrap()
+            .unwrap()
     }
 
     /// A metric's sum, 0 if absent.
@@ -66,7 +86,8 @@ impl Stage {
     /// Connections leased or being opened go back to none.
     pub fn assert_pool_calm(&self) {
         eventually("a pool without leases", Duration::from_secs(10), || {
-            self.metric("dbmesh_pool_open") == self.metric("dbmesh_pool_idle") && self.metric("dbmesh_pool_waiting") == 0.0
+            self.metric("dbmesh_pool_open") == self.metric("dbmesh_pool_idle")
+                && self.metric("dbmesh_pool_waiting") == 0.0
         });
     }
 
@@ -76,10 +97,18 @@ impl Stage {
         assert_eq!(bystander.query("SELECT 1").value(), "1");
         let before = self.memory_bytes();
         attack(self);
-        assert_eq!(bystander.query("SELECT 1").value(), "1", "a bystander's session");
+        assert_eq!(
+            bystander.query("SELECT 1").value(),
+            "1",
+            "a bystander's session"
+        );
         assert_eq!(bystander.ping(), Reply::Ok);
         let grown = self.memory_bytes() - before;
-        assert!(grown < GROWTH_BYTES_MAX, "the proxy grew by {} MiB", grown / 1048576.0);
+        assert!(
+            grown < GROWTH_BYTES_MAX,
+            "the proxy grew by {} MiB",
+            grown / 1048576.0
+        );
         self.assert_serves();
     }
 }
