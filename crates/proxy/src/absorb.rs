@@ -39,7 +39,12 @@ pub struct Surroundings<'a> {
 }
 
 /// Takes in what a statement did.
-pub fn absorb(state: &mut SessionState, statement: &Statement, outcome: &Outcome, around: Surroundings<'_>) -> Doubt {
+pub fn absorb(
+    state: &mut SessionState,
+    statement: &Statement,
+    outcome: &Outcome,
+    around: Surroundings<'_>,
+) -> Doubt {
     diagnostics(state, statement, outcome, around.sql);
     if let Some(status) = outcome.status {
         state.status = status.difference(Status::MORE_RESULTS.union(Status::SESSION_STATE_CHANGED));
@@ -63,7 +68,12 @@ pub fn absorb(state: &mut SessionState, statement: &Statement, outcome: &Outcome
 }
 
 /// Takes in the OK of the COM_PING that followed an error.
-pub fn absorb_after_error(state: &mut SessionState, statement: &Statement, outcome: &Outcome, around: Surroundings<'_>) {
+pub fn absorb_after_error(
+    state: &mut SessionState,
+    statement: &Statement,
+    outcome: &Outcome,
+    around: Surroundings<'_>,
+) {
     if let Some(status) = outcome.status {
         state.status = status.difference(Status::SESSION_STATE_CHANGED);
     }
@@ -101,13 +111,20 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
                 }
             }
             Item::Schema(schema) => {
-                let schema = if schema.is_empty() { None } else { Some(schema.into()) };
+                let schema = if schema.is_empty() {
+                    None
+                } else {
+                    Some(schema.into())
+                };
                 state.change_vector(|v| v.schema = schema);
             }
             Item::StateChange(true) => reported.changed = true,
             Item::TransactionCharacteristics(text) => {
                 // Only "SET TRANSACTION …" announces something for a transaction that has not begun.
-                state.pins.set(PinReason::NextTransaction, text.starts_with(b"SET TRANSACTION"));
+                state.pins.set(
+                    PinReason::NextTransaction,
+                    text.starts_with(b"SET TRANSACTION"),
+                );
             }
             Item::TransactionState(text) => {
                 if text.contains(&b'L') {
@@ -123,7 +140,12 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
 fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcome, sql: &[u8]) {
     let keeps = statement.statements <= 1
         && statement.effects.iter().any(|e| {
-            matches!(e, Effect::ShowWarnings { .. } | Effect::ShowCountWarnings { .. } | Effect::GetDiagnostics)
+            matches!(
+                e,
+                Effect::ShowWarnings { .. }
+                    | Effect::ShowCountWarnings { .. }
+                    | Effect::GetDiagnostics
+            )
         });
     let d = &mut state.diagnostics;
     if outcome.error.is_some() {
@@ -132,35 +154,57 @@ fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcom
         d.warning_count = 0;
         return;
     }
-    d.row_count =
-        if outcome.ended_in_rows { -1 } else { i64::try_from(outcome.affected_rows).unwrap_or(i64::MAX) };
+    d.row_count = if outcome.ended_in_rows {
+        -1
+    } else {
+        i64::try_from(outcome.affected_rows).unwrap_or(i64::MAX)
+    };
     d.found_rows = found_rows(d.found_rows, statement, outcome, sql);
     if !keeps {
-        d.warnings = if outcome.warnings > 0 { Warnings::OnConnection } else { Warnings::None };
+        d.warnings = if outcome.warnings > 0 {
+            Warnings::OnConnection
+        } else {
+            Warnings::None
+        };
         d.warning_count = u64::from(outcome.warnings);
     }
 }
 
 /// FOUND_ROWS() after a statement, as far as both servers agree on it (measured on MySQL 9.7 and MariaDB 10.11).
-fn found_rows(before: FoundRows, statement: &Statement, outcome: &Outcome, sql: &[u8]) -> FoundRows {
+fn found_rows(
+    before: FoundRows,
+    statement: &Statement,
+    outcome: &Outcome,
+    sql: &[u8],
+) -> FoundRows {
     let facts = statement.facts;
     if facts.has(Facts::CALC_FOUND_ROWS) {
         return FoundRows::OnConnection;
     }
-    if statement.statements > 1 || facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND) {
+    if statement.statements > 1
+        || facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND)
+    {
         return FoundRows::Unknown;
     }
     match (statement.verb, outcome.ended_in_rows) {
         (Verb::Select, true) if skips_rows(sql) => FoundRows::Unknown,
         (Verb::Select | Verb::Show, true) => FoundRows::Known(outcome.rows),
-        (Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Create, false) => before,
+        (
+            Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Create,
+            false,
+        ) => before,
         _ => FoundRows::Unknown,
     }
 }
 
 /// Whether an OFFSET may stand in a text: the rows it skips count for FOUND_ROWS().
 fn skips_rows(sql: &[u8]) -> bool {
-    let Some(limit) = sql.windows(5).rposition(|w| w.eq_ignore_ascii_case(b"limit")) else { return false };
+    let Some(limit) = sql
+        .windows(5)
+        .rposition(|w| w.eq_ignore_ascii_case(b"limit"))
+    else {
+        return false;
+    };
     let behind = sql.get(limit..).unwrap_or_default();
     behind.contains(&b',') || sql.windows(6).any(|w| w.eq_ignore_ascii_case(b"offset"))
 }
@@ -213,15 +257,22 @@ fn silent_effects_of_a_failure(state: &mut SessionState, statement: &Statement) 
 }
 
 /// What the text says, and no server reports.
-fn text_effects(state: &mut SessionState, statement: &Statement, reported: &Reported, around: Surroundings<'_>) {
+fn text_effects(
+    state: &mut SessionState,
+    statement: &Statement,
+    reported: &Reported,
+    around: Surroundings<'_>,
+) {
     let facts = statement.facts;
     for effect in statement.effects.iter() {
         apply_effect(state, effect, reported, around);
     }
-    let counted_lock = statement
-        .effects
-        .iter()
-        .any(|e| matches!(e, Effect::GetLock(_) | Effect::ReleaseLock(_) | Effect::ReleaseAllLocks));
+    let counted_lock = statement.effects.iter().any(|e| {
+        matches!(
+            e,
+            Effect::GetLock(_) | Effect::ReleaseLock(_) | Effect::ReleaseAllLocks
+        )
+    });
     if facts.has(Facts::GET_LOCK_FUNCTION) && !counted_lock {
         state.pins.add_unnamed(PinReason::UserLock);
     }
@@ -248,7 +299,10 @@ fn text_effects(state: &mut SessionState, statement: &Statement, reported: &Repo
         state.pins.add(PinReason::Role);
     }
     if facts.has(Facts::TEMPORARY_TABLE)
-        && !statement.effects.iter().any(|e| matches!(e, Effect::CreateTemporary { .. }))
+        && !statement
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::CreateTemporary { .. }))
     {
         state.pins.add_unnamed(PinReason::TemporaryTable);
     }
@@ -257,9 +311,18 @@ fn text_effects(state: &mut SessionState, statement: &Statement, reported: &Repo
     }
 }
 
-fn apply_effect(state: &mut SessionState, effect: &Effect, reported: &Reported, around: Surroundings<'_>) {
+fn apply_effect(
+    state: &mut SessionState,
+    effect: &Effect,
+    reported: &Reported,
+    around: Surroundings<'_>,
+) {
     match effect {
-        Effect::SetSystem { name, scope: VariableScope::Session, .. } => {
+        Effect::SetSystem {
+            name,
+            scope: VariableScope::Session,
+            ..
+        } => {
             if !around.facts.tracked.contains(name.as_ref()) {
                 state.pins.add_unnamed(PinReason::SessionVariable);
             } else if is_charset_variable(name) {
@@ -267,15 +330,25 @@ fn apply_effect(state: &mut SessionState, effect: &Effect, reported: &Reported, 
             }
         }
         Effect::SetSystem { .. } | Effect::SetTransaction { .. } => {}
-        Effect::SetUser { name, value } => set_user_variable(state, name.as_bytes(), *value, around),
-        Effect::SetNames { .. } | Effect::SetCharacterSet { .. } => set_names(state, effect, around),
+        Effect::SetUser { name, value } => {
+            set_user_variable(state, name.as_bytes(), *value, around)
+        }
+        Effect::SetNames { .. } | Effect::SetCharacterSet { .. } => {
+            set_names(state, effect, around)
+        }
         Effect::CreateTemporary { name, .. } => state.pins.add_temporary_table(table_name(name)),
         Effect::DropTables { names, .. } => {
             for name in names {
                 state.pins.drop_table(&table_name(name));
             }
         }
-        Effect::AlterTable { renamed_to: Some(_), .. } | Effect::RenameTable { .. } if state.pins.has(PinReason::TemporaryTable) => {
+        Effect::AlterTable {
+            renamed_to: Some(_),
+            ..
+        }
+        | Effect::RenameTable { .. }
+            if state.pins.has(PinReason::TemporaryTable) =>
+        {
             // A temporary table may have a new name now.
             state.pins.add_unnamed(PinReason::TemporaryTable);
         }
@@ -337,8 +410,12 @@ fn xa(state: &mut SessionState, verb: XaVerb, facts: &ServerFacts) {
             state.pins.add(PinReason::Xa);
         }
         // MySQL detaches a prepared branch from its session; MariaDB keeps it.
-        XaVerb::Prepare if facts.flavor == Flavor::MySql && !state.in_transaction() => state.pins.remove(PinReason::Xa),
-        XaVerb::Commit | XaVerb::CommitOnePhase | XaVerb::Rollback if !state.in_transaction() => state.pins.remove(PinReason::Xa),
+        XaVerb::Prepare if facts.flavor == Flavor::MySql && !state.in_transaction() => {
+            state.pins.remove(PinReason::Xa)
+        }
+        XaVerb::Commit | XaVerb::CommitOnePhase | XaVerb::Rollback if !state.in_transaction() => {
+            state.pins.remove(PinReason::Xa)
+        }
         _ => {}
     }
 }
@@ -356,7 +433,12 @@ fn table_name(name: &TableName) -> Vec<u8> {
     }
 }
 
-fn set_user_variable(state: &mut SessionState, name: &[u8], value: Value, around: Surroundings<'_>) {
+fn set_user_variable(
+    state: &mut SessionState,
+    name: &[u8],
+    value: Value,
+    around: Surroundings<'_>,
+) {
     let literal = match value {
         Value::Literal(span) => Some(span.of(around.sql)).filter(|text| !text.is_empty()),
         Value::Default | Value::Expr(_) => None,
@@ -378,8 +460,12 @@ fn set_names(state: &mut SessionState, effect: &Effect, around: Surroundings<'_>
         state.pins.add_unnamed(PinReason::UserVariable);
     }
     let text = match effect {
-        Effect::SetNames { charset, collate } => names_text("NAMES", *charset, *collate, around.sql),
-        Effect::SetCharacterSet { charset } => names_text("CHARACTER SET", *charset, None, around.sql),
+        Effect::SetNames { charset, collate } => {
+            names_text("NAMES", *charset, *collate, around.sql)
+        }
+        Effect::SetCharacterSet { charset } => {
+            names_text("CHARACTER SET", *charset, None, around.sql)
+        }
         _ => None,
     };
     match text {
@@ -392,7 +478,9 @@ fn set_names(state: &mut SessionState, effect: &Effect, around: Surroundings<'_>
 
 fn names_text(head: &str, charset: Value, collate: Option<Value>, sql: &[u8]) -> Option<Vec<u8>> {
     let word = |value: Value| match value {
-        Value::Literal(span) | Value::Expr(span) => Some(span.of(sql).to_vec()).filter(|text| !text.is_empty()),
+        Value::Literal(span) | Value::Expr(span) => {
+            Some(span.of(sql).to_vec()).filter(|text| !text.is_empty())
+        }
         Value::Default => Some(b"DEFAULT".to_vec()),
     };
     let mut text = head.as_bytes().to_vec();
@@ -446,14 +534,25 @@ fn leaves_nothing(statement: &Statement) -> bool {
 /// A statement whose text holds nothing that could change session state.
 fn is_plain(statement: &Statement) -> bool {
     use dbmesh_sql::Class;
-    matches!(statement.class, Class::Read | Class::Write | Class::Show | Class::Tcl | Class::Ddl)
-        && statement.effects.iter().all(|e| matches!(e, Effect::Begin { .. } | Effect::Commit { .. } | Effect::Rollback { .. }))
-        && !statement.facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND | Facts::UNPARSED)
+    matches!(
+        statement.class,
+        Class::Read | Class::Write | Class::Show | Class::Tcl | Class::Ddl
+    ) && statement.effects.iter().all(|e| {
+        matches!(
+            e,
+            Effect::Begin { .. } | Effect::Commit { .. } | Effect::Rollback { .. }
+        )
+    }) && !statement
+        .facts
+        .has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND | Facts::UNPARSED)
 }
 
 fn insert_id(state: &mut SessionState, statement: &Statement, outcome: &Outcome, sql: &[u8]) {
     if outcome.last_insert_id == 0 {
-        let elsewhere = Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND | Facts::SETS_LAST_INSERT_ID;
+        let elsewhere = Facts::CALLS_ROUTINE
+            | Facts::DYNAMIC_SQL
+            | Facts::COMPOUND
+            | Facts::SETS_LAST_INSERT_ID;
         if statement.facts.has_any(elsewhere) {
             state.last_insert_id = LastId::OnConnection;
         }
@@ -461,7 +560,11 @@ fn insert_id(state: &mut SessionState, statement: &Statement, outcome: &Outcome,
     }
     state.pins.remove(PinReason::LastInsertId);
     let given = statement.statements <= 1 && generated(statement, sql, outcome.last_insert_id);
-    state.last_insert_id = if given { LastId::Known(outcome.last_insert_id) } else { LastId::OnConnection };
+    state.last_insert_id = if given {
+        LastId::Known(outcome.last_insert_id)
+    } else {
+        LastId::OnConnection
+    };
 }
 
 /// Whether a reported id was surely generated by the server. A server also reports an id that the statement itself
@@ -492,8 +595,14 @@ fn has_literal_values_only(sql: &[u8]) -> bool {
         let plain = match token.kind {
             TokenKind::String => true,
             TokenKind::Number => text.iter().all(u8::is_ascii_digit),
-            TokenKind::Word => text.eq_ignore_ascii_case(b"NULL") || text.eq_ignore_ascii_case(b"DEFAULT"),
-                TokenKind::Open | TokenKind::Close | TokenKind::Comma | TokenKind::Semicolon | TokenKind::Comment => true,
+            TokenKind::Word => {
+                text.eq_ignore_ascii_case(b"NULL") || text.eq_ignore_ascii_case(b"DEFAULT")
+            }
+            TokenKind::Open
+            | TokenKind::Close
+            | TokenKind::Comma
+            | TokenKind::Semicolon
+            | TokenKind::Comment => true,
             _ => false,
         };
         if !plain {

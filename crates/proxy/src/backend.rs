@@ -42,7 +42,11 @@ pub enum BackendError {
 
 impl From<io::Error> for BackendError {
     fn from(e: io::Error) -> Self {
-        if e.kind() == io::ErrorKind::InvalidData { Self::Protocol(e.to_string()) } else { Self::Lost(e) }
+        if e.kind() == io::ErrorKind::InvalidData {
+            Self::Protocol(e.to_string())
+        } else {
+            Self::Lost(e)
+        }
     }
 }
 
@@ -199,7 +203,11 @@ impl Backend {
             self.status = status;
         }
         self.channel.rest();
-        self.condition = if self.channel.has_unread() { Condition::Busy } else { Condition::Idle };
+        self.condition = if self.channel.has_unread() {
+            Condition::Busy
+        } else {
+            Condition::Idle
+        };
     }
 
     fn packet(&mut self, payload: &[u8]) -> Vec<u8> {
@@ -213,7 +221,11 @@ impl Backend {
     ///
     /// # Errors
     /// [`BackendError`]; the server's own error is the inner result.
-    pub async fn run(&mut self, payload: &[u8], shape: Shape) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+    pub async fn run(
+        &mut self,
+        payload: &[u8],
+        shape: Shape,
+    ) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
         let out = self.packet(payload);
         self.send(&out).await?;
         self.scratch = out;
@@ -224,7 +236,10 @@ impl Backend {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn read_answer(&mut self, shape: Shape) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+    pub async fn read_answer(
+        &mut self,
+        shape: Shape,
+    ) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
         let hops = Hops {
             backend: self.capabilities,
             client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
@@ -240,7 +255,9 @@ impl Backend {
             self.channel.consume(taken);
             match progress {
                 Progress::Done => break,
-                Progress::LocalInfile(_) => return Err(BackendError::Protocol("unasked LOCAL INFILE".into())),
+                Progress::LocalInfile(_) => {
+                    return Err(BackendError::Protocol("unasked LOCAL INFILE".into()));
+                }
                 Progress::More => {}
             }
             if bytes.len() > OWN_ANSWER_BYTES_MAX {
@@ -253,7 +270,10 @@ impl Backend {
         let outcome = relay.into_outcome();
         self.answered(outcome.status);
         if outcome.error.is_some() {
-            let payload = bytes.get(codec::HEADER_BYTES..).unwrap_or_default().to_vec();
+            let payload = bytes
+                .get(codec::HEADER_BYTES..)
+                .unwrap_or_default()
+                .to_vec();
             return Ok(Err(server_error(payload)?));
         }
         Ok(Ok((outcome, bytes)))
@@ -304,7 +324,9 @@ impl Backend {
         }
         match step {
             Transition::None => {}
-            Transition::Reset | Transition::Reconnect => return Ok(Ok(Applied::NeedsNewConnection)),
+            Transition::Reset | Transition::Reconnect => {
+                return Ok(Ok(Applied::NeedsNewConnection));
+            }
             Transition::Change { set, schema } => {
                 if !set.is_empty() {
                     let payload = self.query_payload(&set);
@@ -330,7 +352,10 @@ impl Backend {
     /// # Errors
     /// As [`Self::run`].
     pub async fn reset(&mut self) -> Result<Answer<()>, BackendError> {
-        if let Err(e) = self.run(&[CommandCode::ResetConnection as u8], Shape::Single).await? {
+        if let Err(e) = self
+            .run(&[CommandCode::ResetConnection as u8], Shape::Single)
+            .await?
+        {
             return Ok(Err(e));
         }
         self.statements.clear();
@@ -353,7 +378,10 @@ impl Backend {
     /// Says good-bye; the server then frees what the connection holds.
     pub async fn quit(mut self) {
         if self.condition == Condition::Idle {
-            let _ = self.channel.write(&[1, 0, 0, 0, CommandCode::Quit as u8]).await;
+            let _ = self
+                .channel
+                .write(&[1, 0, 0, 0, CommandCode::Quit as u8])
+                .await;
         }
         self.channel.shutdown().await;
     }
@@ -377,12 +405,19 @@ pub enum Applied {
 pub(crate) fn server_error(payload: Vec<u8>) -> Result<ServerError, BackendError> {
     let err = reply::Err::decode(&payload, Capabilities::PROTOCOL_41)?;
     let (code, message) = (err.code, err.text().into_owned());
-    Ok(ServerError { code, payload, message })
+    Ok(ServerError {
+        code,
+        payload,
+        message,
+    })
 }
 
 /// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
 fn decode_rows(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
-    let mut packets = Packets { bytes, joined: Vec::new() };
+    let mut packets = Packets {
+        bytes,
+        joined: Vec::new(),
+    };
     let columns = match packets.next()? {
         Some(first) => Reader::new(first).lenenc_int()?,
         None => 0,
@@ -416,7 +451,11 @@ impl Packets<'_> {
         self.joined.clear();
         loop {
             let Some(header) = codec::Header::first(self.bytes) else {
-                return Ok(if self.joined.is_empty() { None } else { Some(&self.joined) });
+                return Ok(if self.joined.is_empty() {
+                    None
+                } else {
+                    Some(&self.joined)
+                });
             };
             let end = codec::HEADER_BYTES + header.len as usize;
             let payload = self

@@ -64,13 +64,21 @@ macro_rules! each_socket {
 }
 
 impl AsyncRead for TcpOrUnix {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         each_socket!(self, s => Pin::new(s).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for TcpOrUnix {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         each_socket!(self, s => Pin::new(s).poll_write(cx, buf))
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -82,13 +90,21 @@ impl AsyncWrite for TcpOrUnix {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         each_stream!(self, s => Pin::new(s).poll_read(cx, buf), Poll::Ready(Err(closed())))
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         each_stream!(self, s => Pin::new(s).poll_write(cx, buf), Poll::Ready(Err(closed())))
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,7 +214,9 @@ mod spare {
     }
 
     pub fn take() -> Vec<u8> {
-        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(READ_BUFFER_BYTES))
+        SPARE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| Vec::with_capacity(READ_BUFFER_BYTES))
     }
 
     pub fn give(mut buffer: Vec<u8>) {
@@ -211,7 +229,6 @@ mod spare {
             });
         }
     }
-
 }
 
 /// Takes an empty output buffer.
@@ -254,7 +271,14 @@ impl Channel {
     /// A channel over a fresh stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, inbox: Inbox::default(), compression: None, bytes_in: 0, bytes_out: 0, progress_timeout: None }
+        Self {
+            stream,
+            inbox: Inbox::default(),
+            compression: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            progress_timeout: None,
+        }
     }
 
     /// The stream.
@@ -350,7 +374,9 @@ impl Channel {
     }
 
     fn poll_fill_compressed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(c) = self.compression.as_deref_mut() else { return Poll::Ready(Ok(0)) };
+        let Some(c) = self.compression.as_deref_mut() else {
+            return Poll::Ready(Ok(0));
+        };
         loop {
             self.inbox.make_room(0);
             let before = self.inbox.bytes.len();
@@ -363,7 +389,8 @@ impl Channel {
             c.raw.drain(..taken);
             if taken > 0 {
                 // Both directions of a command count together.
-                c.compressor.continue_sequence(c.decompressor.next_sequence());
+                c.compressor
+                    .continue_sequence(c.decompressor.next_sequence());
             }
             let gained = self.inbox.bytes.len() - before;
             if gained > 0 {
@@ -439,7 +466,10 @@ impl Channel {
             };
             let len = header.len as usize;
             if header.seq != seq {
-                return Err(PacketError::Sequence { expected: seq, found: header.seq });
+                return Err(PacketError::Sequence {
+                    expected: seq,
+                    found: header.seq,
+                });
             }
             seq = seq.wrapping_add(1);
             if payload.len() + len > payload_bytes_max {
@@ -490,13 +520,19 @@ impl Channel {
         }
         let mut byte = [0u8; 1];
         match &self.stream {
-            Stream::Tcp(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
-            Stream::Unix(s) => !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock),
+            Stream::Tcp(s) => {
+                !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
+            Stream::Unix(s) => {
+                !matches!(s.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
             Stream::Server(_) | Stream::Client(_) => {
                 let mut buf = ReadBuf::new(&mut byte);
                 let mut cx = Context::from_waker(std::task::Waker::noop());
                 // Session tickets are taken in here and leave it pending.
-                Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf).is_ready()
+                Pin::new(&mut self.stream)
+                    .poll_read(&mut cx, &mut buf)
+                    .is_ready()
             }
             Stream::Closed => true,
         }
@@ -512,7 +548,11 @@ fn first_frame(raw: &[u8]) -> &[u8] {
     whole.and_then(|n| raw.get(..n)).unwrap_or(raw)
 }
 
-fn poll_read_vec(stream: &mut Stream, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+fn poll_read_vec(
+    stream: &mut Stream,
+    cx: &mut Context<'_>,
+    bytes: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
     let mut reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream, bytes));
     std::future::Future::poll(reading.as_mut(), cx)
 }
@@ -547,7 +587,10 @@ impl std::fmt::Display for PacketError {
         match self {
             Self::Io(e) => write!(f, "{e}"),
             Self::Sequence { expected, found } => {
-                write!(f, "packet out of order: expected number {expected}, found {found}")
+                write!(
+                    f,
+                    "packet out of order: expected number {expected}, found {found}"
+                )
             }
             Self::TooLarge { .. } => write!(f, "packet larger than the limit"),
         }

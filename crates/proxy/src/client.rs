@@ -38,7 +38,11 @@ impl Client {
     ///
     /// # Errors
     /// [`PacketError`].
-    pub async fn read_command(&mut self, payload: &mut Vec<u8>, bytes_max: usize) -> Result<Option<()>, PacketError> {
+    pub async fn read_command(
+        &mut self,
+        payload: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Option<()>, PacketError> {
         self.seq = 1;
         match self.channel.read_packet(payload, 0, bytes_max).await {
             Ok(Some(next)) => {

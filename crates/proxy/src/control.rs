@@ -80,6 +80,10 @@ impl Control {
         }
         // Said between the look and the registration?
         let said = self.signals();
-        if said.any(wanted) { Poll::Ready(said) } else { Poll::Pending }
+        if said.any(wanted) {
+            Poll::Ready(said)
+        } else {
+            Poll::Pending
+        }
     }
 }

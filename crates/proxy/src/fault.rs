@@ -176,7 +176,9 @@ impl Fault {
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
-            Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => (1105, "HY000"),
+            Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
+                (1105, "HY000")
+            }
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -217,8 +219,12 @@ impl Fault {
             | Self::HandshakeTimeout
             | Self::OutOfOrder
             | Self::PacketTooLarge
-            | Self::BackendLost { state_lost: true, .. }
-            | Self::BackendProtocol { state_lost: true, .. }
+            | Self::BackendLost {
+                state_lost: true, ..
+            }
+            | Self::BackendProtocol {
+                state_lost: true, ..
+            }
             | Self::CommitUnknown(_)
             | Self::Draining
             | Self::Killed
@@ -231,30 +237,51 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AccessDenied { user, host, password } => {
+            Self::AccessDenied {
+                user,
+                host,
+                password,
+            } => {
                 let yes = if *password { "YES" } else { "NO" };
-                write!(f, "Access denied for user '{user}'@'{host}' (using password: {yes})")
+                write!(
+                    f,
+                    "Access denied for user '{user}'@'{host}' (using password: {yes})"
+                )
             }
             Self::TooManyConnections(of) => write!(f, "Too many connections ({of})"),
             Self::TlsRequired => {
-                write!(f, "Connections using insecure transport are prohibited: this listener requires TLS")
+                write!(
+                    f,
+                    "Connections using insecure transport are prohibited: this listener requires TLS"
+                )
             }
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
-            Self::PacketTooLarge => write!(f, "Got a packet bigger than 'max_allowed_packet' bytes"),
+            Self::PacketTooLarge => {
+                write!(f, "Got a packet bigger than 'max_allowed_packet' bytes")
+            }
             Self::UnknownCommand => write!(f, "Unknown command"),
-            Self::CommandRefused(name) => write!(f, "Access denied; {name} is not forwarded by dbmesh"),
+            Self::CommandRefused(name) => {
+                write!(f, "Access denied; {name} is not forwarded by dbmesh")
+            }
             Self::Malformed(what) => write!(f, "Malformed communication packet: {what}"),
             Self::UnknownStatement { id, command } => {
-                write!(f, "Unknown prepared statement handler ({id}) given to {command}")
+                write!(
+                    f,
+                    "Unknown prepared statement handler ({id}) given to {command}"
+                )
             }
             Self::NoCursor(id) => write!(f, "The statement ({id}) has no open cursor."),
             Self::TooManyStatements(max) => write!(
                 f,
                 "Can't create more than max_prepared_stmt_count statements (current value: {max} per session)"
             ),
-            Self::PoolTimeout { waited_ms, size, endpoint } => write!(
+            Self::PoolTimeout {
+                waited_ms,
+                size,
+                endpoint,
+            } => write!(
                 f,
                 "dbmesh: no connection to {endpoint} became free within {waited_ms} ms (pool size {size}); raise the \
                  pool's size, or shorten transactions"
@@ -263,20 +290,32 @@ impl fmt::Display for Fault {
             Self::ConnectFailed { endpoint, reason } => {
                 write!(f, "dbmesh: cannot connect to endpoint {endpoint}: {reason}")
             }
-            Self::BackendLost { endpoint, state_lost: true } => write!(
+            Self::BackendLost {
+                endpoint,
+                state_lost: true,
+            } => write!(
                 f,
                 "dbmesh: lost connection to {endpoint} during query; the transaction or session state on it is gone, \
                  please reconnect"
             ),
-            Self::BackendLost { endpoint, state_lost: false } => {
-                write!(f, "dbmesh: lost connection to {endpoint} during query; it may or may not have been executed")
+            Self::BackendLost {
+                endpoint,
+                state_lost: false,
+            } => {
+                write!(
+                    f,
+                    "dbmesh: lost connection to {endpoint} during query; it may or may not have been executed"
+                )
             }
             Self::CommitUnknown(endpoint) => write!(
                 f,
                 "dbmesh: transaction resolution unknown: lost connection to {endpoint} while COMMIT was under way"
             ),
             Self::BackendProtocol { endpoint, what, .. } => {
-                write!(f, "dbmesh: endpoint {endpoint} broke the protocol ({what}); its connection was closed")
+                write!(
+                    f,
+                    "dbmesh: endpoint {endpoint} broke the protocol ({what}); its connection was closed"
+                )
             }
             Self::StateReplay { code, message } => write!(
                 f,
@@ -295,7 +334,10 @@ impl fmt::Display for Fault {
             Self::KillTarget => write!(f, "dbmesh: KILL takes a number or CONNECTION_ID() here"),
             Self::Denied(rule) => write!(f, "dbmesh: statement denied by rule '{rule}'"),
             Self::TooBusy(rule) => {
-                write!(f, "dbmesh: too many statements of rule '{rule}' at a time; try again later")
+                write!(
+                    f,
+                    "dbmesh: too many statements of rule '{rule}' at a time; try again later"
+                )
             }
             Self::LocalInfileRefused => write!(
                 f,
@@ -324,9 +366,31 @@ mod tests {
             (Fault::Draining, 1053, "08S01", Blame::Mesh),
             (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
             (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
-            (Fault::CommitUnknown("e".into()), 1105, "08007", Blame::Backend),
-            (Fault::BackendLost { endpoint: "e".into(), state_lost: true }, 2013, "HY000", Blame::Backend),
-            (Fault::PoolTimeout { waited_ms: 1, size: 1, endpoint: "e".into() }, 1203, "42000", Blame::Mesh),
+            (
+                Fault::CommitUnknown("e".into()),
+                1105,
+                "08007",
+                Blame::Backend,
+            ),
+            (
+                Fault::BackendLost {
+                    endpoint: "e".into(),
+                    state_lost: true,
+                },
+                2013,
+                "HY000",
+                Blame::Backend,
+            ),
+            (
+                Fault::PoolTimeout {
+                    waited_ms: 1,
+                    size: 1,
+                    endpoint: "e".into(),
+                },
+                1203,
+                "42000",
+                Blame::Mesh,
+            ),
             (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
             (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
         ];

@@ -51,8 +51,13 @@ impl Health {
             Some(beyond) => beyond.min(16),
             None => return,
         };
-        let pause = self.policy.base_ejection_ms.saturating_mul(1 << beyond).min(self.policy.max_ejection_ms);
-        self.ejected_until_ms.store(self.now_ms() + pause, Ordering::Relaxed);
+        let pause = self
+            .policy
+            .base_ejection_ms
+            .saturating_mul(1 << beyond)
+            .min(self.policy.max_ejection_ms);
+        self.ejected_until_ms
+            .store(self.now_ms() + pause, Ordering::Relaxed);
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -2,7 +2,10 @@
 //!
 //! `serve` wires it together; `listener` accepts, `login` lets in, `session` is the path of every statement, `pool` and
 //! `backend` are the connections to servers. Start reading at `session.rs`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
 
 mod absorb;
 mod admin;

@@ -22,7 +22,7 @@ use crate::channel::Stream;
 use crate::login;
 use crate::process::Process;
 use crate::proxy_protocol::{HEADER_BYTES_MAX, Header, decode};
-use crate::serving::{Serving, Services};
+use crate::serving::{Services, Serving};
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4096;
@@ -67,7 +67,10 @@ pub fn places(services: &Services) -> Vec<Place> {
 
 fn places_of(serving: &Serving) -> Vec<Place> {
     let listen = &serving.service.listen;
-    let tcp = listen.tcp.as_ref().map(|(host, port)| Place::Tcp(host.clone(), *port));
+    let tcp = listen
+        .tcp
+        .as_ref()
+        .map(|(host, port)| Place::Tcp(host.clone(), *port));
     let unix = listen.unix.as_ref().map(|path| Place::Unix(path.clone()));
     tcp.into_iter().chain(unix).collect()
 }
@@ -75,7 +78,12 @@ fn places_of(serving: &Serving) -> Vec<Place> {
 /// The services of one place.
 #[must_use]
 pub fn services_at(services: &Services, place: &Place) -> Vec<Arc<Serving>> {
-    services.list.iter().filter(|s| places_of(s).contains(place)).cloned().collect()
+    services
+        .list
+        .iter()
+        .filter(|s| places_of(s).contains(place))
+        .cloned()
+        .collect()
 }
 
 /// A connection accepted, whose client is not known yet.
@@ -143,7 +151,11 @@ impl Drop for Counted {
 
 impl Admission {
     /// Counts a connection, and says which limit it breaks.
-    fn count(self: &Arc<Self>, address: Option<IpAddr>, per_address_max: u32) -> (Counted, Option<&'static str>) {
+    fn count(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        per_address_max: u32,
+    ) -> (Counted, Option<&'static str>) {
         let entrants = self.entrants.fetch_add(1, Ordering::Relaxed) + 1;
         let mut refused = (entrants > ENTRANTS_MAX).then_some("limit of unfinished handshakes");
         if let Some(address) = address {
@@ -154,14 +166,24 @@ impl Admission {
                 refused = Some("limit of the address");
             }
         }
-        (Counted { admission: self.clone(), address, entrant: true }, refused)
+        (
+            Counted {
+                admission: self.clone(),
+                address,
+                entrant: true,
+            },
+            refused,
+        )
     }
 }
 
 /// A socket that listens.
 enum Bound {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 /// The file of a Unix socket, removed when its listener ends.
@@ -177,7 +199,11 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// When the place cannot be bound.
-pub async fn listen(process: Arc<Process>, place: Place, stop: Drain) -> io::Result<tokio::task::JoinHandle<()>> {
+pub async fn listen(
+    process: Arc<Process>,
+    place: Place,
+    stop: Drain,
+) -> io::Result<tokio::task::JoinHandle<()>> {
     let bound = bind(&place).await?;
     tracing::info!(place = %place, "listening");
     Ok(tokio::spawn(async move {
@@ -216,7 +242,10 @@ async fn bind(place: &Place) -> io::Result<Bound> {
         Place::Unix(path) => {
             remove_dead_socket(path)?;
             let listener = UnixListener::bind(path)?;
-            Ok(Bound::Unix { listener, _file: SocketFile(path.clone()) })
+            Ok(Bound::Unix {
+                listener,
+                _file: SocketFile(path.clone()),
+            })
         }
     }
 }
@@ -236,11 +265,19 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 fn remove_dead_socket(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
-            Err(_) => std::fs::remove_file(path),
-        },
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way")),
+        Ok(meta) if meta.file_type().is_socket() => {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another process listens there",
+                )),
+                Err(_) => std::fs::remove_file(path),
+            }
+        }
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is in the way",
+        )),
         Err(_) => Ok(()),
     }
 }
@@ -258,13 +295,17 @@ async fn accept(bound: &Bound) -> io::Result<(Stream, Option<SocketAddr>)> {
 
 fn tune(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE / 4);
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_KEEPALIVE)
+        .with_interval(TCP_KEEPALIVE / 4);
     let _ = SockRef::from(&stream.as_fd()).set_tcp_keepalive(&keepalive);
 }
 
 fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Option<SocketAddr>) {
     let services = services_at(&process.current.services(), place);
-    let Some(first) = services.first().cloned() else { return };
+    let Some(first) = services.first().cloned() else {
+        return;
+    };
     let guard = process.sessions_drain.guard();
     let process = process.clone();
     tokio::spawn(async move {
@@ -282,8 +323,17 @@ fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Optio
             other => other,
         };
         let per_address = first.service.limits.max_connections_per_address;
-        let (place, refused) = process.admission.count(address.map(|a| a.ip().to_canonical()), per_address);
-                let accepted = Accepted { stream, address, services, first, refused, place };
+        let (place, refused) = process
+            .admission
+            .count(address.map(|a| a.ip().to_canonical()), per_address);
+        let accepted = Accepted {
+            stream,
+            address,
+            services,
+            first,
+            refused,
+            place,
+        };
         login::serve(process, accepted).await;
     });
 }
@@ -306,5 +356,7 @@ async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, &'
         }
         Err("header too long")
     };
-    tokio::time::timeout(PROXY_HEADER_TIMEOUT, read).await.unwrap_or(Err("timeout"))
+    tokio::time::timeout(PROXY_HEADER_TIMEOUT, read)
+        .await
+        .unwrap_or(Err("timeout"))
 }

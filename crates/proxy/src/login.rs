@@ -9,8 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{ClientTlsMode, Compression, Credential, LocalInfile, PasswordHash, Service};
-use dbmesh_wire::auth::{PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport, generate_nonce};
+use dbmesh_model::topology::{
+    ClientTlsMode, Compression, Credential, LocalInfile, PasswordHash, Service,
+};
+use dbmesh_wire::auth::{
+    PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport, generate_nonce,
+};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::ChangeUser;
 use dbmesh_wire::compress::Algorithm;
@@ -130,8 +134,19 @@ impl Entrant {
     fn new(process: Arc<Process>, mut accepted: Accepted) -> Self {
         let id = process.registry.next_id();
         let stream = std::mem::replace(&mut accepted.stream, Stream::Closed);
-        let client = Client { channel: Channel::new(stream), capabilities: Capabilities(0), seq: 0 };
-        Self { process, accepted, client, id, nonce: [0; 20], default_plugin: Plugin::CachingSha2 }
+        let client = Client {
+            channel: Channel::new(stream),
+            capabilities: Capabilities(0),
+            seq: 0,
+        };
+        Self {
+            process,
+            accepted,
+            client,
+            id,
+            nonce: [0; 20],
+            default_plugin: Plugin::CachingSha2,
+        }
     }
 
     async fn enter(&mut self) -> Result<Entered, Failure> {
@@ -143,14 +158,23 @@ impl Entrant {
         // From here on errors carry their SQLSTATE.
         self.client.capabilities = Capabilities::PROTOCOL_41;
         let tls_mode = self.accepted.first().service.tls.mode;
-        if matches!(tls_mode, ClientTlsMode::Required | ClientTlsMode::VerifyClient) && !self.client.channel.stream().is_secure() {
+        if matches!(
+            tls_mode,
+            ClientTlsMode::Required | ClientTlsMode::VerifyClient
+        ) && !self.client.channel.stream().is_secure()
+        {
             return Err(Fault::TlsRequired.into());
         }
         let offered = self.offered();
         self.client.capabilities = response.capabilities.intersection(offered);
         let entered = self.judge_login(&response).await?;
         let status = Status::AUTOCOMMIT;
-        self.client.ok(Answer { status, warnings: 0 }).await?;
+        self.client
+            .ok(Answer {
+                status,
+                warnings: 0,
+            })
+            .await?;
         self.client.channel.progress_timeout = Some(CLIENT_READ_TIMEOUT);
         self.start_compression(&response);
         Ok(entered)
@@ -169,7 +193,12 @@ impl Entrant {
             // Servers then refuse LOAD DATA LOCAL themselves, and the transaction goes on.
             offered = offered.difference(Capabilities::LOCAL_FILES);
         }
-        if self.accepted.first().tls.is_some() && matches!(self.client.channel.stream(), Stream::Tcp(_) | Stream::Server(_)) {
+        if self.accepted.first().tls.is_some()
+            && matches!(
+                self.client.channel.stream(),
+                Stream::Tcp(_) | Stream::Server(_)
+            )
+        {
             offered = offered.union(Capabilities::SSL);
         }
         offered
@@ -178,24 +207,35 @@ impl Entrant {
     fn start_compression(&mut self, response: &HandshakeResponse) {
         let capabilities = self.client.capabilities;
         if capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM) {
-            self.client.channel.start_compression(Algorithm::Zstd, response.zstd_level.unwrap_or(3));
+            self.client
+                .channel
+                .start_compression(Algorithm::Zstd, response.zstd_level.unwrap_or(3));
         } else if capabilities.contains(Capabilities::COMPRESS) {
             self.client.channel.start_compression(Algorithm::Zlib, 0);
         }
     }
 
     async fn greet(&mut self) -> Result<(), Failure> {
-        self.nonce = generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
+        self.nonce =
+            generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
         let version = self.version().await;
         let mariadb = ServerFacts::parse_version(&version).0 == Flavor::MariaDb;
-        self.default_plugin = if mariadb { Plugin::Native } else { Plugin::CachingSha2 };
+        self.default_plugin = if mariadb {
+            Plugin::Native
+        } else {
+            Plugin::CachingSha2
+        };
         let greeting = Greeting {
             server_version: version,
             connection_id: self.id,
             nonce: self.nonce,
             capabilities: self.offered(),
             mariadb_capabilities: 0,
-            collation: if mariadb { GREETING_COLLATION_MARIADB } else { GREETING_COLLATION_MYSQL },
+            collation: if mariadb {
+                GREETING_COLLATION_MARIADB
+            } else {
+                GREETING_COLLATION_MYSQL
+            },
             status: Status::AUTOCOMMIT,
             auth_plugin: self.default_plugin.name().to_owned(),
         };
@@ -211,13 +251,24 @@ impl Entrant {
         if let Some(version) = &first.service.server_version {
             return version.clone();
         }
-        let known = || first.upstream.members.iter().find_map(|m| m.pool.facts()).map(|f| f.version.clone());
+        let known = || {
+            first
+                .upstream
+                .members
+                .iter()
+                .find_map(|m| m.pool.facts())
+                .map(|f| f.version.clone())
+        };
         let deadline = Instant::now() + VERSION_WAIT;
         loop {
             if let Some(version) = known() {
                 return version;
             }
-            let unreachable = first.upstream.members.iter().all(|m| m.pool.health.failures() > 0);
+            let unreachable = first
+                .upstream
+                .members
+                .iter()
+                .all(|m| m.pool.health.failures() > 0);
             if unreachable || Instant::now() >= deadline {
                 return VERSION_UNKNOWN.to_owned();
             }
@@ -249,9 +300,14 @@ impl Entrant {
         };
         if self.client.channel.has_unread() {
             // Whatever came in the clear behind the request was not protected: it must not count as the client's.
-            return Err(Fault::BadHandshake("bytes in the clear behind the request for TLS".into()).into());
+            return Err(Fault::BadHandshake(
+                "bytes in the clear behind the request for TLS".into(),
+            )
+            .into());
         }
-        let Some(socket) = self.client.channel.stream_mut().take_socket() else { return Err(Failure::ClientLost) };
+        let Some(socket) = self.client.channel.stream_mut().take_socket() else {
+            return Err(Failure::ClientLost);
+        };
         let acceptor = tokio_rustls::TlsAcceptor::from(config);
         let stream = acceptor.accept(socket).await.map_err(|e| {
             tracing::info!(error = %e, "TLS handshake failed");
@@ -262,7 +318,12 @@ impl Entrant {
     }
 
     async fn receive(&mut self, payload: &mut Vec<u8>, seq: u8) -> Result<u8, Failure> {
-        match self.client.channel.read_packet(payload, seq, LOGIN_PACKET_BYTES_MAX).await {
+        match self
+            .client
+            .channel
+            .read_packet(payload, seq, LOGIN_PACKET_BYTES_MAX)
+            .await
+        {
             Ok(Some(next)) => Ok(next),
             Ok(None) | Err(PacketError::Io(_)) => Err(Failure::ClientLost),
             Err(PacketError::Sequence { .. }) => {
@@ -284,22 +345,51 @@ impl Entrant {
             response: &response.auth_response,
         };
         let host = self.host();
-        let (serving, login) = judge(&self.process, &self.accepted.services, &mut self.client, self.nonce, &self.default_plugin, &claim, &host).await?;
-        let schema = claim.database.map(<[u8]>::to_vec).or_else(|| serving.service.schema.clone().map(String::into_bytes));
+        let (serving, login) = judge(
+            &self.process,
+            &self.accepted.services,
+            &mut self.client,
+            self.nonce,
+            &self.default_plugin,
+            &claim,
+            &host,
+        )
+        .await?;
+        let schema = claim
+            .database
+            .map(<[u8]>::to_vec)
+            .or_else(|| serving.service.schema.clone().map(String::into_bytes));
         let user = String::from_utf8_lossy(&response.user).into_owned();
-        Ok(Entered { serving, login, user, schema, collation: response.collation })
+        Ok(Entered {
+            serving,
+            login,
+            user,
+            schema,
+            collation: response.collation,
+        })
     }
 
     fn host(&self) -> String {
-        self.accepted.address.map_or_else(|| "localhost".to_owned(), |a| a.ip().to_canonical().to_string())
+        self.accepted.address.map_or_else(
+            || "localhost".to_owned(),
+            |a| a.ip().to_canonical().to_string(),
+        )
     }
 
     fn into_session(self, entered: Entered) -> Session {
-        let Entered { serving, login, user, schema, collation } = entered;
+        let Entered {
+            serving,
+            login,
+            user,
+            schema,
+            collation,
+        } = entered;
         let handle = Arc::new(SessionHandle::new(
             self.id,
             user,
-            self.accepted.address.map_or_else(|| "unix socket".to_owned(), |a: SocketAddr| a.to_string()),
+            self.accepted
+                .address
+                .map_or_else(|| "unix socket".to_owned(), |a: SocketAddr| a.to_string()),
             format!("{}/{}", serving.database_label(), serving.service.name),
             &self.process.clock,
             serving.service.limits.idle_timeout_ms,
@@ -340,18 +430,29 @@ async fn judge(
 ) -> Result<(Arc<Serving>, Login), Failure> {
     let user = String::from_utf8_lossy(claim.user).into_owned();
     let chosen = choose_service(services, &user, claim.database);
-    let verifier = chosen.as_ref().and_then(|serving| verifier_of(process, &serving.service, &user));
+    let verifier = chosen
+        .as_ref()
+        .and_then(|serving| verifier_of(process, &serving.service, &user));
     let transport = match client.channel.stream() {
         Stream::Unix(_) => Transport::Local,
         stream if stream.is_secure() => Transport::Secure,
         _ => Transport::Plain,
     };
-    let allowed = vec![Plugin::CachingSha2, Plugin::Native, Plugin::Sha256, Plugin::Clear];
+    let allowed = vec![
+        Plugin::CachingSha2,
+        Plugin::Native,
+        Plugin::Sha256,
+        Plugin::Clear,
+    ];
     let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
     if let Some(pair) = process.rsa() {
         auth = auth.with_key_pair(pair);
     }
-    let denied = Fault::AccessDenied { user: user.clone(), host: host.to_owned(), password: !claim.response.is_empty() };
+    let denied = Fault::AccessDenied {
+        user: user.clone(),
+        host: host.to_owned(),
+        password: !claim.response.is_empty(),
+    };
     let mut step = auth.begin(claim.plugin, claim.response);
     let proof = loop {
         match step {
@@ -359,7 +460,11 @@ async fn judge(
                 client.packet(&payload).await?;
                 let mut answer = Vec::new();
                 let seq = client.seq;
-                match client.channel.read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX).await {
+                match client
+                    .channel
+                    .read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX)
+                    .await
+                {
                     Ok(Some(next_seq)) => client.seq = next_seq,
                     _ => return Err(Failure::ClientLost),
                 }
@@ -376,23 +481,36 @@ async fn judge(
             }
         }
     };
-    let Some(serving) = chosen else { return Err(denied.into()) };
+    let Some(serving) = chosen else {
+        return Err(denied.into());
+    };
     if let Some(password) = &proof.password {
         process.remember_password(&serving.service, &user, password);
     }
     let limits = &serving.service.limits;
     let login = serving
         .logins
-        .enter(&user, limits.max_connections, limits.max_connections_per_user)
+        .enter(
+            &user,
+            limits.max_connections,
+            limits.max_connections_per_user,
+        )
         .map_err(Fault::TooManyConnections)?;
     Ok((serving, login))
 }
 
 /// The service of this user: the one whose schema is asked for, else the first that knows the user.
-fn choose_service(services: &[Arc<Serving>], user: &str, database: Option<&[u8]>) -> Option<Arc<Serving>> {
+fn choose_service(
+    services: &[Arc<Serving>],
+    user: &str,
+    database: Option<&[u8]>,
+) -> Option<Arc<Serving>> {
     let knows = |s: &&Arc<Serving>| s.service.users.iter().any(|u| u.name == user);
     let wanted = database.and_then(|d| {
-        services.iter().filter(knows).find(|s| s.service.schema.as_deref().map(str::as_bytes) == Some(d))
+        services
+            .iter()
+            .filter(knows)
+            .find(|s| s.service.schema.as_deref().map(str::as_bytes) == Some(d))
     });
     wanted.or_else(|| services.iter().find(knows)).cloned()
 }
@@ -400,9 +518,9 @@ fn choose_service(services: &[Arc<Serving>], user: &str, database: Option<&[u8]>
 fn verifier_of(process: &Process, service: &Service, user: &str) -> Option<PasswordVerifier> {
     let user = service.users.iter().find(|u| u.name == user)?;
     match &user.credential {
-        Credential::Plain(secret) => {
-            Some(PasswordVerifier::from_password(&Secret::new(secret.expose().as_bytes().to_vec())))
-        }
+        Credential::Plain(secret) => Some(PasswordVerifier::from_password(&Secret::new(
+            secret.expose().as_bytes().to_vec(),
+        ))),
         Credential::Hash(hash) => {
             let text = stored_text(hash);
             let stored = PasswordVerifier::from_hash(&text).ok()?;
@@ -424,7 +542,11 @@ fn stored_text(hash: &PasswordHash) -> Vec<u8> {
             }
             text
         }
-        PasswordHash::CachingSha2 { rounds, salt, digest } => {
+        PasswordHash::CachingSha2 {
+            rounds,
+            salt,
+            digest,
+        } => {
             let mut text = format!("$A${:03X}$", rounds / 1000).into_bytes();
             text.extend_from_slice(salt);
             text.extend_from_slice(digest);
@@ -437,31 +559,58 @@ impl Session {
     /// COM_CHANGE_USER: a login on the same connection. All state is dropped first, as servers do.
     pub(crate) async fn change_user(&mut self) -> Result<(), Failure> {
         let packet = self.take_packet();
-        let change = ChangeUser::decode(&packet, self.capabilities()).map_err(|_| Fault::Malformed("COM_CHANGE_USER"))?;
+        let change = ChangeUser::decode(&packet, self.capabilities())
+            .map_err(|_| Fault::Malformed("COM_CHANGE_USER"))?;
         self.part_for_login().await;
-        let mut nonce = generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
+        let mut nonce =
+            generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
         let services = self.sibling_services();
         let (process, client, host) = self.login_parts();
         let default_plugin = default_plugin_of(&services);
         // As servers do, a fresh nonce is sent first: the old one was used.
         let mut payload = Vec::new();
-        dbmesh_wire::auth::AuthSwitchRequest { plugin: switch_plugin(&change, &default_plugin), data: nonce.to_vec() }
-            .encode(&mut payload);
+        dbmesh_wire::auth::AuthSwitchRequest {
+            plugin: switch_plugin(&change, &default_plugin),
+            data: nonce.to_vec(),
+        }
+        .encode(&mut payload);
         client.packet(&payload).await?;
         let mut response = Vec::new();
         let seq = client.seq;
-        match client.channel.read_packet(&mut response, seq, LOGIN_PACKET_BYTES_MAX).await {
+        match client
+            .channel
+            .read_packet(&mut response, seq, LOGIN_PACKET_BYTES_MAX)
+            .await
+        {
             Ok(Some(next)) => client.seq = next,
             _ => return Err(Failure::ClientLost),
         }
         let plugin = switch_plugin(&change, &default_plugin);
         let database = Some(change.database.as_slice()).filter(|d| !d.is_empty());
-        let claim = Claim { user: &change.user, database, plugin: Some(&plugin), response: &response };
-        let judged = judge(&process, &services, client, nonce, &default_plugin, &claim, &host).await;
+        let claim = Claim {
+            user: &change.user,
+            database,
+            plugin: Some(&plugin),
+            response: &response,
+        };
+        let judged = judge(
+            &process,
+            &services,
+            client,
+            nonce,
+            &default_plugin,
+            &claim,
+            &host,
+        )
+        .await;
         nonce.fill(0);
         let (serving, login) = judged?;
-        let schema = database.map(<[u8]>::to_vec).or_else(|| serving.service.schema.clone().map(String::into_bytes));
-        let collation = change.collation.unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
+        let schema = database
+            .map(<[u8]>::to_vec)
+            .or_else(|| serving.service.schema.clone().map(String::into_bytes));
+        let collation = change
+            .collation
+            .unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
         let user = String::from_utf8_lossy(&change.user).into_owned();
         self.log_in_again(serving, login, user, schema.as_deref(), collation);
         self.answer_ok().await?;
@@ -478,7 +627,10 @@ fn switch_plugin(change: &ChangeUser, default: &Plugin) -> String {
 }
 
 fn default_plugin_of(services: &[Arc<Serving>]) -> Plugin {
-    let facts = services.iter().flat_map(|s| s.upstream.members.iter()).find_map(|m| m.pool.facts());
+    let facts = services
+        .iter()
+        .flat_map(|s| s.upstream.members.iter())
+        .find_map(|m| m.pool.facts());
     match facts {
         Some(facts) if facts.flavor == Flavor::MariaDb => Plugin::Native,
         _ => Plugin::CachingSha2,

@@ -14,8 +14,8 @@ use crate::pins::PinReason;
 
 /// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
 pub const DURATION_BOUNDS_S: [f64; 16] = [
-    0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8, 0.025_6, 0.051_2, 0.102_4, 0.204_8, 0.5, 1.0,
-    5.0, 30.0,
+    0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8, 0.025_6, 0.051_2,
+    0.102_4, 0.204_8, 0.5, 1.0, 5.0, 30.0,
 ];
 
 const BUCKETS: usize = DURATION_BOUNDS_S.len() + 1;
@@ -34,7 +34,10 @@ pub const CLASSES: [(Class, &str); 8] = [
 ];
 
 fn class_index(class: Class) -> usize {
-    CLASSES.iter().position(|(c, _)| *c == class).unwrap_or(CLASSES.len() - 1)
+    CLASSES
+        .iter()
+        .position(|(c, _)| *c == class)
+        .unwrap_or(CLASSES.len() - 1)
 }
 
 /// The counters of one shard, on cache lines of their own.
@@ -105,12 +108,16 @@ impl ServiceMetrics {
 
     /// A statement began.
     pub fn begin(&self) {
-        self.shard().under_processing.fetch_add(1, Ordering::Relaxed);
+        self.shard()
+            .under_processing
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// A statement ended without an answer to count.
     pub fn abandon(&self) {
-        self.shard().under_processing.fetch_sub(1, Ordering::Relaxed);
+        self.shard()
+            .under_processing
+            .fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A statement ended.
@@ -121,7 +128,10 @@ impl ServiceMetrics {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         let seconds = done.took.as_secs_f64();
-        let bucket = DURATION_BOUNDS_S.iter().position(|b| seconds <= *b).unwrap_or(BUCKETS - 1);
+        let bucket = DURATION_BOUNDS_S
+            .iter()
+            .position(|b| seconds <= *b)
+            .unwrap_or(BUCKETS - 1);
         if let Some(counter) = shard.buckets.get(bucket) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -150,7 +160,10 @@ impl ServiceMetrics {
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
-        self.shards.iter().map(|s| of(s).load(Ordering::Relaxed)).sum()
+        self.shards
+            .iter()
+            .map(|s| of(s).load(Ordering::Relaxed))
+            .sum()
     }
 }
 
@@ -179,17 +192,31 @@ fn each(
 ) {
     out.family(family.0, family.1, family.2);
     for l in all {
-        out.sample(&[("database", &l.database), ("service", &l.service)], value(l.metrics));
+        out.sample(
+            &[("database", &l.database), ("service", &l.service)],
+            value(l.metrics),
+        );
     }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_statements(all: &[Labelled<'_>], out: &mut Text) {
-    out.family("dbmesh_sql_processed_total", "Statements answered, by class.", Kind::Counter);
+    out.family(
+        "dbmesh_sql_processed_total",
+        "Statements answered, by class.",
+        Kind::Counter,
+    );
     for l in all {
         for (at, (_, class)) in CLASSES.iter().enumerate() {
             let n = l.metrics.sum(|s| &s.statements[at]);
-            out.sample(&[("database", &l.database), ("service", &l.service), ("class", class)], n as f64);
+            out.sample(
+                &[
+                    ("database", &l.database),
+                    ("service", &l.service),
+                    ("class", class),
+                ],
+                n as f64,
+            );
         }
     }
     out.family(
@@ -198,51 +225,163 @@ fn expose_statements(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Histogram,
     );
     for l in all {
-        let counts: Vec<u64> = (0..BUCKETS).map(|at| l.metrics.sum(|s| &s.buckets[at])).collect();
+        let counts: Vec<u64> = (0..BUCKETS)
+            .map(|at| l.metrics.sum(|s| &s.buckets[at]))
+            .collect();
         let sum = l.metrics.sum(|s| &s.duration_ns) as f64 / 1e9;
-        out.histogram(&[("database", &l.database), ("service", &l.service)], &DURATION_BOUNDS_S, &counts, sum);
+        out.histogram(
+            &[("database", &l.database), ("service", &l.service)],
+            &DURATION_BOUNDS_S,
+            &counts,
+            sum,
+        );
     }
-    each(all, out, ("dbmesh_sql_under_processing", "Statements being answered now.", Kind::Gauge), |m| {
-        m.shards.iter().map(|s| s.under_processing.load(Ordering::Relaxed)).sum::<i64>().max(0) as f64
-    });
-    each(all, out, ("dbmesh_client_received_bytes_total", "Bytes of commands.", Kind::Counter), |m| {
-        m.sum(|s| &s.bytes_in) as f64
-    });
-    each(all, out, ("dbmesh_client_sent_bytes_total", "Bytes of answers.", Kind::Counter), |m| {
-        m.sum(|s| &s.bytes_out) as f64
-    });
-    each(all, out, ("dbmesh_rows_sent_total", "Rows sent to clients.", Kind::Counter), |m| m.sum(|s| &s.rows) as f64);
-    each(all, out, ("dbmesh_server_errors_total", "Errors of servers, passed on.", Kind::Counter), |m| {
-        m.sum(|s| &s.server_errors) as f64
-    });
+    each(
+        all,
+        out,
+        (
+            "dbmesh_sql_under_processing",
+            "Statements being answered now.",
+            Kind::Gauge,
+        ),
+        |m| {
+            m.shards
+                .iter()
+                .map(|s| s.under_processing.load(Ordering::Relaxed))
+                .sum::<i64>()
+                .max(0) as f64
+        },
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_client_received_bytes_total",
+            "Bytes of commands.",
+            Kind::Counter,
+        ),
+        |m| m.sum(|s| &s.bytes_in) as f64,
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_client_sent_bytes_total",
+            "Bytes of answers.",
+            Kind::Counter,
+        ),
+        |m| m.sum(|s| &s.bytes_out) as f64,
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_rows_sent_total",
+            "Rows sent to clients.",
+            Kind::Counter,
+        ),
+        |m| m.sum(|s| &s.rows) as f64,
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_server_errors_total",
+            "Errors of servers, passed on.",
+            Kind::Counter,
+        ),
+        |m| m.sum(|s| &s.server_errors) as f64,
+    );
 }
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
-    out.family("dbmesh_errors_total", "Errors of dbmesh's own, by whose fault it is.", Kind::Counter);
+    out.family(
+        "dbmesh_errors_total",
+        "Errors of dbmesh's own, by whose fault it is.",
+        Kind::Counter,
+    );
     for l in all {
         for (blame, counter) in Blame::ALL.iter().zip(&l.metrics.faults) {
-            let labels = [("database", l.database.as_str()), ("service", &l.service), ("fault", blame.label())];
+            let labels = [
+                ("database", l.database.as_str()),
+                ("service", &l.service),
+                ("fault", blame.label()),
+            ];
             out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
         }
     }
-    out.family("dbmesh_pins_total", "Sessions pinned to a connection, by reason.", Kind::Counter);
+    out.family(
+        "dbmesh_pins_total",
+        "Sessions pinned to a connection, by reason.",
+        Kind::Counter,
+    );
     for l in all {
         for (reason, counter) in PinReason::ALL.iter().zip(&l.metrics.pins) {
-            let labels = [("database", l.database.as_str()), ("service", &l.service), ("reason", reason.label())];
+            let labels = [
+                ("database", l.database.as_str()),
+                ("service", &l.service),
+                ("reason", reason.label()),
+            ];
             out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
         }
     }
     let gauge = |g: &AtomicI64| g.load(Ordering::Relaxed).max(0) as f64;
     let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
-    each(all, out, ("dbmesh_sessions", "Client sessions now.", Kind::Gauge), |m| gauge(&m.sessions));
-    each(all, out, ("dbmesh_sessions_pinned", "Client sessions pinned now.", Kind::Gauge), |m| gauge(&m.pinned));
-    each(all, out, ("dbmesh_prepared_statements", "Prepared statements that clients hold.", Kind::Gauge), |m| {
-        gauge(&m.prepared)
-    });
-    each(all, out, ("dbmesh_connections_total", "Client connections accepted.", Kind::Counter), |m| {
-        count(&m.connections)
-    });
-    each(all, out, ("dbmesh_logins_refused_total", "Logins refused.", Kind::Counter), |m| count(&m.refused));
-    each(all, out, ("dbmesh_rule_hits_total", "Statements refused by rules.", Kind::Counter), |m| count(&m.rule_hits));
+    each(
+        all,
+        out,
+        ("dbmesh_sessions", "Client sessions now.", Kind::Gauge),
+        |m| gauge(&m.sessions),
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_sessions_pinned",
+            "Client sessions pinned now.",
+            Kind::Gauge,
+        ),
+        |m| gauge(&m.pinned),
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_prepared_statements",
+            "Prepared statements that clients hold.",
+            Kind::Gauge,
+        ),
+        |m| gauge(&m.prepared),
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_connections_total",
+            "Client connections accepted.",
+            Kind::Counter,
+        ),
+        |m| count(&m.connections),
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_logins_refused_total",
+            "Logins refused.",
+            Kind::Counter,
+        ),
+        |m| count(&m.refused),
+    );
+    each(
+        all,
+        out,
+        (
+            "dbmesh_rule_hits_total",
+            "Statements refused by rules.",
+            Kind::Counter,
+        ),
+        |m| count(&m.rule_hits),
+    );
 }

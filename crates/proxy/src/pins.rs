@@ -129,7 +129,10 @@ impl PinReason {
 
     /// Whether COM_RESET_CONNECTION leaves this state on the connection.
     fn survives_reset(self) -> bool {
-        matches!(self, Self::Role | Self::Xa | Self::ResourceGroup | Self::SessionTracking | Self::Unparsed)
+        matches!(
+            self,
+            Self::Role | Self::Xa | Self::ResourceGroup | Self::SessionTracking | Self::Unparsed
+        )
     }
 
     /// Whether the state ends with the statement or command that uses it, leaving nothing behind.
@@ -196,7 +199,11 @@ impl Pins {
 
     /// Ends a pin, unless something unnamed keeps it.
     pub fn remove(&mut self, reason: PinReason) {
-        if self.names.as_ref().is_none_or(|n| n.unnamed & reason.bit() == 0) {
+        if self
+            .names
+            .as_ref()
+            .is_none_or(|n| n.unnamed & reason.bit() == 0)
+        {
             self.bits &= !reason.bit();
         }
     }
@@ -238,7 +245,9 @@ impl Pins {
 
     /// The reasons in a snapshot of bits.
     pub fn reasons_of(bits: u32) -> impl Iterator<Item = PinReason> {
-        PinReason::ALL.into_iter().filter(move |r| bits & r.bit() != 0)
+        PinReason::ALL
+            .into_iter()
+            .filter(move |r| bits & r.bit() != 0)
     }
 
     /// What becomes of the connection if the session lets go of it now.
@@ -260,7 +269,12 @@ impl Pins {
         *self = Self::default();
     }
 
-    fn named(&mut self, reason: PinReason, set: fn(&mut Names) -> &mut BTreeSet<Vec<u8>>, name: Vec<u8>) {
+    fn named(
+        &mut self,
+        reason: PinReason,
+        set: fn(&mut Names) -> &mut BTreeSet<Vec<u8>>,
+        name: Vec<u8>,
+    ) {
         self.add(reason);
         let names = self.names.get_or_insert_default();
         let kept = set(names);
@@ -270,7 +284,12 @@ impl Pins {
         }
     }
 
-    fn unnamed(&mut self, reason: PinReason, set: fn(&mut Names) -> &mut BTreeSet<Vec<u8>>, name: &[u8]) {
+    fn unnamed(
+        &mut self,
+        reason: PinReason,
+        set: fn(&mut Names) -> &mut BTreeSet<Vec<u8>>,
+        name: &[u8],
+    ) {
         if let Some(names) = self.names.as_deref_mut() {
             let kept = set(names);
             kept.remove(name);
@@ -313,12 +332,18 @@ impl Pins {
     /// Whether executing this statement leaves nothing behind.
     #[must_use]
     pub fn prepares_plain(&self, name: &[u8]) -> bool {
-        self.names.as_ref().and_then(|n| n.prepared.get(name)).copied().unwrap_or(false)
+        self.names
+            .as_ref()
+            .and_then(|n| n.prepared.get(name))
+            .copied()
+            .unwrap_or(false)
     }
 
     /// A statement prepared by SQL was deallocated.
     pub fn drop_prepared(&mut self, name: &[u8]) {
-        let Some(names) = self.names.as_deref_mut() else { return };
+        let Some(names) = self.names.as_deref_mut() else {
+            return;
+        };
         names.prepared.remove(name);
         if names.prepared.is_empty() {
             self.remove(PinReason::SqlPrepared);
@@ -337,7 +362,9 @@ impl Pins {
 
     /// A lock was released once.
     pub fn drop_lock(&mut self, name: &[u8]) {
-        let Some(names) = self.names.as_deref_mut() else { return };
+        let Some(names) = self.names.as_deref_mut() else {
+            return;
+        };
         if let Some(count) = names.locks.get_mut(name) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -87,7 +87,10 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Inner {
     /// Boxed, since a connection moves from hand to hand.
-    #[allow(clippy::vec_box, reason = "leases and grants own boxes; unboxing would copy a kilobyte each time")]
+    #[allow(
+        clippy::vec_box,
+        reason = "leases and grants own boxes; unboxing would copy a kilobyte each time"
+    )]
     idle: Vec<Box<Backend>>,
     total: u32,
     waiters: VecDeque<Waiter>,
@@ -127,7 +130,10 @@ impl Pool {
     /// A pool without connections.
     #[must_use]
     pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
-        let rate = Rate { tokens: f64::from(policy.connect_rate_per_second), at: Instant::now() };
+        let rate = Rate {
+            tokens: f64::from(policy.connect_rate_per_second),
+            at: Instant::now(),
+        };
         Self {
             dialer,
             policy,
@@ -192,7 +198,9 @@ impl Pool {
         let mut stale = Vec::new();
         let mut inner = self.inner.lock();
         let choice = loop {
-            let Some(at) = best_fit(&inner.idle, want) else { break None };
+            let Some(at) = best_fit(&inner.idle, want) else {
+                break None;
+            };
             let mut backend = inner.idle.swap_remove(at);
             if backend.is_stale() {
                 inner.total = inner.total.saturating_sub(1);
@@ -203,7 +211,9 @@ impl Pool {
         };
         let choice = choice.unwrap_or_else(|| inner.without_fit(want, self.policy.size));
         drop(inner);
-        self.counters.closed.fetch_add(stale.len() as u64, Ordering::Relaxed);
+        self.counters
+            .closed
+            .fetch_add(stale.len() as u64, Ordering::Relaxed);
         choice
     }
 
@@ -215,13 +225,26 @@ impl Pool {
     ) -> Result<Lease, Fault> {
         let started = Instant::now();
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
-        let grant = tokio::time::timeout(wait, Granted { pool: self, receiver: granted }).await;
+        let grant = tokio::time::timeout(
+            wait,
+            Granted {
+                pool: self,
+                receiver: granted,
+            },
+        )
+        .await;
         let waited = started.elapsed();
-        self.counters.wait_us.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.counters.wait_us.fetch_add(
+            u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         match grant {
             Ok(Some(Grant::Connection(backend))) => Ok(self.hand_out(backend, want)),
             Ok(Some(Grant::Permit)) => self.open(want, wait.saturating_sub(waited)).await,
-            Ok(None) => Err(Fault::NoEndpoint(format!("endpoint {} is being removed", self.endpoint().name))),
+            Ok(None) => Err(Fault::NoEndpoint(format!(
+                "endpoint {} is being removed",
+                self.endpoint().name
+            ))),
             Err(_) => {
                 self.counters.wait_timeouts.fetch_add(1, Ordering::Relaxed);
                 Err(self.timeout(waited))
@@ -241,7 +264,11 @@ impl Pool {
         if backend.last_session != want.session {
             backend.last_session = want.session;
         }
-        Lease { pool: self.clone(), backend: Some(backend), held: false }
+        Lease {
+            pool: self.clone(),
+            backend: Some(backend),
+            held: None,
+        }
     }
 
     /// Opens a connection; the permit (a count in `total`) is taken already.
@@ -264,7 +291,9 @@ impl Pool {
                 Ok(self.hand_out(Box::new(backend), want))
             }
             Err(e) => {
-                self.counters.connect_failures.fetch_add(1, Ordering::Relaxed);
+                self.counters
+                    .connect_failures
+                    .fetch_add(1, Ordering::Relaxed);
                 if e.is_endpoint_down() {
                     self.health.connect_failed();
                 }
@@ -335,13 +364,17 @@ impl Pool {
             let mut inner = self.inner.lock();
             inner.retired = true;
             let idle = std::mem::take(&mut inner.idle);
-            inner.total = inner.total.saturating_sub(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+            inner.total = inner
+                .total
+                .saturating_sub(u32::try_from(idle.len()).unwrap_or(u32::MAX));
             for (_, control) in inner.held.drain(..) {
                 control.say(Signals::RECLAIM);
             }
             idle
         };
-        self.counters.closed.fetch_add(idle.len() as u64, Ordering::Relaxed);
+        self.counters
+            .closed
+            .fetch_add(idle.len() as u64, Ordering::Relaxed);
         for backend in idle {
             tokio::spawn(backend.quit());
         }
@@ -358,7 +391,14 @@ impl Pool {
     /// # Errors
     /// When the endpoint cannot be reached.
     pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
-        let mut backend = self.dialer.connect(vector, Flags::of(dbmesh_wire::Capabilities(0)), self.facts()).await?;
+        let mut backend = self
+            .dialer
+            .connect(
+                vector,
+                Flags::of(dbmesh_wire::Capabilities(0)),
+                self.facts(),
+            )
+            .await?;
         let answer = backend.query(sql.as_bytes()).await;
         let done = match answer {
             Ok(_) => Ok(()),
@@ -375,7 +415,10 @@ fn best_fit(idle: &[Box<Backend>], want: &Want<'_>) -> Option<usize> {
         if backend.flags != want.flags {
             continue;
         }
-        let score = match (Vector::same(&backend.vector, want.vector), backend.last_session == want.session) {
+        let score = match (
+            Vector::same(&backend.vector, want.vector),
+            backend.last_session == want.session,
+        ) {
             (true, true) => return Some(at),
             (true, false) => 3,
             (false, true) => 2,
@@ -399,7 +442,10 @@ impl Inner {
             return Choice::Replace(self.idle.swap_remove(0));
         }
         let (grant, granted) = oneshot::channel();
-        self.waiters.push_back(Waiter { flags: want.flags, grant });
+        self.waiters.push_back(Waiter {
+            flags: want.flags,
+            grant,
+        });
         if let Some((_, control)) = self.held.pop_front() {
             control.say(Signals::RECLAIM);
         }
@@ -431,8 +477,13 @@ struct Granted<'a> {
 impl Future for Granted<'_> {
     type Output = Option<Grant>;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.receiver).poll(cx).map(Result::ok)
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.receiver)
+            .poll(cx)
+            .map(Result::ok)
     }
 }
 
@@ -463,7 +514,8 @@ impl Drop for Permit<'_> {
 pub struct Lease {
     pool: Arc<Pool>,
     backend: Option<Box<Backend>>,
-    held: bool,
+    /// The session that holds it until somebody asks.
+    held: Option<u64>,
 }
 
 impl Lease {
@@ -478,7 +530,9 @@ impl Lease {
     /// # Errors
     /// When it was closed under this lease.
     pub fn backend(&mut self) -> Result<&mut Backend, BackendError> {
-        self.backend.as_deref_mut().ok_or_else(|| BackendError::Lost(std::io::ErrorKind::NotConnected.into()))
+        self.backend
+            .as_deref_mut()
+            .ok_or_else(|| BackendError::Lost(std::io::ErrorKind::NotConnected.into()))
     }
 
     /// Gives the connection back, to be used by others.
@@ -503,7 +557,7 @@ impl Lease {
 
     /// Holds the connection only until somebody else needs it: the session is told to give it back.
     pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
-        self.held = true;
+        self.held = Some(session);
         let mut inner = self.pool.inner.lock();
         if inner.waiters.is_empty() {
             inner.held.push_back((session, control.clone()));
@@ -512,10 +566,24 @@ impl Lease {
         }
     }
 
+    /// Whoever waits asks the next session that merely holds a connection.
+    fn end_hold(&mut self) {
+        let Some(session) = self.held.take() else {
+            return;
+        };
+        let mut inner = self.pool.inner.lock();
+        inner.held.retain(|(id, _)| *id != session);
+        if !inner.waiters.is_empty() {
+            if let Some((_, next)) = inner.held.pop_front() {
+                next.say(Signals::RECLAIM);
+            }
+        }
+    }
+
     /// Ends [`Self::hold`]: the session uses the connection again.
     pub fn unhold(&mut self, session: u64, control: &Arc<Control>) {
-        if std::mem::take(&mut self.held) {
-            self.pool.inner.lock().held.retain(|(id, _)| *id != session);
+        if self.held.is_some_and(|holder| holder == session) {
+            self.end_hold();
             control.clear(Signals::RECLAIM);
         }
     }
@@ -523,6 +591,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.end_hold();
         if let Some(backend) = self.backend.take() {
             self.pool.close(backend);
         }

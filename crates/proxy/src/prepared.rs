@@ -39,11 +39,19 @@ impl Key {
     pub fn new(sql: &[u8], state: u64, owner: u64) -> Self {
         let mut h = DefaultHasher::new();
         (sql, state, owner).hash(&mut h);
-        Self { hash: h.finish(), sql: sql.into(), state, owner }
+        Self {
+            hash: h.finish(),
+            sql: sql.into(),
+            state,
+            owner,
+        }
     }
 
     fn same(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.state == other.state && self.owner == other.owner && self.sql == other.sql
+        self.hash == other.hash
+            && self.state == other.state
+            && self.owner == other.owner
+            && self.sql == other.sql
     }
 }
 
@@ -88,7 +96,11 @@ impl ClientStatement {
     #[must_use]
     pub fn key_for(&self, id: u32, session: u64, own: bool) -> Arc<Key> {
         if own || self.long_data {
-            Arc::new(Key::new(&self.key.sql, self.key.state, (session << 32) | u64::from(id)))
+            Arc::new(Key::new(
+                &self.key.sql,
+                self.key.state,
+                (session << 32) | u64::from(id),
+            ))
         } else {
             self.key.clone()
         }
@@ -188,12 +200,20 @@ impl ServerStatements {
     /// The answer to another PREPARE of this key, while it is fresh.
     pub fn fresh_answer(&self, key: &Key, now: Instant, schema_epoch: u64) -> Option<Arc<Answer>> {
         let found = self.list.iter().find(|s| s.key.same(key))?;
-        let fresh = now.duration_since(found.prepared) < ANSWER_FRESH && found.schema_epoch == schema_epoch;
+        let fresh =
+            now.duration_since(found.prepared) < ANSWER_FRESH && found.schema_epoch == schema_epoch;
         fresh.then(|| found.answer.clone())
     }
 
     /// Takes a statement in; gives the ids that must be closed on the server.
-    pub fn insert(&mut self, key: Arc<Key>, id: u32, answer: Arc<Answer>, now: Instant, schema_epoch: u64) -> Vec<u32> {
+    pub fn insert(
+        &mut self,
+        key: Arc<Key>,
+        id: u32,
+        answer: Arc<Answer>,
+        now: Instant,
+        schema_epoch: u64,
+    ) -> Vec<u32> {
         let mut closed = Vec::new();
         self.list.retain(|s| {
             let again = s.key.same(&key);
@@ -203,8 +223,15 @@ impl ServerStatements {
             !again
         });
         while self.list.len() >= STATEMENTS_PER_CONNECTION_MAX {
-            let oldest = self.list.iter().enumerate().filter(|(_, s)| s.key.owner == 0).min_by_key(|(_, s)| s.used);
-            let Some(at) = oldest.map(|(at, _)| at) else { break };
+            let oldest = self
+                .list
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| s.key.owner == 0)
+                .min_by_key(|(_, s)| s.used);
+            let Some(at) = oldest.map(|(at, _)| at) else {
+                break;
+            };
             closed.push(self.list.swap_remove(at).id);
         }
         self.clock += 1;
@@ -249,20 +276,36 @@ mod tests {
     use super::*;
 
     fn answer() -> Arc<Answer> {
-        Arc::new(Answer { columns: 0, params: 0, warnings: 0, definitions: Vec::new() })
+        Arc::new(Answer {
+            columns: 0,
+            params: 0,
+            warnings: 0,
+            definitions: Vec::new(),
+        })
     }
 
     #[test]
     fn the_least_recently_used_is_closed() {
         let mut statements = ServerStatements::default();
         let now = Instant::now();
-        let keys: Vec<_> =
-            (0..=STATEMENTS_PER_CONNECTION_MAX as u32).map(|i| Arc::new(Key::new(&i.to_le_bytes(), 0, 0))).collect();
+        let keys: Vec<_> = (0..=STATEMENTS_PER_CONNECTION_MAX as u32)
+            .map(|i| Arc::new(Key::new(&i.to_le_bytes(), 0, 0)))
+            .collect();
         for (i, key) in keys.iter().take(STATEMENTS_PER_CONNECTION_MAX).enumerate() {
-            assert!(statements.insert(key.clone(), i as u32, answer(), now, 0).is_empty());
+            assert!(
+                statements
+                    .insert(key.clone(), i as u32, answer(), now, 0)
+                    .is_empty()
+            );
         }
         assert!(statements.find(&keys[0]).is_some());
-        let closed = statements.insert(keys[STATEMENTS_PER_CONNECTION_MAX].clone(), 999, answer(), now, 0);
+        let closed = statements.insert(
+            keys[STATEMENTS_PER_CONNECTION_MAX].clone(),
+            999,
+            answer(),
+            now,
+            0,
+        );
         assert_eq!(closed, [1]);
         assert_eq!(statements.list.len(), STATEMENTS_PER_CONNECTION_MAX);
     }
@@ -275,7 +318,15 @@ mod tests {
         statements.insert(key.clone(), 1, answer(), now, 3);
         assert!(statements.fresh_answer(&key, now, 3).is_some());
         assert!(statements.fresh_answer(&key, now, 4).is_none());
-        assert!(statements.fresh_answer(&key, now + ANSWER_FRESH, 3).is_none());
-        assert!(statements.fresh_answer(&Key::new(b"select 1", 8, 0), now, 3).is_none());
+        assert!(
+            statements
+                .fresh_answer(&key, now + ANSWER_FRESH, 3)
+                .is_none()
+        );
+        assert!(
+            statements
+                .fresh_answer(&Key::new(b"select 1", 8, 0), now, 3)
+                .is_none()
+        );
     }
 }

@@ -67,14 +67,23 @@ impl Process {
     }
 
     fn key(service: &Service, user: &str) -> (String, String) {
-        (format!("{}/{}/{}", service.namespace, service.database, service.name), user.to_owned())
+        (
+            format!(
+                "{}/{}/{}",
+                service.namespace, service.database, service.name
+            ),
+            user.to_owned(),
+        )
     }
 
     /// Remembers what a password proved in full verifies, as a server's cache does.
     pub fn remember_password(&self, service: &Service, user: &str, password: &Secret) {
         let mut proved = self.proved.lock();
         if proved.len() < REMEMBERED_MAX {
-            proved.insert(Self::key(service, user), PasswordVerifier::from_password(password));
+            proved.insert(
+                Self::key(service, user),
+                PasswordVerifier::from_password(password),
+            );
         }
     }
 

@@ -60,7 +60,14 @@ pub struct SessionHandle {
 impl SessionHandle {
     /// The handle of a session that begins now.
     #[must_use]
-    pub fn new(id: u32, user: String, address: String, service: String, clock: &Coarse, idle_limit_ms: u64) -> Self {
+    pub fn new(
+        id: u32,
+        user: String,
+        address: String,
+        service: String,
+        clock: &Coarse,
+        idle_limit_ms: u64,
+    ) -> Self {
         Self {
             id,
             user,
@@ -105,16 +112,23 @@ impl SessionHandle {
         let mut execution = self.execution.lock();
         let (pool, thread_id) = execution.at.clone()?;
         execution.kills += 1;
-        Some(Aim { session: self.clone(), pool, thread_id })
+        Some(Aim {
+            session: self.clone(),
+            pool,
+            thread_id,
+        })
     }
 
     /// The session, as /debug/sessions shows it. Never SQL, never secrets.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed)).map(|r| r.label()).collect();
-        let at = self.execution.lock().at.as_ref().map(|(pool, id)| {
-            json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": id})
-        });
+        let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed))
+            .map(|r| r.label())
+            .collect();
+        let at =
+            self.execution.lock().at.as_ref().map(
+                |(pool, id)| json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": id}),
+            );
         json!({
             "id": self.id,
             "user": self.user,
@@ -161,7 +175,9 @@ pub struct Registry {
 
 impl Registry {
     fn shard(&self, id: u32) -> &Mutex<HashMap<u32, Arc<SessionHandle>>> {
-        self.shards.get(id as usize % SHARDS).unwrap_or(&self.shards[0])
+        self.shards
+            .get(id as usize % SHARDS)
+            .unwrap_or(&self.shards[0])
     }
 
     /// An id that no session has.
@@ -176,9 +192,14 @@ impl Registry {
 
     /// Enters a session; it leaves when the guard is dropped.
     pub fn enter(self: &Arc<Self>, handle: Arc<SessionHandle>) -> Registered {
-        self.shard(handle.id).lock().insert(handle.id, handle.clone());
+        self.shard(handle.id)
+            .lock()
+            .insert(handle.id, handle.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
-        Registered { registry: self.clone(), handle }
+        Registered {
+            registry: self.clone(),
+            handle,
+        }
     }
 
     /// A session by its id.
@@ -238,7 +259,10 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut shard = self.registry.shard(self.handle.id).lock();
-        if shard.get(&self.handle.id).is_some_and(|known| Arc::ptr_eq(known, &self.handle)) {
+        if shard
+            .get(&self.handle.id)
+            .is_some_and(|known| Arc::ptr_eq(known, &self.handle))
+        {
             shard.remove(&self.handle.id);
         }
         drop(shard);

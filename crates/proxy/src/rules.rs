@@ -61,10 +61,18 @@ impl Rules {
                             && c.rule.regexes.patterns() == rule.regexes.patterns()
                     })
                 });
-                kept.cloned().unwrap_or_else(|| Arc::new(Concurrency { rule: rule.clone(), running: Mutex::default() }))
+                kept.cloned().unwrap_or_else(|| {
+                    Arc::new(Concurrency {
+                        rule: rule.clone(),
+                        running: Mutex::default(),
+                    })
+                })
             })
             .collect();
-        Self { deny: strategy.deny.clone(), concurrency }
+        Self {
+            deny: strategy.deny.clone(),
+            concurrency,
+        }
     }
 
     /// Whether there is any rule.
@@ -104,7 +112,11 @@ impl Concurrency {
     /// At most `max` matching statements run at a time, and at most `max` begin within one window.
     fn enter(&self, now: Instant) -> bool {
         let mut window = self.running.lock();
-        while window.starts.front().is_some_and(|start| now.duration_since(*start) >= self.rule.window) {
+        while window
+            .starts
+            .front()
+            .is_some_and(|start| now.duration_since(*start) >= self.rule.window)
+        {
             window.starts.pop_front();
         }
         let begun = u32::try_from(window.starts.len()).unwrap_or(u32::MAX);

@@ -90,14 +90,25 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let process = Arc::new(Process::new(current, Coarse::start()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
-    let mut listeners = Listeners { process: process.clone(), open: HashMap::new() };
+    let mut listeners = Listeners {
+        process: process.clone(),
+        open: HashMap::new(),
+    };
     for place in places(&process.current.services()) {
-        listeners.open(place.clone()).await.map_err(|e| system(&format!("cannot listen on {place}"), &e))?;
+        listeners
+            .open(place.clone())
+            .await
+            .map_err(|e| system(&format!("cannot listen on {place}"), &e))?;
     }
     let admin_stop = Drain::new();
     let pages = Arc::new(Pages::new(process.clone(), source));
-    let admin = Admin { content: pages.clone(), stop: admin_stop.clone() };
-    let address = admin::serve(options.admin, admin).await.map_err(|e| ServeError::System(e.to_string()))?;
+    let admin = Admin {
+        content: pages.clone(),
+        stop: admin_stop.clone(),
+    };
+    let address = admin::serve(options.admin, admin)
+        .await
+        .map_err(|e| ServeError::System(e.to_string()))?;
     tracing::info!(admin = %address, revision = format!("{:016x}", process.current.services().topology.revision), "ready");
     let mut topologies = pages.source().watch();
     topologies.mark_unchanged();
@@ -118,13 +129,25 @@ async fn run(options: &Options) -> Result<(), ServeError> {
             _ = sweep.tick() => process.registry.sweep_idle(process.clock.now_ms()),
         }
     }
-    drain(&process, &mut listeners, &pages, options.drain_timeout).await;
+    tokio::select! {
+        () = drain(&process, &mut listeners, &pages, options.drain_timeout) => {}
+        () = told_again(&mut signals) => tracing::warn!("told to stop a second time; closing at once"),
+    }
     admin_stop.start();
     Ok(())
 }
 
+/// Waits for a second signal to stop.
+async fn told_again(signals: &mut Signals) {
+    while signals.next().await != Signal::Terminate {}
+}
+
 async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages, limit: Duration) {
-    tracing::info!(sessions = process.registry.len(), limit_s = limit.as_secs(), "draining");
+    tracing::info!(
+        sessions = process.registry.len(),
+        limit_s = limit.as_secs(),
+        "draining"
+    );
     pages.start_draining();
     listeners.close_all().await;
     process.registry.say_all(control::Signals::DRAIN);
@@ -137,9 +160,15 @@ async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages,
         process.registry.say_all(control::Signals::DRAIN);
     }
     if left > 0 {
-        tracing::warn!(sessions = left, "the drain's time is up; closing what is left");
+        tracing::warn!(
+            sessions = left,
+            "the drain's time is up; closing what is left"
+        );
         process.registry.say_all(control::Signals::CLOSE);
-        process.sessions_drain.finished((Instant::now() + LAST_WORDS).into()).await;
+        process
+            .sessions_drain
+            .finished((Instant::now() + LAST_WORDS).into())
+            .await;
     }
     for serving in &process.current.services().list {
         for member in &serving.upstream.members {
@@ -168,22 +197,34 @@ impl Listeners {
     async fn follow(&mut self, topology: Arc<dbmesh_model::Topology>) {
         let revision = topology.revision;
         if let Err(e) = self.process.current.replace(topology).await {
-            tracing::error!(error = e, "the new configuration cannot be served; the old one goes on");
+            tracing::error!(
+                error = e,
+                "the new configuration cannot be served; the old one goes on"
+            );
             return;
         }
         self.process.forget_passwords();
         let wanted = places(&self.process.current.services());
         for place in &wanted {
             if !self.open.contains_key(place)
-                && let Err(e) = self.open(place.clone()).await {
-                    tracing::error!(place = %place, error = %e, "cannot listen");
-                }
+                && let Err(e) = self.open(place.clone()).await
+            {
+                tracing::error!(place = %place, error = %e, "cannot listen");
+            }
         }
-        let gone: Vec<Place> = self.open.keys().filter(|p| !wanted.contains(p)).cloned().collect();
+        let gone: Vec<Place> = self
+            .open
+            .keys()
+            .filter(|p| !wanted.contains(p))
+            .cloned()
+            .collect();
         for place in gone {
             self.close(&place).await;
         }
-        tracing::info!(revision = format!("{revision:016x}"), "configuration applied");
+        tracing::info!(
+            revision = format!("{revision:016x}"),
+            "configuration applied"
+        );
     }
 
     async fn close(&mut self, place: &Place) {

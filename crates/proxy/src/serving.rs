@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Endpoint, PoolPolicy, Service, Topology};
-use dbmesh_wire::caps::Capabilities;
 use dbmesh_runtime::tls;
+use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Dialer, Flags};
@@ -75,7 +75,12 @@ impl Logins {
     ///
     /// # Errors
     /// Which limit.
-    pub fn enter(self: &Arc<Self>, user: &str, max: u32, max_per_user: u32) -> Result<Login, &'static str> {
+    pub fn enter(
+        self: &Arc<Self>,
+        user: &str,
+        max: u32,
+        max_per_user: u32,
+    ) -> Result<Login, &'static str> {
         if self.total.fetch_add(1, Ordering::Relaxed) >= max {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err("limit of the service");
@@ -89,7 +94,10 @@ impl Logins {
         }
         *count += 1;
         drop(by_user);
-        Ok(Login { logins: self.clone(), user: user.to_owned() })
+        Ok(Login {
+            logins: self.clone(),
+            user: user.to_owned(),
+        })
     }
 }
 
@@ -138,12 +146,20 @@ impl Current {
     /// # Errors
     /// TLS material that cannot be used.
     pub fn start(topology: Arc<Topology>, runtime: tokio::runtime::Handle) -> Result<Self, String> {
-        let empty = Services { topology: topology.clone(), list: Vec::new(), pools: HashMap::new() };
+        let empty = Services {
+            topology: topology.clone(),
+            list: Vec::new(),
+            pools: HashMap::new(),
+        };
         let (services, fresh) = build(topology, &empty)?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
-        Ok(Self { services: RwLock::new(Arc::new(services)), epoch: AtomicU64::new(1), runtime })
+        Ok(Self {
+            services: RwLock::new(Arc::new(services)),
+            epoch: AtomicU64::new(1),
+            runtime,
+        })
     }
 
     /// The services now.
@@ -161,7 +177,11 @@ impl Current {
     /// The service of this identity now, if it is still served.
     #[must_use]
     pub fn find(&self, like: &Service) -> Option<Arc<Serving>> {
-        self.services().list.iter().find(|s| same_service(&s.service, like)).cloned()
+        self.services()
+            .list
+            .iter()
+            .find(|s| same_service(&s.service, like))
+            .cloned()
     }
 
     /// Serves another topology: new pools are warmed first, unchanged ones kept, old ones drain.
@@ -173,12 +193,14 @@ impl Current {
         let (services, fresh) = build(topology, &before)?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
-            self.runtime.spawn(async move { pool.warm(&warm_vector(pool.endpoint()), warm_flags()).await })
+            self.runtime
+                .spawn(async move { pool.warm(&warm_vector(pool.endpoint()), warm_flags()).await })
         });
         let warmed: Vec<_> = warming.collect();
         let deadline = Instant::now() + WARM_TIMEOUT;
         for task in warmed {
-            let _ = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), task).await;
+            let _ = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), task)
+                .await;
         }
         for pool in &fresh {
             look_after(&self.runtime, pool);
@@ -219,7 +241,9 @@ fn warm_vector(endpoint: &Endpoint) -> Arc<Vector> {
 
 /// What most drivers ask for.
 fn warm_flags() -> Flags {
-    Flags::of(Capabilities(Capabilities::MULTI_RESULTS.0 | Capabilities::PS_MULTI_RESULTS.0))
+    Flags::of(Capabilities(
+        Capabilities::MULTI_RESULTS.0 | Capabilities::PS_MULTI_RESULTS.0,
+    ))
 }
 
 fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Arc<Pool>>), String> {
@@ -227,7 +251,10 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
     let mut fresh = Vec::new();
     let mut list = Vec::new();
     for service in &topology.services {
-        let owner = format!("{}/{}/{}", service.namespace, service.database, service.name);
+        let owner = format!(
+            "{}/{}/{}",
+            service.namespace, service.database, service.name
+        );
         let mut members = Vec::new();
         for endpoint in &service.strategy.endpoints {
             let key = pool_key(endpoint, &service.pool, &owner);
@@ -245,11 +272,16 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             pools.insert(key, pool.clone());
             members.push((endpoint.clone(), pool));
         }
-        let old = before.list.iter().find(|s| same_service(&s.service, service));
+        let old = before
+            .list
+            .iter()
+            .find(|s| same_service(&s.service, service));
         // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
         let tls = match old.filter(|s| s.service.tls == service.tls) {
             Some(old) => old.tls.clone(),
-            None => tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?,
+            None => {
+                tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?
+            }
         };
         list.push(Arc::new(Serving {
             service: service.clone(),
@@ -261,5 +293,12 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         }));
     }
-    Ok((Services { topology, list, pools }, fresh))
+    Ok((
+        Services {
+            topology,
+            list,
+            pools,
+        },
+        fresh,
+    ))
 }

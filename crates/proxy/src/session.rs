@@ -4,8 +4,8 @@
 //! and [`Session::query`]: packet → command → statement → plan → admitted → executed → absorbed → settled. It must never
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
-mod execute;
 mod exchange;
+mod execute;
 mod kill;
 mod local;
 mod prepared;
@@ -30,13 +30,13 @@ use crate::control::Signals;
 use crate::fault::{After, Fault};
 use crate::listener::Counted;
 use crate::metrics::Done;
+use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
 use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState};
 use crate::upstream::Member;
-use crate::pool::Lease;
 
 /// Why a session ended; in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,11 @@ impl Session {
     pub fn new(mut start: Start) -> Self {
         start.place.logged_in();
         let epoch = start.process.current.epoch();
-        start.serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        start
+            .serving
+            .metrics
+            .sessions
+            .fetch_add(1, Ordering::Relaxed);
         Self {
             process: start.process,
             serving: start.serving,
@@ -176,11 +180,14 @@ impl Session {
                     None => continue,
                 },
             }
-            let bytes_max = usize::try_from(self.serving.service.limits.max_packet_bytes).unwrap_or(usize::MAX);
+            let bytes_max =
+                usize::try_from(self.serving.service.limits.max_packet_bytes).unwrap_or(usize::MAX);
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
             let reading = self.client.read_command(&mut packet, bytes_max);
-            let Some(read) = exchange::unless_stopped(&control, reading).await else { return self.stopped() };
+            let Some(read) = exchange::unless_stopped(&control, reading).await else {
+                return self.stopped();
+            };
             self.packet = packet;
             let served = match read {
                 Ok(Some(())) => {
@@ -188,7 +195,9 @@ impl Session {
                     self.handle().control.clear(Signals::IDLE);
                     let served = self.serve().await;
                     self.handle().busy.store(false, Ordering::Relaxed);
-                    self.handle().idle_since_ms.store(self.process.clock.now_ms(), Ordering::Relaxed);
+                    self.handle()
+                        .idle_since_ms
+                        .store(self.process.clock.now_ms(), Ordering::Relaxed);
                     served
                 }
                 Ok(None) => return CloseReason::ClientDone,
@@ -212,12 +221,18 @@ impl Session {
     }
 
     fn stopped(&self) -> CloseReason {
-        if self.handle().control.signals().any(Signals::KILL) { CloseReason::Killed } else { CloseReason::Drained }
+        if self.handle().control.signals().any(Signals::KILL) {
+            CloseReason::Killed
+        } else {
+            CloseReason::Drained
+        }
     }
 
     /// One command.
     async fn serve(&mut self) -> Result<Flow, Failure> {
-        let Some(code) = CommandCode::of(&self.packet) else { return Err(Fault::UnknownCommand.into()) };
+        let Some(code) = CommandCode::of(&self.packet) else {
+            return Err(Fault::UnknownCommand.into());
+        };
         match code {
             CommandCode::Quit => return Ok(Flow::Quit),
             CommandCode::Query => return self.query().await,
@@ -240,7 +255,9 @@ impl Session {
             CommandCode::ProcessKill => self.process_kill().await?,
             CommandCode::Refresh => return Err(Fault::CommandRefused("COM_REFRESH").into()),
             CommandCode::Shutdown => return Err(Fault::CommandRefused("COM_SHUTDOWN").into()),
-            CommandCode::BinlogDump | CommandCode::BinlogDumpGtid | CommandCode::RegisterReplica => {
+            CommandCode::BinlogDump
+            | CommandCode::BinlogDumpGtid
+            | CommandCode::RegisterReplica => {
                 return Err(Fault::CommandRefused("replication").into());
             }
             _ => return Err(Fault::UnknownCommand.into()),
@@ -258,7 +275,8 @@ impl Session {
     }
 
     async fn query_text(&mut self, packet: &[u8], started: Instant) -> Result<Flow, Failure> {
-        let query = Query::decode(packet, self.client.capabilities).map_err(|_| Fault::Malformed("COM_QUERY"))?;
+        let query = Query::decode(packet, self.client.capabilities)
+            .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
         let planned = plan(&statement, query.sql, self.view());
         let admitted = self.govern(planned, query.sql)?;
@@ -278,27 +296,49 @@ impl Session {
         let facts = self.server_facts();
         let dialect = self.state.dialect(facts.as_deref());
         let statement = analyze(sql, &dialect);
-        self.handle().digest.store(statement.digest.0, Ordering::Relaxed);
+        self.handle()
+            .digest
+            .store(statement.digest.0, Ordering::Relaxed);
         statement
     }
 
     /// Lets a plan through, or says which rule does not.
     fn govern(&self, plan: Plan, sql: &[u8]) -> Result<Admitted, Fault> {
         let permits = self.serving.rules.admit(sql).inspect_err(|_| {
-            self.serving.metrics.rule_hits.fetch_add(1, Ordering::Relaxed);
+            self.serving
+                .metrics
+                .rule_hits
+                .fetch_add(1, Ordering::Relaxed);
         })?;
-        Ok(Admitted { plan, _permits: permits })
+        Ok(Admitted {
+            plan,
+            _permits: permits,
+        })
     }
 
     fn view(&self) -> SessionView {
         let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
         SessionView {
-            connection: if self.lease.is_some() { Connection::Held } else { Connection::Free },
-            found_rows: if known { RowsFound::Known } else { RowsFound::Unknown },
+            connection: if self.lease.is_some() {
+                Connection::Held
+            } else {
+                Connection::Free
+            },
+            found_rows: if known {
+                RowsFound::Known
+            } else {
+                RowsFound::Unknown
+            },
         }
     }
 
-    fn count(&self, statement: &Statement, started: Instant, bytes_in: usize, executed: &Result<Executed, Failure>) {
+    fn count(
+        &self,
+        statement: &Statement,
+        started: Instant,
+        bytes_in: usize,
+        executed: &Result<Executed, Failure>,
+    ) {
         let done = match executed {
             Ok(done) => done,
             Err(_) => return self.serving.metrics.abandon(),
@@ -317,7 +357,11 @@ impl Session {
     async fn init_db(&mut self) -> Result<(), Failure> {
         let packet = std::mem::take(&mut self.packet);
         let known = InitDb::decode(&packet).is_ok();
-        let result = if known { self.pass_packet(&packet, Shape::Single).await } else { Err(Fault::Malformed("COM_INIT_DB").into()) };
+        let result = if known {
+            self.pass_packet(&packet, Shape::Single).await
+        } else {
+            Err(Fault::Malformed("COM_INIT_DB").into())
+        };
         self.packet = packet;
         result
     }
@@ -334,8 +378,14 @@ impl Session {
         let option = SetOption::decode(&self.packet).map_err(|_| Fault::UnknownCommand)?;
         let before = Flags::of(self.client.capabilities);
         self.client.capabilities = match option.multi_statements {
-            MultiStatements::On => self.client.capabilities.union(Capabilities::MULTI_STATEMENTS),
-            MultiStatements::Off => self.client.capabilities.difference(Capabilities::MULTI_STATEMENTS),
+            MultiStatements::On => self
+                .client
+                .capabilities
+                .union(Capabilities::MULTI_STATEMENTS),
+            MultiStatements::Off => self
+                .client
+                .capabilities
+                .difference(Capabilities::MULTI_STATEMENTS),
         };
         let after = Flags::of(self.client.capabilities);
         if self.lease.is_some() && before != after {
@@ -346,8 +396,13 @@ impl Session {
     }
 
     async fn process_kill(&mut self) -> Result<(), Failure> {
-        let kill = ProcessKill::decode(&self.packet).map_err(|_| Fault::Malformed("COM_PROCESS_KILL"))?;
-        self.kill(dbmesh_sql::effects::KillKind::Connection, Some(u64::from(kill.connection_id))).await?;
+        let kill =
+            ProcessKill::decode(&self.packet).map_err(|_| Fault::Malformed("COM_PROCESS_KILL"))?;
+        self.kill(
+            dbmesh_sql::effects::KillKind::Connection,
+            Some(u64::from(kill.connection_id)),
+        )
+        .await?;
         Ok(())
     }
 
@@ -380,7 +435,12 @@ impl Session {
     pub(crate) fn sibling_services(&self) -> Vec<Arc<Serving>> {
         let services = self.process.current.services();
         let listen = &self.serving.service.listen;
-        services.list.iter().filter(|s| s.service.listen == *listen).cloned().collect()
+        services
+            .list
+            .iter()
+            .filter(|s| s.service.listen == *listen)
+            .cloned()
+            .collect()
     }
 
     /// What a login needs.
@@ -401,7 +461,10 @@ impl Session {
         schema: Option<&[u8]>,
         collation: u16,
     ) {
-        self.serving.metrics.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.serving
+            .metrics
+            .sessions
+            .fetch_sub(1, Ordering::Relaxed);
         serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
         let old = self.handle();
         let service = format!("{}/{}", serving.database_label(), serving.service.name);
@@ -430,7 +493,10 @@ impl Session {
 
     /// What a plain OK says now.
     fn answer(&self) -> Answer {
-        Answer { status: self.state.status, warnings: 0 }
+        Answer {
+            status: self.state.status,
+            warnings: 0,
+        }
     }
 
     async fn report(&mut self, fault: &Fault) -> io::Result<()> {
@@ -455,15 +521,22 @@ impl Session {
             self.packet = Vec::new();
         }
         let control = self.handle().control.clone();
-        let wanted = if self.at_boundary() { WANTED } else { WANTED_PINNED };
+        let wanted = if self.at_boundary() {
+            WANTED
+        } else {
+            WANTED_PINNED
+        };
         std::future::poll_fn(|cx| {
             if let Poll::Ready(signals) = control.poll(wanted, cx) {
                 return Poll::Ready(Wake::Signals(signals));
             }
-            self.client.channel.poll_fill(cx).map(|filled| match filled {
-                Ok(n) if n > 0 => Wake::Command,
-                _ => Wake::Gone,
-            })
+            self.client
+                .channel
+                .poll_fill(cx)
+                .map(|filled| match filled {
+                    Ok(n) if n > 0 => Wake::Command,
+                    _ => Wake::Gone,
+                })
         })
         .await
     }
@@ -474,7 +547,8 @@ impl Session {
             (None, CloseReason::Killed)
         } else if signals.any(Signals::IDLE) {
             (Some(Fault::IdleTimeout), CloseReason::Idle)
-        } else if signals.any(Signals::CLOSE) || (signals.any(Signals::DRAIN) && self.at_boundary()) {
+        } else if signals.any(Signals::CLOSE) || (signals.any(Signals::DRAIN) && self.at_boundary())
+        {
             (Some(Fault::Draining), CloseReason::Drained)
         } else {
             if signals.any(Signals::RECLAIM) {
@@ -507,7 +581,12 @@ pub(crate) struct Executed {
 
 impl Executed {
     /// An answer of the proxy's own.
-    const LOCAL: Self = Self { flow: Flow::Continue, bytes_out: 0, rows: 0, failed: false };
+    const LOCAL: Self = Self {
+        flow: Flow::Continue,
+        bytes_out: 0,
+        rows: 0,
+        failed: false,
+    };
 }
 
 enum Wake {
@@ -520,10 +599,16 @@ enum Wake {
 const PACKET_KEPT_BYTES: usize = 1024;
 
 const URGENT: Signals = Signals::KILL.and(Signals::CLOSE);
-const WANTED: Signals =
-    Signals::DRAIN.and(Signals::KILL).and(Signals::RECLAIM).and(Signals::IDLE).and(Signals::CLOSE);
+const WANTED: Signals = Signals::DRAIN
+    .and(Signals::KILL)
+    .and(Signals::RECLAIM)
+    .and(Signals::IDLE)
+    .and(Signals::CLOSE);
 /// A pinned session ends its transaction first.
-const WANTED_PINNED: Signals = Signals::KILL.and(Signals::RECLAIM).and(Signals::IDLE).and(Signals::CLOSE);
+const WANTED_PINNED: Signals = Signals::KILL
+    .and(Signals::RECLAIM)
+    .and(Signals::IDLE)
+    .and(Signals::CLOSE);
 
 fn packet_failure(error: &PacketError) -> Failure {
     match error {

@@ -134,10 +134,13 @@ impl SessionState {
     pub fn dialect(&mut self, facts: Option<&ServerFacts>) -> Dialect {
         let key = self.vector.hash();
         if let Some((known, dialect)) = &self.dialect
-            && *known == key {
-                return *dialect;
-            }
-        let Some(facts) = facts else { return Dialect::default() };
+            && *known == key
+        {
+            return *dialect;
+        }
+        let Some(facts) = facts else {
+            return Dialect::default();
+        };
         let mode = match self.vector.variables.get("sql_mode") {
             Some(sql) => sql.to_vec(),
             None => facts.default_of("sql_mode").unwrap_or_default().to_vec(),
@@ -152,9 +155,9 @@ impl SessionState {
         let client = self.vector.variables.get("character_set_client");
         let name = match (client, &self.vector.charset) {
             (Some(sql), _) => String::from_utf8_lossy(sql).trim_matches('\'').to_owned(),
-            (None, Charset::Handshake(id)) => {
-                charset::by_id(*id).map(|c| c.charset.to_owned()).unwrap_or_default()
-            }
+            (None, Charset::Handshake(id)) => charset::by_id(*id)
+                .map(|c| c.charset.to_owned())
+                .unwrap_or_default(),
             (None, Charset::Set(text)) => charset_of_set(text),
             (None, Charset::Server) => String::new(),
         };
@@ -180,8 +183,14 @@ fn charset_of_set(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut words = text.split_ascii_whitespace();
     let first = words.next().unwrap_or_default();
-    let name = if first.eq_ignore_ascii_case("NAMES") { words.next() } else { words.nth(1) };
-    name.unwrap_or_default().trim_matches(['\'', '"', '`']).to_owned()
+    let name = if first.eq_ignore_ascii_case("NAMES") {
+        words.next()
+    } else {
+        words.nth(1)
+    };
+    name.unwrap_or_default()
+        .trim_matches(['\'', '"', '`'])
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl Member {
     pub fn begin(self: &Arc<Self>) -> Work {
         self.outstanding.fetch_add(1, Ordering::Relaxed);
         self.statements.fetch_add(1, Ordering::Relaxed);
-        Work { member: self.clone() }
+        Work {
+            member: self.clone(),
+        }
     }
 
     fn outstanding(&self) -> u32 {
@@ -51,7 +53,11 @@ impl Member {
         let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let old = self.latency_ns.load(Ordering::Relaxed);
         // A peak counts at once, a fall slowly.
-        let next = if new > old { old / 2 + new / 2 } else { old - old / 16 + new / 16 };
+        let next = if new > old {
+            old / 2 + new / 2
+        } else {
+            old - old / 16 + new / 16
+        };
         self.latency_ns.store(next, Ordering::Relaxed);
     }
 
@@ -99,7 +105,11 @@ impl Upstream {
                 })
             })
             .collect();
-        Self { members, balance, turn: AtomicU64::new(0) }
+        Self {
+            members,
+            balance,
+            turn: AtomicU64::new(0),
+        }
     }
 
     /// Chooses an endpoint of this role, not one of `tried`. Ejected ones only when nothing else is left.
@@ -110,10 +120,16 @@ impl Upstream {
             return fits.then_some(only);
         }
         let fits = |m: &&Arc<Member>| {
-            m.endpoint.role == role && m.endpoint.weight > 0 && !tried.iter().any(|t| Arc::ptr_eq(t, m))
+            m.endpoint.role == role
+                && m.endpoint.weight > 0
+                && !tried.iter().any(|t| Arc::ptr_eq(t, m))
         };
-        let healthy: Vec<&Arc<Member>> =
-            self.members.iter().filter(fits).filter(|m| !m.pool.health.is_ejected()).collect();
+        let healthy: Vec<&Arc<Member>> = self
+            .members
+            .iter()
+            .filter(fits)
+            .filter(|m| !m.pool.health.is_ejected())
+            .collect();
         if healthy.is_empty() {
             let any: Vec<&Arc<Member>> = self.members.iter().filter(fits).collect();
             return self.pick(&any);
@@ -132,7 +148,11 @@ impl Upstream {
             Balance::RoundRobin => nth(self.turn.fetch_add(1, Ordering::Relaxed)),
             Balance::Weighted => {
                 let total: u64 = from.iter().map(|m| u64::from(m.endpoint.weight)).sum();
-                let mut at = self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN) % total.max(1);
+                let mut at = self
+                    .turn
+                    .fetch_add(1, Ordering::Relaxed)
+                    .wrapping_mul(GOLDEN)
+                    % total.max(1);
                 from.iter().copied().find(|m| {
                     let weight = u64::from(m.endpoint.weight);
                     let here = at < weight;
@@ -143,7 +163,9 @@ impl Upstream {
             Balance::LeastConn => {
                 let shift = usize::try_from(random() % count).unwrap_or(0);
                 let rotated = from.iter().cycle().skip(shift).take(from.len());
-                rotated.copied().min_by_key(|m| u64::from(m.outstanding()) * 1000 / u64::from(m.endpoint.weight.max(1)))
+                rotated.copied().min_by_key(|m| {
+                    u64::from(m.outstanding()) * 1000 / u64::from(m.endpoint.weight.max(1))
+                })
             }
             Balance::Ewma => {
                 let first = random() % count;

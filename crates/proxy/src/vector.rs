@@ -44,8 +44,13 @@ impl Vector {
     /// The vector of a fresh connection.
     #[must_use]
     pub fn fresh(schema: Option<Arc<[u8]>>, charset: Charset) -> Self {
-        let mut vector =
-            Self { schema, charset, variables: BTreeMap::new(), user_variables: BTreeMap::new(), hash: 0 };
+        let mut vector = Self {
+            schema,
+            charset,
+            variables: BTreeMap::new(),
+            user_variables: BTreeMap::new(),
+            hash: 0,
+        };
         vector.rehash();
         vector
     }
@@ -53,7 +58,13 @@ impl Vector {
     /// Brings the hash up to date after a change.
     pub fn rehash(&mut self) {
         let mut h = DefaultHasher::new();
-        (&self.schema, &self.charset, &self.variables, &self.user_variables).hash(&mut h);
+        (
+            &self.schema,
+            &self.charset,
+            &self.variables,
+            &self.user_variables,
+        )
+            .hash(&mut h);
         self.hash = h.finish();
     }
 
@@ -88,7 +99,8 @@ impl Vector {
             // Setting it resets the collation to the character set's default.
             self.variables.remove("collation_connection");
         }
-        self.variables.insert(name.into(), variable_sql(name, value).into());
+        self.variables
+            .insert(name.into(), variable_sql(name, value).into());
     }
 
     /// Notes a new character set for all directions: `SET NAMES …`.
@@ -100,13 +112,19 @@ impl Vector {
     /// Whether a restored user variable is a string, whose meaning hangs on the character set.
     #[must_use]
     pub fn has_string_user_variable(&self) -> bool {
-        self.user_variables.values().any(|v| !matches!(v.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')))
+        self.user_variables
+            .values()
+            .any(|v| !matches!(v.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')))
     }
 
     /// Whether the user variables are few and small enough to be restored.
     #[must_use]
     pub fn user_variables_fit(&self) -> bool {
-        let bytes: usize = self.user_variables.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let bytes: usize = self
+            .user_variables
+            .iter()
+            .map(|(k, v)| k.len() + v.len())
+            .sum();
         self.user_variables.len() <= USER_VARIABLES_MAX && bytes <= USER_VARIABLE_BYTES_MAX
     }
 }
@@ -116,7 +134,10 @@ impl Vector {
 pub fn is_charset_variable(name: &str) -> bool {
     matches!(
         name,
-        "character_set_client" | "character_set_connection" | "character_set_results" | "collation_connection"
+        "character_set_client"
+            | "character_set_connection"
+            | "character_set_results"
+            | "collation_connection"
     )
 }
 
@@ -181,19 +202,27 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
     if have.schema.is_some() && want.schema.is_none() {
         return Transition::Reconnect;
     }
-    let stray_user_variable = have.user_variables.keys().any(|name| !want.user_variables.contains_key(name));
+    let stray_user_variable = have
+        .user_variables
+        .keys()
+        .any(|name| !want.user_variables.contains_key(name));
     if stray_user_variable {
         return Transition::Reset;
     }
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    let charset_drops = have.variables.keys().any(|n| is_charset_variable(n) && !want.variables.contains_key(n));
+    let charset_drops = have
+        .variables
+        .keys()
+        .any(|n| is_charset_variable(n) && !want.variables.contains_key(n));
     let charset_again = have.charset != want.charset || charset_drops;
     if charset_again {
         match &want.charset {
             Charset::Server => return Transition::Reset,
             Charset::Set(text) => parts.push(text.to_vec()),
             Charset::Handshake(id) => match charset::by_id(*id) {
-                Some(c) => parts.push(format!("NAMES {} COLLATE {}", c.charset, c.name).into_bytes()),
+                Some(c) => {
+                    parts.push(format!("NAMES {} COLLATE {}", c.charset, c.name).into_bytes())
+                }
                 None => return Transition::Reconnect,
             },
         }
@@ -222,10 +251,18 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
     }
     let mut set = Vec::new();
     for (i, part) in parts.iter().enumerate() {
-        set.extend_from_slice(if i == 0 { b"SET ".as_slice() } else { b", ".as_slice() });
+        set.extend_from_slice(if i == 0 {
+            b"SET ".as_slice()
+        } else {
+            b", ".as_slice()
+        });
         set.extend_from_slice(part);
     }
-    let schema = if have.schema == want.schema { None } else { want.schema.clone() };
+    let schema = if have.schema == want.schema {
+        None
+    } else {
+        want.schema.clone()
+    };
     Transition::Change { set, schema }
 }
 
@@ -251,8 +288,14 @@ mod tests {
 
     #[test]
     fn differences_become_one_set() {
-        let a = vector(Charset::Handshake(255), &[("autocommit", "OFF"), ("sql_select_limit", "5")]);
-        let b = vector(Charset::Handshake(255), &[("sql_select_limit", "6"), ("time_zone", "+00:00")]);
+        let a = vector(
+            Charset::Handshake(255),
+            &[("autocommit", "OFF"), ("sql_select_limit", "5")],
+        );
+        let b = vector(
+            Charset::Handshake(255),
+            &[("sql_select_limit", "6"), ("time_zone", "+00:00")],
+        );
         assert_eq!(
             sql(&a, &b),
             "SET SESSION autocommit = DEFAULT, SESSION sql_select_limit = 6, SESSION time_zone = '+00:00'"
@@ -267,7 +310,10 @@ mod tests {
         b.note_names(b"NAMES latin1".as_slice().into());
         b.note_variable("character_set_results", b"");
         b.rehash();
-        assert_eq!(sql(&a, &b), "SET NAMES latin1, SESSION character_set_results = NULL");
+        assert_eq!(
+            sql(&a, &b),
+            "SET NAMES latin1, SESSION character_set_results = NULL"
+        );
         assert_eq!(sql(&b, &a), "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci");
     }
 
@@ -275,7 +321,8 @@ mod tests {
     fn user_variables_are_set_but_never_unset() {
         let a = vector(Charset::Handshake(255), &[]);
         let mut b = a.clone();
-        b.user_variables.insert(b"x".as_slice().into(), b"1".as_slice().into());
+        b.user_variables
+            .insert(b"x".as_slice().into(), b"1".as_slice().into());
         b.rehash();
         assert_eq!(sql(&a, &b), "SET @`x` = 1");
         assert_eq!(transition(&b, &a), Transition::Reset);
@@ -287,7 +334,10 @@ mod tests {
         assert_eq!(variable_sql("x", b"it's"), b"'it''s'");
         assert_eq!(variable_sql("x", b"-1.5"), b"-1.5");
         assert_eq!(variable_sql("time_zone", b"+00:00"), b"'+00:00'");
-        assert_eq!(variable_sql("x", b"a\\b"), b"CONVERT(X'615c62' USING utf8mb4)");
+        assert_eq!(
+            variable_sql("x", b"a\\b"),
+            b"CONVERT(X'615c62' USING utf8mb4)"
+        );
         assert_eq!(variable_sql("character_set_results", b""), b"NULL");
     }
 }

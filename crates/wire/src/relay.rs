@@ -6,15 +6,21 @@
 //! for the client, appended to a buffer, and an [`Outcome`] that says what the server reported on the way.
 //! Source: "Text/Binary Protocol Resultset" and "OK_Packet" of the MySQL protocol documentation.
 
+mod fields;
+
 use crate::caps::Capabilities;
 use crate::codec::{self, DecodeError, HEADER_BYTES, MAX_PAYLOAD, Reader};
 use crate::status::Status;
 use crate::track;
+use fields::{OkFields, eof_fields, renumber};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of session-state items remembered from one response.
 pub const TRACKED_BYTES_MAX: usize = 1 << 20;
+
+/// Most columns of a result set; servers have 4096 at most.
+const COLUMNS_MAX: u64 = 65_535;
 
 /// What kind of response the command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -425,6 +431,9 @@ impl Relay {
             }
             (Phase::First, Some(_)) if self.shape == Shape::Results => {
                 let count = Reader::new(payload).lenenc_int()?;
+                if count == 0 || count > COLUMNS_MAX {
+                    return Err(RelayError::Unexpected("column count"));
+                }
                 self.outcome.begin_result();
                 self.outcome.result_sets += 1;
                 self.put(payload, out);
@@ -592,15 +601,6 @@ impl Relay {
     }
 }
 
-/// Adds `delta` to the sequence number of every packet header in `out[start..]`; the last packet may be incomplete.
-fn renumber(out: &mut [u8], start: usize, delta: u8) {
-    let mut at = start;
-    while let Some([l0, l1, l2, seq]) = out.get_mut(at..).and_then(|r| r.first_chunk_mut::<4>()) {
-        *seq = seq.wrapping_add(delta);
-        at += HEADER_BYTES + (usize::from(*l0) | usize::from(*l1) << 8 | usize::from(*l2) << 16);
-    }
-}
-
 enum RowsStop {
     /// The next packet needs a closer look.
     Control,
@@ -620,40 +620,4 @@ enum Taken {
 enum EndKind {
     Ok,
     Rows,
-}
-
-struct OkFields<'a> {
-    affected_rows: u64,
-    last_insert_id: u64,
-    status: Status,
-    warnings: u16,
-    info: &'a [u8],
-    state: &'a [u8],
-}
-
-impl<'a> OkFields<'a> {
-    fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(payload.get(1..).unwrap_or_default());
-        let affected_rows = r.lenenc_int()?;
-        let last_insert_id = r.lenenc_int()?;
-        let status = Status(r.u16()?);
-        let warnings = r.u16()?;
-        let info = if r.is_empty() { &[] } else { r.lenenc_bytes()? };
-        let changed = status.contains(Status::SESSION_STATE_CHANGED) && !r.is_empty();
-        let state = if changed { r.lenenc_bytes()? } else { &[] };
-        Ok(Self {
-            affected_rows,
-            last_insert_id,
-            status,
-            warnings,
-            info,
-            state,
-        })
-    }
-}
-
-/// Warnings and status of a 5-byte EOF.
-fn eof_fields(payload: &[u8]) -> Result<(u16, Status), DecodeError> {
-    let mut r = Reader::new(payload.get(1..).unwrap_or_default());
-    Ok((r.u16()?, Status(r.u16()?)))
 }

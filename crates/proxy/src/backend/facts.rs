@@ -156,9 +156,18 @@ impl ServerFacts {
     /// `8.0.11-TiDB-v7.5.1`.
     #[must_use]
     pub fn parse_version(version: &str) -> (Flavor, u32) {
-        let flavor = if version.contains("MariaDB") { Flavor::MariaDb } else { Flavor::MySql };
-        let digits = version.strip_prefix("5.5.5-").filter(|_| flavor == Flavor::MariaDb).unwrap_or(version);
-        let mut parts = digits.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse::<u32>().unwrap_or(0).min(99));
+        let flavor = if version.contains("MariaDB") {
+            Flavor::MariaDb
+        } else {
+            Flavor::MySql
+        };
+        let digits = version
+            .strip_prefix("5.5.5-")
+            .filter(|_| flavor == Flavor::MariaDb)
+            .unwrap_or(version);
+        let mut parts = digits
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|p| p.parse::<u32>().unwrap_or(0).min(99));
         let mut next = || parts.next().unwrap_or(0);
         let (major, minor, patch) = (next(), next(), next());
         (flavor, major * 10_000 + minor * 100 + patch)
@@ -171,14 +180,18 @@ impl ServerFacts {
         let defaults: HashMap<Box<str>, Vec<u8>> = variables
             .iter()
             .filter_map(|row| match row.as_slice() {
-                [Some(name), Some(value), ..] => {
-                    Some((String::from_utf8_lossy(name).to_ascii_lowercase().into(), value.clone()))
-                }
+                [Some(name), Some(value), ..] => Some((
+                    String::from_utf8_lossy(name).to_ascii_lowercase().into(),
+                    value.clone(),
+                )),
                 _ => None,
             })
             .collect();
-        let tracked: BTreeSet<Box<str>> =
-            RESTORABLE.iter().filter(|name| defaults.contains_key(**name)).map(|name| (*name).into()).collect();
+        let tracked: BTreeSet<Box<str>> = RESTORABLE
+            .iter()
+            .filter(|name| defaults.contains_key(**name))
+            .map(|name| (*name).into())
+            .collect();
         let tracks_state = defaults.contains_key("session_track_state_change");
         let tracking_sql = if tracks_state {
             let names: Vec<&str> = tracked.iter().map(AsRef::as_ref).collect();
@@ -190,7 +203,15 @@ impl ServerFacts {
         } else {
             "DO 0".to_owned()
         };
-        Self { version: version.to_owned(), flavor, version_id, tracked, defaults, tracking_sql, tracks_state }
+        Self {
+            version: version.to_owned(),
+            flavor,
+            version_id,
+            tracked,
+            defaults,
+            tracking_sql,
+            tracks_state,
+        }
     }
 
     /// The charset that a handshake with this collation leads to: a server that does not know it takes its own.
@@ -198,7 +219,11 @@ impl ServerFacts {
     pub fn handshake_charset(&self, collation: u16) -> Charset {
         let known = charset::by_id(collation)
             .is_some_and(|c| self.flavor == Flavor::MySql || !c.name.contains("_0900_"));
-        if known { Charset::Handshake(collation) } else { Charset::Server }
+        if known {
+            Charset::Handshake(collation)
+        } else {
+            Charset::Server
+        }
     }
 
     /// The default of a variable, as text.
@@ -210,7 +235,11 @@ impl ServerFacts {
     /// How this server reads SQL while `sql_mode` has this value.
     #[must_use]
     pub fn dialect(&self, sql_mode: &[u8], charset: dbmesh_sql::LexCharset) -> Dialect {
-        let has = |mode: &[u8]| sql_mode.split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(mode));
+        let has = |mode: &[u8]| {
+            sql_mode
+                .split(|b| *b == b',')
+                .any(|m| m.trim_ascii().eq_ignore_ascii_case(mode))
+        };
         Dialect {
             flavor: match self.flavor {
                 Flavor::MySql => dbmesh_sql::Flavor::MySql,
@@ -233,9 +262,18 @@ mod tests {
     #[test]
     fn versions() {
         assert_eq!(ServerFacts::parse_version("8.4.3"), (Flavor::MySql, 80403));
-        assert_eq!(ServerFacts::parse_version("9.7.4-2"), (Flavor::MySql, 90704));
-        assert_eq!(ServerFacts::parse_version("5.5.5-10.11.19-MariaDB-deb12"), (Flavor::MariaDb, 101_119));
-        assert_eq!(ServerFacts::parse_version("8.0.11-TiDB-v7.5.1"), (Flavor::MySql, 80011));
+        assert_eq!(
+            ServerFacts::parse_version("9.7.4-2"),
+            (Flavor::MySql, 90704)
+        );
+        assert_eq!(
+            ServerFacts::parse_version("5.5.5-10.11.19-MariaDB-deb12"),
+            (Flavor::MariaDb, 101_119)
+        );
+        assert_eq!(
+            ServerFacts::parse_version("8.0.11-TiDB-v7.5.1"),
+            (Flavor::MySql, 80011)
+        );
         assert_eq!(ServerFacts::parse_version("").1, 0);
     }
 
@@ -248,7 +286,11 @@ mod tests {
             vec![cell("timestamp"), cell("1.0")],
         ];
         let facts = ServerFacts::new("8.4.3", &rows);
-        assert!(facts.tracking_sql.contains("session_track_system_variables = 'sql_mode'"));
+        assert!(
+            facts
+                .tracking_sql
+                .contains("session_track_system_variables = 'sql_mode'")
+        );
         assert!(!facts.tracked.contains("timestamp"));
     }
 }

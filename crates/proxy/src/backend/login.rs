@@ -79,7 +79,10 @@ impl ConnectError {
     /// The error for the client.
     #[must_use]
     pub fn into_fault(self, endpoint: &str) -> Fault {
-        Fault::ConnectFailed { endpoint: endpoint.to_owned(), reason: self.to_string() }
+        Fault::ConnectFailed {
+            endpoint: endpoint.to_owned(),
+            reason: self.to_string(),
+        }
     }
 }
 
@@ -109,8 +112,13 @@ impl Dialer {
     /// # Errors
     /// TLS material that cannot be used.
     pub fn new(endpoint: Arc<Endpoint>, timeout: Duration) -> Result<Self, String> {
-        let tls = tls::client_config(&endpoint.tls).map_err(|e| format!("endpoint {}: {e}", endpoint.name))?;
-        Ok(Self { endpoint, tls, timeout })
+        let tls = tls::client_config(&endpoint.tls)
+            .map_err(|e| format!("endpoint {}: {e}", endpoint.name))?;
+        Ok(Self {
+            endpoint,
+            tls,
+            timeout,
+        })
     }
 
     /// The endpoint.
@@ -144,10 +152,17 @@ impl Dialer {
     ) -> Result<Backend, ConnectError> {
         let mut channel = Channel::new(self.dial().await?);
         let mut payload = Vec::new();
-        let greeting = match self.receive(&mut channel, &mut payload, 0).await.map(|_| FirstReply::decode(&payload))? {
+        let greeting = match self
+            .receive(&mut channel, &mut payload, 0)
+            .await
+            .map(|_| FirstReply::decode(&payload))?
+        {
             Ok(FirstReply::Greeting(greeting)) => greeting,
             Ok(FirstReply::Refused(err)) => {
-                return Err(ConnectError::Refused { code: err.code, message: err.as_err().text().into_owned() });
+                return Err(ConnectError::Refused {
+                    code: err.code,
+                    message: err.as_err().text().into_owned(),
+                });
             }
             Err(e) => return Err(ConnectError::Unreachable(e.to_string())),
         };
@@ -158,7 +173,14 @@ impl Dialer {
         let response = self.response(&greeting, want, flags, collation);
         let capabilities = self.authenticate(&mut channel, &greeting, response).await?;
         let facts = known.filter(|f| f.version == greeting.server_version);
-        self.set_up(channel, &greeting, (capabilities, flags), want, (collation, facts)).await
+        self.set_up(
+            channel,
+            &greeting,
+            (capabilities, flags),
+            want,
+            (collation, facts),
+        )
+        .await
     }
 
     async fn dial(&self) -> Result<Stream, ConnectError> {
@@ -167,7 +189,11 @@ impl Dialer {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 let socket = SockRef::from(&stream);
-                let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE / 3));
+                let _ = socket.set_tcp_keepalive(
+                    &TcpKeepalive::new()
+                        .with_time(TCP_KEEPALIVE)
+                        .with_interval(TCP_KEEPALIVE / 3),
+                );
                 let _ = socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
                 Stream::Tcp(stream)
             }
@@ -175,7 +201,13 @@ impl Dialer {
         })
     }
 
-    fn response(&self, greeting: &Greeting, want: &Vector, flags: Flags, collation: u16) -> HandshakeResponse {
+    fn response(
+        &self,
+        greeting: &Greeting,
+        want: &Vector,
+        flags: Flags,
+        collation: u16,
+    ) -> HandshakeResponse {
         let always = Capabilities(
             Capabilities::LONG_PASSWORD.0
                 | Capabilities::LONG_FLAG.0
@@ -203,7 +235,8 @@ impl Dialer {
             }
         }
         // Servers take LONG_PASSWORD as understood; MariaDB shows it as a flag of its own.
-        let capabilities = capabilities.intersection(greeting.capabilities.union(Capabilities::LONG_PASSWORD));
+        let capabilities =
+            capabilities.intersection(greeting.capabilities.union(Capabilities::LONG_PASSWORD));
         let zstd = capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM);
         HandshakeResponse {
             capabilities,
@@ -216,7 +249,10 @@ impl Dialer {
             // Named before TLS as well: servers take the flags of the request for TLS as final.
             auth_plugin: Some(greeting.auth_plugin.clone()),
             attributes: capabilities.contains(Capabilities::CONNECT_ATTRS).then(|| {
-                ConnectAttributes(vec![("program_name".into(), "dbmesh".into()), ("_client_name".into(), "dbmesh".into())])
+                ConnectAttributes(vec![
+                    ("program_name".into(), "dbmesh".into()),
+                    ("_client_name".into(), "dbmesh".into()),
+                ])
             }),
             zstd_level: zstd.then_some(ZSTD_DEFAULT_LEVEL),
         }
@@ -244,8 +280,13 @@ impl Dialer {
             _ => Transport::Plain,
         };
         let password = Secret::new(self.endpoint.password.expose().as_bytes().to_vec());
-        let mut auth =
-            ClientAuth::new(password, transport, &greeting.auth_plugin, greeting.nonce, ServerKey::Ask);
+        let mut auth = ClientAuth::new(
+            password,
+            transport,
+            &greeting.auth_plugin,
+            greeting.nonce,
+            ServerKey::Ask,
+        );
         response.auth_response = auth.first_response().map_err(refused)?;
         response.auth_plugin = Some(auth.plugin().name().to_owned());
         let mut payload = Vec::new();
@@ -292,7 +333,10 @@ impl Dialer {
     fn is_local(&self) -> bool {
         match &self.endpoint.address {
             Address::Tcp { host, .. } => {
-                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                host == "localhost"
+                    || host
+                        .parse::<std::net::IpAddr>()
+                        .is_ok_and(|ip| ip.is_loopback())
             }
             Address::Unix(_) => true,
         }
@@ -308,15 +352,28 @@ impl Dialer {
         };
         let name = tls::server_name(host).map_err(|e| ConnectError::Tls(e.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(config.clone());
-        let stream = connector.connect(name, socket).await.map_err(|e| ConnectError::Tls(e.to_string()))?;
+        let stream = connector
+            .connect(name, socket)
+            .await
+            .map_err(|e| ConnectError::Tls(e.to_string()))?;
         *channel.stream_mut() = Stream::Client(Box::new(stream));
         Ok(())
     }
 
-    async fn receive(&self, channel: &mut Channel, payload: &mut Vec<u8>, seq: u8) -> Result<u8, ConnectError> {
-        match channel.read_packet(payload, seq, LOGIN_PACKET_BYTES_MAX).await {
+    async fn receive(
+        &self,
+        channel: &mut Channel,
+        payload: &mut Vec<u8>,
+        seq: u8,
+    ) -> Result<u8, ConnectError> {
+        match channel
+            .read_packet(payload, seq, LOGIN_PACKET_BYTES_MAX)
+            .await
+        {
             Ok(Some(next)) => Ok(next),
-            Ok(None) => Err(ConnectError::Unreachable("the server closed the connection during the login".into())),
+            Ok(None) => Err(ConnectError::Unreachable(
+                "the server closed the connection during the login".into(),
+            )),
             Err(e) => Err(ConnectError::Unreachable(e.to_string())),
         }
     }
@@ -331,7 +388,8 @@ impl Dialer {
     ) -> Result<Backend, ConnectError> {
         let now = Instant::now();
         let unknown = facts.is_none();
-        let facts = facts.unwrap_or_else(|| Arc::new(ServerFacts::new(&greeting.server_version, &[])));
+        let facts =
+            facts.unwrap_or_else(|| Arc::new(ServerFacts::new(&greeting.server_version, &[])));
         let mut backend = Backend {
             channel,
             condition: Condition::Idle,
@@ -339,7 +397,10 @@ impl Dialer {
             thread_id: u64::from(greeting.connection_id),
             capabilities,
             flags,
-            vector: Arc::new(Vector::fresh(want.schema.clone(), Charset::Handshake(collation))),
+            vector: Arc::new(Vector::fresh(
+                want.schema.clone(),
+                Charset::Handshake(collation),
+            )),
             last_insert_id: Some(0),
             statements: ServerStatements::default(),
             status: Status::AUTOCOMMIT,
@@ -350,7 +411,10 @@ impl Dialer {
             scratch: Vec::new(),
         };
         if unknown {
-            let variables = backend.query(b"SHOW SESSION VARIABLES").await?.map_err(|e| server_refused(&e))?;
+            let variables = backend
+                .query(b"SHOW SESSION VARIABLES")
+                .await?
+                .map_err(|e| server_refused(&e))?;
             backend.facts = Arc::new(ServerFacts::new(&greeting.server_version, &variables));
         }
         let charset = backend.facts.handshake_charset(collation);
@@ -361,14 +425,18 @@ impl Dialer {
 }
 
 fn server_refused(e: &super::ServerError) -> ConnectError {
-    ConnectError::Refused { code: e.code, message: e.message.clone() }
+    ConnectError::Refused {
+        code: e.code,
+        message: e.message.clone(),
+    }
 }
 
 fn refused(e: dbmesh_wire::auth::ClientAuthError) -> ConnectError {
     match e {
-        dbmesh_wire::auth::ClientAuthError::Refused(err) => {
-            ConnectError::Refused { code: err.code, message: err.as_err().text().into_owned() }
-        }
+        dbmesh_wire::auth::ClientAuthError::Refused(err) => ConnectError::Refused {
+            code: err.code,
+            message: err.as_err().text().into_owned(),
+        },
         other => ConnectError::Tls(other.to_string()),
     }
 }

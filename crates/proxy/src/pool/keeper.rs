@@ -47,7 +47,9 @@ impl Pool {
             let mut spare = inner.total.saturating_sub(self.policy.min_idle);
             let mut at = 0;
             while at < inner.idle.len() {
-                let Some(backend) = inner.idle.get_mut(at) else { break };
+                let Some(backend) = inner.idle.get_mut(at) else {
+                    break;
+                };
                 let old = backend.opened.elapsed() > lifetime || backend.is_stale();
                 let idle = spare > 0 && backend.idle_since.elapsed() > idle_time;
                 if old || idle {
@@ -69,11 +71,19 @@ impl Pool {
         loop {
             let due = {
                 let mut inner = self.inner.lock();
-                let at = inner.idle.iter().position(|b| b.idle_since.elapsed() > keepalive);
+                let at = inner
+                    .idle
+                    .iter()
+                    .position(|b| b.idle_since.elapsed() > keepalive);
                 at.map(|at| inner.idle.swap_remove(at))
             };
             let Some(mut backend) = due else { return };
-            match tokio::time::timeout(PING_TIMEOUT, backend.run(&[CommandCode::Ping as u8], Shape::Single)).await {
+            match tokio::time::timeout(
+                PING_TIMEOUT,
+                backend.run(&[CommandCode::Ping as u8], Shape::Single),
+            )
+            .await
+            {
                 Ok(Ok(Ok(_))) => self.put_back(backend),
                 _ => self.close(backend),
             }
@@ -90,8 +100,15 @@ impl Pool {
                 }
                 inner.total += 1;
             }
-            let want = Want { vector, flags, session: 0 };
-            match self.open(&want, Duration::from_millis(self.policy.connect_timeout_ms)).await {
+            let want = Want {
+                vector,
+                flags,
+                session: 0,
+            };
+            match self
+                .open(&want, Duration::from_millis(self.policy.connect_timeout_ms))
+                .await
+            {
                 Ok(lease) => lease.give_back(),
                 Err(_) => return,
             }
@@ -103,8 +120,15 @@ impl Pool {
         if self.facts().is_some() {
             return;
         }
-        let want = Want { vector, flags, session: 0 };
-        if let Ok(lease) = self.lease(&want, Duration::from_millis(self.policy.connect_timeout_ms)).await {
+        let want = Want {
+            vector,
+            flags,
+            session: 0,
+        };
+        if let Ok(lease) = self
+            .lease(&want, Duration::from_millis(self.policy.connect_timeout_ms))
+            .await
+        {
             lease.give_back();
         }
     }

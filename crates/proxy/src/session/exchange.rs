@@ -50,7 +50,13 @@ impl Lost {
 
     /// Whether nothing of the answer came.
     pub(super) fn nothing_came(&self) -> bool {
-        matches!(self, Self::Backend { error: BackendError::Lost(_), came: false })
+        matches!(
+            self,
+            Self::Backend {
+                error: BackendError::Lost(_),
+                came: false
+            }
+        )
     }
 }
 
@@ -82,7 +88,12 @@ impl Session {
     }
 
     /// Sends a command and relays its answer.
-    pub(super) async fn exchange(&mut self, packets: &[u8], shape: Shape, infile: &Infile) -> Result<Outcome, Lost> {
+    pub(super) async fn exchange(
+        &mut self,
+        packets: &[u8],
+        shape: Shape,
+        infile: &Infile,
+    ) -> Result<Outcome, Lost> {
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
         };
@@ -93,7 +104,11 @@ impl Session {
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
-        let parts = Parts { backend, client: &mut self.client, control: &handle.control };
+        let parts = Parts {
+            backend,
+            client: &mut self.client,
+            control: &handle.control,
+        };
         let result = relay(parts, status, packets, shape, infile).await;
         member.took(started.elapsed());
         drop(work);
@@ -110,7 +125,11 @@ struct Parts<'a> {
 }
 
 async fn relay(
-    Parts { backend, client, control }: Parts<'_>,
+    Parts {
+        backend,
+        client,
+        control,
+    }: Parts<'_>,
     status: Status,
     packets: &[u8],
     shape: Shape,
@@ -139,7 +158,10 @@ async fn relay(
     match result {
         Ok(()) => Ok(relay.into_outcome()),
         Err(Lost::Backend { error, .. }) if !relay.at_boundary() => Err(Lost::Cut(error)),
-        Err(Lost::Backend { error, came }) => Err(Lost::Backend { error, came: came || relay.started() }),
+        Err(Lost::Backend { error, came }) => Err(Lost::Backend {
+            error,
+            came: came || relay.started(),
+        }),
         Err(other) => Err(other),
     }
 }
@@ -174,14 +196,21 @@ impl<T> Done<T> {
 }
 
 /// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready.
-async fn guarded<T>(control: &Control, limit: Option<Duration>, io: impl Future<Output = T>) -> Done<T> {
+async fn guarded<T>(
+    control: &Control,
+    limit: Option<Duration>,
+    io: impl Future<Output = T>,
+) -> Done<T> {
     let mut io = std::pin::pin!(io);
     let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = io.as_mut().poll(cx) {
             return Poll::Ready(Done::Io(done));
         }
-        if control.poll(Signals::KILL.and(Signals::CLOSE), cx).is_ready() {
+        if control
+            .poll(Signals::KILL.and(Signals::CLOSE), cx)
+            .is_ready()
+        {
             return Poll::Ready(Done::Stopped);
         }
         if let Some(limit) = limit {
@@ -208,7 +237,12 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
     if out.is_empty() {
         return Ok(());
     }
-    let written = guarded(control, Some(CLIENT_WRITE_TIMEOUT), client.channel.write(out)).await;
+    let written = guarded(
+        control,
+        Some(CLIENT_WRITE_TIMEOUT),
+        client.channel.write(out),
+    )
+    .await;
     out.clear();
     match written {
         Done::Io(Ok(())) => Ok(()),
@@ -233,7 +267,10 @@ async fn pump(
             Err(e) => {
                 // What went before the broken packet is the client's: only behind it stands an error at its place.
                 write(client, control, out).await?;
-                return Err(Lost::Backend { error: e.into(), came: true });
+                return Err(Lost::Backend {
+                    error: e.into(),
+                    came: true,
+                });
             }
         };
         channel.consume(taken);
@@ -247,17 +284,26 @@ async fn pump(
             Progress::More => {}
             Progress::LocalInfile(name) => {
                 let sent = send_file(backend, client, relay, &name, infile);
-                guarded(control, None, sent).await.unwrap_or(Err(Lost::Stopped))?;
+                guarded(control, None, sent)
+                    .await
+                    .unwrap_or(Err(Lost::Stopped))?;
             }
         }
-        let Done::Io(filled) = guarded(control, None, backend.channel().fill()).await else { return Err(Lost::Stopped) };
+        let Done::Io(filled) = guarded(control, None, backend.channel().fill()).await else {
+            return Err(Lost::Stopped);
+        };
         match filled {
             Ok(0) => {
                 let error = BackendError::Lost(io::ErrorKind::UnexpectedEof.into());
                 return Err(Lost::Backend { error, came: false });
             }
             Ok(_) => {}
-            Err(e) => return Err(Lost::Backend { error: e.into(), came: false }),
+            Err(e) => {
+                return Err(Lost::Backend {
+                    error: e.into(),
+                    came: false,
+                });
+            }
         }
     }
 }
@@ -319,7 +365,12 @@ async fn pass_payload(
     header: Header,
     backend_seq: &mut u8,
 ) -> Result<(), Lost> {
-    let mut piece = Header { len: header.len, seq: *backend_seq }.encode().to_vec();
+    let mut piece = Header {
+        len: header.len,
+        seq: *backend_seq,
+    }
+    .encode()
+    .to_vec();
     *backend_seq = backend_seq.wrapping_add(1);
     let mut left = header.len as usize;
     loop {
@@ -329,7 +380,10 @@ async fn pass_payload(
         client.channel.consume(take);
         left -= take;
         let sent = backend.channel().write(&piece).await;
-        sent.map_err(|e| Lost::Backend { error: e.into(), came: true })?;
+        sent.map_err(|e| Lost::Backend {
+            error: e.into(),
+            came: true,
+        })?;
         piece.clear();
         if left == 0 {
             return Ok(());

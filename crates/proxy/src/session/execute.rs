@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use dbmesh_model::topology::{Role, Routines};
 use dbmesh_plan::{Functions, LastInsertId, Route};
 use dbmesh_sql::{
-    Class, Dialect, Facts, SessionFunctionValues, Statement, Verb, analyze, replace_session_functions,
+    Class, Dialect, Facts, SessionFunctionValues, Statement, Verb, analyze,
+    replace_session_functions,
 };
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
@@ -84,7 +85,11 @@ impl Session {
         };
         if shape != Shape::Text {
             // COM_INIT_DB does what USE does; the others do nothing to the session.
-            let like: &[u8] = if shape == Shape::Single { b"USE x" } else { b"" };
+            let like: &[u8] = if shape == Shape::Single {
+                b"USE x"
+            } else {
+                b""
+            };
             let statement = analyze(like, &Dialect::default());
             self.take_in(&statement, &outcome, &[]).await?;
         }
@@ -96,7 +101,11 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             return lease.backend().ok().map(|b| b.facts.clone());
         }
-        self.serving.upstream.members.iter().find_map(|m| m.pool.facts())
+        self.serving
+            .upstream
+            .members
+            .iter()
+            .find_map(|m| m.pool.facts())
     }
 
     pub(super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
@@ -127,9 +136,14 @@ impl Session {
         let mut tried = Vec::new();
         let mut last = Fault::NoEndpoint("no endpoint of the strategy is a primary".into());
         loop {
-            let Some(member) = self.serving.upstream.choose(role, &tried).cloned() else { return Err(last.into()) };
-            let want =
-                Want { vector: &self.state.vector, flags: Flags::of(self.client.capabilities), session: id };
+            let Some(member) = self.serving.upstream.choose(role, &tried).cloned() else {
+                return Err(last.into());
+            };
+            let want = Want {
+                vector: &self.state.vector,
+                flags: Flags::of(self.client.capabilities),
+                session: id,
+            };
             let wait = deadline.saturating_duration_since(Instant::now());
             let leased = member.pool.lease(&want, wait).await;
             match leased {
@@ -164,7 +178,9 @@ impl Session {
         if epoch == self.epoch {
             return Ok(());
         }
-        let Some(now) = self.process.current.find(&self.serving.service) else { return Err(Fault::Draining.into()) };
+        let Some(now) = self.process.current.find(&self.serving.service) else {
+            return Err(Fault::Draining.into());
+        };
         self.serving = now;
         self.member = None;
         self.epoch = epoch;
@@ -175,9 +191,15 @@ impl Session {
 
     /// Makes LAST_INSERT_ID() right on the connection.
     pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
-        let auto_is_null =
-            self.state.vector.variables.get("sql_auto_is_null").is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
-        let LastId::Known(id) = self.state.last_insert_id else { return Ok(()) };
+        let auto_is_null = self
+            .state
+            .vector
+            .variables
+            .get("sql_auto_is_null")
+            .is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
+        let LastId::Known(id) = self.state.last_insert_id else {
+            return Ok(());
+        };
         let backend = self.backend()?;
         if (need == LastInsertId::Unread && !auto_is_null) || backend.last_insert_id == Some(id) {
             return Ok(());
@@ -188,7 +210,11 @@ impl Session {
                 backend.last_insert_id = Some(id);
                 Ok(())
             }
-            Ok(Err(e)) => Err(Fault::StateReplay { code: e.code, message: e.message }.into()),
+            Ok(Err(e)) => Err(Fault::StateReplay {
+                code: e.code,
+                message: e.message,
+            }
+            .into()),
             Err(e) => Err(self.lost(Lost::before(e), None)),
         }
     }
@@ -204,9 +230,10 @@ impl Session {
         if functions == Functions::All {
             let d = &self.state.diagnostics;
             let (warnings, errors) = match &d.warnings {
-                Warnings::Kept { rows, count } => {
-                    (*count, rows.iter().filter(|w| w.level == b"Error").count() as u64)
-                }
+                Warnings::Kept { rows, count } => (
+                    *count,
+                    rows.iter().filter(|w| w.level == b"Error").count() as u64,
+                ),
                 Warnings::None | Warnings::OnConnection => (0, 0),
             };
             values.row_count = Some(d.row_count);
@@ -217,16 +244,31 @@ impl Session {
             values.warning_count = Some(warnings);
             values.error_count = Some(errors);
         }
-        let facts = self.serving.upstream.members.iter().find_map(|m| m.pool.facts());
-        let dialect = facts.map(|f| f.dialect(b"", dbmesh_sql::LexCharset::AsciiSafe)).unwrap_or_default();
+        let facts = self
+            .serving
+            .upstream
+            .members
+            .iter()
+            .find_map(|m| m.pool.facts());
+        let dialect = facts
+            .map(|f| f.dialect(b"", dbmesh_sql::LexCharset::AsciiSafe))
+            .unwrap_or_default();
         replace_session_functions(sql, &dialect, &values)
     }
 
     pub(super) fn repeatable(&self, statement: &Statement) -> Repeat {
-        let reads = matches!(statement.class, Class::Read | Class::Show) && statement.statements <= 1;
+        let reads =
+            matches!(statement.class, Class::Read | Class::Show) && statement.statements <= 1;
         let kept = self.state.in_transaction() || !self.state.pins.is_empty();
-        let acts = Facts::CALLS_ROUTINE | Facts::GET_LOCK_FUNCTION | Facts::LOCKING_READ | Facts::USER_VARIABLE_ASSIGNED;
-        if reads && !kept && !statement.facts.has_any(acts) { Repeat::Safe } else { Repeat::Never }
+        let acts = Facts::CALLS_ROUTINE
+            | Facts::GET_LOCK_FUNCTION
+            | Facts::LOCKING_READ
+            | Facts::USER_VARIABLE_ASSIGNED;
+        if reads && !kept && !statement.facts.has_any(acts) {
+            Repeat::Safe
+        } else {
+            Repeat::Never
+        }
     }
 
     /// Either clears the way for another attempt, or gives the error.
@@ -248,7 +290,11 @@ impl Session {
     pub(super) fn lost(&mut self, lost: Lost, statement: Option<&Statement>) -> Failure {
         let in_transaction = self.state.in_transaction();
         let had_state = in_transaction || !self.state.pins.is_empty();
-        let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string()).unwrap_or_default();
+        let endpoint = self
+            .member
+            .as_ref()
+            .map(|m| m.endpoint.name.to_string())
+            .unwrap_or_default();
         self.lease = None;
         self.state.pins.clear();
         self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
@@ -260,17 +306,29 @@ impl Session {
             }
             Lost::Backend { error, .. } => {
                 // What commits by itself leaves the same doubt as COMMIT.
-                let committing = statement
-                    .is_some_and(|s| matches!(s.verb, Verb::Commit) || s.facts.has(Facts::IMPLICIT_COMMIT));
+                let committing = statement.is_some_and(|s| {
+                    matches!(s.verb, Verb::Commit) || s.facts.has(Facts::IMPLICIT_COMMIT)
+                });
                 let fault = match error {
                     _ if committing && in_transaction => Fault::CommitUnknown(endpoint),
-                    BackendError::Protocol(what) => Fault::BackendProtocol { endpoint, what, state_lost: had_state },
-                    BackendError::Lost(_) => Fault::BackendLost { endpoint, state_lost: had_state },
+                    BackendError::Protocol(what) => Fault::BackendProtocol {
+                        endpoint,
+                        what,
+                        state_lost: had_state,
+                    },
+                    BackendError::Lost(_) => Fault::BackendLost {
+                        endpoint,
+                        state_lost: had_state,
+                    },
                 };
                 fault.into()
             }
             Lost::Stopped => Failure::Stopped,
-            Lost::Refused(_) if had_state => Fault::BackendLost { endpoint, state_lost: true }.into(),
+            Lost::Refused(_) if had_state => Fault::BackendLost {
+                endpoint,
+                state_lost: true,
+            }
+            .into(),
             Lost::Refused(fault) => fault.into(),
         }
     }
@@ -283,7 +341,11 @@ impl Session {
         sql: &[u8],
     ) -> Result<Executed, Failure> {
         let done = Executed {
-            flow: if statement.facts.has(Facts::RELEASE) && outcome.error.is_none() { Flow::Quit } else { Flow::Continue },
+            flow: if statement.facts.has(Facts::RELEASE) && outcome.error.is_none() {
+                Flow::Quit
+            } else {
+                Flow::Continue
+            },
             bytes_out: outcome.bytes,
             rows: outcome.rows,
             failed: outcome.error.is_some(),
@@ -292,7 +354,12 @@ impl Session {
         let before = self.state.pins.bits();
         let facts = self.backend()?.facts.clone();
         let dialect = self.state.dialect(Some(&facts));
-        let around = Surroundings { facts: &facts, routines, sql, dialect: &dialect };
+        let around = Surroundings {
+            facts: &facts,
+            routines,
+            sql,
+            dialect: &dialect,
+        };
         let doubt = absorb(&mut self.state, statement, outcome, around);
         if doubt == Doubt::AskAgain {
             self.ask_again(statement, &facts, routines).await?;
@@ -310,11 +377,25 @@ impl Session {
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
+        if !outcome.tracked.is_empty() {
+            self.follow_wait_timeout();
+        }
         if done.flow == Flow::Quit {
             self.lease = None;
             self.state.pins.clear();
         }
         Ok(done)
+    }
+
+    /// A client's own wait_timeout bounds its idle time here, as its server would.
+    fn follow_wait_timeout(&self) {
+        let variables = &self.state.vector.variables;
+        let seconds = variables
+            .get("wait_timeout")
+            .and_then(|v| std::str::from_utf8(v).ok()?.parse::<u64>().ok());
+        let limit = self.serving.service.limits.idle_timeout_ms;
+        let own = seconds.map_or(limit, |s| limit.min(s.saturating_mul(1000)));
+        self.handle().idle_limit_ms.store(own, Ordering::Relaxed);
     }
 
     /// After an error: the status flags, and what the server had not reported yet.
@@ -324,11 +405,22 @@ impl Session {
         facts: &Arc<ServerFacts>,
         routines: Routines,
     ) -> Result<(), Failure> {
-        let answer = self.backend()?.run(&[dbmesh_wire::command::CommandCode::Ping as u8], Shape::Single).await;
+        let answer = self
+            .backend()?
+            .run(
+                &[dbmesh_wire::command::CommandCode::Ping as u8],
+                Shape::Single,
+            )
+            .await;
         match answer {
             Ok(Ok((outcome, _))) => {
                 let dialect = Dialect::default();
-                let around = Surroundings { facts, routines, sql: &[], dialect: &dialect };
+                let around = Surroundings {
+                    facts,
+                    routines,
+                    sql: &[],
+                    dialect: &dialect,
+                };
                 crate::absorb::absorb_after_error(&mut self.state, statement, &outcome, around);
                 Ok(())
             }
@@ -337,7 +429,9 @@ impl Session {
             Err(e) => {
                 let failure = self.lost(Lost::before(e), None);
                 match failure {
-                    Failure::Fault(Fault::BackendLost { state_lost: false, .. }) => Ok(()),
+                    Failure::Fault(Fault::BackendLost {
+                        state_lost: false, ..
+                    }) => Ok(()),
                     other => Err(other),
                 }
             }
@@ -356,10 +450,15 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
     let name = lease.pool().endpoint().name.to_string();
     let dead = |e: BackendError| {
         NotReady::Stale(match e {
-            BackendError::Protocol(what) => {
-                Fault::BackendProtocol { endpoint: name.clone(), what, state_lost: false }
-            }
-            BackendError::Lost(_) => Fault::BackendLost { endpoint: name.clone(), state_lost: false },
+            BackendError::Protocol(what) => Fault::BackendProtocol {
+                endpoint: name.clone(),
+                what,
+                state_lost: false,
+            },
+            BackendError::Lost(_) => Fault::BackendLost {
+                endpoint: name.clone(),
+                state_lost: false,
+            },
         })
     };
     let backend = lease.backend().map_err(&dead)?;
@@ -369,7 +468,11 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
     }
     match backend.apply(want.vector).await.map_err(&dead)? {
         Ok(Applied::Done) => {
-            lease.pool().counters.state_changes.fetch_add(1, Ordering::Relaxed);
+            lease
+                .pool()
+                .counters
+                .state_changes
+                .fetch_add(1, Ordering::Relaxed);
             Ok(lease)
         }
         Ok(Applied::NeedsNewConnection) => {
@@ -381,9 +484,15 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
                     code: 1105,
                     message: "a new connection does not have the session's state either".into(),
                 })),
-                Err(e) => Err(NotReady::Fault(Fault::StateReplay { code: e.code, message: e.message })),
+                Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: e.code,
+                    message: e.message,
+                })),
             }
         }
-        Err(e) => Err(NotReady::Fault(Fault::StateReplay { code: e.code, message: e.message })),
+        Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+            code: e.code,
+            message: e.message,
+        })),
     }
 }

@@ -15,13 +15,21 @@ use crate::registry::SessionHandle;
 
 impl Session {
     /// Kills a session's statement, or the session.
-    pub(super) async fn kill(&mut self, kind: KillKind, target: Option<u64>) -> Result<(), Failure> {
+    pub(super) async fn kill(
+        &mut self,
+        kind: KillKind,
+        target: Option<u64>,
+    ) -> Result<(), Failure> {
         let own = u64::from(self.handle().id);
         let id = target.unwrap_or(own);
         if id == own {
             return self.kill_self(kind).await;
         }
-        let victim = self.process.registry.find(id).ok_or(Fault::UnknownThread(id))?;
+        let victim = self
+            .process
+            .registry
+            .find(id)
+            .ok_or(Fault::UnknownThread(id))?;
         if victim.user != self.handle().user || victim.service != self.handle().service {
             return Err(Fault::NotOwner(id).into());
         }
@@ -45,7 +53,9 @@ impl Session {
 
     async fn strike(&mut self, victim: &Arc<SessionHandle>, kind: KillKind) -> Result<(), Failure> {
         // The aim is held until the KILL has arrived.
-        let Some(aim) = victim.aim() else { return Ok(()) };
+        let Some(aim) = victim.aim() else {
+            return Ok(());
+        };
         let sql = match kind {
             KillKind::Query => format!("KILL QUERY {}", aim.thread_id),
             KillKind::Connection => format!("KILL {}", aim.thread_id),

@@ -34,7 +34,11 @@ impl Session {
             Warnings::Kept { rows, count } => match kind {
                 ConditionKind::Warnings => (rows.clone(), *count),
                 ConditionKind::Errors => {
-                    let errors: Vec<Warning> = rows.iter().filter(|w| w.level == b"Error").cloned().collect();
+                    let errors: Vec<Warning> = rows
+                        .iter()
+                        .filter(|w| w.level == b"Error")
+                        .cloned()
+                        .collect();
                     let count = errors.len() as u64;
                     (errors, count)
                 }
@@ -43,7 +47,11 @@ impl Session {
         }
     }
 
-    async fn show_warnings(&mut self, kind: ConditionKind, limit: Option<(u64, u64)>) -> Result<(), Failure> {
+    async fn show_warnings(
+        &mut self,
+        kind: ConditionKind,
+        limit: Option<(u64, u64)>,
+    ) -> Result<(), Failure> {
         let (rows, _) = self.kept(kind);
         let (skip, take) = limit.unwrap_or((0, u64::MAX));
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
@@ -56,10 +64,18 @@ impl Session {
         let mut message = Column::text(b"Message", TEXT_COLLATION);
         message.length_bytes = 2048;
         let status = self.state.status;
-        let mut set =
-            ResultSetBuilder::text(&mut self.client.seq, self.client.capabilities, status, &[level, code, message]);
+        let mut set = ResultSetBuilder::text(
+            &mut self.client.seq,
+            self.client.capabilities,
+            status,
+            &[level, code, message],
+        );
         for row in rows.iter().skip(skip).take(take) {
-            set.row(&[Cell::Bytes(&row.level), Cell::Bytes(&row.code), Cell::Bytes(&row.message)]);
+            set.row(&[
+                Cell::Bytes(&row.level),
+                Cell::Bytes(&row.code),
+                Cell::Bytes(&row.message),
+            ]);
         }
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
@@ -75,7 +91,12 @@ impl Session {
         };
         let status = self.state.status;
         let columns = [Column::unsigned(name)];
-        let mut set = ResultSetBuilder::text(&mut self.client.seq, self.client.capabilities, status, &columns);
+        let mut set = ResultSetBuilder::text(
+            &mut self.client.seq,
+            self.client.capabilities,
+            status,
+            &columns,
+        );
         set.row(&[Cell::UInt(count)]);
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;

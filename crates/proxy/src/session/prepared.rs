@@ -14,7 +14,8 @@ use dbmesh_sql::{Effect, Facts, Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::command::{
-    CommandCode, ExecuteFlags, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData, insert_types, set_stmt_id,
+    CommandCode, ExecuteFlags, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData,
+    insert_types, set_stmt_id,
 };
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
@@ -57,7 +58,11 @@ impl Session {
             Functions::ConnectionId | Functions::All => self.splice(sql, Functions::ConnectionId),
         };
         let text = spliced.as_deref().unwrap_or(sql);
-        let statement = if spliced.is_some() { self.interpret(text) } else { statement };
+        let statement = if spliced.is_some() {
+            self.interpret(text)
+        } else {
+            statement
+        };
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
         let prepared = self.prepared_on_connection(&key, true).await?;
         self.state.diagnostics.warnings = Warnings::None;
@@ -72,7 +77,12 @@ impl Session {
         self.settle().await
     }
 
-    async fn take_statement(&mut self, statement: Statement, key: Arc<Key>, answer: &Answer) -> Result<(), Failure> {
+    async fn take_statement(
+        &mut self,
+        statement: Statement,
+        key: Arc<Key>,
+        answer: &Answer,
+    ) -> Result<(), Failure> {
         let reads_diagnostics = reads_diagnostics(&statement);
         if reads_diagnostics {
             self.state.diagnostic_statements += 1;
@@ -91,7 +101,10 @@ impl Session {
             long_data_error: None,
             reads_diagnostics,
         });
-        self.serving.metrics.prepared.fetch_add(1, Ordering::Relaxed);
+        self.serving
+            .metrics
+            .prepared
+            .fetch_add(1, Ordering::Relaxed);
         let out = self.prepare_answer(id, answer);
         self.client.channel.write(&out).await?;
         Ok(())
@@ -105,11 +118,16 @@ impl Session {
         payload.push(0);
         payload.extend_from_slice(&answer.warnings.to_le_bytes());
         let mut out = Vec::new();
-        let eof = !self.client.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let eof = !self
+            .client
+            .capabilities
+            .contains(Capabilities::DEPRECATE_EOF);
         let [s0, s1] = self.state.status.0.to_le_bytes();
         codec::put_packet(&mut out, &mut self.client.seq, &payload);
-        let (params, columns) =
-            answer.definitions.split_at_checked(usize::from(answer.params)).unwrap_or((&answer.definitions, &[]));
+        let (params, columns) = answer
+            .definitions
+            .split_at_checked(usize::from(answer.params))
+            .unwrap_or((&answer.definitions, &[]));
         for part in [params, columns] {
             for definition in part {
                 codec::put_packet(&mut out, &mut self.client.seq, definition);
@@ -123,16 +141,21 @@ impl Session {
 
     /// The statement of this key on a connection of the session, prepared there if need be. With `answer`, the client
     /// waits for what PREPARE says, so an old answer does not do.
-    async fn prepared_on_connection(&mut self, key: &Arc<Key>, answer: bool) -> Result<Prepared, Failure> {
+    async fn prepared_on_connection(
+        &mut self,
+        key: &Arc<Key>,
+        answer: bool,
+    ) -> Result<Prepared, Failure> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
             self.acquire(Role::Primary).await?;
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
             let backend = self.backend()?;
             if answer {
-                if let (Some(answer), Some(known)) =
-                    (backend.statements.fresh_answer(key, Instant::now(), epoch), backend.statements.find(key))
-                {
+                if let (Some(answer), Some(known)) = (
+                    backend.statements.fresh_answer(key, Instant::now(), epoch),
+                    backend.statements.find(key),
+                ) {
                     return Ok(Ok((known.id, answer)));
                 }
             } else if let Some(known) = backend.statements.find(key) {
@@ -149,7 +172,11 @@ impl Session {
 
     /// The server's id of a client's statement on the connection at hand, prepared under the state it was first prepared
     /// under.
-    async fn server_statement(&mut self, key: &Arc<Key>, under: &Arc<Vector>) -> Result<u32, Failure> {
+    async fn server_statement(
+        &mut self,
+        key: &Arc<Key>,
+        under: &Arc<Vector>,
+    ) -> Result<u32, Failure> {
         if let Some(known) = self.backend()?.statements.find(key) {
             return Ok(known.id);
         }
@@ -165,8 +192,14 @@ impl Session {
         match prepared? {
             Ok((id, _)) => Ok(id),
             Err(payload) => {
-                let message = server_error(payload).map(|e| (e.code, e.message)).unwrap_or_default();
-                Err(Fault::StateReplay { code: message.0, message: message.1 }.into())
+                let message = server_error(payload)
+                    .map(|e| (e.code, e.message))
+                    .unwrap_or_default();
+                Err(Fault::StateReplay {
+                    code: message.0,
+                    message: message.1,
+                }
+                .into())
             }
         }
     }
@@ -176,7 +209,11 @@ impl Session {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(e)) => {
                 self.lease = None;
-                Err(Fault::StateReplay { code: e.code, message: e.message }.into())
+                Err(Fault::StateReplay {
+                    code: e.code,
+                    message: e.message,
+                }
+                .into())
             }
             Err(e) => Err(self.lost(Lost::before(e), None)),
         }
@@ -191,16 +228,24 @@ impl Session {
         result
     }
 
-    async fn execute_packet(&mut self, packet: &mut Vec<u8>, started: Instant) -> Result<(), Failure> {
+    async fn execute_packet(
+        &mut self,
+        packet: &mut Vec<u8>,
+        started: Instant,
+    ) -> Result<(), Failure> {
         let malformed = Fault::Malformed("COM_STMT_EXECUTE");
         let id = StmtExecute::stmt_id_of(packet).map_err(|_| malformed.clone())?;
         let capabilities = self.client.capabilities;
-        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_execute" };
+        let unknown = Fault::UnknownStatement {
+            id,
+            command: "mysqld_stmt_execute",
+        };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         if let Some(fault) = known.long_data_error.take() {
             return Err(fault.into());
         }
-        let execute = StmtExecute::decode(packet, known.params, capabilities).map_err(|_| malformed)?;
+        let execute =
+            StmtExecute::decode(packet, known.params, capabilities).map_err(|_| malformed)?;
         let types = match execute.types(packet) {
             Some(types) if known.types.as_deref() == Some(types) => known.types.clone(),
             Some(types) => {
@@ -223,7 +268,15 @@ impl Session {
             Plan::Local(_) | Plan::Refuse(_) => route(&statement, self.view()),
         };
         self.serving.metrics.begin();
-        let run = Run { id, execute: &execute, types, statement: &statement, key: &key, under: &under, route };
+        let run = Run {
+            id,
+            execute: &execute,
+            types,
+            statement: &statement,
+            key: &key,
+            under: &under,
+            route,
+        };
         let executed = self.run_prepared(packet, &run).await;
         self.count(&statement, started, packet.len(), &executed);
         drop(permits);
@@ -231,7 +284,11 @@ impl Session {
         executed.map(|_| ())
     }
 
-    async fn run_prepared(&mut self, packet: &mut Vec<u8>, run: &Run<'_>) -> Result<Executed, Failure> {
+    async fn run_prepared(
+        &mut self,
+        packet: &mut Vec<u8>,
+        run: &Run<'_>,
+    ) -> Result<Executed, Failure> {
         let repeat = self.repeatable(run.statement);
         let mut attempt = 0;
         let outcome = loop {
@@ -251,7 +308,10 @@ impl Session {
         };
         if let Some(known) = self.state.statements.find(run.id) {
             known.long_data = false;
-            if outcome.status.is_some_and(|s| s.contains(Status::CURSOR_EXISTS)) {
+            if outcome
+                .status
+                .is_some_and(|s| s.contains(Status::CURSOR_EXISTS))
+            {
                 known.cursor = Cursor::Open;
             }
         }
@@ -273,11 +333,14 @@ impl Session {
         let backend = self.backend()?;
         let has = backend.statements.find(run.key);
         let carried = run.execute.types(packet).is_some();
-        let same = has.as_ref().is_some_and(|s| s.types.is_some() && s.types == run.types);
+        let same = has
+            .as_ref()
+            .is_some_and(|s| s.types.is_some() && s.types == run.types);
         if let Some(statement) = has
-            && !same {
-                statement.types.clone_from(&run.types);
-            }
+            && !same
+        {
+            statement.types.clone_from(&run.types);
+        }
         match (&run.execute.parameters, &run.types) {
             (Some(block), Some(types)) if !carried && !same => {
                 codec::put_packet(out, &mut 0, &insert_types(packet, block, types));
@@ -306,9 +369,13 @@ impl Session {
 
     async fn pass_long_data(&mut self, packet: &mut [u8]) -> Result<(), (u32, Failure)> {
         // A packet too short to name a statement is ignored, as servers do.
-        let Ok(id) = StmtSendLongData::decode(packet).map(|d| d.stmt_id) else { return Ok(()) };
+        let Ok(id) = StmtSendLongData::decode(packet).map(|d| d.stmt_id) else {
+            return Ok(());
+        };
         let session = u64::from(self.handle().id);
-        let Some(known) = self.state.statements.find(id) else { return Ok(()) };
+        let Some(known) = self.state.statements.find(id) else {
+            return Ok(());
+        };
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
         let tell = |failure| (id, failure);
@@ -324,39 +391,58 @@ impl Session {
 
     /// COM_STMT_CLOSE has no answer.
     pub(super) async fn close_prepared(&mut self) -> Result<(), Failure> {
-        let Ok(close) = StmtClose::decode(&self.packet) else { return Ok(()) };
+        let Ok(close) = StmtClose::decode(&self.packet) else {
+            return Ok(());
+        };
         let session = u64::from(self.handle().id);
-        let Some(known) = self.state.statements.remove(close.stmt_id) else { return Ok(()) };
-        self.serving.metrics.prepared.fetch_sub(1, Ordering::Relaxed);
+        let Some(known) = self.state.statements.remove(close.stmt_id) else {
+            return Ok(());
+        };
+        self.serving
+            .metrics
+            .prepared
+            .fetch_sub(1, Ordering::Relaxed);
         if known.reads_diagnostics {
             self.state.diagnostic_statements -= 1;
         }
         let owned = known.key_for(close.stmt_id, session, true);
         if let Ok(backend) = self.backend()
             && let Some(id) = backend.statements.remove(&owned)
-                && let Err(e) = close_statements(backend, &[id]).await {
-                    return Err(self.lost(Lost::before(e), None));
-                }
+            && let Err(e) = close_statements(backend, &[id]).await
+        {
+            return Err(self.lost(Lost::before(e), None));
+        }
         self.settle_if_unheld().await
     }
 
     /// Settles after a command that leaves the last statement's diagnostics alone.
     async fn settle_if_unheld(&mut self) -> Result<(), Failure> {
-        if self.lease.is_some() { self.settle().await } else { Ok(()) }
+        if self.lease.is_some() {
+            self.settle().await
+        } else {
+            Ok(())
+        }
     }
 
     /// COM_STMT_RESET.
     pub(super) async fn reset_prepared(&mut self) -> Result<(), Failure> {
-        let reset = StmtReset::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_RESET"))?;
+        let reset =
+            StmtReset::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_RESET"))?;
         let session = u64::from(self.handle().id);
         let id = reset.stmt_id;
-        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_reset" };
+        let unknown = Fault::UnknownStatement {
+            id,
+            command: "mysqld_stmt_reset",
+        };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         known.cursor = Cursor::Closed;
         known.long_data = false;
         known.long_data_error = None;
         let owned = known.key_for(id, session, true);
-        let here = self.backend().ok().and_then(|b| b.statements.find(&owned).map(|s| s.id));
+        let here = self
+            .backend()
+            .ok()
+            .and_then(|b| b.statements.find(&owned).map(|s| s.id));
         if let Some(server_id) = here {
             let mut packet = self.packet.clone();
             set_stmt_id(&mut packet, server_id);
@@ -372,16 +458,25 @@ impl Session {
 
     /// COM_STMT_FETCH.
     pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
-        let fetch = StmtFetch::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_FETCH"))?;
+        let fetch =
+            StmtFetch::decode(&self.packet).map_err(|_| Fault::Malformed("COM_STMT_FETCH"))?;
         let id = fetch.stmt_id;
         let session = u64::from(self.handle().id);
-        let unknown = Fault::UnknownStatement { id, command: "mysqld_stmt_fetch" };
+        let unknown = Fault::UnknownStatement {
+            id,
+            command: "mysqld_stmt_fetch",
+        };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         if known.cursor == Cursor::Closed {
             return Err(Fault::NoCursor(id).into());
         }
         let owned = known.key_for(id, session, true);
-        let server_id = self.backend()?.statements.find(&owned).map(|s| s.id).ok_or(Fault::NoCursor(id))?;
+        let server_id = self
+            .backend()?
+            .statements
+            .find(&owned)
+            .map(|s| s.id)
+            .ok_or(Fault::NoCursor(id))?;
         let mut packet = self.packet.clone();
         set_stmt_id(&mut packet, server_id);
         let mut out = Vec::new();
@@ -392,10 +487,12 @@ impl Session {
         };
         if let Some(status) = outcome.status {
             if status.contains(Status::LAST_ROW_SENT)
-                && let Some(known) = self.state.statements.find(id) {
-                    known.cursor = Cursor::Closed;
-                }
-            self.state.status = status.difference(CURSOR_FLAGS.union(Status::SESSION_STATE_CHANGED));
+                && let Some(known) = self.state.statements.find(id)
+            {
+                known.cursor = Cursor::Closed;
+            }
+            self.state.status =
+                status.difference(CURSOR_FLAGS.union(Status::SESSION_STATE_CHANGED));
         }
         self.settle().await
     }
@@ -420,7 +517,9 @@ fn opens_cursor(statement: &Statement) -> bool {
 }
 
 fn clear_cursor_flags(packet: &mut [u8]) {
-    const CURSORS: u8 = ExecuteFlags::CURSOR_READ_ONLY.0 | ExecuteFlags::CURSOR_FOR_UPDATE.0 | ExecuteFlags::CURSOR_SCROLLABLE.0;
+    const CURSORS: u8 = ExecuteFlags::CURSOR_READ_ONLY.0
+        | ExecuteFlags::CURSOR_FOR_UPDATE.0
+        | ExecuteFlags::CURSOR_SCROLLABLE.0;
     if let Some(flags) = packet.get_mut(5) {
         *flags &= !CURSORS;
     }
@@ -430,17 +529,27 @@ fn reads_diagnostics(statement: &Statement) -> bool {
     let reads = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
     statement.facts.has_any(reads)
         || statement.effects.iter().any(|e| {
-            matches!(e, Effect::ShowWarnings { .. } | Effect::ShowCountWarnings { .. } | Effect::GetDiagnostics)
+            matches!(
+                e,
+                Effect::ShowWarnings { .. }
+                    | Effect::ShowCountWarnings { .. }
+                    | Effect::GetDiagnostics
+            )
         })
 }
 
 /// Prepares a statement on a connection; the inner error is the server's.
-async fn prepare_on(backend: &mut Backend, key: &Arc<Key>, epoch: u64) -> Result<Prepared, BackendError> {
+async fn prepare_on(
+    backend: &mut Backend,
+    key: &Arc<Key>,
+    epoch: u64,
+) -> Result<Prepared, BackendError> {
     let mut payload = vec![CommandCode::StmtPrepare as u8];
     payload.extend_from_slice(&key.sql);
     let mut out = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
     codec::put_packet(&mut out, &mut 0, &payload);
-    let mut seq = u8::try_from((out.len() / (codec::MAX_PAYLOAD + codec::HEADER_BYTES) + 1) % 256).unwrap_or(1);
+    let mut seq = u8::try_from((out.len() / (codec::MAX_PAYLOAD + codec::HEADER_BYTES) + 1) % 256)
+        .unwrap_or(1);
     backend.send(&out).await?;
     let mut packet = Vec::new();
     next_packet(backend, &mut packet, &mut seq).await?;
@@ -464,16 +573,31 @@ async fn prepare_on(backend: &mut Backend, key: &Arc<Key>, epoch: u64) -> Result
         }
     }
     backend.answered(None);
-    let answer = Arc::new(Answer { columns, params, warnings, definitions });
-    let closed = backend.statements.insert(key.clone(), id, answer.clone(), Instant::now(), epoch);
+    let answer = Arc::new(Answer {
+        columns,
+        params,
+        warnings,
+        definitions,
+    });
+    let closed = backend
+        .statements
+        .insert(key.clone(), id, answer.clone(), Instant::now(), epoch);
     if !closed.is_empty() {
         close_statements(backend, &closed).await?;
     }
     Ok(Ok((id, answer)))
 }
 
-async fn next_packet(backend: &mut Backend, packet: &mut Vec<u8>, seq: &mut u8) -> Result<(), BackendError> {
-    match backend.channel().read_packet(packet, *seq, DEFINITION_BYTES_MAX).await? {
+async fn next_packet(
+    backend: &mut Backend,
+    packet: &mut Vec<u8>,
+    seq: &mut u8,
+) -> Result<(), BackendError> {
+    match backend
+        .channel()
+        .read_packet(packet, *seq, DEFINITION_BYTES_MAX)
+        .await?
+    {
         Some(next) => {
             *seq = next;
             Ok(())

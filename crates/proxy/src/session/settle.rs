@@ -48,13 +48,22 @@ impl Session {
 
     /// Pins that follow from the session's prepared statements and its policy.
     fn pin_by_statements(&mut self) {
-        let cursors = self.state.statements.iter_mut().any(|s| s.cursor == Cursor::Open);
+        let cursors = self
+            .state
+            .statements
+            .iter_mut()
+            .any(|s| s.cursor == Cursor::Open);
         let long_data = self.state.statements.iter_mut().any(|s| s.long_data);
         self.state.pins.set(PinReason::Cursor, cursors);
         self.state.pins.set(PinReason::LongData, long_data);
-        self.state.pins.set(PinReason::Diagnostics, self.state.diagnostic_statements > 0 && self.lease.is_some());
+        self.state.pins.set(
+            PinReason::Diagnostics,
+            self.state.diagnostic_statements > 0 && self.lease.is_some(),
+        );
         let never_shared = self.serving.service.pool.multiplexing == Multiplexing::Session;
-        self.state.pins.set(PinReason::Policy, never_shared && self.lease.is_some());
+        self.state
+            .pins
+            .set(PinReason::Policy, never_shared && self.lease.is_some());
     }
 
     /// Counts pins that a statement added.
@@ -75,7 +84,10 @@ impl Session {
         self.handle().pins.store(pins, Ordering::Relaxed);
         if kept != self.pinned {
             self.pinned = kept;
-            self.serving.metrics.pinned.fetch_add(if kept { 1 } else { -1 }, Ordering::Relaxed);
+            self.serving
+                .metrics
+                .pinned
+                .fetch_add(if kept { 1 } else { -1 }, Ordering::Relaxed);
         }
     }
 
@@ -91,7 +103,8 @@ impl Session {
             self.lease = None;
             return;
         };
-        let fetched = tokio::time::timeout(CLEAN_UP_TIMEOUT, fetch_memory(backend, &self.state)).await;
+        let fetched =
+            tokio::time::timeout(CLEAN_UP_TIMEOUT, fetch_memory(backend, &self.state)).await;
         match fetched {
             Ok(Ok(memory)) => {
                 if let Some(id) = memory.last_insert_id {
@@ -124,7 +137,9 @@ impl Session {
 
     /// Gives a connection without pins back to its pool.
     async fn give_back(&mut self) {
-        let Some(mut lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
         let Ok(backend) = lease.backend() else { return };
         let owned = backend.statements.remove_owned();
         if !owned.is_empty() && close_statements(backend, &owned).await.is_err() {
@@ -147,7 +162,10 @@ impl Session {
     /// Forgets the client's prepared statements.
     pub(super) fn forget_statements(&mut self) {
         let prepared = i64::try_from(self.state.statements.len()).unwrap_or(0);
-        self.serving.metrics.prepared.fetch_sub(prepared, Ordering::Relaxed);
+        self.serving
+            .metrics
+            .prepared
+            .fetch_sub(prepared, Ordering::Relaxed);
         self.state.statements.clear();
         self.state.diagnostic_statements = 0;
     }
@@ -155,7 +173,9 @@ impl Session {
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
-        let Some(mut lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
         lease.unhold(id, &control);
         let parting = match self.state.pins.parting() {
             Parting::Share if self.state.in_transaction() => Parting::Reset,
@@ -181,7 +201,9 @@ impl Session {
         self.part().await;
         let facts = self.server_facts();
         let charset = match facts.as_deref() {
-            Some(facts) if facts.flavor == Flavor::MariaDb => facts.handshake_charset(self.collation),
+            Some(facts) if facts.flavor == Flavor::MariaDb => {
+                facts.handshake_charset(self.collation)
+            }
             _ => Charset::Server,
         };
         self.forget_statements();
@@ -200,7 +222,10 @@ struct Memory {
     warnings: Option<Warnings>,
 }
 
-async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState) -> Result<Memory, BackendError> {
+async fn fetch_memory(
+    backend: &mut Backend,
+    state: &crate::state::SessionState,
+) -> Result<Memory, BackendError> {
     let mut memory = Memory::default();
     let want_warnings = state.diagnostics.warnings == Warnings::OnConnection;
     if want_warnings {
@@ -213,7 +238,10 @@ async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState)
     let want_rows = state.diagnostics.found_rows == FoundRows::OnConnection;
     let want_id = state.last_insert_id == LastId::OnConnection;
     if want_rows || want_id {
-        let rows = backend.query(b"SELECT FOUND_ROWS(), LAST_INSERT_ID()").await?.unwrap_or_default();
+        let rows = backend
+            .query(b"SELECT FOUND_ROWS(), LAST_INSERT_ID()")
+            .await?
+            .unwrap_or_default();
         let cell = |at: usize| rows.first().and_then(|row| row.get(at)).and_then(number);
         memory.found_rows = cell(0).filter(|_| want_rows);
         memory.last_insert_id = cell(1).filter(|_| want_id);
@@ -223,7 +251,11 @@ async fn fetch_memory(backend: &mut Backend, state: &crate::state::SessionState)
 
 fn warning(row: Vec<Cell>) -> Option<Warning> {
     let mut cells = row.into_iter().map(Option::unwrap_or_default);
-    Some(Warning { level: cells.next()?, code: cells.next()?, message: cells.next()? })
+    Some(Warning {
+        level: cells.next()?,
+        code: cells.next()?,
+        message: cells.next()?,
+    })
 }
 
 fn number(cell: &Cell) -> Option<u64> {
@@ -231,7 +263,10 @@ fn number(cell: &Cell) -> Option<u64> {
 }
 
 /// Closes statements on the server; there is no answer to wait for.
-pub(super) async fn close_statements(backend: &mut Backend, ids: &[u32]) -> Result<(), BackendError> {
+pub(super) async fn close_statements(
+    backend: &mut Backend,
+    ids: &[u32],
+) -> Result<(), BackendError> {
     let mut out = Vec::with_capacity(ids.len() * 9);
     for id in ids {
         let mut payload = Vec::with_capacity(5);
