@@ -377,10 +377,8 @@ fn apply_effect(
             let plain = text.is_some_and(|text| leaves_nothing(&analyze(&text, around.dialect)));
             state.pins.add_prepared(lower(name), plain);
         }
-        Effect::ExecuteSql { name } => {
-            if !state.pins.prepares_plain(&lower(name)) {
-                state.pins.add_unnamed(PinReason::Routine);
-            }
+        Effect::ExecuteSql { name } if !state.pins.prepares_plain(&lower(name)) => {
+            state.pins.add_unnamed(PinReason::Routine);
         }
         Effect::ExecuteImmediate { .. } => state.pins.add_unnamed(PinReason::Routine),
         Effect::DeallocateSql { name } => state.pins.drop_prepared(&lower(name)),

@@ -573,10 +573,10 @@ impl Lease {
         };
         let mut inner = self.pool.inner.lock();
         inner.held.retain(|(id, _)| *id != session);
-        if !inner.waiters.is_empty() {
-            if let Some((_, next)) = inner.held.pop_front() {
-                next.say(Signals::RECLAIM);
-            }
+        if !inner.waiters.is_empty()
+            && let Some((_, next)) = inner.held.pop_front()
+        {
+            next.say(Signals::RECLAIM);
         }
     }
 

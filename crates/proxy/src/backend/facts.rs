@@ -250,7 +250,6 @@ impl ServerFacts {
             no_backslash_escapes: has(b"NO_BACKSLASH_ESCAPES"),
             ignore_space: has(b"IGNORE_SPACE") || has(b"ANSI"),
             charset,
-            ..Dialect::default()
         }
     }
 }

@@ -228,11 +228,7 @@ impl Session {
         result
     }
 
-    async fn execute_packet(
-        &mut self,
-        packet: &mut Vec<u8>,
-        started: Instant,
-    ) -> Result<(), Failure> {
+    async fn execute_packet(&mut self, packet: &mut [u8], started: Instant) -> Result<(), Failure> {
         let malformed = Fault::Malformed("COM_STMT_EXECUTE");
         let id = StmtExecute::stmt_id_of(packet).map_err(|_| malformed.clone())?;
         let capabilities = self.client.capabilities;
@@ -286,7 +282,7 @@ impl Session {
 
     async fn run_prepared(
         &mut self,
-        packet: &mut Vec<u8>,
+        packet: &mut [u8],
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
         let repeat = self.repeatable(run.statement);
