@@ -93,12 +93,12 @@ pub enum Functions {
     All,
 }
 
-/// Whether a statement may read LAST_INSERT_ID().
+/// Whether a statement may read LAST_INSERT_ID(), or leave it as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastInsertId {
     /// It cannot.
     Unread,
-    /// It does, or a routine in it may.
+    /// It does, or may.
     Read,
 }
 
@@ -117,11 +117,15 @@ pub enum Refuse {
 #[must_use]
 pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
     if statement.statements <= 1
-        && let Some(plan) = plan_special(statement, sql, session) {
-            return plan;
-        }
+        && let Some(plan) = plan_special(statement, sql, session)
+    {
+        return plan;
+    }
     let asks_for_rows = statement.facts.has(Facts::READS_FOUND_ROWS);
-    if asks_for_rows && session.connection == Connection::Free && session.found_rows == RowsFound::Unknown {
+    if asks_for_rows
+        && session.connection == Connection::Free
+        && session.found_rows == RowsFound::Unknown
+    {
         return Plan::Refuse(Refuse::FoundRowsGone);
     }
     Plan::Route(route(statement, session))
@@ -145,24 +149,49 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
         | Facts::COMPOUND
         | Facts::UNPARSED
         | Facts::SETS_LAST_INSERT_ID;
-    let last_insert_id = if facts.has_any(readers) { LastInsertId::Read } else { LastInsertId::Unread };
-    Route { role: Role::Primary, functions, last_insert_id }
+    // A server also reports an id that an INSERT itself gives, and then leaves LAST_INSERT_ID() as it was: so that has to
+    // be the session's own before.
+    let may_leave_it = statement.statements > 1
+        || matches!(
+            statement.verb,
+            Verb::Insert | Verb::Replace | Verb::LoadData
+        );
+    let last_insert_id = if may_leave_it || facts.has_any(readers) {
+        LastInsertId::Read
+    } else {
+        LastInsertId::Unread
+    };
+    Route {
+        role: Role::Primary,
+        functions,
+        last_insert_id,
+    }
 }
 
 fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Option<Plan> {
     let free = session.connection == Connection::Free;
-    if free && matches!(statement.verb, Verb::Commit | Verb::Rollback) && !ends_more_than_a_transaction(statement) {
+    if free
+        && matches!(statement.verb, Verb::Commit | Verb::Rollback)
+        && !ends_more_than_a_transaction(statement)
+    {
         return Some(Plan::Local(Local::NothingToEnd));
     }
     match statement.effects.iter().next()? {
         Effect::Kill { kind, target } => Some(match target {
-            KillTarget::Id(id) => Plan::Local(Local::Kill { kind: *kind, target: Some(*id) }),
-            KillTarget::Expr(span) if is_own_id(span.of(sql)) => {
-                Plan::Local(Local::Kill { kind: *kind, target: None })
-            }
+            KillTarget::Id(id) => Plan::Local(Local::Kill {
+                kind: *kind,
+                target: Some(*id),
+            }),
+            KillTarget::Expr(span) if is_own_id(span.of(sql)) => Plan::Local(Local::Kill {
+                kind: *kind,
+                target: None,
+            }),
             KillTarget::Expr(_) | KillTarget::User(_) => Plan::Refuse(Refuse::KillTarget),
         }),
-        Effect::ShowWarnings { kind, limit } if free => Some(Plan::Local(Local::Warnings { kind: *kind, limit: *limit })),
+        Effect::ShowWarnings { kind, limit } if free => Some(Plan::Local(Local::Warnings {
+            kind: *kind,
+            limit: *limit,
+        })),
         Effect::ShowCountWarnings { kind } if free => Some(Plan::Local(Local::WarningCount(*kind))),
         Effect::GetDiagnostics if free => Some(Plan::Refuse(Refuse::DiagnosticsGone)),
         _ => None,
@@ -171,12 +200,18 @@ fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Opti
 
 /// `CONNECTION_ID()`, written in any way.
 fn is_own_id(text: &[u8]) -> bool {
-    let word: Vec<u8> = text.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+    let word: Vec<u8> = text
+        .iter()
+        .filter(|b| !b.is_ascii_whitespace())
+        .map(u8::to_ascii_lowercase)
+        .collect();
     word == b"connection_id()"
 }
 
 fn ends_more_than_a_transaction(statement: &Statement) -> bool {
-    statement.facts.has_any(Facts::CHAIN | Facts::RELEASE | Facts::UNPARSED)
+    statement
+        .facts
+        .has_any(Facts::CHAIN | Facts::RELEASE | Facts::UNPARSED)
 }
 
 impl fmt::Display for Plan {
@@ -185,8 +220,13 @@ impl fmt::Display for Plan {
             Self::Local(Local::NothingToEnd) => write!(f, "local: no transaction is open"),
             Self::Local(Local::Warnings { kind, .. }) => write!(f, "local: kept {kind:?}"),
             Self::Local(Local::WarningCount(kind)) => write!(f, "local: count of kept {kind:?}"),
-            Self::Local(Local::Kill { kind, target: Some(id) }) => write!(f, "local: kill {kind:?} {id}"),
-            Self::Local(Local::Kill { kind, target: None }) => write!(f, "local: kill {kind:?} own"),
+            Self::Local(Local::Kill {
+                kind,
+                target: Some(id),
+            }) => write!(f, "local: kill {kind:?} {id}"),
+            Self::Local(Local::Kill { kind, target: None }) => {
+                write!(f, "local: kill {kind:?} own")
+            }
             Self::Route(route) => {
                 write!(f, "route: {:?}", route.role)?;
                 if route.functions != Functions::None {

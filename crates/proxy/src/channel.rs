@@ -26,7 +26,7 @@ pub enum Stream {
     /// A Unix socket.
     Unix(UnixStream),
     /// TLS, the proxy being the server.
-    Server(Box<tokio_rustls::server::TlsStream<TcpOrUnix>>),
+    Server(Box<tokio_rustls::server::TlsStream<Rewound>>),
     /// TLS, the proxy being the client.
     Client(Box<tokio_rustls::client::TlsStream<TcpOrUnix>>),
     /// Nothing: the stream is being upgraded, or is gone.
@@ -40,6 +40,54 @@ pub enum TcpOrUnix {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+}
+
+/// A socket of which bytes were read already that belong to what comes now.
+#[derive(Debug)]
+pub struct Rewound {
+    unread: Vec<u8>,
+    socket: TcpOrUnix,
+}
+
+impl Rewound {
+    /// `unread` comes before what the socket has.
+    #[must_use]
+    pub fn new(unread: Vec<u8>, socket: TcpOrUnix) -> Self {
+        Self { unread, socket }
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let take = self.unread.len().min(buf.remaining());
+        let rest = self.unread.split_off(take);
+        buf.put_slice(&self.unread);
+        self.unread = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
 }
 
 macro_rules! each_stream {
@@ -296,6 +344,13 @@ impl Channel {
     #[must_use]
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// Takes what is unread out, for another reader.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.inbox.unread().to_vec();
+        self.inbox.consume(unread.len());
+        unread
     }
 
     /// Marks input as read.

@@ -23,7 +23,7 @@ use dbmesh_wire::handshake::{FirstRequest, HandshakeResponse};
 use dbmesh_wire::status::Status;
 
 use crate::backend::{Flavor, ServerFacts};
-use crate::channel::{Channel, PacketError, Stream};
+use crate::channel::{Channel, PacketError, Rewound, Stream};
 use crate::client::{Answer, Client};
 use crate::fault::Fault;
 use crate::listener::Accepted;
@@ -298,21 +298,20 @@ impl Entrant {
         let Some(config) = self.accepted.first().tls.clone() else {
             return Err(Fault::BadHandshake("TLS is not offered here".into()).into());
         };
-        if self.client.channel.has_unread() {
-            // Whatever came in the clear behind the request was not protected: it must not count as the client's.
-            return Err(Fault::BadHandshake(
-                "bytes in the clear behind the request for TLS".into(),
-            )
-            .into());
-        }
+        // Nothing answers the request, so the client's first TLS bytes may have come with it. All that was read goes to
+        // TLS: bytes in the clear fail there and never count as the client's.
+        let unread = self.client.channel.take_unread();
         let Some(socket) = self.client.channel.stream_mut().take_socket() else {
             return Err(Failure::ClientLost);
         };
         let acceptor = tokio_rustls::TlsAcceptor::from(config);
-        let stream = acceptor.accept(socket).await.map_err(|e| {
-            tracing::info!(error = %e, "TLS handshake failed");
-            Failure::ClientLost
-        })?;
+        let stream = acceptor
+            .accept(Rewound::new(unread, socket))
+            .await
+            .map_err(|e| {
+                tracing::info!(error = %e, "TLS handshake failed");
+                Failure::ClientLost
+            })?;
         *self.client.channel.stream_mut() = Stream::Server(Box::new(stream));
         Ok(())
     }
