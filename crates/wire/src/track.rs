@@ -76,7 +76,8 @@ fn next_item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, DecodeError> {
             value: r.lenenc_bytes()?,
         },
         SCHEMA => Item::Schema(r.lenenc_bytes()?),
-        STATE_CHANGE => Item::StateChange(r.lenenc_bytes()? == b"1"),
+        // Unlike the other items it has no length of its own: both servers send the character alone.
+        STATE_CHANGE => Item::StateChange(r.rest() == b"1"),
         GTIDS => {
             // The encoding specification is 0 in every server so far; the text follows it.
             let _encoding_specification = r.u8()?;
@@ -100,7 +101,8 @@ impl Item<'_> {
             }
             Item::Schema(name) => string_item(&mut data, name, SCHEMA),
             Item::StateChange(changed) => {
-                string_item(&mut data, if changed { b"1" } else { b"0" }, STATE_CHANGE)
+                data.push(if changed { b'1' } else { b'0' });
+                STATE_CHANGE
             }
             Item::Gtids(gtids) => {
                 data.push(0);
@@ -132,4 +134,18 @@ pub fn encode<'a>(items: impl IntoIterator<Item = Item<'a>>) -> Vec<u8> {
 fn string_item(data: &mut Vec<u8>, text: &[u8], kind: u8) -> u8 {
     put_lenenc_bytes(data, text);
     kind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_change_is_one_character_and_hides_nothing_behind_it() {
+        // `SET @x = 1` under session_track_state_change, as MySQL 9.7 and MariaDB 10.11 send it, and a schema behind it.
+        let list = [STATE_CHANGE, 1, b'1', SCHEMA, 2, 1, b's'];
+        let items: Vec<_> = items(&list).collect();
+        assert_eq!(items, [Ok(Item::StateChange(true)), Ok(Item::Schema(b"s"))]);
+        assert_eq!(encode(items.into_iter().map(Result::unwrap)), list);
+    }
 }
