@@ -8,7 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbmesh_wire::auth::{ClientAuth, ClientStep, Plugin, Secret, ServerKey, Transport, scramble_caching_sha2, scramble_native};
+use dbmesh_wire::auth::{
+    ClientAuth, ClientStep, Plugin, Secret, ServerKey, Transport, scramble_caching_sha2,
+    scramble_native,
+};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header};
 use dbmesh_wire::command::ChangeUser;
@@ -48,7 +51,11 @@ const BASE: Capabilities = Capabilities(
 
 impl Default for Options {
     fn default() -> Self {
-        Self { capabilities: BASE | Capabilities::DEPRECATE_EOF, schema: Some("twin".to_owned()), collation: 45 }
+        Self {
+            capabilities: BASE | Capabilities::DEPRECATE_EOF,
+            schema: Some("twin".to_owned()),
+            collation: 45,
+        }
     }
 }
 
@@ -60,7 +67,8 @@ impl Options {
         for word in words {
             let flag = match word.as_str() {
                 "eof" => {
-                    options.capabilities = options.capabilities.difference(Capabilities::DEPRECATE_EOF);
+                    options.capabilities =
+                        options.capabilities.difference(Capabilities::DEPRECATE_EOF);
                     continue;
                 }
                 "nodb" => {
@@ -75,7 +83,10 @@ impl Options {
                 "zstd" => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
                 "tls" => Capabilities::SSL,
                 "ignore_space" => Capabilities::IGNORE_SPACE,
-                other => match other.strip_prefix("collation=").and_then(|id| id.parse().ok()) {
+                other => match other
+                    .strip_prefix("collation=")
+                    .and_then(|id| id.parse().ok())
+                {
                     Some(id) => {
                         options.collation = id;
                         continue;
@@ -160,7 +171,9 @@ impl Client {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let socket = TcpStream::connect(address).map_err(|e| format!("connect: {e}"))?;
         socket.set_nodelay(true).map_err(|e| e.to_string())?;
-        socket.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|e| e.to_string())?;
+        socket
+            .set_read_timeout(Some(ANSWER_LIMIT))
+            .map_err(|e| e.to_string())?;
         let mut client = Self {
             stream: Stream::Plain(socket),
             frames: None,
@@ -178,11 +191,17 @@ impl Client {
     fn log_in(&mut self, options: &Options) -> Result<(), String> {
         let greeting = match FirstReply::decode(&self.packet()?).map_err(|e| e.to_string())? {
             FirstReply::Greeting(greeting) => greeting,
-            FirstReply::Refused(e) => return Err(format!("refused: {} {}", e.code, e.as_err().text())),
+            FirstReply::Refused(e) => {
+                return Err(format!("refused: {} {}", e.code, e.as_err().text()));
+            }
         };
         self.id = greeting.connection_id;
         self.greeted_plugin.clone_from(&greeting.auth_plugin);
-        let schema = if options.schema.is_some() { Capabilities::CONNECT_WITH_DB } else { Capabilities::NONE };
+        let schema = if options.schema.is_some() {
+            Capabilities::CONNECT_WITH_DB
+        } else {
+            Capabilities::NONE
+        };
         // MariaDB has no CLIENT_MYSQL bit; a MySQL client sets it all the same.
         let offered = greeting.capabilities | Capabilities::LONG_PASSWORD;
         self.capabilities = (options.capabilities | schema) & offered;
@@ -195,8 +214,13 @@ impl Client {
             self.start_tls()?;
             transport = Transport::Secure;
         }
-        let mut auth =
-            ClientAuth::new(Secret::new("app-password"), transport, &greeting.auth_plugin, greeting.nonce, ServerKey::Ask);
+        let mut auth = ClientAuth::new(
+            Secret::new("app-password"),
+            transport,
+            &greeting.auth_plugin,
+            greeting.nonce,
+            ServerKey::Ask,
+        );
         response.auth_response = auth.first_response().map_err(|e| e.to_string())?;
         response.auth_plugin = Some(auth.plugin().name().to_owned());
         let mut payload = Vec::new();
@@ -205,13 +229,19 @@ impl Client {
         self.welcome = self.authenticate(auth)?;
         let algorithm = if self.capabilities.contains(Capabilities::COMPRESS) {
             Some(Algorithm::Zlib)
-        } else if self.capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM) {
+        } else if self
+            .capabilities
+            .contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM)
+        {
             Some(Algorithm::Zstd)
         } else {
             None
         };
-        self.frames = algorithm
-            .map(|a| Frames { out: Compressor::new(a, 0), back: Decompressor::new(a), inbox: Vec::new() });
+        self.frames = algorithm.map(|a| Frames {
+            out: Compressor::new(a, 0),
+            back: Decompressor::new(a),
+            inbox: Vec::new(),
+        });
         Ok(())
     }
 
@@ -223,7 +253,10 @@ impl Client {
             collation: options.collation,
             user: b"app".to_vec(),
             database: options.schema.as_ref().map(|s| s.clone().into_bytes()),
-            zstd_level: self.capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM).then_some(3),
+            zstd_level: self
+                .capabilities
+                .contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM)
+                .then_some(3),
             ..HandshakeResponse::default()
         }
     }
@@ -254,8 +287,11 @@ impl Client {
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth();
         let name = ServerName::try_from("localhost").map_err(|e| e.to_string())?;
-        let session = rustls::ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
-        let Stream::Plain(socket) = &self.stream else { return Err("TLS twice".to_owned()) };
+        let session =
+            rustls::ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
+        let Stream::Plain(socket) = &self.stream else {
+            return Err("TLS twice".to_owned());
+        };
         let socket = socket.try_clone().map_err(|e| e.to_string())?;
         self.stream = Stream::Tls(Box::new(rustls::StreamOwned::new(session, socket)));
         Ok(())
@@ -351,7 +387,10 @@ impl Client {
                 self.fill()?;
             }
             if header.seq != self.seq {
-                return Err(format!("sequence number {} where {} is due", header.seq, self.seq));
+                return Err(format!(
+                    "sequence number {} where {} is due",
+                    header.seq, self.seq
+                ));
             }
             self.seq = self.seq.wrapping_add(1);
             payload.extend_from_slice(&self.inbox[HEADER_BYTES..end]);
@@ -364,7 +403,10 @@ impl Client {
 
     fn fill(&mut self) -> Result<(), String> {
         let mut chunk = [0; 16 << 10];
-        let n = self.stream.read(&mut chunk).map_err(|e| format!("read: {}", e.kind()))?;
+        let n = self
+            .stream
+            .read(&mut chunk)
+            .map_err(|e| format!("read: {}", e.kind()))?;
         if n == 0 {
             return Err("closed".to_owned());
         }
@@ -372,7 +414,10 @@ impl Client {
             None => self.inbox.extend_from_slice(&chunk[..n]),
             Some(frames) => {
                 frames.inbox.extend_from_slice(&chunk[..n]);
-                let used = frames.back.decompress(&frames.inbox, &mut self.inbox).map_err(|e| e.to_string())?;
+                let used = frames
+                    .back
+                    .decompress(&frames.inbox, &mut self.inbox)
+                    .map_err(|e| e.to_string())?;
                 frames.inbox.drain(..used);
             }
         }
@@ -394,17 +439,23 @@ impl Client {
             None => None,
             Some(frames) => {
                 let mut out = Vec::new();
-                frames.out.compress(bytes, &mut out).map_err(|e| e.to_string())?;
+                frames
+                    .out
+                    .compress(bytes, &mut out)
+                    .map_err(|e| e.to_string())?;
                 Some(out)
             }
         };
-        self.stream.write_all(framed.as_deref().unwrap_or(bytes)).map_err(|e| format!("write: {}", e.kind()))
+        self.stream
+            .write_all(framed.as_deref().unwrap_or(bytes))
+            .map_err(|e| format!("write: {}", e.kind()))
     }
 }
 
 /// The answer to an AuthSwitchRequest.
 fn switch_answer(payload: &[u8]) -> Result<Vec<u8>, String> {
-    let request = dbmesh_wire::auth::AuthSwitchRequest::decode(payload).map_err(|e| e.to_string())?;
+    let request =
+        dbmesh_wire::auth::AuthSwitchRequest::decode(payload).map_err(|e| e.to_string())?;
     let nonce = request.data.get(..NONCE_BYTES).ok_or("short nonce")?;
     match Plugin::from_name(&request.plugin) {
         Plugin::CachingSha2 => Ok(scramble_caching_sha2(b"app-password", nonce).to_vec()),
@@ -435,7 +486,12 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
         cert: &rustls::pki_types::CertificateDer<'_>,
         dss: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -444,7 +500,12 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
         cert: &rustls::pki_types::CertificateDer<'_>,
         dss: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

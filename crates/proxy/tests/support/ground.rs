@@ -94,12 +94,18 @@ const RESET: &str = "DROP TABLE IF EXISTS twin.made, twin.made2, twin.tt, twin2.
 impl Ground {
     /// A server with the scenarios' tables.
     pub fn start(kind: Kind) -> Self {
-        let server = Server::start(ServerOptions::new(kind)).expect("a server");
+        let server =
+            Server::start(ServerOptions::new(kind).arg("--log-bin-trust-function-creators=1"))
+                .expect("a server");
         let root = server.session().expect("a session");
         for sql in SCHEMA {
             root.execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         }
-        Self { server, root, proxies: Mutex::default() }
+        Self {
+            server,
+            root,
+            proxies: Mutex::default(),
+        }
     }
 
     /// MySQL or MariaDB.
@@ -119,6 +125,7 @@ impl Ground {
             let port = Port::reserve().expect("a port");
             let yaml = Config::new(&self.server, port.number(), pool)
                 .service(&format!("limits: {{queueWaitMs: {QUEUE_WAIT_MS}}}"))
+                .service("compression: [zlib, zstd]")
                 .to_yaml();
             let number = port.number();
             std::mem::forget(port);
@@ -136,8 +143,14 @@ impl Ground {
     fn wait_for_silence(&self, of_proxies: usize) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            let rows = self.root.query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").expect("a count");
-            let count = rows[0][0].as_deref().and_then(|n| n.parse::<usize>().ok()).unwrap_or(usize::MAX);
+            let rows = self
+                .root
+                .query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'")
+                .expect("a count");
+            let count = rows[0][0]
+                .as_deref()
+                .and_then(|n| n.parse::<usize>().ok())
+                .unwrap_or(usize::MAX);
             if count <= of_proxies {
                 return;
             }
@@ -146,8 +159,14 @@ impl Ground {
     }
 
     fn app_connections(&self) -> usize {
-        let rows = self.root.query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").expect("a count");
-        rows[0][0].as_deref().and_then(|n| n.parse().ok()).unwrap_or(0)
+        let rows = self
+            .root
+            .query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'")
+            .expect("a count");
+        rows[0][0]
+            .as_deref()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Runs a scenario straight against the server.
@@ -166,41 +185,63 @@ impl Ground {
         scenario.run(port, &BTreeSet::new())
     }
 
-    /// Runs a scenario both ways and gives the first difference.
-    pub fn compare(&self, scenario: &Scenario, pool: u32, refusals: Refusals) -> Option<Difference> {
+    /// Runs a scenario both ways and gives all differences.
+    pub fn compare(&self, scenario: &Scenario, pool: u32, refusals: Refusals) -> Vec<Difference> {
         let proxied = self.proxied(scenario, pool);
         let left_out: BTreeSet<usize> = match refusals {
             Refusals::Count => BTreeSet::new(),
-            Refusals::LeftOut => (0..proxied.len()).filter(|at| proxied[*at].refusal.is_some()).collect(),
+            Refusals::LeftOut => (0..proxied.len())
+                .filter(|at| proxied[*at].refusal.is_some())
+                .collect(),
         };
         let direct = self.direct(scenario, &left_out);
-        let step = (0..direct.len()).find(|at| !left_out.contains(at) && direct[*at].text != proxied[*at].text)?;
-        Some(Difference { step, direct: direct[step].text.clone(), proxied: proxied[step].text.clone() })
+        (0..direct.len())
+            .filter(|at| !left_out.contains(at) && direct[*at].text != proxied[*at].text)
+            .map(|step| Difference {
+                step,
+                direct: direct[step].text.clone(),
+                proxied: proxied[step].text.clone(),
+            })
+            .collect()
     }
 
     /// How often the proxy refused a step because all connections were taken.
     pub fn busy_steps(seen: &[Seen]) -> usize {
-        seen.iter().filter(|s| s.refusal == Some(Refusal::Busy)).count()
+        seen.iter()
+            .filter(|s| s.refusal == Some(Refusal::Busy))
+            .count()
     }
 }
 
-/// A difference with the steps before it, for people.
-pub fn tell(scenario: &Scenario, difference: &Difference, pool: u32, kind: Kind) -> String {
+/// Differences with the steps around them, for people.
+pub fn tell(scenario: &Scenario, differences: &[Difference], pool: u32, kind: Kind) -> String {
     let mut out = format!("--- {kind}, pool {pool}: {}\n", scenario.name);
     for (who, words) in &scenario.options {
         out.push_str(&format!("options {who} {}\n", words.join(" ")));
     }
-    for (who, act) in scenario.steps.iter().take(difference.step + 1) {
+    let last = differences.last().map_or(0, |d| d.step);
+    for (at, (who, act)) in scenario.steps.iter().enumerate().take(last + 1) {
         out.push_str(&format!("{who} {act}\n"));
-    }
-    let (direct, proxied): (Vec<&str>, Vec<&str>) = (difference.direct.lines().collect(), difference.proxied.lines().collect());
-    for at in 0..direct.len().max(proxied.len()) {
-        let (d, p) = (direct.get(at).copied(), proxied.get(at).copied());
-        if d == p {
-            out.push_str(&format!("    {}\n", d.unwrap_or_default()));
-        } else {
-            out.push_str(&format!("  server {}\n  proxy  {}\n", d.unwrap_or("(nothing)"), p.unwrap_or("(nothing)")));
+        if let Some(difference) = differences.iter().find(|d| d.step == at) {
+            tell_one(&mut out, difference);
         }
     }
     out
+}
+
+fn tell_one(out: &mut String, difference: &Difference) {
+    let (direct, proxied): (Vec<&str>, Vec<&str>) = (
+        difference.direct.lines().collect(),
+        difference.proxied.lines().collect(),
+    );
+    for at in 0..direct.len().max(proxied.len()) {
+        let (d, p) = (direct.get(at).copied(), proxied.get(at).copied());
+        if d != p {
+            out.push_str(&format!(
+                "      server {}\n      proxy  {}\n",
+                d.unwrap_or("(nothing)"),
+                p.unwrap_or("(nothing)")
+            ));
+        }
+    }
 }

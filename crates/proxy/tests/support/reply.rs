@@ -36,13 +36,25 @@ pub enum Part {
     /// EOF.
     Eof { warnings: u16, status: Status },
     /// ERR.
-    Error { code: u16, state: String, message: String },
+    Error {
+        code: u16,
+        state: String,
+        message: String,
+    },
     /// Column definitions, and the EOF behind them.
-    Columns { columns: Vec<ColumnSeen>, eof: Option<(u16, Status)> },
+    Columns {
+        columns: Vec<ColumnSeen>,
+        eof: Option<(u16, Status)>,
+    },
     /// Rows.
     Rows(Vec<Vec<Cell>>),
     /// PREPARE's first packet.
-    Prepared { id: u32, columns: u16, params: u16, warnings: u16 },
+    Prepared {
+        id: u32,
+        columns: u16,
+        params: u16,
+        warnings: u16,
+    },
     /// Text of COM_STATISTICS.
     Text(String),
     /// The connection broke, or the server the protocol.
@@ -62,7 +74,8 @@ impl Part {
     /// Decodes an OK.
     pub fn ok(payload: &[u8], caps: Capabilities) -> Result<Self, String> {
         let ok = OkPacket::decode(payload, caps).map_err(|e| e.to_string())?;
-        let tracked = track::items(ok.session_state).map(|item| item.map(item_text).map_err(|e| e.to_string()));
+        let tracked = track::items(ok.session_state)
+            .map(|item| item.map(item_text).map_err(|e| e.to_string()));
         let tracked: Vec<Option<String>> = tracked.collect::<Result<_, _>>()?;
         let tracked: Vec<String> = tracked.into_iter().flatten().collect();
         let mut status = ok.status;
@@ -84,10 +97,16 @@ impl Part {
         match ErrPacket::decode(payload, Capabilities::PROTOCOL_41) {
             Ok(e) => Self::Error {
                 code: e.code,
-                state: e.sqlstate.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+                state: e
+                    .sqlstate
+                    .map(|s| s.as_str().to_owned())
+                    .unwrap_or_default(),
                 message: e.text().into_owned(),
             },
-            Err(_) => Self::Broken(format!("a packet that begins with {:02x?}", payload.get(..8.min(payload.len())))),
+            Err(_) => Self::Broken(format!(
+                "a packet that begins with {:02x?}",
+                payload.get(..8.min(payload.len()))
+            )),
         }
     }
 }
@@ -195,19 +214,34 @@ impl Reply {
 fn put_part(out: &mut String, part: &Part) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let _ = match part {
-        Part::Ok { affected_rows, last_insert_id, status, warnings, info, tracked } => writeln!(
+        Part::Ok {
+            affected_rows,
+            last_insert_id,
+            status,
+            warnings,
+            info,
+            tracked,
+        } => writeln!(
             out,
             "OK affected={affected_rows} id={last_insert_id} status={status:?} warnings={warnings} info={:?} tracked={tracked:?}",
             lossy(info)
         ),
-        Part::Eof { warnings, status } => writeln!(out, "EOF status={status:?} warnings={warnings}"),
-        Part::Error { code, state, message } => writeln!(out, "ERR {code} {state} {message}"),
+        Part::Eof { warnings, status } => {
+            writeln!(out, "EOF status={status:?} warnings={warnings}")
+        }
+        Part::Error {
+            code,
+            state,
+            message,
+        } => writeln!(out, "ERR {code} {state} {message}"),
         Part::Columns { columns, eof } => {
             for column in columns {
                 let _ = writeln!(out, "  column {}", column.text);
             }
             match eof {
-                Some((warnings, status)) => writeln!(out, "  EOF status={status:?} warnings={warnings}"),
+                Some((warnings, status)) => {
+                    writeln!(out, "  EOF status={status:?} warnings={warnings}")
+                }
                 None => Ok(()),
             }
         }
@@ -216,6 +250,9 @@ fn put_part(out: &mut String, part: &Part) {
                 let cells: Vec<String> = row
                     .iter()
                     .map(|cell| match cell {
+                        Some(bytes) if bytes.len() > 200 => {
+                            format!("{} bytes, sum {}", bytes.len(), checksum(bytes))
+                        }
                         Some(bytes) => bytes.escape_ascii().to_string(),
                         None => "NULL".to_owned(),
                     })
@@ -224,12 +261,27 @@ fn put_part(out: &mut String, part: &Part) {
             }
             Ok(())
         }
-        Part::Prepared { columns, params, warnings, .. } => {
-            writeln!(out, "PREPARED columns={columns} params={params} warnings={warnings}")
+        Part::Prepared {
+            columns,
+            params,
+            warnings,
+            ..
+        } => {
+            writeln!(
+                out,
+                "PREPARED columns={columns} params={params} warnings={warnings}"
+            )
         }
         Part::Text(text) => writeln!(out, "TEXT {}", text.split(':').next().unwrap_or_default()),
         Part::Broken(why) => writeln!(out, "BROKEN {why}"),
     };
+}
+
+/// FNV-1a: long cells are compared by it.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, b| {
+        (sum ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn read_single(client: &mut Client, parts: &mut Vec<Part>) -> Result<(), String> {
@@ -244,7 +296,10 @@ fn read_single(client: &mut Client, parts: &mut Vec<Part>) -> Result<(), String>
 
 fn eof_part(payload: &[u8]) -> Result<Part, String> {
     let eof = Eof::decode(payload).map_err(|e| e.to_string())?;
-    Ok(Part::Eof { warnings: eof.warnings, status: eof.status })
+    Ok(Part::Eof {
+        warnings: eof.warnings,
+        status: eof.status,
+    })
 }
 
 type RowReader = fn(&[u8], &[ColumnSeen]) -> Result<Vec<Cell>, String>;
@@ -285,7 +340,10 @@ fn read_set(
             eof = Some((warnings, status));
         }
     }
-    parts.push(Part::Columns { columns: columns.clone(), eof });
+    parts.push(Part::Columns {
+        columns: columns.clone(),
+        eof,
+    });
     if eof.is_some_and(|(_, status)| status.contains(Status::CURSOR_EXISTS)) {
         return Ok(eof.map(|(_, status)| status));
     }
@@ -306,7 +364,11 @@ fn read_rows(
                 Some(0xFF) => return Ok(Part::error(&payload)),
                 Some(0xFE) if payload.len() < 0xFF_FFFF => {
                     let deprecated = client.capabilities.contains(Capabilities::DEPRECATE_EOF);
-                    return if deprecated { Part::ok(&payload, client.capabilities) } else { eof_part(&payload) };
+                    return if deprecated {
+                        Part::ok(&payload, client.capabilities)
+                    } else {
+                        eof_part(&payload)
+                    };
                 }
                 _ => rows.push(row(&payload, columns)?),
             }
@@ -321,7 +383,9 @@ fn read_rows(
 }
 
 fn read_columns(client: &mut Client, count: u64) -> Result<Vec<ColumnSeen>, String> {
-    (0..count).map(|_| client.packet().and_then(|p| column_seen(&p))).collect()
+    (0..count)
+        .map(|_| client.packet().and_then(|p| column_seen(&p)))
+        .collect()
 }
 
 fn column_seen(payload: &[u8]) -> Result<ColumnSeen, String> {
@@ -376,7 +440,12 @@ fn read_prepared(client: &mut Client, parts: &mut Vec<Part>) -> Result<(), Strin
         Ok((id, columns, params, r.u16()?))
     };
     let (id, columns, params, warnings) = head().map_err(|e| e.to_string())?;
-    parts.push(Part::Prepared { id, columns, params, warnings });
+    parts.push(Part::Prepared {
+        id,
+        columns,
+        params,
+        warnings,
+    });
     for count in [params, columns] {
         if count == 0 {
             continue;
@@ -395,7 +464,11 @@ fn read_prepared(client: &mut Client, parts: &mut Vec<Part>) -> Result<(), Strin
 
 fn text_row(payload: &[u8], columns: &[ColumnSeen]) -> Result<Vec<Cell>, String> {
     let mut r = Reader::new(payload);
-    let row = columns.iter().map(|_| Ok(r.lenenc_bytes_or_null().map_err(|e| e.to_string())?.map(<[u8]>::to_vec)));
+    let row = columns.iter().map(|_| {
+        Ok(r.lenenc_bytes_or_null()
+            .map_err(|e| e.to_string())?
+            .map(<[u8]>::to_vec))
+    });
     row.collect()
 }
 
@@ -413,13 +486,20 @@ fn binary_row(payload: &[u8], columns: &[ColumnSeen]) -> Result<Vec<Cell>, Strin
     for (index, column) in columns.iter().enumerate() {
         let bit = index + 2;
         let null = bitmap.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1);
-        row.push(if null { None } else { Some(binary_cell(&mut r, column).map_err(text)?) });
+        row.push(if null {
+            None
+        } else {
+            Some(binary_cell(&mut r, column).map_err(text)?)
+        });
     }
     r.finish().map_err(text)?;
     Ok(row)
 }
 
-fn binary_cell(r: &mut Reader<'_>, column: &ColumnSeen) -> Result<Vec<u8>, dbmesh_wire::DecodeError> {
+fn binary_cell(
+    r: &mut Reader<'_>,
+    column: &ColumnSeen,
+) -> Result<Vec<u8>, dbmesh_wire::DecodeError> {
     Ok(match (column.kind, column.kind.binary_layout()) {
         (ColumnType::DOUBLE, _) => f64::from_le_bytes(r.array()?).to_string().into_bytes(),
         (ColumnType::FLOAT, _) => f32::from_le_bytes(r.array()?).to_string().into_bytes(),
@@ -432,7 +512,9 @@ fn binary_cell(r: &mut Reader<'_>, column: &ColumnSeen) -> Result<Vec<u8>, dbmes
             if column.unsigned || width == 0 {
                 value.to_string().into_bytes()
             } else {
-                (((value << shift) as i64) >> shift).to_string().into_bytes()
+                (((value << shift) as i64) >> shift)
+                    .to_string()
+                    .into_bytes()
             }
         }
         (_, BinaryLayout::ShortLength) => {

@@ -55,27 +55,42 @@ impl Scenario {
                 continue;
             }
             if let Some(name) = line.strip_prefix("# ") {
-                all.push(Self { name: name.to_owned(), ..Self::default() });
+                all.push(Self {
+                    name: name.to_owned(),
+                    ..Self::default()
+                });
                 continue;
             }
             let scenario = all.last_mut().ok_or("a line before the first name")?;
-            scenario.line(line).map_err(|e| format!("line {}: {e}", at + 1))?;
+            scenario
+                .line(line)
+                .map_err(|e| format!("line {}: {e}", at + 1))?;
         }
         Ok(all)
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
-        let (word, rest) = line.split_once(' ').ok_or(format!("{line:?}"))?;
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut who = word.chars();
         match (word, who.next(), who.next()) {
-            ("pool", ..) => self.pools = rest.split(' ').map(|n| n.parse().map_err(|_| n.to_owned())).collect::<Result<_, _>>()?,
+            ("pool", ..) => {
+                self.pools = rest
+                    .split(' ')
+                    .map(|n| n.parse().map_err(|_| n.to_owned()))
+                    .collect::<Result<_, _>>()?
+            }
             ("only", ..) => self.only = rest.to_owned(),
             ("options", ..) => {
                 let mut words = rest.split(' ').map(str::to_owned);
-                let session = words.next().and_then(|w| w.chars().next()).ok_or("options of whom")?;
+                let session = words
+                    .next()
+                    .and_then(|w| w.chars().next())
+                    .ok_or("options of whom")?;
                 self.options.insert(session, words.collect());
             }
-            (_, Some(session @ 'A'..='H'), None) => self.steps.push((session, Act::parse(rest.trim_start())?)),
+            (_, Some(session @ 'A'..='H'), None) => {
+                self.steps.push((session, Act::parse(rest.trim_start())?))
+            }
             _ => return Err(format!("{line:?}")),
         }
         Ok(())
@@ -88,11 +103,18 @@ impl Scenario {
 
     /// Runs it, without the steps in `left_out`.
     pub fn run(&self, port: u16, left_out: &BTreeSet<usize>) -> Vec<Seen> {
-        let mut stage = Stage { port, scenario: self, sessions: BTreeMap::new() };
+        let mut stage = Stage {
+            port,
+            scenario: self,
+            sessions: BTreeMap::new(),
+        };
         let mut transcript = Vec::new();
         for (at, (who, act)) in self.steps.iter().enumerate() {
             transcript.push(if left_out.contains(&at) {
-                Seen { text: "left out".to_owned(), refusal: None }
+                Seen {
+                    text: "left out".to_owned(),
+                    refusal: None,
+                }
             } else {
                 stage.step(*who, act)
             });
@@ -119,7 +141,9 @@ impl fmt::Display for Scenario {
         for (who, words) in &self.options {
             writeln!(f, "options {who} {}", words.join(" "))?;
         }
-        self.steps.iter().try_for_each(|(who, act)| writeln!(f, "{who} {act}"))
+        self.steps
+            .iter()
+            .try_for_each(|(who, act)| writeln!(f, "{who} {act}"))
     }
 }
 
@@ -140,7 +164,10 @@ impl Stage<'_> {
     fn step(&mut self, who: char, act: &Act) -> Seen {
         if let Act::Pause(ms) = act {
             std::thread::sleep(Duration::from_millis(*ms));
-            return Seen { text: String::new(), refusal: None };
+            return Seen {
+                text: String::new(),
+                refusal: None,
+            };
         }
         let mut text = String::new();
         if self.sessions.get(&who).is_none_or(|s| s.client.is_none()) {
@@ -155,9 +182,15 @@ impl Stage<'_> {
                 self.session(who).client = None;
             }
         }
-        let ids: Vec<(char, u32)> =
-            self.sessions.iter().filter_map(|(who, s)| s.client.as_ref().map(|c| (*who, c.id))).collect();
-        Seen { text: normalise(&text, act, &ids), refusal }
+        let ids: Vec<(char, u32)> = self
+            .sessions
+            .iter()
+            .filter_map(|(who, s)| s.client.as_ref().map(|c| (*who, c.id)))
+            .collect();
+        Seen {
+            text: normalise(&text, act, &ids),
+            refusal,
+        }
     }
 
     fn session(&mut self, who: char) -> &mut Session {
@@ -169,7 +202,10 @@ impl Stage<'_> {
         match Client::connect(self.port, &Options::of_words(&words)) {
             Ok(client) => {
                 let text = format!("LOGIN {:?}\n{}", client.capabilities, client.welcome.text());
-                *self.session(who) = Session { client: Some(client), ..Session::default() };
+                *self.session(who) = Session {
+                    client: Some(client),
+                    ..Session::default()
+                };
                 text
             }
             Err(why) => format!("LOGIN failed: {why}\n"),
@@ -181,10 +217,15 @@ impl Stage<'_> {
             Act::Pipe(acts) => acts.iter().collect(),
             other => vec![other],
         };
-        let ids: BTreeMap<char, u32> =
-            self.sessions.iter().filter_map(|(who, s)| s.client.as_ref().map(|c| (*who, c.id))).collect();
+        let ids: BTreeMap<char, u32> = self
+            .sessions
+            .iter()
+            .filter_map(|(who, s)| s.client.as_ref().map(|c| (*who, c.id)))
+            .collect();
         let session = self.session(who);
-        let Some(client) = session.client.as_mut() else { return Vec::new() };
+        let Some(client) = session.client.as_mut() else {
+            return Vec::new();
+        };
         match act {
             Act::Quit => {
                 if let Some(client) = session.client.take() {
@@ -212,10 +253,17 @@ impl Stage<'_> {
         let packets: Vec<(Vec<u8>, Shape)> = acts
             .iter()
             .filter_map(|act| {
-                act.packet(client.capabilities, &|slot| slots.get(slot).copied(), &|who| ids.get(&who).copied())
+                act.packet(
+                    client.capabilities,
+                    &|slot| slots.get(slot).copied(),
+                    &|who| ids.get(&who).copied(),
+                )
             })
             .collect();
-        let payloads: Vec<&[u8]> = packets.iter().map(|(payload, _)| payload.as_slice()).collect();
+        let payloads: Vec<&[u8]> = packets
+            .iter()
+            .map(|(payload, _)| payload.as_slice())
+            .collect();
         if let Err(why) = client.command(&payloads) {
             return vec![broken(why)];
         }
@@ -253,7 +301,12 @@ fn broken(why: String) -> Reply {
 fn refused(reply: &Reply) -> Option<Refusal> {
     match reply.error()? {
         (1203, text) if text.starts_with("dbmesh") => Some(Refusal::Busy),
-        (1105, text) if text.starts_with("dbmesh") && text.contains("the connection that knew the answer is shared") => Some(Refusal::Gone),
+        (1105, text)
+            if text.starts_with("dbmesh")
+                && text.contains("the connection that knew the answer is shared") =>
+        {
+            Some(Refusal::Gone)
+        }
         _ => None,
     }
 }

@@ -8,8 +8,9 @@ use std::fmt;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{put_lenenc_bytes, put_nul_bytes, put_u32};
 use dbmesh_wire::command::{
-    CommandCode, MultiStatements, put_init_db, put_ping, put_process_kill, put_reset_connection, put_set_option, put_stmt_close,
-    put_stmt_fetch, put_stmt_prepare, put_stmt_reset, put_stmt_send_long_data,
+    CommandCode, MultiStatements, put_init_db, put_ping, put_process_kill, put_reset_connection,
+    put_set_option, put_stmt_close, put_stmt_fetch, put_stmt_prepare, put_stmt_reset,
+    put_stmt_send_long_data,
 };
 
 use super::client::Shape;
@@ -49,7 +50,12 @@ pub enum Act {
     /// `.attribute name value SQL`
     Attribute(String, String, String),
     Prepare(String, String),
-    Execute { slot: String, cursor: bool, types: Types, args: Vec<Arg> },
+    Execute {
+        slot: String,
+        cursor: bool,
+        types: Types,
+        args: Vec<Arg>,
+    },
     Fetch(String, u32),
     LongData(String, u16, String),
     Close(String),
@@ -81,9 +87,15 @@ pub enum Act {
 impl Act {
     /// Reads a line.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let Some(command) = line.strip_prefix('.') else { return Ok(Self::Query(line.to_owned())) };
+        let Some(command) = line.strip_prefix('.') else {
+            return Ok(Self::Query(line.to_owned()));
+        };
         let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let two = || rest.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or(format!("{line}: two words"));
+        let two = || {
+            rest.split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                .ok_or(format!("{line}: two words"))
+        };
         let number = |text: &str| text.parse::<u32>().map_err(|e| format!("{line}: {e}"));
         Ok(match word {
             "attribute" => {
@@ -113,7 +125,11 @@ impl Act {
             "unknown" => Self::Unknown,
             "send" => Self::Send(rest.to_owned()),
             "receive" => Self::Receive,
-            "pipe" => Self::Pipe(rest.split(" ;; ").map(Self::parse).collect::<Result<_, _>>()?),
+            "pipe" => Self::Pipe(
+                rest.split(" ;; ")
+                    .map(Self::parse)
+                    .collect::<Result<_, _>>()?,
+            ),
             "quit" => Self::Quit,
             "abort" => Self::Abort,
             "pause" => Self::Pause(u64::from(number(rest)?)),
@@ -123,7 +139,12 @@ impl Act {
 
     /// The packet of this step and the shape of its answer. `statement` gives id and parameter count of a slot, `thread` the
     /// connection id of a session.
-    pub fn packet(&self, caps: Capabilities, statement: &Slots<'_>, thread: &Threads<'_>) -> Option<(Vec<u8>, Shape)> {
+    pub fn packet(
+        &self,
+        caps: Capabilities,
+        statement: &Slots<'_>,
+        thread: &Threads<'_>,
+    ) -> Option<(Vec<u8>, Shape)> {
         let mut out = Vec::new();
         let id = |slot: &str| statement(slot).map(|(id, _)| id).unwrap_or(4_000_000);
         let shape = match self {
@@ -139,7 +160,12 @@ impl Act {
                 put_stmt_prepare(&mut out, with_threads(sql, thread).as_bytes());
                 Shape::Prepare
             }
-            Self::Execute { slot, cursor, types, args } => {
+            Self::Execute {
+                slot,
+                cursor,
+                types,
+                args,
+            } => {
                 let params = statement(slot).map_or(args.len(), |(_, params)| usize::from(params));
                 put_execute(&mut out, id(slot), *cursor, *types, (args, params), caps);
                 Shape::BinaryResults
@@ -173,7 +199,14 @@ impl Act {
                 Shape::Single
             }
             Self::MultiStatements(on) => {
-                put_set_option(&mut out, if *on { MultiStatements::On } else { MultiStatements::Off });
+                put_set_option(
+                    &mut out,
+                    if *on {
+                        MultiStatements::On
+                    } else {
+                        MultiStatements::Off
+                    },
+                );
                 Shape::Single
             }
             Self::Fields(table) => {
@@ -193,7 +226,12 @@ impl Act {
                 out.push(0x77);
                 Shape::Single
             }
-            Self::ChangeUser(_) | Self::Receive | Self::Pipe(_) | Self::Quit | Self::Abort | Self::Pause(_) => return None,
+            Self::ChangeUser(_)
+            | Self::Receive
+            | Self::Pipe(_)
+            | Self::Quit
+            | Self::Abort
+            | Self::Pause(_) => return None,
         };
         Some((out, shape))
     }
@@ -212,7 +250,12 @@ fn with_threads(sql: &str, thread: &Threads<'_>) -> String {
     })
 }
 
-fn put_query(out: &mut Vec<u8>, sql: &str, caps: Capabilities, attribute: Option<(&String, &String)>) {
+fn put_query(
+    out: &mut Vec<u8>,
+    sql: &str,
+    caps: Capabilities,
+    attribute: Option<(&String, &String)>,
+) {
     out.push(CommandCode::Query as u8);
     if caps.contains(Capabilities::QUERY_ATTRIBUTES) {
         match attribute {
@@ -236,7 +279,11 @@ fn put_execute(
     caps: Capabilities,
 ) {
     let named = caps.contains(Capabilities::QUERY_ATTRIBUTES);
-    let args: Vec<&Arg> = args.iter().chain(std::iter::repeat(&Arg::Null)).take(params).collect();
+    let args: Vec<&Arg> = args
+        .iter()
+        .chain(std::iter::repeat(&Arg::Null))
+        .take(params)
+        .collect();
     out.push(CommandCode::StmtExecute as u8);
     put_u32(out, id);
     out.push(u8::from(cursor) | if named && params > 0 { 8 } else { 0 });
@@ -295,7 +342,12 @@ fn execute(rest: &str) -> Result<Act, String> {
             _ => args.push(argument(word)?),
         }
     }
-    Ok(Act::Execute { slot, cursor, types, args })
+    Ok(Act::Execute {
+        slot,
+        cursor,
+        types,
+        args,
+    })
 }
 
 fn argument(word: &str) -> Result<Arg, String> {
@@ -333,7 +385,12 @@ impl fmt::Display for Act {
             Self::Query(sql) => f.write_str(sql),
             Self::Attribute(name, value, sql) => write!(f, ".attribute {name} {value} {sql}"),
             Self::Prepare(slot, sql) => write!(f, ".prepare {slot} {sql}"),
-            Self::Execute { slot, cursor, types, args } => {
+            Self::Execute {
+                slot,
+                cursor,
+                types,
+                args,
+            } => {
                 write!(f, ".execute {slot}")?;
                 if *cursor {
                     f.write_str(" cursor")?;
