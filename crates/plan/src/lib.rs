@@ -26,6 +26,17 @@ pub struct SessionView {
     pub connection: Connection,
     /// Whether FOUND_ROWS() is known without one.
     pub found_rows: RowsFound,
+    /// Who knows ROW_COUNT().
+    pub row_count: RowCount,
+}
+
+/// Who knows ROW_COUNT() of the last statement while the session has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowCount {
+    /// The connection.
+    OnConnection,
+    /// Only the session: the connection was used for something else since.
+    Here,
 }
 
 /// Whether FOUND_ROWS() of the last statement is known.
@@ -89,6 +100,8 @@ pub enum Functions {
     None,
     /// CONNECTION_ID() only.
     ConnectionId,
+    /// CONNECTION_ID() and ROW_COUNT().
+    RowCount,
     /// CONNECTION_ID(), and the diagnostics of a statement whose connection is gone.
     All,
 }
@@ -138,6 +151,8 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
     let diagnostics = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
     let functions = if session.connection == Connection::Free && facts.has_any(diagnostics) {
         Functions::All
+    } else if session.row_count == RowCount::Here && facts.has(Facts::READS_ROW_COUNT) {
+        Functions::RowCount
     } else if facts.has(Facts::READS_CONNECTION_ID) {
         Functions::ConnectionId
     } else {

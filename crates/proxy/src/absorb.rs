@@ -6,12 +6,12 @@
 
 use dbmesh_model::topology::Routines;
 use dbmesh_sql::effects::{Effect, TableName, Value, VariableScope, XaVerb};
-use dbmesh_sql::{Dialect, Facts, Lexer, Statement, TokenKind, Verb, analyze, literal};
+use dbmesh_sql::{Class, Dialect, Facts, Lexer, Statement, TokenKind, Verb, analyze, literal};
 use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::status::Status;
-use dbmesh_wire::track::Item;
+use dbmesh_wire::track::{self, Item};
 
-use crate::backend::{Backend, Flavor, ServerFacts};
+use crate::backend::{Flavor, ServerFacts};
 use crate::pins::PinReason;
 use crate::state::{FoundRows, LastId, SessionState, Warnings};
 use crate::vector::is_charset_variable;
@@ -51,10 +51,12 @@ pub fn absorb(
     }
     let reported = report(state, outcome, around.facts);
     if outcome.error.is_some() {
-        return absorb_error(state, statement, &reported, around);
+        return absorb_error(state, statement, outcome, &reported, around);
     }
     text_effects(state, statement, &reported, around);
-    if reported.changed && !explains_change(statement) {
+    let explained = explains_change(statement)
+        || (statement.class == Class::Ddl && state.pins.has(PinReason::TemporaryTable));
+    if reported.malformed || (reported.changed && !explained) {
         state.pins.add_unnamed(PinReason::StateChange);
     }
     if outcome.tracked_overflow {
@@ -89,6 +91,8 @@ pub fn absorb_after_error(
 struct Reported {
     changed: bool,
     variables: bool,
+    /// The report could not be read to its end.
+    malformed: bool,
     /// Character set variables with their values: NAMES in the same statement must not hide them.
     charset: Vec<(String, Vec<u8>)>,
 }
@@ -98,7 +102,11 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
     if outcome.tracked.is_empty() {
         return reported;
     }
-    for item in Backend::items(&outcome.tracked) {
+    for item in track::items(&outcome.tracked) {
+        let Ok(item) = item else {
+            reported.malformed = true;
+            break;
+        };
         match item {
             Item::SystemVariable { name, value } => {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -148,6 +156,7 @@ fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcom
             )
         });
     let d = &mut state.diagnostics;
+    d.row_count_only_here = false;
     if outcome.error.is_some() {
         d.row_count = -1;
         d.warnings = Warnings::OnConnection;
@@ -212,10 +221,14 @@ fn skips_rows(sql: &[u8]) -> bool {
 fn absorb_error(
     state: &mut SessionState,
     statement: &Statement,
+    outcome: &Outcome,
     reported: &Reported,
     around: Surroundings<'_>,
 ) -> Doubt {
     let several = statement.statements > 1;
+    if !several && never_ran(statement, outcome) {
+        return Doubt::None;
+    }
     if reported.changed && !statement.effects.is_empty() {
         state.pins.add_unnamed(PinReason::AfterError);
     }
@@ -234,6 +247,20 @@ fn absorb_error(
         silent_effects_of_a_failure(state, statement);
     }
     Doubt::AskAgain
+}
+
+/// Whether an error came before anything of a single statement ran: it could not be parsed, names something that does
+/// not exist, or may not be run. Inside a routine the same errors come in the middle.
+fn never_ran(statement: &Statement, outcome: &Outcome) -> bool {
+    let inside = Facts::DYNAMIC_SQL | Facts::COMPOUND;
+    if statement.verb == Verb::Call || statement.facts.has_any(inside) {
+        return false;
+    }
+    let before = matches!(
+        outcome.error,
+        Some(1044 | 1046 | 1047 | 1049 | 1054 | 1064 | 1115 | 1142 | 1143 | 1146 | 1193 | 1305)
+    );
+    before && (statement.verb != Verb::Set || outcome.error == Some(1064))
 }
 
 /// A failed statement may have done part of its work: a lock taken, a variable assigned, a routine half run.
@@ -306,7 +333,7 @@ fn text_effects(
     {
         state.pins.add_unnamed(PinReason::TemporaryTable);
     }
-    if facts.has(Facts::SETS_LAST_INSERT_ID) && statement.class == dbmesh_sql::Class::Read {
+    if facts.has(Facts::SETS_LAST_INSERT_ID) && statement.class == Class::Read {
         state.pins.add(PinReason::LastInsertId);
     }
 }
@@ -495,8 +522,12 @@ fn sets_user_variable(statement: &Statement) -> bool {
     statement.facts.has(Facts::USER_VARIABLE)
 }
 
-/// Whether a reported change is one that the text accounts for.
+/// Whether a reported change is one that the text accounts for. Among several statements, one that writes may have a
+/// trigger that changes what another seems to explain.
 fn explains_change(statement: &Statement) -> bool {
+    if statement.statements > 1 && statement.class > Class::Tcl {
+        return false;
+    }
     statement.effects.iter().any(|e| {
         matches!(
             e,
@@ -531,7 +562,6 @@ fn leaves_nothing(statement: &Statement) -> bool {
 
 /// A statement whose text holds nothing that could change session state.
 fn is_plain(statement: &Statement) -> bool {
-    use dbmesh_sql::Class;
     matches!(
         statement.class,
         Class::Read | Class::Write | Class::Show | Class::Tcl | Class::Ddl

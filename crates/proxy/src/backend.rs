@@ -16,8 +16,8 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, RelayError, Shape};
+use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
-use dbmesh_wire::{reply, track};
 
 use crate::channel::{Channel, PacketError};
 use crate::prepared::ServerStatements;
@@ -338,7 +338,12 @@ impl Backend {
                     let mut payload = vec![CommandCode::InitDb as u8];
                     payload.extend_from_slice(&schema);
                     if let Err(e) = self.run(&payload, Shape::Single).await? {
-                        return Ok(Err(e));
+                        // All but the schema is as wanted: the connection is good.
+                        let mut vector = Vector::clone(want);
+                        vector.schema.clone_from(&self.vector.schema);
+                        vector.rehash();
+                        self.vector = Arc::new(vector);
+                        return Ok(Ok(Applied::SchemaRefused(e)));
                     }
                 }
             }
@@ -385,18 +390,15 @@ impl Backend {
         }
         self.channel.shutdown().await;
     }
-
-    /// Session-state items of an answer, as values.
-    pub fn items(tracked: &[u8]) -> impl Iterator<Item = track::Item<'_>> {
-        track::items(tracked).filter_map(Result::ok)
-    }
 }
 
 /// Whether [`Backend::apply`] could do what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// The connection has the state.
     Done,
+    /// The server refused the schema; the rest is done.
+    SchemaRefused(ServerError),
     /// No command leads there; a new connection has it.
     NeedsNewConnection,
 }

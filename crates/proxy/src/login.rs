@@ -17,14 +17,14 @@ use dbmesh_wire::auth::{
 };
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::ChangeUser;
-use dbmesh_wire::compress::Algorithm;
+use dbmesh_wire::compress::{Algorithm, ZSTD_DEFAULT_LEVEL};
 use dbmesh_wire::greeting::Greeting;
 use dbmesh_wire::handshake::{FirstRequest, HandshakeResponse};
 use dbmesh_wire::status::Status;
 
 use crate::backend::{Flavor, ServerFacts};
 use crate::channel::{Channel, PacketError, Rewound, Stream};
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::listener::Accepted;
 use crate::process::Process;
@@ -84,8 +84,16 @@ pub async fn serve(process: Arc<Process>, accepted: Accepted) {
     };
     match entered {
         Ok(login) => {
-            let session = entrant.into_session(login);
+            let zstd_level = login.zstd_level;
+            let mut session = entrant.into_session(login);
             let id = session.id();
+            if session.confirm_login().await.is_err() {
+                session.leave().await;
+                return;
+            }
+            let client = session.client_mut();
+            client.channel.progress_timeout = Some(CLIENT_READ_TIMEOUT);
+            start_compression(client, zstd_level);
             let reason = Box::pin(session.run()).await;
             tracing::debug!(session = id, reason = ?reason, "session ended");
         }
@@ -113,6 +121,19 @@ struct Entrant {
     default_plugin: Plugin,
 }
 
+fn start_compression(client: &mut Client, zstd_level: u8) {
+    if client
+        .capabilities
+        .contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM)
+    {
+        client
+            .channel
+            .start_compression(Algorithm::Zstd, zstd_level);
+    } else if client.capabilities.contains(Capabilities::COMPRESS) {
+        client.channel.start_compression(Algorithm::Zlib, 0);
+    }
+}
+
 /// What the login settled.
 struct Entered {
     serving: Arc<Serving>,
@@ -120,6 +141,7 @@ struct Entered {
     user: String,
     schema: Option<Vec<u8>>,
     collation: u16,
+    zstd_level: u8,
 }
 
 /// A claim to be somebody.
@@ -168,15 +190,6 @@ impl Entrant {
         let offered = self.offered();
         self.client.capabilities = response.capabilities.intersection(offered);
         let entered = self.judge_login(&response).await?;
-        let status = Status::AUTOCOMMIT;
-        self.client
-            .ok(Answer {
-                status,
-                warnings: 0,
-            })
-            .await?;
-        self.client.channel.progress_timeout = Some(CLIENT_READ_TIMEOUT);
-        self.start_compression(&response);
         Ok(entered)
     }
 
@@ -202,17 +215,6 @@ impl Entrant {
             offered = offered.union(Capabilities::SSL);
         }
         offered
-    }
-
-    fn start_compression(&mut self, response: &HandshakeResponse) {
-        let capabilities = self.client.capabilities;
-        if capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM) {
-            self.client
-                .channel
-                .start_compression(Algorithm::Zstd, response.zstd_level.unwrap_or(3));
-        } else if capabilities.contains(Capabilities::COMPRESS) {
-            self.client.channel.start_compression(Algorithm::Zlib, 0);
-        }
     }
 
     async fn greet(&mut self) -> Result<(), Failure> {
@@ -365,6 +367,7 @@ impl Entrant {
             user,
             schema,
             collation: response.collation,
+            zstd_level: response.zstd_level.unwrap_or(ZSTD_DEFAULT_LEVEL),
         })
     }
 
@@ -382,6 +385,7 @@ impl Entrant {
             user,
             schema,
             collation,
+            ..
         } = entered;
         let handle = Arc::new(SessionHandle::new(
             self.id,
@@ -612,8 +616,7 @@ impl Session {
             .unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
         let user = String::from_utf8_lossy(&change.user).into_owned();
         self.log_in_again(serving, login, user, schema.as_deref(), collation);
-        self.answer_ok().await?;
-        Ok(())
+        self.confirm_login().await
     }
 }
 

@@ -15,10 +15,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dbmesh_plan::{Connection, Plan, Refuse, RowsFound, SessionView, plan};
-use dbmesh_sql::{Statement, analyze};
+use dbmesh_model::topology::Role;
+use dbmesh_plan::{Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
+use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
 use dbmesh_wire::relay::Shape;
@@ -112,6 +113,8 @@ pub struct Session {
     collation: u16,
     packet: Vec<u8>,
     pinned: bool,
+    /// The statement at hand chooses a schema: it does not matter if the current one is gone.
+    chooses_schema: bool,
 }
 
 /// What a login settled.
@@ -160,6 +163,7 @@ impl Session {
             collation: start.collation,
             packet: Vec::new(),
             pinned: false,
+            chooses_schema: false,
         }
     }
 
@@ -237,7 +241,7 @@ impl Session {
             CommandCode::Quit => return Ok(Flow::Quit),
             CommandCode::Query => return self.query().await,
             CommandCode::Ping => {
-                self.state.diagnostics.row_count = 0;
+                self.state.set_row_count(0);
                 self.answer_ok().await?;
             }
             CommandCode::InitDb => self.init_db().await?,
@@ -291,10 +295,15 @@ impl Session {
         executed.map(|executed| executed.flow)
     }
 
+    /// How the session's server reads SQL now.
+    fn dialect(&mut self) -> Dialect {
+        let facts = self.server_facts();
+        self.state.dialect(facts.as_deref())
+    }
+
     /// What the text says.
     fn interpret(&mut self, sql: &[u8]) -> Statement {
-        let facts = self.server_facts();
-        let dialect = self.state.dialect(facts.as_deref());
+        let dialect = self.dialect();
         let statement = analyze(sql, &dialect);
         self.handle()
             .digest
@@ -328,6 +337,11 @@ impl Session {
                 RowsFound::Known
             } else {
                 RowsFound::Unknown
+            },
+            row_count: if self.state.diagnostics.row_count_only_here {
+                RowCount::Here
+            } else {
+                RowCount::OnConnection
             },
         }
     }
@@ -481,6 +495,45 @@ impl Session {
         self.collation = collation;
     }
 
+    /// Checks that the schema of the login exists and may be used, then answers OK. A schema that the service or its
+    /// endpoints name is the configuration's own; if no server can be asked soon, its first statement will tell.
+    pub(crate) async fn confirm_login(&mut self) -> Result<(), Failure> {
+        let schema = self.state.vector.schema.clone();
+        let configured =
+            |name: &Option<String>| name.as_deref().map(str::as_bytes) == schema.as_deref();
+        let service = &self.serving.service;
+        let known = schema.is_none()
+            || configured(&service.schema)
+            || self
+                .serving
+                .upstream
+                .members
+                .iter()
+                .any(|m| configured(&m.endpoint.schema));
+        if !known {
+            let asked =
+                tokio::time::timeout(SCHEMA_CHECK_TIMEOUT, self.acquire(Role::Primary)).await;
+            if let Ok(Err(Failure::Fault(fault @ Fault::Schema { .. }))) = asked {
+                self.report(&fault).await?;
+                return Err(Failure::ClientLost);
+            }
+            self.settle().await?;
+        }
+        self.answer_ok().await?;
+        Ok(())
+    }
+
+    /// Ends a session that was never served.
+    pub(crate) async fn leave(mut self) {
+        self.finish().await;
+        self.client.channel.shutdown().await;
+    }
+
+    /// The client, to agree on compression once it is logged in.
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Answers OK.
     pub(crate) async fn answer_ok(&mut self) -> io::Result<()> {
         let answer = self.answer();
@@ -594,6 +647,9 @@ enum Wake {
     Gone,
     Signals(Signals),
 }
+
+/// How long a login waits for a server to say whether its schema exists.
+const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Command buffers up to this size are kept between commands, in bytes.
 const PACKET_KEPT_BYTES: usize = 1024;

@@ -68,6 +68,8 @@ pub enum FoundRows {
 pub struct Diagnostics {
     /// ROW_COUNT().
     pub row_count: i64,
+    /// Whether the connection has another ROW_COUNT() by now: a command was answered here, or a ping sent.
+    pub row_count_only_here: bool,
     /// FOUND_ROWS().
     pub found_rows: FoundRows,
     /// Warnings and errors.
@@ -106,6 +108,7 @@ impl SessionState {
             status: Status::AUTOCOMMIT,
             diagnostics: Diagnostics {
                 row_count: 0,
+                row_count_only_here: false,
                 found_rows: FoundRows::Known(0),
                 warnings: Warnings::None,
                 warning_count: 0,
@@ -152,16 +155,32 @@ impl SessionState {
     }
 
     fn lex_charset(&self) -> LexCharset {
-        let client = self.vector.variables.get("character_set_client");
-        let name = match (client, &self.vector.charset) {
+        LexCharset::of_charset(&self.charset_of("character_set_client"))
+    }
+
+    /// The character set of answers.
+    #[must_use]
+    pub fn results_charset(&self) -> String {
+        self.charset_of("character_set_results")
+    }
+
+    /// The character set that a variable holds, or that the handshake or SET NAMES gave it.
+    fn charset_of(&self, variable: &str) -> String {
+        let client = self.vector.variables.get(variable);
+        match (client, &self.vector.charset) {
             (Some(sql), _) => String::from_utf8_lossy(sql).trim_matches('\'').to_owned(),
             (None, Charset::Handshake(id)) => charset::by_id(*id)
                 .map(|c| c.charset.to_owned())
                 .unwrap_or_default(),
             (None, Charset::Set(text)) => charset_of_set(text),
             (None, Charset::Server) => String::new(),
-        };
-        LexCharset::of_charset(&name)
+        }
+    }
+
+    /// Notes the ROW_COUNT() of a command that no server saw.
+    pub fn set_row_count(&mut self, rows: i64) {
+        self.diagnostics.row_count = rows;
+        self.diagnostics.row_count_only_here = true;
     }
 
     /// Forgets what COM_RESET_CONNECTION forgets.

@@ -221,7 +221,7 @@ impl Dialer {
                 | Capabilities::DEPRECATE_EOF.0,
         );
         let mut capabilities = always.union(flags.0);
-        if want.schema.is_some() {
+        if self.first_schema(want).is_some() {
             capabilities = capabilities.union(Capabilities::CONNECT_WITH_DB);
         }
         for compression in &self.endpoint.compression {
@@ -245,7 +245,7 @@ impl Dialer {
             mariadb_capabilities: 0,
             user: self.endpoint.user.as_bytes().to_vec(),
             auth_response: Vec::new(),
-            database: want.schema.as_ref().map(|s| s.to_vec()),
+            database: self.first_schema(want).map(|s| s.to_vec()),
             // Named before TLS as well: servers take the flags of the request for TLS as final.
             auth_plugin: Some(greeting.auth_plugin.clone()),
             attributes: capabilities.contains(Capabilities::CONNECT_ATTRS).then(|| {
@@ -256,6 +256,13 @@ impl Dialer {
             }),
             zstd_level: zstd.then_some(ZSTD_DEFAULT_LEVEL),
         }
+    }
+
+    /// The schema in which a connection starts: the endpoint's own, unless the session has none. A session's schema is
+    /// selected later, so that a wrong one is the session's fault and not the endpoint's.
+    fn first_schema(&self, want: &Vector) -> Option<Arc<[u8]>> {
+        want.schema.as_ref()?;
+        self.endpoint.schema.as_deref().map(|s| s.as_bytes().into())
     }
 
     async fn authenticate(
@@ -398,7 +405,7 @@ impl Dialer {
             capabilities,
             flags,
             vector: Arc::new(Vector::fresh(
-                want.schema.clone(),
+                self.first_schema(want),
                 Charset::Handshake(collation),
             )),
             last_insert_id: Some(0),
@@ -418,7 +425,7 @@ impl Dialer {
             backend.facts = Arc::new(ServerFacts::new(&greeting.server_version, &variables));
         }
         let charset = backend.facts.handshake_charset(collation);
-        backend.vector = Arc::new(Vector::fresh(want.schema.clone(), charset));
+        backend.vector = Arc::new(Vector::fresh(self.first_schema(want), charset));
         backend.set_up().await?.map_err(|e| server_refused(&e))?;
         Ok(backend)
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use dbmesh_model::topology::{Role, Routines};
 use dbmesh_plan::{Functions, LastInsertId, Route};
 use dbmesh_sql::{
-    Class, Dialect, Facts, SessionFunctionValues, Statement, Verb, analyze,
-    replace_session_functions,
+    Class, Dialect, Effect, Facts, Lexer, SessionFunctionValues, Statement, TokenKind, Verb,
+    analyze, replace_session_functions,
 };
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
@@ -22,7 +22,7 @@ use dbmesh_wire::relay::{Outcome, Shape};
 use super::exchange::{Infile, Lost};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
-use crate::backend::{Applied, Backend, BackendError, Flags, ServerFacts};
+use crate::backend::{Applied, Backend, BackendError, Flags, ServerError, ServerFacts};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::state::{FoundRows, LastId, Warnings};
@@ -45,11 +45,18 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let spliced = self.splice(query.sql, route.functions);
+        let spliced = match route.functions {
+            Functions::None => None,
+            functions => {
+                let dialect = self.dialect();
+                self.splice(query.sql, functions, &dialect)
+            }
+        };
         let sql = spliced.as_deref().unwrap_or(query.sql);
         let repeat = self.repeatable(statement);
         let infile = self.infile(statement);
         let mut attempt = 0;
+        self.chooses_schema = matches!(statement.effects.first(), Some(Effect::Use(_)));
         let outcome = loop {
             attempt += 1;
             self.acquire(route.role).await?;
@@ -76,6 +83,7 @@ impl Session {
 
     /// Sends a command as it came and relays its answer: COM_INIT_DB, COM_FIELD_LIST and the like.
     pub(super) async fn pass_packet(&mut self, packet: &[u8], shape: Shape) -> Result<(), Failure> {
+        self.chooses_schema = shape == Shape::Single;
         self.acquire(Role::Primary).await?;
         let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
         codec::put_packet(&mut out, &mut 0, packet);
@@ -133,7 +141,7 @@ impl Session {
         }
         self.follow_reload()?;
         let deadline = Instant::now() + self.wait_limit();
-        let mut tried = Vec::new();
+        let (mut tried, mut stale) = (Vec::new(), 0);
         let mut last = Fault::NoEndpoint("no endpoint of the strategy is a primary".into());
         loop {
             let Some(member) = self.serving.upstream.choose(role, &tried).cloned() else {
@@ -153,15 +161,28 @@ impl Session {
                         self.member = Some(member);
                         return Ok(());
                     }
+                    Err(NotReady::Schema(lease, _)) if self.chooses_schema => {
+                        self.lease = Some(*lease);
+                        self.member = Some(member);
+                        return Ok(());
+                    }
+                    Err(NotReady::Schema(lease, e)) => {
+                        lease.give_back();
+                        return Err(Fault::Schema {
+                            code: e.code,
+                            message: e.message,
+                        }
+                        .into());
+                    }
                     Err(NotReady::Fault(fault)) => return Err(fault.into()),
-                    Err(NotReady::Stale(fault)) if tried.len() < 8 => {
-                        // The pool's next connection may be alive; a count keeps this bounded.
+                    Err(NotReady::Stale(fault)) => {
+                        // The pool's next connection may be alive, or be a new one.
                         last = fault;
-                        if member.pool.gauge().idle == 0 {
+                        stale += 1;
+                        if stale > STALE_IN_A_ROW_MAX {
                             tried.push(member);
                         }
                     }
-                    Err(NotReady::Stale(fault)) => return Err(fault.into()),
                 },
                 Err(fault @ Fault::ConnectFailed { .. }) => {
                     last = fault;
@@ -219,16 +240,47 @@ impl Session {
         }
     }
 
-    pub(super) fn splice(&self, sql: &[u8], functions: Functions) -> Option<Vec<u8>> {
+    /// Replaces functions that a shared connection would answer wrongly. Only the first of several statements asks for what
+    /// was before the text.
+    pub(super) fn splice(
+        &self,
+        sql: &[u8],
+        functions: Functions,
+        dialect: &Dialect,
+    ) -> Option<Vec<u8>> {
         if functions == Functions::None {
             return None;
         }
-        let mut values = SessionFunctionValues {
+        let own = SessionFunctionValues {
             connection_id: Some(u64::from(self.handle().id)),
             ..SessionFunctionValues::default()
         };
+        let values = self.function_values(functions, &own);
+        let end = Lexer::new(sql, dialect)
+            .find(|t| t.kind == TokenKind::Semicolon)
+            .map_or(sql.len(), |t| t.span.start);
+        let (head, tail) = sql.split_at_checked(end)?;
+        let new_head = replace_session_functions(head, dialect, &values);
+        let new_tail = replace_session_functions(tail, dialect, &own);
+        if new_head.is_none() && new_tail.is_none() {
+            return None;
+        }
+        let mut text = new_head.unwrap_or_else(|| head.to_vec());
+        text.extend_from_slice(new_tail.as_deref().unwrap_or(tail));
+        Some(text)
+    }
+
+    fn function_values(
+        &self,
+        functions: Functions,
+        own: &SessionFunctionValues,
+    ) -> SessionFunctionValues {
+        let mut values = *own;
+        let d = &self.state.diagnostics;
+        if matches!(functions, Functions::RowCount | Functions::All) {
+            values.row_count = Some(d.row_count);
+        }
         if functions == Functions::All {
-            let d = &self.state.diagnostics;
             let (warnings, errors) = match &d.warnings {
                 Warnings::Kept { rows, count } => (
                     *count,
@@ -236,7 +288,6 @@ impl Session {
                 ),
                 Warnings::None | Warnings::OnConnection => (0, 0),
             };
-            values.row_count = Some(d.row_count);
             values.found_rows = match d.found_rows {
                 FoundRows::Known(rows) => Some(rows),
                 FoundRows::OnConnection | FoundRows::Unknown => None,
@@ -244,16 +295,7 @@ impl Session {
             values.warning_count = Some(warnings);
             values.error_count = Some(errors);
         }
-        let facts = self
-            .serving
-            .upstream
-            .members
-            .iter()
-            .find_map(|m| m.pool.facts());
-        let dialect = facts
-            .map(|f| f.dialect(b"", dbmesh_sql::LexCharset::AsciiSafe))
-            .unwrap_or_default();
-        replace_session_functions(sql, &dialect, &values)
+        values
     }
 
     pub(super) fn repeatable(&self, statement: &Statement) -> Repeat {
@@ -412,6 +454,7 @@ impl Session {
                 Shape::Single,
             )
             .await;
+        self.state.diagnostics.row_count_only_here = true;
         match answer {
             Ok(Ok((outcome, _))) => {
                 let dialect = Dialect::default();
@@ -439,8 +482,13 @@ impl Session {
     }
 }
 
+/// Dead connections of one endpoint tried before another endpoint is.
+const STALE_IN_A_ROW_MAX: u32 = 8;
+
 enum NotReady {
     Fault(Fault),
+    /// All but the schema is ready.
+    Schema(Box<Lease>, ServerError),
     /// The connection was dead: another one may not be.
     Stale(Fault),
 }
@@ -475,11 +523,13 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
                 .fetch_add(1, Ordering::Relaxed);
             Ok(lease)
         }
+        Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
         Ok(Applied::NeedsNewConnection) => {
             let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
             let backend = lease.backend().map_err(&dead)?;
             match backend.apply(want.vector).await.map_err(&dead)? {
                 Ok(Applied::Done) => Ok(lease),
+                Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
                 Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
                     code: 1105,
                     message: "a new connection does not have the session's state either".into(),

@@ -37,7 +37,7 @@ impl Session {
             victim.control.say(Signals::KILL);
         }
         self.strike(&victim, kind).await?;
-        self.state.diagnostics.row_count = 0;
+        self.state.set_row_count(0);
         self.answer_ok().await?;
         Ok(())
     }

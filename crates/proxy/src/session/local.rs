@@ -4,21 +4,20 @@
 
 use dbmesh_plan::Local;
 use dbmesh_sql::effects::ConditionKind;
-use dbmesh_wire::column::Column;
+use dbmesh_wire::charset;
+use dbmesh_wire::column::{Column, ColumnFlags, ColumnType};
 use dbmesh_wire::result_set::{Cell, ResultSetBuilder};
 
 use super::{Executed, Failure, Session};
+use crate::backend::Flavor;
 use crate::state::{Warning, Warnings};
-
-/// Collation id of text in answers: utf8mb4_general_ci.
-const TEXT_COLLATION: u16 = 45;
 
 impl Session {
     /// Answers a local plan.
     pub(super) async fn answer_locally(&mut self, local: Local) -> Result<Executed, Failure> {
         match local {
             Local::NothingToEnd => {
-                self.state.diagnostics.row_count = 0;
+                self.state.set_row_count(0);
                 self.state.diagnostics.warnings = Warnings::None;
                 self.answer_ok().await?;
             }
@@ -27,6 +26,22 @@ impl Session {
             Local::Kill { kind, target } => self.kill(kind, target).await?,
         }
         Ok(Executed::LOCAL)
+    }
+
+    fn is_mariadb(&mut self) -> bool {
+        self.server_facts()
+            .is_some_and(|facts| facts.flavor == Flavor::MariaDb)
+    }
+
+    /// The collation that text of answers carries: the one that character_set_results leads to.
+    fn results_collation(&self, mariadb: bool) -> u16 {
+        let name = self.state.results_charset();
+        let default = if mariadb {
+            charset::default_collation_id_on_mariadb(&name)
+        } else {
+            charset::default_collation_id(&name)
+        };
+        default.unwrap_or(45)
     }
 
     fn kept(&self, kind: ConditionKind) -> (Vec<Warning>, u64) {
@@ -56,13 +71,23 @@ impl Session {
         let (skip, take) = limit.unwrap_or((0, u64::MAX));
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let take = usize::try_from(take).unwrap_or(usize::MAX);
-        let mut code = Column::unsigned(b"Code");
-        code.column_type = dbmesh_wire::column::ColumnType::LONG;
-        code.length_bytes = 4;
-        let mut level = Column::text(b"Level", TEXT_COLLATION);
-        level.length_bytes = 28;
-        let mut message = Column::text(b"Message", TEXT_COLLATION);
-        message.length_bytes = 2048;
+        let mariadb = self.is_mariadb();
+        let collation = self.results_collation(mariadb);
+        let text = |name: &'static [u8], length_bytes| Column {
+            length_bytes,
+            flags: ColumnFlags::NOT_NULL,
+            decimals: if mariadb { 39 } else { 31 },
+            ..Column::text(name, collation)
+        };
+        let (level, message) = (text(b"Level", 28), text(b"Message", 2048));
+        let code = Column {
+            column_type: ColumnType::LONG,
+            length_bytes: if mariadb { 4 } else { 5 },
+            flags: ColumnFlags::NOT_NULL
+                .union(ColumnFlags::UNSIGNED)
+                .union(ColumnFlags::BINARY),
+            ..Column::unsigned(b"Code")
+        };
         let status = self.state.status;
         let mut set = ResultSetBuilder::text(
             &mut self.client.seq,
@@ -79,7 +104,7 @@ impl Session {
         }
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
-        self.state.diagnostics.row_count = -1;
+        self.state.set_row_count(-1);
         Ok(())
     }
 
@@ -90,7 +115,11 @@ impl Session {
             ConditionKind::Errors => b"@@session.error_count",
         };
         let status = self.state.status;
-        let columns = [Column::unsigned(name)];
+        let flags = ColumnFlags::UNSIGNED.union(ColumnFlags::BINARY);
+        let columns = [Column {
+            flags,
+            ..Column::unsigned(name)
+        }];
         let mut set = ResultSetBuilder::text(
             &mut self.client.seq,
             self.client.capabilities,
@@ -100,7 +129,7 @@ impl Session {
         set.row(&[Cell::UInt(count)]);
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
-        self.state.diagnostics.row_count = -1;
+        self.state.set_row_count(-1);
         Ok(())
     }
 }

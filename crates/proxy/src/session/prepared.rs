@@ -55,7 +55,10 @@ impl Session {
         let functions = route(&statement, self.view()).functions;
         let spliced = match functions {
             Functions::None => None,
-            Functions::ConnectionId | Functions::All => self.splice(sql, Functions::ConnectionId),
+            _ => {
+                let dialect = self.dialect();
+                self.splice(sql, Functions::ConnectionId, &dialect)
+            }
         };
         let text = spliced.as_deref().unwrap_or(sql);
         let statement = if spliced.is_some() {
@@ -70,7 +73,7 @@ impl Session {
             Ok((_, answer)) => self.take_statement(statement, key, &answer).await?,
             Err(payload) => {
                 self.state.diagnostics.warnings = Warnings::OnConnection;
-                self.state.diagnostics.row_count = -1;
+                self.state.set_row_count(-1);
                 self.client.packet(&payload).await?;
             }
         }
@@ -447,7 +450,7 @@ impl Session {
                 return Err(self.lost(Lost::before(e), None));
             }
         }
-        self.state.diagnostics.row_count = 0;
+        self.state.set_row_count(0);
         self.answer_ok().await?;
         self.settle_if_unheld().await
     }
