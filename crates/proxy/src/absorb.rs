@@ -232,6 +232,12 @@ fn absorb_error(
     if reported.changed && !statement.effects.is_empty() {
         state.pins.add_unnamed(PinReason::AfterError);
     }
+    let may_insert =
+        Facts::CALLS_ROUTINE | Facts::COMPOUND | Facts::DYNAMIC_SQL | Facts::SETS_LAST_INSERT_ID;
+    if several || statement.class >= Class::Write || statement.facts.has_any(may_insert) {
+        // Part of it may have run, and inserted.
+        state.last_insert_id = LastId::OnConnection;
+    }
     // MariaDB forgets what changed before an error: where anything may have changed, the connection is in doubt.
     let silent = around.facts.flavor == Flavor::MariaDb || !around.facts.tracks_state;
     let may_have_changed = several || !statement.effects.is_empty() || !is_plain(statement);
@@ -352,6 +358,9 @@ fn apply_effect(
         } => {
             if !around.facts.tracked.contains(name.as_ref()) {
                 state.pins.add_unnamed(PinReason::SessionVariable);
+            } else if &**name == "sql_mode" && state.vector.has_string_user_variable() {
+                // The literal was read by another sql_mode than the one under which it would be restored.
+                state.pins.add_unnamed(PinReason::UserVariable);
             } else if is_charset_variable(name) {
                 set_charset_variable(state, name, reported);
             }

@@ -327,9 +327,13 @@ impl Backend {
             Transition::Reset | Transition::Reconnect => {
                 return Ok(Ok(Applied::NeedsNewConnection));
             }
-            Transition::Change { set, schema } => {
-                if !set.is_empty() {
-                    let payload = self.query_payload(&set);
+            Transition::Change {
+                set,
+                set_users,
+                schema,
+            } => {
+                for set in [set, set_users].iter().filter(|set| !set.is_empty()) {
+                    let payload = self.query_payload(set);
                     if let Err(e) = self.run(&payload, Shape::Results).await? {
                         return Ok(Err(e));
                     }

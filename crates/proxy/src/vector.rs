@@ -184,6 +184,9 @@ pub enum Transition {
     Change {
         /// A SET statement, or empty.
         set: Vec<u8>,
+        /// A SET statement for user variables, or empty. Separate, since a server reads a whole text by the character set
+        /// and sql_mode that it has before it.
+        set_users: Vec<u8>,
         /// The schema to select.
         schema: Option<Arc<[u8]>>,
     },
@@ -210,6 +213,7 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         return Transition::Reset;
     }
     let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut users: Vec<Vec<u8>> = Vec::new();
     let charset_drops = have
         .variables
         .keys()
@@ -229,7 +233,7 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
     }
     for name in have.variables.keys() {
         if !want.variables.contains_key(name) && !is_charset_variable(name) {
-            parts.push(format!("SESSION {name} = DEFAULT").into_bytes());
+            parts.push(undo(name));
         }
     }
     for (name, value) in &want.variables {
@@ -246,9 +250,23 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
             part.extend_from_slice(name);
             part.extend_from_slice(b"` = ");
             part.extend_from_slice(value);
-            parts.push(part);
+            users.push(part);
         }
     }
+    let (set, set_users) = (set_statement(&parts), set_statement(&users));
+    let schema = if have.schema == want.schema {
+        None
+    } else {
+        want.schema.clone()
+    };
+    Transition::Change {
+        set,
+        set_users,
+        schema,
+    }
+}
+
+fn set_statement(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut set = Vec::new();
     for (i, part) in parts.iter().enumerate() {
         set.extend_from_slice(if i == 0 {
@@ -258,12 +276,17 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         });
         set.extend_from_slice(part);
     }
-    let schema = if have.schema == want.schema {
-        None
-    } else {
-        want.schema.clone()
-    };
-    Transition::Change { set, schema }
+    set
+}
+
+/// Back to what a new session has. MySQL takes DEFAULT of these two for 0: their bits are kept reversed.
+fn undo(name: &str) -> Vec<u8> {
+    match name {
+        "foreign_key_checks" | "unique_checks" => {
+            format!("SESSION {name} = @@GLOBAL.{name}").into_bytes()
+        }
+        _ => format!("SESSION {name} = DEFAULT").into_bytes(),
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +304,9 @@ mod tests {
 
     fn sql(have: &Vector, want: &Vector) -> String {
         match transition(have, want) {
-            Transition::Change { set, .. } => String::from_utf8(set).unwrap(),
+            Transition::Change { set, set_users, .. } => {
+                String::from_utf8(if set.is_empty() { set_users } else { set }).unwrap()
+            }
             other => format!("{other:?}"),
         }
     }
