@@ -20,8 +20,10 @@ use crate::pool::Pool;
 /// What a session is doing on a server.
 #[derive(Debug, Default)]
 struct Execution {
-    /// Where its statement runs now.
-    at: Option<(Arc<Pool>, u64)>,
+    /// The pool of the last statement; kept, so that no counter is shared between workers per statement.
+    pool: Option<Arc<Pool>>,
+    /// The server's id of the connection on which a statement runs now; 0 when none does.
+    thread_id: u64,
     /// KILLs on their way to that connection. It is used for nothing else until they have arrived.
     kills: u32,
 }
@@ -88,29 +90,44 @@ impl SessionHandle {
 
     /// Says where the session's statement runs from now on.
     pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) {
-        self.execution.lock().at = Some((pool.clone(), thread_id));
+        let mut execution = self.execution.lock();
+        if !execution
+            .pool
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, pool))
+        {
+            execution.pool = Some(pool.clone());
+        }
+        execution.thread_id = thread_id;
     }
 
     /// Says that the statement ended, and waits for KILLs that were aimed at it: the next user of the connection must
     /// not be hit.
     pub async fn end_execution(&self) {
+        if self.stop_execution() {
+            return;
+        }
         loop {
             let arrived = self.killed.notified();
-            {
-                let mut execution = self.execution.lock();
-                execution.at = None;
-                if execution.kills == 0 {
-                    return;
-                }
+            if self.stop_execution() {
+                return;
             }
             arrived.await;
         }
     }
 
+    /// Whether no KILL is on its way any more.
+    fn stop_execution(&self) -> bool {
+        let mut execution = self.execution.lock();
+        execution.thread_id = 0;
+        execution.kills == 0
+    }
+
     /// Takes aim at the statement under way, if there is one.
     pub fn aim(self: &Arc<Self>) -> Option<Aim> {
         let mut execution = self.execution.lock();
-        let (pool, thread_id) = execution.at.clone()?;
+        let thread_id = Some(execution.thread_id).filter(|id| *id != 0)?;
+        let pool = execution.pool.clone()?;
         execution.kills += 1;
         Some(Aim {
             session: self.clone(),

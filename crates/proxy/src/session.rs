@@ -297,6 +297,9 @@ impl Session {
 
     /// How the session's server reads SQL now.
     fn dialect(&mut self) -> Dialect {
+        if let Some(dialect) = self.state.known_dialect() {
+            return dialect;
+        }
         let facts = self.server_facts();
         self.state.dialect(facts.as_deref())
     }

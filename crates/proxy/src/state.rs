@@ -133,14 +133,21 @@ impl SessionState {
         self.status.contains(Status::IN_TRANS)
     }
 
+    /// How a server in this state reads SQL, if that was found out before.
+    #[must_use]
+    pub fn known_dialect(&self) -> Option<Dialect> {
+        let key = self.vector.hash();
+        self.dialect
+            .filter(|(known, _)| *known == key)
+            .map(|(_, dialect)| dialect)
+    }
+
     /// How a server in this state reads SQL.
     pub fn dialect(&mut self, facts: Option<&ServerFacts>) -> Dialect {
-        let key = self.vector.hash();
-        if let Some((known, dialect)) = &self.dialect
-            && *known == key
-        {
-            return *dialect;
+        if let Some(dialect) = self.known_dialect() {
+            return dialect;
         }
+        let key = self.vector.hash();
         let Some(facts) = facts else {
             return Dialect::default();
         };
