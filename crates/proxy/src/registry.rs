@@ -142,10 +142,10 @@ impl SessionHandle {
         let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed))
             .map(|r| r.label())
             .collect();
-        let at =
-            self.execution.lock().at.as_ref().map(
-                |(pool, id)| json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": id}),
-            );
+        let execution = self.execution.lock();
+        let at = execution.pool.as_ref().filter(|_| execution.thread_id != 0).map(
+            |pool| json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": execution.thread_id}),
+        );
         json!({
             "id": self.id,
             "user": self.user,

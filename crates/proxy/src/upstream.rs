@@ -30,12 +30,10 @@ pub struct Member {
 impl Member {
     /// Notes that a statement begins.
     #[must_use]
-    pub fn begin(self: &Arc<Self>) -> Work {
+    pub fn begin(&self) -> Work<'_> {
         self.outstanding.fetch_add(1, Ordering::Relaxed);
         self.statements.fetch_add(1, Ordering::Relaxed);
-        Work {
-            member: self.clone(),
-        }
+        Work { member: self }
     }
 
     fn outstanding(&self) -> u32 {
@@ -70,11 +68,11 @@ impl Member {
 
 /// A statement under way at an endpoint.
 #[derive(Debug)]
-pub struct Work {
-    member: Arc<Member>,
+pub struct Work<'a> {
+    member: &'a Member,
 }
 
-impl Drop for Work {
+impl Drop for Work<'_> {
     fn drop(&mut self) {
         self.member.outstanding.fetch_sub(1, Ordering::Relaxed);
     }

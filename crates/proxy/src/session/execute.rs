@@ -394,17 +394,26 @@ impl Session {
         };
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
-        let facts = self.backend()?.facts.clone();
-        let dialect = self.state.dialect(Some(&facts));
+        let Some(Ok(backend)) = self.lease.as_mut().map(Lease::backend) else {
+            return Err(Fault::NoEndpoint("the connection is gone".into()).into());
+        };
+        let facts = &backend.facts;
+        let dialect = self.state.dialect(Some(facts));
         let around = Surroundings {
-            facts: &facts,
+            facts,
             routines,
             sql,
             dialect: &dialect,
         };
         let doubt = absorb(&mut self.state, statement, outcome, around);
         if doubt == Doubt::AskAgain {
+            let facts = facts.clone();
             self.ask_again(statement, &facts, routines).await?;
+            if self.lease.is_none() {
+                // The connection broke behind the answer, and nothing of the session was on it.
+                self.forget_memory();
+                return Ok(done);
+            }
         }
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
