@@ -328,11 +328,11 @@ impl RawClient {
         });
     }
 
-    /// Asks for TLS behind the greeting and wraps the socket.
+    /// Asks for TLS behind the greeting, wraps the socket and gives the proxy's certificate.
     ///
     /// # Errors
     /// What the handshake says.
-    pub fn start_tls(&mut self, config: Arc<rustls::ClientConfig>) -> io::Result<()> {
+    pub fn start_tls(&mut self, config: Arc<rustls::ClientConfig>) -> io::Result<Vec<u8>> {
         let request = SslRequest {
             capabilities: USUAL.union(Capabilities::SSL),
             max_packet_bytes: 1 << 24,
@@ -348,9 +348,11 @@ impl RawClient {
         while tls.conn.is_handshaking() {
             tls.conn.complete_io(&mut tls.sock)?;
         }
+        let chain = tls.conn.peer_certificates().unwrap_or_default();
+        let certificate = chain.first().map(|c| c.to_vec()).unwrap_or_default();
         self.stream = Box::new(tls);
         self.secure = true;
-        Ok(())
+        Ok(certificate)
     }
 
     /// Sends bytes as they are.
