@@ -45,7 +45,7 @@ pub fn absorb(
     outcome: &Outcome,
     around: Surroundings<'_>,
 ) -> Doubt {
-    diagnostics(state, statement, outcome, around.sql);
+    diagnostics(state, statement, outcome, around.sql, around.facts.flavor);
     if let Some(status) = outcome.status {
         state.status = status.difference(Status::MORE_RESULTS.union(Status::SESSION_STATE_CHANGED));
     }
@@ -145,7 +145,13 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
     reported
 }
 
-fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcome, sql: &[u8]) {
+fn diagnostics(
+    state: &mut SessionState,
+    statement: &Statement,
+    outcome: &Outcome,
+    sql: &[u8],
+    flavor: Flavor,
+) {
     let keeps = statement.statements <= 1
         && statement.effects.iter().any(|e| {
             matches!(
@@ -169,6 +175,8 @@ fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcom
         i64::try_from(outcome.affected_rows).unwrap_or(i64::MAX)
     };
     d.found_rows = found_rows(d.found_rows, statement, outcome, sql);
+    let keeps = keeps
+        || (outcome.warnings == 0 && flavor == Flavor::MariaDb && leaves_warnings(statement, sql));
     if !keeps {
         d.warnings = if outcome.warnings > 0 {
             Warnings::OnConnection
@@ -176,6 +184,22 @@ fn diagnostics(state: &mut SessionState, statement: &Statement, outcome: &Outcom
             Warnings::None
         };
         d.warning_count = u64::from(outcome.warnings);
+    }
+}
+
+/// Statements that use no table leave the warnings of the one before on MariaDB.
+fn leaves_warnings(statement: &Statement, sql: &[u8]) -> bool {
+    match statement.verb {
+        Verb::Set
+        | Verb::Use
+        | Verb::Do
+        | Verb::Begin
+        | Verb::Commit
+        | Verb::Rollback
+        | Verb::Prepare => true,
+        Verb::Select => !Lexer::new(sql, &Dialect::default())
+            .any(|t| t.kind == TokenKind::Word && t.span.of(sql).eq_ignore_ascii_case(b"FROM")),
+        _ => false,
     }
 }
 
@@ -226,7 +250,7 @@ fn absorb_error(
     around: Surroundings<'_>,
 ) -> Doubt {
     let several = statement.statements > 1;
-    if !several && never_ran(statement, outcome) {
+    if never_ran(statement, outcome) {
         return Doubt::None;
     }
     if reported.changed && !statement.effects.is_empty() {
@@ -262,11 +286,24 @@ fn never_ran(statement: &Statement, outcome: &Outcome) -> bool {
     if statement.verb == Verb::Call || statement.facts.has_any(inside) {
         return false;
     }
-    let before = matches!(
+    if outcome.error == Some(1064) && outcome.status.is_none() {
+        return true;
+    }
+    if statement.statements > 1 {
+        return false;
+    }
+    if statement.verb == Verb::Set {
+        // All assignments are checked before the first is made.
+        let refused = matches!(
+            outcome.error,
+            Some(1115 | 1193 | 1227 | 1229 | 1231 | 1232 | 1238 | 1273 | 1298)
+        );
+        return refused && !statement.facts.has(Facts::CALLS_ROUTINE);
+    }
+    matches!(
         outcome.error,
-        Some(1044 | 1046 | 1047 | 1049 | 1054 | 1064 | 1115 | 1142 | 1143 | 1146 | 1193 | 1305)
-    );
-    before && (statement.verb != Verb::Set || outcome.error == Some(1064))
+        Some(1044 | 1046 | 1047 | 1049 | 1054 | 1142 | 1143 | 1146 | 1305)
+    )
 }
 
 /// A failed statement may have done part of its work: a lock taken, a variable assigned, a routine half run.
@@ -369,9 +406,9 @@ fn apply_effect(
         Effect::SetUser { name, value } => {
             set_user_variable(state, name.as_bytes(), *value, around)
         }
-        Effect::SetNames { .. } | Effect::SetCharacterSet { .. } => {
-            set_names(state, effect, around)
-        }
+        Effect::SetNames { charset, collate } => set_names(state, *charset, *collate, around),
+        // It takes the collation of the current schema: no SET restores that.
+        Effect::SetCharacterSet { .. } => state.pins.add_unnamed(PinReason::SessionVariable),
         Effect::CreateTemporary { name, .. } => state.pins.add_temporary_table(table_name(name)),
         Effect::DropTables { names, .. } => {
             for name in names {
@@ -403,8 +440,8 @@ fn apply_effect(
             state.pins.add(PinReason::InstanceLock);
         }
         Effect::UnlockInstance => state.pins.remove(PinReason::InstanceLock),
-        Effect::GetLock(name) => state.pins.add_lock(lower(name)),
-        Effect::ReleaseLock(name) => state.pins.drop_lock(&lower(name)),
+        Effect::GetLock(name) => state.pins.add_lock(name.as_bytes().to_vec()),
+        Effect::ReleaseLock(name) => state.pins.drop_lock(name.as_bytes()),
         Effect::ReleaseAllLocks => state.pins.remove_all(PinReason::UserLock),
         Effect::HandlerOpen { name } => state.pins.add_handler(lower(name)),
         Effect::HandlerClose { name } => state.pins.drop_handler(&lower(name)),
@@ -481,6 +518,10 @@ fn set_user_variable(
         state.pins.add_unnamed(PinReason::UserVariable);
         return;
     };
+    if literal.eq_ignore_ascii_case(b"NULL") && state.vector.user_variables.contains_key(name) {
+        // It keeps the type that it had.
+        state.pins.add_unnamed(PinReason::UserVariable);
+    }
     state.change_vector(|v| {
         v.user_variables.insert(name.into(), literal.into());
     });
@@ -489,36 +530,29 @@ fn set_user_variable(
     }
 }
 
-fn set_names(state: &mut SessionState, effect: &Effect, around: Surroundings<'_>) {
+fn set_names(
+    state: &mut SessionState,
+    charset: Value,
+    collate: Option<Value>,
+    around: Surroundings<'_>,
+) {
     if state.vector.has_string_user_variable() {
         state.pins.add_unnamed(PinReason::UserVariable);
     }
-    let text = match effect {
-        Effect::SetNames { charset, collate } => {
-            names_text("NAMES", *charset, *collate, around.sql)
-        }
-        Effect::SetCharacterSet { charset } => {
-            names_text("CHARACTER SET", *charset, None, around.sql)
-        }
-        _ => None,
-    };
-    match text {
+    match names_text(charset, collate, around.sql) {
         Some(text) => state.change_vector(|v| v.note_names(text.into())),
-        None => {
-            state.pins.add_unnamed(PinReason::SessionVariable);
-        }
+        None => state.pins.add_unnamed(PinReason::SessionVariable),
     }
 }
 
-fn names_text(head: &str, charset: Value, collate: Option<Value>, sql: &[u8]) -> Option<Vec<u8>> {
+fn names_text(charset: Value, collate: Option<Value>, sql: &[u8]) -> Option<Vec<u8>> {
     let word = |value: Value| match value {
         Value::Literal(span) | Value::Expr(span) => {
             Some(span.of(sql).to_vec()).filter(|text| !text.is_empty())
         }
         Value::Default => Some(b"DEFAULT".to_vec()),
     };
-    let mut text = head.as_bytes().to_vec();
-    text.push(b' ');
+    let mut text = b"NAMES ".to_vec();
     text.extend_from_slice(&word(charset)?);
     if let Some(collate) = collate {
         text.extend_from_slice(b" COLLATE ");

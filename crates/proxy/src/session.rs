@@ -405,11 +405,17 @@ impl Session {
                 .difference(Capabilities::MULTI_STATEMENTS),
         };
         let after = Flags::of(self.client.capabilities);
-        if self.lease.is_some() && before != after {
-            return self.pass(Shape::Single).await;
+        self.give_up_hold().await;
+        if self.lease.is_none() || before == after {
+            self.client.eof(self.state.status).await?;
+            return Ok(());
         }
-        self.client.eof(self.state.status).await?;
-        Ok(())
+        // Pinned: the server must know, and the pool that this connection has other flags now.
+        let passed = self.pass(Shape::Single).await;
+        if let Ok(backend) = self.backend() {
+            backend.flags = after;
+        }
+        passed
     }
 
     async fn process_kill(&mut self) -> Result<(), Failure> {

@@ -99,7 +99,11 @@ impl Session {
                 b""
             };
             let statement = analyze(like, &Dialect::default());
+            let warnings = self.state.diagnostics.warnings.clone();
             self.take_in(&statement, &outcome, &[]).await?;
+            if outcome.error.is_none() {
+                self.state.diagnostics.warnings = warnings;
+            }
         }
         self.settle().await
     }

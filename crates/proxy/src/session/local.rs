@@ -18,7 +18,9 @@ impl Session {
         match local {
             Local::NothingToEnd => {
                 self.state.set_row_count(0);
-                self.state.diagnostics.warnings = Warnings::None;
+                if !self.is_mariadb() {
+                    self.state.diagnostics.warnings = Warnings::None;
+                }
                 self.answer_ok().await?;
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,

@@ -23,7 +23,7 @@ use dbmesh_wire::status::Status;
 use super::exchange::{Infile, Lost};
 use super::settle::close_statements;
 use super::{Executed, Failure, Session};
-use crate::backend::{Backend, BackendError, server_error};
+use crate::backend::{Backend, BackendError, Flavor, server_error};
 use crate::channel::{output_buffer, return_buffer};
 use crate::fault::Fault;
 use crate::prepared::{Answer, ClientStatement, Cursor, Key};
@@ -237,7 +237,7 @@ impl Session {
         let capabilities = self.client.capabilities;
         let unknown = Fault::UnknownStatement {
             id,
-            command: "mysqld_stmt_execute",
+            command: self.handler("mysqld_stmt_execute"),
         };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         if let Some(fault) = known.long_data_error.take() {
@@ -423,6 +423,20 @@ impl Session {
         }
     }
 
+    /// The name by which servers call the function that did not find a statement.
+    fn handler(&self, mariadb: &'static str) -> &'static str {
+        let facts = self
+            .serving
+            .upstream
+            .members
+            .iter()
+            .find_map(|m| m.pool.facts());
+        match facts {
+            Some(facts) if facts.flavor == Flavor::MariaDb => mariadb,
+            _ => "mysql_stmt_precheck",
+        }
+    }
+
     /// COM_STMT_RESET.
     pub(super) async fn reset_prepared(&mut self) -> Result<(), Failure> {
         let reset =
@@ -431,7 +445,7 @@ impl Session {
         let id = reset.stmt_id;
         let unknown = Fault::UnknownStatement {
             id,
-            command: "mysqld_stmt_reset",
+            command: self.handler("mysqld_stmt_reset"),
         };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         known.cursor = Cursor::Closed;
@@ -463,7 +477,7 @@ impl Session {
         let session = u64::from(self.handle().id);
         let unknown = Fault::UnknownStatement {
             id,
-            command: "mysqld_stmt_fetch",
+            command: self.handler("mysqld_stmt_fetch"),
         };
         let known = self.state.statements.find(id).ok_or(unknown)?;
         if known.cursor == Cursor::Closed {
