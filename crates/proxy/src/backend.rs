@@ -246,6 +246,7 @@ impl Backend {
             backend_seq: 1,
             client_seq: 1,
             status: self.status,
+            numbering: self.channel.numbering(),
             filter: |_| true,
         };
         let mut relay = Relay::new(shape, hops);

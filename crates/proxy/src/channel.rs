@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor, FRAME_HEADER_BYTES};
+use dbmesh_wire::relay::Numbering;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -374,6 +375,30 @@ impl Channel {
             raw,
             out: Vec::new(),
         }));
+    }
+
+    /// Whether the connection is compressed.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.compression.is_some()
+    }
+
+    /// Number of the next compressed frame that is sent.
+    #[must_use]
+    pub fn frame_sequence(&self) -> Option<u8> {
+        self.compression
+            .as_ref()
+            .map(|c| c.compressor.next_sequence())
+    }
+
+    /// How the peer numbers its packets.
+    #[must_use]
+    pub fn numbering(&self) -> Numbering {
+        if self.is_compressed() {
+            Numbering::Jumps
+        } else {
+            Numbering::Strict
+        }
     }
 
     /// Begins a new command of ours: the compressed packets' own numbering starts again. A client's commands set it

@@ -448,7 +448,17 @@ async fn judge(
         Plugin::Clear,
     ];
     let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
-    if let Some(pair) = process.rsa() {
+    // A password in full is asked for only where a hash is all that is known of one.
+    let by_hash = |s: &Arc<Serving>| {
+        s.service
+            .users
+            .iter()
+            .any(|u| matches!(u.credential, Credential::Hash(_)))
+    };
+    if !client.channel.stream().is_secure()
+        && services.iter().any(by_hash)
+        && let Some(pair) = process.rsa().await
+    {
         auth = auth.with_key_pair(pair);
     }
     let denied = Fault::AccessDenied {

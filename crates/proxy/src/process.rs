@@ -11,6 +11,7 @@ use dbmesh_runtime::clock::Coarse;
 use dbmesh_runtime::drain::Drain;
 use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::listener::Admission;
 use crate::registry::Registry;
@@ -33,6 +34,7 @@ pub struct Process {
     /// Limits before login.
     pub admission: Arc<Admission>,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
+    rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
 }
 
@@ -47,6 +49,7 @@ impl Process {
             sessions_drain: Drain::new(),
             admission: Arc::default(),
             rsa: OnceLock::new(),
+            rsa_made: Notify::new(),
             proved: Mutex::default(),
         }
     }
@@ -58,12 +61,18 @@ impl Process {
             tracing::error!(error = %e, "no RSA key: full authentication needs TLS");
         }
         let _ = self.rsa.set(pair.ok());
+        self.rsa_made.notify_waiters();
     }
 
-    /// The RSA key, once made.
-    #[must_use]
-    pub fn rsa(&self) -> Option<Arc<RsaKeyPair>> {
-        self.rsa.get().cloned().flatten()
+    /// The RSA key; waits until it is made.
+    pub async fn rsa(&self) -> Option<Arc<RsaKeyPair>> {
+        loop {
+            let made = self.rsa_made.notified();
+            if let Some(pair) = self.rsa.get() {
+                return pair.clone();
+            }
+            made.await;
+        }
     }
 
     fn key(service: &Service, user: &str) -> (String, String) {

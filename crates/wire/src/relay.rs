@@ -142,6 +142,15 @@ enum Phase {
 /// Which of the session-state items the client gets to see.
 pub type ItemFilter = fn(&track::Item<'_>) -> bool;
 
+/// How a server numbers the packets of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// One after the other.
+    Strict,
+    /// Each result begins with the number of its compressed frame: servers set it whenever they flush.
+    Jumps,
+}
+
 /// What the two hops of one relayed response agreed on, and where the numbering stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Hops {
@@ -155,6 +164,8 @@ pub struct Hops {
     pub client_seq: u8,
     /// Status flags to show where the server has not sent any yet (the EOF behind columns).
     pub status: Status,
+    /// How the server numbers its packets.
+    pub numbering: Numbering,
     /// Which session-state items pass to the client.
     pub filter: ItemFilter,
 }
@@ -169,6 +180,8 @@ pub struct Relay {
     payload_left: usize,
     /// The current packet is 16 MiB - 1 long: the next one continues it.
     continues: bool,
+    /// Whether the next packet's number is known.
+    numbered: bool,
     outcome: Outcome,
 }
 
@@ -187,6 +200,7 @@ impl Relay {
             hops,
             payload_left: 0,
             continues: false,
+            numbered: hops.numbering == Numbering::Strict,
             outcome: Outcome::default(),
         }
     }
@@ -284,6 +298,9 @@ impl Relay {
         out: &mut Vec<u8>,
     ) -> Result<(usize, RowsStop), RelayError> {
         let start = out.len();
+        if let (false, Some(header)) = (self.numbered, codec::Header::first(input)) {
+            self.adopt_number(header.seq);
+        }
         let delta = self.hops.client_seq.wrapping_sub(self.hops.backend_seq);
         let mut at = 0;
         let stop = loop {
@@ -516,6 +533,7 @@ impl Relay {
         } else {
             Phase::Done
         };
+        self.numbered = self.hops.numbering == Numbering::Strict;
         Ok(())
     }
 
@@ -536,7 +554,16 @@ impl Relay {
         }
     }
 
+    /// Takes a jump of the numbers where one may be.
+    fn adopt_number(&mut self, seq: u8) {
+        if !self.numbered {
+            self.hops.backend_seq = seq;
+            self.numbered = true;
+        }
+    }
+
     fn accept_sequence(&mut self, seq: u8) -> Result<(), RelayError> {
+        self.adopt_number(seq);
         if seq != self.hops.backend_seq {
             return Err(RelayError::Sequence {
                 expected: self.hops.backend_seq,

@@ -148,6 +148,7 @@ async fn relay(
             backend_seq: sequence_after(packets.len()),
             client_seq: client.seq,
             status,
+            numbering: backend.channel().numbering(),
             filter: passes,
         },
     );
@@ -336,6 +337,8 @@ async fn send_file(
         return Err(Lost::Refused(Fault::LocalInfileRefused));
     }
     let (mut backend_seq, client_seq) = relay.sequence();
+    // A server that compresses counts by its frames.
+    backend_seq = backend.channel().frame_sequence().unwrap_or(backend_seq);
     client.seq = client_seq;
     let mut request = vec![dbmesh_wire::reply::LOCAL_INFILE_MARKER];
     request.extend_from_slice(name);

@@ -606,6 +606,12 @@ async fn next_packet(
     packet: &mut Vec<u8>,
     seq: &mut u8,
 ) -> Result<(), BackendError> {
+    if backend.channel().is_compressed() {
+        // The numbers follow the frames'.
+        if let Some(header) = backend.channel().read_header().await? {
+            *seq = header.seq;
+        }
+    }
     match backend
         .channel()
         .read_packet(packet, *seq, DEFINITION_BYTES_MAX)
