@@ -64,11 +64,16 @@ impl ChangeUser {
     }
 
     /// Appends the payload for a receiver with these capabilities. An authentication response of more
-    /// than 255 bytes does not fit and is cut off.
+    /// than 255 bytes does not fit and is cut off; without SECURE_CONNECTION it ends at its first NUL.
     pub fn encode(&self, out: &mut Vec<u8>, caps: Capabilities) {
         out.push(CommandCode::ChangeUser as u8);
         put_nul_bytes(out, &self.user);
-        put_short_bytes(out, &self.auth_response);
+        if caps.contains(Capabilities::SECURE_CONNECTION) {
+            put_short_bytes(out, &self.auth_response);
+        } else {
+            let upto = self.auth_response.split(|b| *b == 0).next();
+            put_nul_bytes(out, upto.unwrap_or_default());
+        }
         put_nul_bytes(out, &self.database);
         let Some(collation) = self.collation else {
             return;
