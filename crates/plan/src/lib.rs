@@ -7,7 +7,7 @@
 use std::fmt;
 
 use dbmesh_model::topology::Role;
-use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget};
+use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
 use dbmesh_sql::{Facts, Statement, Verb};
 
 /// Where the state of a session's last statement (warnings, row counts) is.
@@ -28,6 +28,17 @@ pub struct SessionView {
     pub found_rows: RowsFound,
     /// Who knows ROW_COUNT().
     pub row_count: RowCount,
+    /// Whether every statement commits by itself.
+    pub autocommit: Autocommit,
+}
+
+/// The session's autocommit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autocommit {
+    /// Every statement commits by itself.
+    On,
+    /// Transactions begin by themselves.
+    Off,
 }
 
 /// Who knows ROW_COUNT() of the last statement while the session has a connection.
@@ -64,6 +75,8 @@ pub enum Plan {
 pub enum Local {
     /// COMMIT or ROLLBACK while no transaction is open and no connection is held: there is nothing to do.
     NothingToEnd,
+    /// SET autocommit to what it is: what most drivers say first.
+    NothingToSet,
     /// SHOW WARNINGS or SHOW ERRORS, from what was kept of the last statement.
     Warnings {
         /// Which of them.
@@ -191,7 +204,10 @@ fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Opti
     {
         return Some(Plan::Local(Local::NothingToEnd));
     }
-    match statement.effects.iter().next()? {
+    if free && sets_autocommit_again(statement, sql, session.autocommit) {
+        return Some(Plan::Local(Local::NothingToSet));
+    }
+    match statement.effects.first()? {
         Effect::Kill { kind, target } => Some(match target {
             KillTarget::Id(id) => Plan::Local(Local::Kill {
                 kind: *kind,
@@ -213,6 +229,25 @@ fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Opti
     }
 }
 
+fn sets_autocommit_again(statement: &Statement, sql: &[u8], autocommit: Autocommit) -> bool {
+    let [
+        Effect::SetSystem {
+            name,
+            scope: VariableScope::Session,
+            value: Value::Literal(span),
+        },
+    ] = &statement.effects[..]
+    else {
+        return false;
+    };
+    let wanted: Vec<u8> = span.of(sql).to_ascii_lowercase();
+    let same = match autocommit {
+        Autocommit::On => matches!(wanted.as_slice(), b"1" | b"on" | b"true"),
+        Autocommit::Off => matches!(wanted.as_slice(), b"0" | b"off" | b"false"),
+    };
+    &**name == "autocommit" && same
+}
+
 /// `CONNECTION_ID()`, written in any way.
 fn is_own_id(text: &[u8]) -> bool {
     let word: Vec<u8> = text
@@ -232,6 +267,7 @@ fn ends_more_than_a_transaction(statement: &Statement) -> bool {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Local(Local::NothingToSet) => write!(f, "local: autocommit is that already"),
             Self::Local(Local::NothingToEnd) => write!(f, "local: no transaction is open"),
             Self::Local(Local::Warnings { kind, .. }) => write!(f, "local: kept {kind:?}"),
             Self::Local(Local::WarningCount(kind)) => write!(f, "local: count of kept {kind:?}"),
@@ -253,6 +289,77 @@ impl fmt::Display for Plan {
                 Ok(())
             }
             Self::Refuse(reason) => write!(f, "refuse: {reason:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dbmesh_sql::{Dialect, analyze};
+
+    fn shown(sql: &str, connection: Connection) -> String {
+        let statement = analyze(sql.as_bytes(), &Dialect::default());
+        let view = SessionView {
+            connection,
+            found_rows: RowsFound::Unknown,
+            row_count: RowCount::OnConnection,
+            autocommit: Autocommit::On,
+        };
+        plan(&statement, sql.as_bytes(), view).to_string()
+    }
+
+    #[test]
+    fn plans_of_a_free_session() {
+        let cases = [
+            ("SELECT 1", "route: Primary"),
+            ("COMMIT", "local: no transaction is open"),
+            ("rollback", "local: no transaction is open"),
+            ("COMMIT RELEASE", "route: Primary"),
+            ("ROLLBACK TO SAVEPOINT a", "route: Primary"),
+            ("SET autocommit = 1", "local: autocommit is that already"),
+            ("SET autocommit = 0", "route: Primary"),
+            ("SET @@global.autocommit = 1", "route: Primary"),
+            ("SET autocommit = 1, @a = 2", "route: Primary"),
+            ("SHOW WARNINGS", "local: kept Warnings"),
+            ("SHOW COUNT(*) ERRORS", "local: count of kept Errors"),
+            ("GET DIAGNOSTICS @a = NUMBER", "refuse: DiagnosticsGone"),
+            ("SELECT FOUND_ROWS()", "refuse: FoundRowsGone"),
+            (
+                "SELECT ROW_COUNT()",
+                "route: Primary, session functions replaced (All)",
+            ),
+            (
+                "SELECT CONNECTION_ID()",
+                "route: Primary, session functions replaced (ConnectionId)",
+            ),
+            (
+                "SELECT LAST_INSERT_ID()",
+                "route: Primary, last insert id restored",
+            ),
+            (
+                "INSERT INTO t VALUES (1)",
+                "route: Primary, last insert id restored",
+            ),
+            ("KILL 7", "local: kill Connection 7"),
+            ("KILL QUERY 7", "local: kill Query 7"),
+            ("KILL CONNECTION_ID()", "local: kill Connection own"),
+            ("KILL @a", "refuse: KillTarget"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(shown(sql, Connection::Free), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_held_connection_answers_for_itself() {
+        for sql in [
+            "COMMIT",
+            "SHOW WARNINGS",
+            "GET DIAGNOSTICS @a = NUMBER",
+            "SELECT FOUND_ROWS(), ROW_COUNT()",
+        ] {
+            assert_eq!(shown(sql, Connection::Held), "route: Primary", "{sql}");
         }
     }
 }

@@ -401,7 +401,7 @@ impl Entrant {
         serving.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let charset = handshake_charset(&serving, collation);
         Session::new(Start {
-            state: SessionState::fresh(schema.as_deref(), charset),
+            state: SessionState::fresh(schema.as_deref(), charset, first_status(&serving)),
             process: self.process,
             serving,
             client: self.client,
@@ -410,6 +410,15 @@ impl Entrant {
             collation,
             place: self.accepted.place,
         })
+    }
+}
+
+/// The status flags of a fresh session: a server may have autocommit off by default.
+pub(crate) fn first_status(serving: &Serving) -> Status {
+    let facts = serving.upstream.members.iter().find_map(|m| m.pool.facts());
+    match facts.as_deref().and_then(|f| f.default_of("autocommit")) {
+        Some(b"OFF") => Status(0),
+        _ => Status::AUTOCOMMIT,
     }
 }
 

@@ -411,6 +411,18 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_documented() {
+        let page = include_str!("../../../docs/sessions.md");
+        for reason in PinReason::ALL {
+            assert!(
+                page.contains(&format!("| `{}` |", reason.label())),
+                "{}",
+                reason.label()
+            );
+        }
+    }
+
+    #[test]
     fn what_a_reset_leaves_behind_closes() {
         let mut pins = Pins::default();
         pins.add(PinReason::UserVariable);

@@ -18,11 +18,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Role;
-use dbmesh_plan::{Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
+use dbmesh_plan::{Autocommit, Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
 use dbmesh_wire::relay::Shape;
+use dbmesh_wire::status::Status;
 
 use crate::backend::Flags;
 use crate::channel::PacketError;
@@ -341,6 +342,11 @@ impl Session {
             } else {
                 RowsFound::Unknown
             },
+            autocommit: if self.state.status.contains(Status::AUTOCOMMIT) {
+                Autocommit::On
+            } else {
+                Autocommit::Off
+            },
             row_count: if self.state.diagnostics.row_count_only_here {
                 RowCount::Here
             } else {
@@ -496,7 +502,7 @@ impl Session {
         let handle = SessionHandle::new(id, user, address, service, &self.process.clock, limit);
         self.registered = self.registered.replace(Arc::new(handle));
         let charset = crate::login::handshake_charset(&serving, collation);
-        self.state = SessionState::fresh(schema, charset);
+        self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
         self.serving = serving;
         self.epoch = self.process.current.epoch();
         self.member = None;

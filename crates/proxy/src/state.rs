@@ -101,11 +101,11 @@ pub struct SessionState {
 impl SessionState {
     /// The state of a session that just logged in.
     #[must_use]
-    pub fn fresh(schema: Option<&[u8]>, charset: Charset) -> Self {
+    pub fn fresh(schema: Option<&[u8]>, charset: Charset, status: Status) -> Self {
         Self {
             vector: Arc::new(Vector::fresh(schema.map(Into::into), charset)),
             pins: Pins::default(),
-            status: Status::AUTOCOMMIT,
+            status,
             diagnostics: Diagnostics {
                 row_count: 0,
                 row_count_only_here: false,
@@ -191,7 +191,7 @@ impl SessionState {
     }
 
     /// Forgets what COM_RESET_CONNECTION forgets.
-    pub fn reset(&mut self, charset: Charset) {
+    pub fn reset(&mut self, charset: Charset, status: Status) {
         let schema = self.vector.schema.clone();
         self.vector = Arc::new(Vector::fresh(schema, charset));
         self.pins.clear();
@@ -200,7 +200,7 @@ impl SessionState {
         self.diagnostics.warnings = Warnings::None;
         self.statements.clear();
         self.diagnostic_statements = 0;
-        self.status = Status::AUTOCOMMIT;
+        self.status = status;
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_lexer_follows_the_client_character_set() {
-        let mut state = SessionState::fresh(None, Charset::Handshake(28));
+        let mut state = SessionState::fresh(None, Charset::Handshake(28), Status::AUTOCOMMIT);
         assert_eq!(state.lex_charset(), LexCharset::Gbk);
         state.change_vector(|v| v.note_names(b"NAMES 'utf8mb4'".as_slice().into()));
         assert_eq!(state.lex_charset(), LexCharset::AsciiSafe);
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_dialect_follows_sql_mode() {
         let facts = ServerFacts::new("8.4.3", &[]);
-        let mut state = SessionState::fresh(None, Charset::Handshake(255));
+        let mut state = SessionState::fresh(None, Charset::Handshake(255), Status::AUTOCOMMIT);
         assert!(!state.dialect(Some(&facts)).ansi_quotes);
         state.change_vector(|v| v.note_variable("sql_mode", b"ANSI_QUOTES,NO_BACKSLASH_ESCAPES"));
         let dialect = state.dialect(Some(&facts));

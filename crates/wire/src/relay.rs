@@ -354,7 +354,7 @@ impl Relay {
             self.continues = len == MAX_PAYLOAD;
             return Ok(self.pass_header(len, out));
         }
-        let first = input.get(HEADER_BYTES).copied();
+        let first = if len == 0 { None } else { input.get(HEADER_BYTES).copied() };
         if first.is_none() && len > 0 {
             return Ok(Taken::Short);
         }

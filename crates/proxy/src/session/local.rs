@@ -16,7 +16,7 @@ impl Session {
     /// Answers a local plan.
     pub(super) async fn answer_locally(&mut self, local: Local) -> Result<Executed, Failure> {
         match local {
-            Local::NothingToEnd => {
+            Local::NothingToEnd | Local::NothingToSet => {
                 self.state.set_row_count(0);
                 if !self.is_mariadb() {
                     self.state.diagnostics.warnings = Warnings::None;

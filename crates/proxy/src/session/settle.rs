@@ -207,7 +207,8 @@ impl Session {
             _ => Charset::Server,
         };
         self.forget_statements();
-        self.state.reset(charset);
+        self.state
+            .reset(charset, crate::login::first_status(&self.serving));
         self.show_pins(false);
         self.answer_ok().await?;
         Ok(())
