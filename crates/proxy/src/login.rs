@@ -4,19 +4,17 @@
 //! comes out is a session or a closed connection. Unknown users, wrong passwords and wrong schemas look the same. It must
 //! never log what a handshake holds beyond the user's name. Input: an accepted connection.
 
+mod change_user;
+mod judge;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{
-    ClientTlsMode, Compression, Credential, LocalInfile, PasswordHash, Service,
-};
-use dbmesh_wire::auth::{
-    PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport, generate_nonce,
-};
+use dbmesh_model::topology::{ClientTlsMode, Compression, LocalInfile};
+use dbmesh_wire::auth::{Plugin, generate_nonce};
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::command::ChangeUser;
 use dbmesh_wire::compress::{Algorithm, ZSTD_DEFAULT_LEVEL};
 use dbmesh_wire::greeting::Greeting;
 use dbmesh_wire::handshake::{FirstRequest, HandshakeResponse};
@@ -33,6 +31,7 @@ use crate::serving::{Login, Serving};
 use crate::session::{Failure, Session, Start};
 use crate::state::SessionState;
 use crate::vector::Charset;
+use judge::{Claim, judge};
 
 /// Largest packet before a client is known, in bytes.
 const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
@@ -142,14 +141,6 @@ struct Entered {
     schema: Option<Vec<u8>>,
     collation: u16,
     zstd_level: u8,
-}
-
-/// A claim to be somebody.
-struct Claim<'a> {
-    user: &'a [u8],
-    database: Option<&'a [u8]>,
-    plugin: Option<&'a str>,
-    response: &'a [u8],
 }
 
 impl Entrant {
@@ -427,233 +418,5 @@ pub(crate) fn handshake_charset(serving: &Serving, collation: u16) -> Charset {
     match serving.upstream.members.iter().find_map(|m| m.pool.facts()) {
         Some(facts) => facts.handshake_charset(collation),
         None => Charset::Handshake(collation),
-    }
-}
-
-/// Whether a claim holds, for which service, within which limits.
-async fn judge(
-    process: &Process,
-    services: &[Arc<Serving>],
-    client: &mut Client,
-    nonce: [u8; 20],
-    default_plugin: &Plugin,
-    claim: &Claim<'_>,
-    host: &str,
-) -> Result<(Arc<Serving>, Login), Failure> {
-    let user = String::from_utf8_lossy(claim.user).into_owned();
-    let chosen = choose_service(services, &user, claim.database);
-    let verifier = chosen
-        .as_ref()
-        .and_then(|serving| verifier_of(process, &serving.service, &user));
-    let transport = match client.channel.stream() {
-        Stream::Unix(_) => Transport::Local,
-        stream if stream.is_secure() => Transport::Secure,
-        _ => Transport::Plain,
-    };
-    let allowed = vec![
-        Plugin::CachingSha2,
-        Plugin::Native,
-        Plugin::Sha256,
-        Plugin::Clear,
-    ];
-    let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
-    // A password in full is asked for only where a hash is all that is known of one.
-    let by_hash = |s: &Arc<Serving>| {
-        s.service
-            .users
-            .iter()
-            .any(|u| matches!(u.credential, Credential::Hash(_)))
-    };
-    if !client.channel.stream().is_secure()
-        && services.iter().any(by_hash)
-        && let Some(pair) = process.rsa().await
-    {
-        auth = auth.with_key_pair(pair);
-    }
-    let denied = Fault::AccessDenied {
-        user: user.clone(),
-        host: host.to_owned(),
-        password: !claim.response.is_empty(),
-    };
-    let mut step = auth.begin(claim.plugin, claim.response);
-    let proof = loop {
-        match step {
-            ServerStep::Send(payload, next) => {
-                client.packet(&payload).await?;
-                let mut answer = Vec::new();
-                let seq = client.seq;
-                match client
-                    .channel
-                    .read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX)
-                    .await
-                {
-                    Ok(Some(next_seq)) => client.seq = next_seq,
-                    _ => return Err(Failure::ClientLost),
-                }
-                step = next.step(&answer);
-            }
-            ServerStep::Accept(proof) => break proof,
-            ServerStep::AcceptAfter(payload, proof) => {
-                client.packet(&payload).await?;
-                break proof;
-            }
-            ServerStep::Reject(reason) => {
-                tracing::debug!(user, reason = ?reason, "credentials refused");
-                return Err(denied.into());
-            }
-        }
-    };
-    let Some(serving) = chosen else {
-        return Err(denied.into());
-    };
-    if let Some(password) = &proof.password {
-        process.remember_password(&serving.service, &user, password);
-    }
-    let limits = &serving.service.limits;
-    let login = serving
-        .logins
-        .enter(
-            &user,
-            limits.max_connections,
-            limits.max_connections_per_user,
-        )
-        .map_err(Fault::TooManyConnections)?;
-    Ok((serving, login))
-}
-
-/// The service of this user: the one whose schema is asked for, else the first that knows the user.
-fn choose_service(
-    services: &[Arc<Serving>],
-    user: &str,
-    database: Option<&[u8]>,
-) -> Option<Arc<Serving>> {
-    let knows = |s: &&Arc<Serving>| s.service.users.iter().any(|u| u.name == user);
-    let wanted = database.and_then(|d| {
-        services
-            .iter()
-            .filter(knows)
-            .find(|s| s.service.schema.as_deref().map(str::as_bytes) == Some(d))
-    });
-    wanted.or_else(|| services.iter().find(knows)).cloned()
-}
-
-fn verifier_of(process: &Process, service: &Service, user: &str) -> Option<PasswordVerifier> {
-    let user = service.users.iter().find(|u| u.name == user)?;
-    match &user.credential {
-        Credential::Plain(secret) => Some(PasswordVerifier::from_password(&Secret::new(
-            secret.expose().as_bytes().to_vec(),
-        ))),
-        Credential::Hash(hash) => {
-            let text = stored_text(hash);
-            let stored = PasswordVerifier::from_hash(&text).ok()?;
-            // A password proved in full once spares the full exchange from then on.
-            match process.remembered_password(service, &user.name) {
-                Some(fast) => Some(stored.or(fast)),
-                None => Some(stored),
-            }
-        }
-    }
-}
-
-fn stored_text(hash: &PasswordHash) -> Vec<u8> {
-    match hash {
-        PasswordHash::NativeSha1(digest) => {
-            let mut text = b"*".to_vec();
-            for byte in digest {
-                text.extend_from_slice(format!("{byte:02X}").as_bytes());
-            }
-            text
-        }
-        PasswordHash::CachingSha2 {
-            rounds,
-            salt,
-            digest,
-        } => {
-            let mut text = format!("$A${:03X}$", rounds / 1000).into_bytes();
-            text.extend_from_slice(salt);
-            text.extend_from_slice(digest);
-            text
-        }
-    }
-}
-
-impl Session {
-    /// COM_CHANGE_USER: a login on the same connection. All state is dropped first, as servers do.
-    pub(crate) async fn change_user(&mut self) -> Result<(), Failure> {
-        let packet = self.take_packet();
-        let change = ChangeUser::decode(&packet, self.capabilities())
-            .map_err(|_| Fault::Malformed("COM_CHANGE_USER"))?;
-        self.part_for_login().await;
-        let mut nonce =
-            generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
-        let services = self.sibling_services();
-        let (process, client, host) = self.login_parts();
-        let default_plugin = default_plugin_of(&services);
-        // As servers do, a fresh nonce is sent first: the old one was used.
-        let mut payload = Vec::new();
-        dbmesh_wire::auth::AuthSwitchRequest {
-            plugin: switch_plugin(&change, &default_plugin),
-            data: nonce.to_vec(),
-        }
-        .encode(&mut payload);
-        client.packet(&payload).await?;
-        let mut response = Vec::new();
-        let seq = client.seq;
-        match client
-            .channel
-            .read_packet(&mut response, seq, LOGIN_PACKET_BYTES_MAX)
-            .await
-        {
-            Ok(Some(next)) => client.seq = next,
-            _ => return Err(Failure::ClientLost),
-        }
-        let plugin = switch_plugin(&change, &default_plugin);
-        let database = Some(change.database.as_slice()).filter(|d| !d.is_empty());
-        let claim = Claim {
-            user: &change.user,
-            database,
-            plugin: Some(&plugin),
-            response: &response,
-        };
-        let judged = judge(
-            &process,
-            &services,
-            client,
-            nonce,
-            &default_plugin,
-            &claim,
-            &host,
-        )
-        .await;
-        nonce.fill(0);
-        let (serving, login) = judged?;
-        let schema = database
-            .map(<[u8]>::to_vec)
-            .or_else(|| serving.service.schema.clone().map(String::into_bytes));
-        let collation = change
-            .collation
-            .unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
-        let user = String::from_utf8_lossy(&change.user).into_owned();
-        self.log_in_again(serving, login, user, schema.as_deref(), collation);
-        self.confirm_login().await
-    }
-}
-
-fn switch_plugin(change: &ChangeUser, default: &Plugin) -> String {
-    match change.auth_plugin.as_deref().map(Plugin::from_name) {
-        Some(plugin @ (Plugin::CachingSha2 | Plugin::Native)) => plugin.name().to_owned(),
-        Some(_) => default.name().to_owned(),
-        None => Plugin::Native.name().to_owned(),
-    }
-}
-
-fn default_plugin_of(services: &[Arc<Serving>]) -> Plugin {
-    let facts = services
-        .iter()
-        .flat_map(|s| s.upstream.members.iter())
-        .find_map(|m| m.pool.facts());
-    match facts {
-        Some(facts) if facts.flavor == Flavor::MariaDb => Plugin::Native,
-        _ => Plugin::CachingSha2,
     }
 }

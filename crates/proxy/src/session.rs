@@ -6,18 +6,19 @@
 
 mod exchange;
 mod execute;
+mod identity;
 mod kill;
 mod local;
+mod prepare;
 mod prepared;
 mod settle;
+mod waiting;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dbmesh_model::topology::Role;
 use dbmesh_plan::{Autocommit, Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
@@ -39,6 +40,7 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState};
 use crate::upstream::Member;
+use waiting::Wake;
 
 /// Why a session ended; in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,14 +224,6 @@ impl Session {
                     }
                 }
             }
-        }
-    }
-
-    fn stopped(&self) -> CloseReason {
-        if self.handle().control.signals().any(Signals::KILL) {
-            CloseReason::Killed
-        } else {
-            CloseReason::Drained
         }
     }
 
@@ -441,114 +435,6 @@ impl Session {
         self.handle().id
     }
 
-    /// The command at hand.
-    pub(crate) fn take_packet(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.packet)
-    }
-
-    /// What was agreed with the client.
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        self.client.capabilities
-    }
-
-    /// Before another login on the same connection: nothing of the old session stays.
-    pub(crate) async fn part_for_login(&mut self) {
-        self.part().await;
-        self.forget_statements();
-        self.state.pins.clear();
-        // Out of the count first: a user at its limit may log in again in its own place.
-        self.login = None;
-    }
-
-    /// The services that the client could have logged in to.
-    pub(crate) fn sibling_services(&self) -> Vec<Arc<Serving>> {
-        let services = self.process.current.services();
-        let listen = &self.serving.service.listen;
-        services
-            .list
-            .iter()
-            .filter(|s| s.service.listen == *listen)
-            .cloned()
-            .collect()
-    }
-
-    /// What a login needs.
-    pub(crate) fn login_parts(&mut self) -> (Arc<Process>, &mut Client, String) {
-        let host = match self.handle().address.rsplit_once(':') {
-            Some((host, _)) => host.trim_matches(['[', ']']).to_owned(),
-            None => "localhost".to_owned(),
-        };
-        (self.process.clone(), &mut self.client, host)
-    }
-
-    /// Another user, perhaps another service; the connection id stays.
-    pub(crate) fn log_in_again(
-        &mut self,
-        serving: Arc<Serving>,
-        login: Login,
-        user: String,
-        schema: Option<&[u8]>,
-        collation: u16,
-    ) {
-        self.serving
-            .metrics
-            .sessions
-            .fetch_sub(1, Ordering::Relaxed);
-        serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
-        let old = self.handle();
-        let service = format!("{}/{}", serving.database_label(), serving.service.name);
-        let limit = serving.service.limits.idle_timeout_ms;
-        let (id, address) = (old.id, old.address.clone());
-        let handle = SessionHandle::new(id, user, address, service, &self.process.clock, limit);
-        self.registered = self.registered.replace(Arc::new(handle));
-        let charset = crate::login::handshake_charset(&serving, collation);
-        self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
-        self.serving = serving;
-        self.epoch = self.process.current.epoch();
-        self.member = None;
-        self.login = Some(login);
-        self.collation = collation;
-    }
-
-    /// Checks that the schema of the login exists and may be used, then answers OK. A schema that the service or its
-    /// endpoints name is the configuration's own; if no server can be asked soon, its first statement will tell.
-    pub(crate) async fn confirm_login(&mut self) -> Result<(), Failure> {
-        let schema = self.state.vector.schema.clone();
-        let configured =
-            |name: &Option<String>| name.as_deref().map(str::as_bytes) == schema.as_deref();
-        let service = &self.serving.service;
-        let known = schema.is_none()
-            || configured(&service.schema)
-            || self
-                .serving
-                .upstream
-                .members
-                .iter()
-                .any(|m| configured(&m.endpoint.schema));
-        if !known {
-            let asked =
-                tokio::time::timeout(SCHEMA_CHECK_TIMEOUT, self.acquire(Role::Primary)).await;
-            if let Ok(Err(Failure::Fault(fault @ Fault::Schema { .. }))) = asked {
-                self.report(&fault).await?;
-                return Err(Failure::ClientLost);
-            }
-            self.settle().await?;
-        }
-        self.answer_ok().await?;
-        Ok(())
-    }
-
-    /// Ends a session that was never served.
-    pub(crate) async fn leave(mut self) {
-        self.finish().await;
-        self.client.channel.shutdown().await;
-    }
-
-    /// The client, to agree on compression once it is logged in.
-    pub(crate) fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Answers OK.
     pub(crate) async fn answer_ok(&mut self) -> io::Result<()> {
         let answer = self.answer();
@@ -578,64 +464,6 @@ impl Session {
         );
         self.client.fault(fault).await
     }
-
-    /// Waits for a command, or for something that others say.
-    async fn wait(&mut self) -> Wake {
-        if self.client.channel.has_unread() && !self.handle().control.signals().any(URGENT) {
-            return Wake::Command;
-        }
-        self.client.channel.rest();
-        if self.packet.capacity() > PACKET_KEPT_BYTES {
-            self.packet = Vec::new();
-        }
-        let control = self.handle().control.clone();
-        let wanted = if self.at_boundary() {
-            WANTED
-        } else {
-            WANTED_PINNED
-        };
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(signals) = control.poll(wanted, cx) {
-                return Poll::Ready(Wake::Signals(signals));
-            }
-            self.client
-                .channel
-                .poll_fill(cx)
-                .map(|filled| match filled {
-                    Ok(n) if n > 0 => Wake::Command,
-                    _ => Wake::Gone,
-                })
-        })
-        .await
-    }
-
-    /// Does what others said; gives the reason if the session ends.
-    async fn heed(&mut self, signals: Signals) -> Option<CloseReason> {
-        let (fault, reason) = if signals.any(Signals::KILL) {
-            (None, CloseReason::Killed)
-        } else if signals.any(Signals::IDLE) {
-            (Some(Fault::IdleTimeout), CloseReason::Idle)
-        } else if signals.any(Signals::CLOSE) || (signals.any(Signals::DRAIN) && self.at_boundary())
-        {
-            (Some(Fault::Draining), CloseReason::Drained)
-        } else {
-            if signals.any(Signals::RECLAIM) {
-                self.handle().control.clear(Signals::RECLAIM);
-                self.give_up_hold().await;
-            }
-            return None;
-        };
-        if let Some(fault) = fault {
-            self.client.seq = 0;
-            let _ = self.report(&fault).await;
-        }
-        Some(reason)
-    }
-
-    /// Whether the session could stop here and lose nothing but its connection.
-    fn at_boundary(&self) -> bool {
-        self.lease.is_none() || (self.state.pins.is_empty() && !self.state.in_transaction())
-    }
 }
 
 /// What came of a statement, for the counters.
@@ -656,30 +484,6 @@ impl Executed {
         failed: false,
     };
 }
-
-enum Wake {
-    Command,
-    Gone,
-    Signals(Signals),
-}
-
-/// How long a login waits for a server to say whether its schema exists.
-const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
-
-/// Command buffers up to this size are kept between commands, in bytes.
-const PACKET_KEPT_BYTES: usize = 1024;
-
-const URGENT: Signals = Signals::KILL.and(Signals::CLOSE);
-const WANTED: Signals = Signals::DRAIN
-    .and(Signals::KILL)
-    .and(Signals::RECLAIM)
-    .and(Signals::IDLE)
-    .and(Signals::CLOSE);
-/// A pinned session ends its transaction first.
-const WANTED_PINNED: Signals = Signals::KILL
-    .and(Signals::RECLAIM)
-    .and(Signals::IDLE)
-    .and(Signals::CLOSE);
 
 fn packet_failure(error: &PacketError) -> Failure {
     match error {

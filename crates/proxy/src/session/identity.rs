@@ -1,0 +1,132 @@
+//! Who a session is: confirming a login, and another one on the same connection.
+//!
+//! Owns what `login.rs` may touch of a session. Nothing of the old identity may stay behind a change. Input: logins judged
+//! by `login.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dbmesh_model::topology::Role;
+use dbmesh_wire::caps::Capabilities;
+
+use super::{Failure, Session};
+use crate::client::Client;
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::registry::SessionHandle;
+use crate::serving::{Login, Serving};
+use crate::state::SessionState;
+
+/// How long a login waits for a server to say whether its schema exists.
+const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
+
+impl Session {
+    /// The command at hand.
+    pub(crate) fn take_packet(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.packet)
+    }
+
+    /// What was agreed with the client.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.client.capabilities
+    }
+
+    /// Before another login on the same connection: nothing of the old session stays.
+    pub(crate) async fn part_for_login(&mut self) {
+        self.part().await;
+        self.forget_statements();
+        self.state.pins.clear();
+        // Out of the count first: a user at its limit may log in again in its own place.
+        self.login = None;
+    }
+
+    /// The services that the client could have logged in to.
+    pub(crate) fn sibling_services(&self) -> Vec<Arc<Serving>> {
+        let services = self.process.current.services();
+        let listen = &self.serving.service.listen;
+        services
+            .list
+            .iter()
+            .filter(|s| s.service.listen == *listen)
+            .cloned()
+            .collect()
+    }
+
+    /// What a login needs.
+    pub(crate) fn login_parts(&mut self) -> (Arc<Process>, &mut Client, String) {
+        let host = match self.handle().address.rsplit_once(':') {
+            Some((host, _)) => host.trim_matches(['[', ']']).to_owned(),
+            None => "localhost".to_owned(),
+        };
+        (self.process.clone(), &mut self.client, host)
+    }
+
+    /// Another user, perhaps another service; the connection id stays.
+    pub(crate) fn log_in_again(
+        &mut self,
+        serving: Arc<Serving>,
+        login: Login,
+        user: String,
+        schema: Option<&[u8]>,
+        collation: u16,
+    ) {
+        self.serving
+            .metrics
+            .sessions
+            .fetch_sub(1, Ordering::Relaxed);
+        serving.metrics.sessions.fetch_add(1, Ordering::Relaxed);
+        let old = self.handle();
+        let service = format!("{}/{}", serving.database_label(), serving.service.name);
+        let limit = serving.service.limits.idle_timeout_ms;
+        let (id, address) = (old.id, old.address.clone());
+        let handle = SessionHandle::new(id, user, address, service, &self.process.clock, limit);
+        self.registered = self.registered.replace(Arc::new(handle));
+        let charset = crate::login::handshake_charset(&serving, collation);
+        self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
+        self.serving = serving;
+        self.epoch = self.process.current.epoch();
+        self.member = None;
+        self.login = Some(login);
+        self.collation = collation;
+    }
+
+    /// Checks that the schema of the login exists and may be used, then answers OK. A schema that the service or its
+    /// endpoints name is the configuration's own; if no server can be asked soon, its first statement will tell.
+    pub(crate) async fn confirm_login(&mut self) -> Result<(), Failure> {
+        let schema = self.state.vector.schema.clone();
+        let configured =
+            |name: &Option<String>| name.as_deref().map(str::as_bytes) == schema.as_deref();
+        let service = &self.serving.service;
+        let known = schema.is_none()
+            || configured(&service.schema)
+            || self
+                .serving
+                .upstream
+                .members
+                .iter()
+                .any(|m| configured(&m.endpoint.schema));
+        if !known {
+            let asked =
+                tokio::time::timeout(SCHEMA_CHECK_TIMEOUT, self.acquire(Role::Primary)).await;
+            if let Ok(Err(Failure::Fault(fault @ Fault::Schema { .. }))) = asked {
+                self.report(&fault).await?;
+                return Err(Failure::ClientLost);
+            }
+            self.settle().await?;
+        }
+        self.answer_ok().await?;
+        Ok(())
+    }
+
+    /// Ends a session that was never served.
+    pub(crate) async fn leave(mut self) {
+        self.finish().await;
+        self.client.channel.shutdown().await;
+    }
+
+    /// The client, to agree on compression once it is logged in.
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}

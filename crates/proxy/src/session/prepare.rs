@@ -1,0 +1,304 @@
+//! Preparing statements: for a client, and again on whatever connection executes them.
+//!
+//! Owns COM_STMT_PREPARE towards client and server. A statement is always prepared under the state under which the client
+//! prepared it first. Input: statement texts, PREPARE answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use dbmesh_model::topology::Role;
+use dbmesh_plan::{Functions, plan, route};
+use dbmesh_sql::{Effect, Facts, Statement};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec::{self, Reader};
+use dbmesh_wire::command::CommandCode;
+
+use super::exchange::Lost;
+use super::settle::close_statements;
+use super::{Failure, Session};
+use crate::backend::{Backend, BackendError, server_error};
+use crate::fault::Fault;
+use crate::prepared::{Answer, ClientStatement, Cursor, Key};
+use crate::state::Warnings;
+use crate::vector::Vector;
+
+/// Largest packet of a PREPARE's answer, in bytes.
+const DEFINITION_BYTES_MAX: usize = 1 << 20;
+
+/// A statement prepared on the connection, or the server's refusal.
+type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
+
+impl Session {
+    /// COM_STMT_PREPARE.
+    pub(super) async fn prepare(&mut self) -> Result<(), Failure> {
+        let packet = std::mem::take(&mut self.packet);
+        let result = self.prepare_text(packet.get(1..).unwrap_or_default()).await;
+        self.packet = packet;
+        result
+    }
+
+    async fn prepare_text(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        let max = self.serving.service.limits.max_prepared_statements;
+        if self.state.statements.len() >= max as usize {
+            return Err(Fault::TooManyStatements(max).into());
+        }
+        let statement = self.interpret(sql);
+        drop(self.govern(plan(&statement, sql, self.view()), sql)?);
+        let functions = route(&statement, self.view()).functions;
+        let spliced = match functions {
+            Functions::None => None,
+            _ => {
+                let dialect = self.dialect();
+                self.splice(sql, Functions::ConnectionId, &dialect)
+            }
+        };
+        let text = spliced.as_deref().unwrap_or(sql);
+        let statement = if spliced.is_some() {
+            self.interpret(text)
+        } else {
+            statement
+        };
+        let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
+        let prepared = self.prepared_on_connection(&key, true).await?;
+        self.state.diagnostics.warnings = Warnings::None;
+        match prepared {
+            Ok((_, answer)) => self.take_statement(statement, key, &answer).await?,
+            Err(payload) => {
+                self.state.diagnostics.warnings = Warnings::OnConnection;
+                self.state.set_row_count(-1);
+                self.client.packet(&payload).await?;
+            }
+        }
+        self.settle().await
+    }
+
+    async fn take_statement(
+        &mut self,
+        statement: Statement,
+        key: Arc<Key>,
+        answer: &Answer,
+    ) -> Result<(), Failure> {
+        let reads_diagnostics = reads_diagnostics(&statement);
+        if reads_diagnostics {
+            self.state.diagnostic_statements += 1;
+        }
+        if answer.warnings > 0 {
+            self.state.diagnostics.warnings = Warnings::OnConnection;
+        }
+        let id = self.state.statements.insert(ClientStatement {
+            key,
+            statement: Arc::new(statement),
+            vector: self.state.vector.clone(),
+            params: answer.params,
+            types: None,
+            cursor: Cursor::Closed,
+            long_data: false,
+            long_data_error: None,
+            reads_diagnostics,
+        });
+        self.serving
+            .metrics
+            .prepared
+            .fetch_add(1, Ordering::Relaxed);
+        let out = self.prepare_answer(id, answer);
+        self.client.channel.write(&out).await?;
+        Ok(())
+    }
+
+    fn prepare_answer(&mut self, id: u32, answer: &Answer) -> Vec<u8> {
+        let mut payload = vec![0];
+        payload.extend_from_slice(&id.to_le_bytes());
+        payload.extend_from_slice(&answer.columns.to_le_bytes());
+        payload.extend_from_slice(&answer.params.to_le_bytes());
+        payload.push(0);
+        payload.extend_from_slice(&answer.warnings.to_le_bytes());
+        let mut out = Vec::new();
+        let eof = !self
+            .client
+            .capabilities
+            .contains(Capabilities::DEPRECATE_EOF);
+        let [s0, s1] = self.state.status.0.to_le_bytes();
+        codec::put_packet(&mut out, &mut self.client.seq, &payload);
+        let (params, columns) = answer
+            .definitions
+            .split_at_checked(usize::from(answer.params))
+            .unwrap_or((&answer.definitions, &[]));
+        for part in [params, columns] {
+            for definition in part {
+                codec::put_packet(&mut out, &mut self.client.seq, definition);
+            }
+            if eof && !part.is_empty() {
+                codec::put_packet(&mut out, &mut self.client.seq, &[0xFE, 0, 0, s0, s1]);
+            }
+        }
+        out
+    }
+
+    /// The statement of this key on a connection of the session, prepared there if need be. With `answer`, the client
+    /// waits for what PREPARE says, so an old answer does not do.
+    async fn prepared_on_connection(
+        &mut self,
+        key: &Arc<Key>,
+        answer: bool,
+    ) -> Result<Prepared, Failure> {
+        for attempt in 1.. {
+            let fresh_lease = self.lease.is_none();
+            self.acquire(Role::Primary).await?;
+            let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
+            let backend = self.backend()?;
+            if answer {
+                if let (Some(answer), Some(known)) = (
+                    backend.statements.fresh_answer(key, Instant::now(), epoch),
+                    backend.statements.find(key),
+                ) {
+                    return Ok(Ok((known.id, answer)));
+                }
+            } else if let Some(known) = backend.statements.find(key) {
+                return Ok(Ok((known.id, known.answer.clone())));
+            }
+            match prepare_on(backend, key, epoch).await {
+                Ok(prepared) => return Ok(prepared),
+                Err(BackendError::Lost(_)) if fresh_lease && attempt == 1 => self.lease = None,
+                Err(e) => return Err(self.lost(Lost::before(e), None)),
+            }
+        }
+        Err(Fault::NoEndpoint("no connection for the statement".into()).into())
+    }
+
+    /// The server's id of a client's statement on the connection at hand, prepared under the state it was first prepared
+    /// under.
+    pub(super) async fn server_statement(
+        &mut self,
+        key: &Arc<Key>,
+        under: &Arc<Vector>,
+    ) -> Result<u32, Failure> {
+        if let Some(known) = self.backend()?.statements.find(key) {
+            return Ok(known.id);
+        }
+        let now = self.state.vector.clone();
+        let elsewhere = under.prepare_hash() != now.prepare_hash();
+        if elsewhere {
+            self.move_to(under).await?;
+        }
+        let prepared = self.prepared_on_connection(key, false).await;
+        if elsewhere {
+            self.move_to(&now).await?;
+        }
+        match prepared? {
+            Ok((id, _)) => Ok(id),
+            Err(payload) => {
+                let message = server_error(payload)
+                    .map(|e| (e.code, e.message))
+                    .unwrap_or_default();
+                Err(Fault::StateReplay {
+                    code: message.0,
+                    message: message.1,
+                }
+                .into())
+            }
+        }
+    }
+
+    async fn move_to(&mut self, vector: &Arc<Vector>) -> Result<(), Failure> {
+        match self.backend()?.apply(vector).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => {
+                self.lease = None;
+                Err(Fault::StateReplay {
+                    code: e.code,
+                    message: e.message,
+                }
+                .into())
+            }
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
+    }
+}
+
+fn reads_diagnostics(statement: &Statement) -> bool {
+    let reads = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
+    statement.facts.has_any(reads)
+        || statement.effects.iter().any(|e| {
+            matches!(
+                e,
+                Effect::ShowWarnings { .. }
+                    | Effect::ShowCountWarnings { .. }
+                    | Effect::GetDiagnostics
+            )
+        })
+}
+
+/// Prepares a statement on a connection; the inner error is the server's.
+async fn prepare_on(
+    backend: &mut Backend,
+    key: &Arc<Key>,
+    epoch: u64,
+) -> Result<Prepared, BackendError> {
+    let mut payload = vec![CommandCode::StmtPrepare as u8];
+    payload.extend_from_slice(&key.sql);
+    let mut out = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
+    codec::put_packet(&mut out, &mut 0, &payload);
+    let mut seq = u8::try_from((out.len() / (codec::MAX_PAYLOAD + codec::HEADER_BYTES) + 1) % 256)
+        .unwrap_or(1);
+    backend.send(&out).await?;
+    let mut packet = Vec::new();
+    next_packet(backend, &mut packet, &mut seq).await?;
+    if packet.first() == Some(&0xFF) {
+        backend.answered(None);
+        return Ok(Err(packet));
+    }
+    let mut reader = Reader::new(packet.get(1..).unwrap_or_default());
+    let (id, columns, params) = (reader.u32()?, reader.u16()?, reader.u16()?);
+    reader.u8()?;
+    let warnings = if reader.is_empty() { 0 } else { reader.u16()? };
+    let eof = !backend.capabilities.contains(Capabilities::DEPRECATE_EOF);
+    let mut definitions = Vec::with_capacity(usize::from(params) + usize::from(columns));
+    for count in [params, columns] {
+        for _ in 0..count {
+            next_packet(backend, &mut packet, &mut seq).await?;
+            definitions.push(packet.clone());
+        }
+        if eof && count > 0 {
+            next_packet(backend, &mut packet, &mut seq).await?;
+        }
+    }
+    backend.answered(None);
+    let answer = Arc::new(Answer {
+        columns,
+        params,
+        warnings,
+        definitions,
+    });
+    let closed = backend
+        .statements
+        .insert(key.clone(), id, answer.clone(), Instant::now(), epoch);
+    if !closed.is_empty() {
+        close_statements(backend, &closed).await?;
+    }
+    Ok(Ok((id, answer)))
+}
+
+async fn next_packet(
+    backend: &mut Backend,
+    packet: &mut Vec<u8>,
+    seq: &mut u8,
+) -> Result<(), BackendError> {
+    if backend.channel().is_compressed() {
+        // The numbers follow the frames'.
+        if let Some(header) = backend.channel().read_header().await? {
+            *seq = header.seq;
+        }
+    }
+    match backend
+        .channel()
+        .read_packet(packet, *seq, DEFINITION_BYTES_MAX)
+        .await?
+    {
+        Some(next) => {
+            *seq = next;
+            Ok(())
+        }
+        None => Err(BackendError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
