@@ -16,8 +16,10 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use dbmesh_testkit::Kind;
+use support::draw;
 use support::ground::{Ground, Refusals, tell};
 use support::scenario::Scenario;
 
@@ -37,7 +39,7 @@ fn files() -> Vec<PathBuf> {
 fn show(ground: &Ground, scenario: &Scenario) {
     let seen = ground.direct(scenario, &BTreeSet::new());
     for ((who, act), seen) in scenario.steps.iter().zip(seen) {
-        println!("{who} {act}\n{}", seen.text);
+        println!("{who} {act}\n{}{}", seen.login, seen.text);
     }
 }
 
@@ -89,4 +91,78 @@ fn hand_written_scenarios_on_mysql() {
 #[test]
 fn hand_written_scenarios_on_mariadb() {
     hand_written(Kind::MariaDb);
+}
+
+/// Steps of a drawn scenario.
+const STEPS: usize = 45;
+/// Runs spent on making a failing scenario short.
+const SHRINKS_MAX: usize = 120;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Draws scenarios until the time is over; a difference is made short and told.
+fn drawn(kind: Kind) {
+    let ground = Ground::start(kind);
+    let seconds = number("DBMESH_TWIN_SECONDS").unwrap_or(20);
+    let first = number("DBMESH_TWIN_SEED").unwrap_or(1);
+    let failures_max = number("DBMESH_TWIN_FAILURES").unwrap_or(1);
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let (mut seed, mut failures) = (first, Vec::new());
+    while Instant::now() < deadline && (failures.len() as u64) < failures_max {
+        for pool in [1, 2] {
+            let scenario = draw::scenario(seed, pool, STEPS);
+            if !ground
+                .compare(&scenario, pool, Refusals::LeftOut)
+                .is_empty()
+            {
+                failures.push(shortened(&ground, scenario, pool));
+            }
+        }
+        seed += 1;
+    }
+    println!(
+        "{kind}: seeds {first} to {}, {} differences",
+        seed - 1,
+        failures.len()
+    );
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The scenario with as few steps as still differ, and what differs.
+fn shortened(ground: &Ground, mut scenario: Scenario, pool: u32) -> String {
+    let mut differences = ground.compare(&scenario, pool, Refusals::LeftOut);
+    if let Some(first) = differences.first() {
+        scenario.steps.truncate(first.step + 1);
+    }
+    let (mut runs, mut size) = (0, scenario.steps.len().div_ceil(2));
+    while size > 0 && runs < SHRINKS_MAX {
+        let mut at = 0;
+        while at < scenario.steps.len() && runs < SHRINKS_MAX {
+            let mut shorter = scenario.clone();
+            let end = (at + size).min(shorter.steps.len());
+            shorter.steps.drain(at..end);
+            runs += 1;
+            let found = ground.compare(&shorter, pool, Refusals::LeftOut);
+            if found.is_empty() {
+                at += size;
+            } else {
+                shorter.steps.truncate(found[0].step + 1);
+                (scenario, differences) = (shorter, found);
+            }
+        }
+        size /= 2;
+    }
+    tell(&scenario, &differences, pool, ground.kind())
+}
+
+#[test]
+fn drawn_scenarios_on_mysql() {
+    drawn(Kind::MySql);
+}
+
+#[test]
+fn drawn_scenarios_on_mariadb() {
+    drawn(Kind::MariaDb);
 }

@@ -28,9 +28,11 @@ pub struct Scenario {
 }
 
 /// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// All that the application saw.
+    /// What the login said, if the session had no connection before this step.
+    pub login: String,
+    /// All that the application saw of the step itself.
     pub text: String,
     /// The proxy said that all connections are taken, or that it no longer knows what it is asked.
     pub refusal: Option<Refusal>,
@@ -113,7 +115,7 @@ impl Scenario {
             transcript.push(if left_out.contains(&at) {
                 Seen {
                     text: "left out".to_owned(),
-                    refusal: None,
+                    ..Seen::default()
                 }
             } else {
                 stage.step(*who, act)
@@ -164,14 +166,11 @@ impl Stage<'_> {
     fn step(&mut self, who: char, act: &Act) -> Seen {
         if let Act::Pause(ms) = act {
             std::thread::sleep(Duration::from_millis(*ms));
-            return Seen {
-                text: String::new(),
-                refusal: None,
-            };
+            return Seen::default();
         }
-        let mut text = String::new();
+        let (mut login, mut text) = (String::new(), String::new());
         if self.sessions.get(&who).is_none_or(|s| s.client.is_none()) {
-            text = self.log_in(who);
+            login = self.log_in(who);
         }
         let replies = self.act(who, act);
         let mut refusal = None;
@@ -188,6 +187,7 @@ impl Stage<'_> {
             .filter_map(|(who, s)| s.client.as_ref().map(|c| (*who, c.id)))
             .collect();
         Seen {
+            login,
             text: normalise(&text, act, &ids),
             refusal,
         }

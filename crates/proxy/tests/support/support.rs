@@ -4,6 +4,7 @@
 //! hide a difference that it does not name in `reply.rs`. Input: real servers and the built proxy, from the testkit.
 
 pub mod client;
+pub mod draw;
 pub mod ground;
 pub mod names;
 pub mod reply;
