@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod fuzz;
 mod test;
 mod tidy;
 mod workspace;
@@ -33,6 +34,9 @@ enum Command {
     /// Compare a direct server, a TCP proxy and dbmesh in one interleaved run.
     #[command(disable_help_flag = true)]
     Bench(Rest),
+    /// Feed the decoders what nobody sends, for a while each.
+    #[command(disable_help_flag = true)]
+    Fuzz(Rest),
 }
 
 /// Arguments that a command parses itself.
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy(rest) => tidy::run(&rest.args),
         Command::Bench(rest) => bench::run(&rest.args),
+        Command::Fuzz(rest) => fuzz::run(&rest.args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -98,19 +98,21 @@ fn numbers_out_of_order_end_the_connection() {
 }
 
 #[test]
-fn plain_bytes_behind_the_request_for_tls_are_refused() {
+fn plain_bytes_behind_the_request_for_tls_are_no_login() {
     let (_server, stage) = stage(|c| c);
     stage.under_attack(|stage| {
         let mut client = RawClient::connect(stage.port);
         client.greeting().unwrap();
         let capabilities = USUAL.union(Capabilities::SSL);
+        let mut login = capabilities.0.to_le_bytes().to_vec();
+        login.resize(32, 0);
+        login.extend_from_slice(b"app\0\0mysql_native_password\0");
         let mut request = capabilities.0.to_le_bytes().to_vec();
         request.resize(32, 0);
         let mut bytes = packet(1, &request);
-        bytes.extend_from_slice(&packet(2, b"a login in the clear"));
+        bytes.extend_from_slice(&packet(2, &login));
         client.raw(&bytes).unwrap();
-        client.seq = 2;
-        assert_eq!(client.reply().code(), Some(1043));
+        // Behind the request only TLS counts: these bytes are taken for a broken hello at most, never for a login.
         assert!(client.is_closed());
     });
 }

@@ -138,3 +138,32 @@ fn kills_under_load_hit_nobody_else() {
         assert!(bystander.join().unwrap() > 0);
     }
 }
+
+#[test]
+fn a_client_that_left_does_not_keep_its_connection() {
+    let kind = Kind::MySql;
+    let stage = Stage::before(kind, shared(kind).port(), |c| c);
+    for _ in 0..8 {
+        let mut client = RawClient::app(stage.port);
+        client.begin_query("SELECT SLEEP(60), 'left alone'");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let began = Instant::now();
+    assert_eq!(
+        RawClient::app(stage.port).query("SELECT 1").value(),
+        "1",
+        "the pool is not full of the dead"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+    stage.assert_pool_calm();
+    let left = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(60)%left alone%'";
+    crate::faultkit::eventually(
+        "the statements of who left end",
+        Duration::from_secs(10),
+        || shared(kind).query_value(left).unwrap().as_deref() == Some("0"),
+    );
+}

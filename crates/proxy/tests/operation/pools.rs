@@ -242,3 +242,81 @@ fn connections_are_opened_at_the_rate_that_is_set() {
         "{took:?}: eight at once cannot be had at two per second"
     );
 }
+
+/// COM_STMT_PREPARE; the statement's id, or the error.
+fn prepare(client: &mut RawClient, sql: &str) -> Result<u32, u16> {
+    client.command(&[&[0x16], sql.as_bytes()].concat());
+    let first = client.packet().unwrap();
+    if first[0] == 0xFF {
+        return Err(u16::from_le_bytes([first[1], first[2]]));
+    }
+    let (columns, params) = (
+        u16::from_le_bytes([first[5], first[6]]),
+        u16::from_le_bytes([first[7], first[8]]),
+    );
+    for _ in 0..columns + params {
+        client.packet().unwrap();
+    }
+    Ok(u32::from_le_bytes([first[1], first[2], first[3], first[4]]))
+}
+
+#[test]
+fn prepared_statements_of_a_session_are_limited() {
+    let stage = Stage::before(KIND, shared(KIND).port(), |c| {
+        c.service("limits: {maxPreparedStatements: 3}")
+    });
+    let mut client = RawClient::app(stage.port);
+    let ids: Vec<u32> = (0..3)
+        .map(|n| prepare(&mut client, &format!("SELECT {n}")).unwrap())
+        .collect();
+    assert_eq!(prepare(&mut client, "SELECT 4"), Err(1461));
+    client.command(&[&[0x19][..], &ids[0].to_le_bytes()].concat());
+    assert!(prepare(&mut client, "SELECT 5").is_ok(), "one was closed");
+    drop(client);
+    let mut reconnected = RawClient::app(stage.port);
+    assert!(
+        prepare(&mut reconnected, "SELECT 6").is_ok(),
+        "the limit is the session's"
+    );
+    drop(reconnected);
+    eventually("none is counted", Duration::from_secs(5), || {
+        stage.metric("dbmesh_prepared_statements") == 0.0
+    });
+}
+
+#[test]
+fn long_data_costs_the_proxy_no_memory() {
+    let stage = Stage::before(KIND, shared(KIND).port(), |c| c);
+    let mut client = RawClient::app(stage.port);
+    let id = prepare(&mut client, "SELECT LENGTH(?)").unwrap();
+    let before = stage.memory_bytes();
+    let piece = [
+        &[0x18][..],
+        &id.to_le_bytes(),
+        &[0, 0],
+        &vec![b'x'; 1 << 20],
+    ]
+    .concat();
+    for _ in 0..100 {
+        client.command(&piece);
+    }
+    // More than max_allowed_packet of the server: the execution is refused, the session goes on.
+    client.command(
+        &[
+            &[0x17][..],
+            &id.to_le_bytes(),
+            &[0, 1, 0, 0, 0, 0, 1, 0xFE, 0],
+        ]
+        .concat(),
+    );
+    let reply = client.reply();
+    assert!(reply.code().is_some(), "{reply:?}");
+    let grown = stage.memory_bytes() - before;
+    assert!(
+        grown < crate::faultkit::stage::GROWTH_BYTES_MAX,
+        "grown by {grown}"
+    );
+    assert_eq!(client.query("SELECT 1").value(), "1");
+    drop(client);
+    stage.assert_pool_calm();
+}
