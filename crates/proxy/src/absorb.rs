@@ -315,6 +315,19 @@ fn apply_effect(
         Effect::SetNames { charset, collate } => set_names(state, *charset, *collate, around),
         // It takes the collation of the current schema: no SET restores that.
         Effect::SetCharacterSet { .. } => state.pins.add_unnamed(PinReason::SessionVariable),
+        Effect::SetRole => {
+            state.pins.add(PinReason::Role);
+        }
+        Effect::SetResourceGroup => {
+            state.pins.add(PinReason::ResourceGroup);
+        }
+        other => hold_or_let_go(state, other, around),
+    }
+}
+
+/// Effects that put something on the connection, or take it off.
+fn hold_or_let_go(state: &mut SessionState, effect: &Effect, around: Surroundings<'_>) {
+    match effect {
         Effect::CreateTemporary { name, .. } => state.pins.add_temporary_table(table_name(name)),
         Effect::DropTables { names, .. } => {
             for name in names {
@@ -361,12 +374,6 @@ fn apply_effect(
         }
         Effect::ExecuteImmediate { .. } => state.pins.add_unnamed(PinReason::Routine),
         Effect::DeallocateSql { name } => state.pins.drop_prepared(&lower(name)),
-        Effect::SetRole => {
-            state.pins.add(PinReason::Role);
-        }
-        Effect::SetResourceGroup => {
-            state.pins.add(PinReason::ResourceGroup);
-        }
         Effect::Xa(verb) => xa(state, *verb, around.facts),
         _ => {}
     }

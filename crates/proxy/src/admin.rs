@@ -135,107 +135,110 @@ impl AdminContent for Pages {
 
 type PoolValue = fn(&Pool) -> f64;
 
+/// Name, help, kind and value of each metric of a pool.
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 16] = [
+    (
+        "dbmesh_pool_size",
+        "Most connections to the endpoint.",
+        Kind::Gauge,
+        |p| f64::from(p.policy().size),
+    ),
+    (
+        "dbmesh_pool_open",
+        "Connections open or being opened.",
+        Kind::Gauge,
+        |p| f64::from(p.gauge().total),
+    ),
+    (
+        "dbmesh_pool_idle",
+        "Connections not leased.",
+        Kind::Gauge,
+        |p| f64::from(p.gauge().idle),
+    ),
+    (
+        "dbmesh_pool_held",
+        "Connections leased that are given back when asked.",
+        Kind::Gauge,
+        |p| f64::from(p.gauge().held),
+    ),
+    (
+        "dbmesh_pool_waiting",
+        "Sessions waiting for a connection.",
+        Kind::Gauge,
+        |p| f64::from(p.gauge().waiting),
+    ),
+    (
+        "dbmesh_pool_opened_total",
+        "Connections opened.",
+        Kind::Counter,
+        |p| p.counters.opened.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_closed_total",
+        "Connections closed.",
+        Kind::Counter,
+        |p| p.counters.closed.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_connect_failures_total",
+        "Attempts to connect that failed.",
+        Kind::Counter,
+        |p| p.counters.connect_failures.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_waits_total",
+        "Leases that had to wait.",
+        Kind::Counter,
+        |p| p.counters.waits.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_wait_seconds_total",
+        "Time waited for connections.",
+        Kind::Counter,
+        |p| p.counters.wait_us.load(Ordering::Relaxed) as f64 / 1e6,
+    ),
+    (
+        "dbmesh_pool_wait_timeouts_total",
+        "Waits that ran into their deadline.",
+        Kind::Counter,
+        |p| p.counters.wait_timeouts.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_state_changes_total",
+        "Connections whose state was changed for a session.",
+        Kind::Counter,
+        |p| p.counters.state_changes.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_pool_resets_total",
+        "Connections reset when their session let go.",
+        Kind::Counter,
+        |p| p.counters.resets.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_endpoint_ejected",
+        "1 while the endpoint is left alone.",
+        Kind::Gauge,
+        |p| f64::from(u8::from(p.health.is_ejected())),
+    ),
+    (
+        "dbmesh_endpoint_ejections_total",
+        "Times the endpoint was ejected.",
+        Kind::Counter,
+        |p| p.health.ejections.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_endpoint_known",
+        "1 once a connection was made.",
+        Kind::Gauge,
+        |p| f64::from(u8::from(p.facts().is_some())),
+    ),
+];
+
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_pools(members: &[(String, Arc<Member>)], out: &mut Text) {
-    let families: [(&str, &str, Kind, PoolValue); 16] = [
-        (
-            "dbmesh_pool_size",
-            "Most connections to the endpoint.",
-            Kind::Gauge,
-            |p| f64::from(p.policy().size),
-        ),
-        (
-            "dbmesh_pool_open",
-            "Connections open or being opened.",
-            Kind::Gauge,
-            |p| f64::from(p.gauge().total),
-        ),
-        (
-            "dbmesh_pool_idle",
-            "Connections not leased.",
-            Kind::Gauge,
-            |p| f64::from(p.gauge().idle),
-        ),
-        (
-            "dbmesh_pool_held",
-            "Connections leased that are given back when asked.",
-            Kind::Gauge,
-            |p| f64::from(p.gauge().held),
-        ),
-        (
-            "dbmesh_pool_waiting",
-            "Sessions waiting for a connection.",
-            Kind::Gauge,
-            |p| f64::from(p.gauge().waiting),
-        ),
-        (
-            "dbmesh_pool_opened_total",
-            "Connections opened.",
-            Kind::Counter,
-            |p| p.counters.opened.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_closed_total",
-            "Connections closed.",
-            Kind::Counter,
-            |p| p.counters.closed.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_connect_failures_total",
-            "Attempts to connect that failed.",
-            Kind::Counter,
-            |p| p.counters.connect_failures.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_waits_total",
-            "Leases that had to wait.",
-            Kind::Counter,
-            |p| p.counters.waits.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_wait_seconds_total",
-            "Time waited for connections.",
-            Kind::Counter,
-            |p| p.counters.wait_us.load(Ordering::Relaxed) as f64 / 1e6,
-        ),
-        (
-            "dbmesh_pool_wait_timeouts_total",
-            "Waits that ran into their deadline.",
-            Kind::Counter,
-            |p| p.counters.wait_timeouts.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_state_changes_total",
-            "Connections whose state was changed for a session.",
-            Kind::Counter,
-            |p| p.counters.state_changes.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_pool_resets_total",
-            "Connections reset when their session let go.",
-            Kind::Counter,
-            |p| p.counters.resets.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_endpoint_ejected",
-            "1 while the endpoint is left alone.",
-            Kind::Gauge,
-            |p| f64::from(u8::from(p.health.is_ejected())),
-        ),
-        (
-            "dbmesh_endpoint_ejections_total",
-            "Times the endpoint was ejected.",
-            Kind::Counter,
-            |p| p.health.ejections.load(Ordering::Relaxed) as f64,
-        ),
-        (
-            "dbmesh_endpoint_known",
-            "1 once a connection was made.",
-            Kind::Gauge,
-            |p| f64::from(u8::from(p.facts().is_some())),
-        ),
-    ];
-    for (name, help, kind, value) in families {
+    for (name, help, kind, value) in POOL_FAMILIES {
         out.family(name, help, kind);
         for (service, member) in members {
             out.sample(

@@ -122,6 +122,11 @@ impl Channel {
         }));
     }
 
+    /// Ready when the peer hung up; looked at while it waits for an answer.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_gone(cx)
+    }
+
     /// Whether the connection is compressed.
     #[must_use]
     pub fn is_compressed(&self) -> bool {

@@ -9,6 +9,7 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
 use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
+use dbmesh_wire::track::{self, Item};
 
 use crate::channel::{Channel, PacketError, output_buffer, return_buffer};
 use crate::fault::Fault;
@@ -89,6 +90,35 @@ impl Client {
         self.packet(&payload).await
     }
 
+    /// Answers OK with the session-state items that this client gets.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn ok_with(&mut self, answer: Answer, tracked: &[u8]) -> io::Result<()> {
+        let mut state = Vec::new();
+        if self.capabilities.contains(Capabilities::SESSION_TRACK) {
+            for item in track::items(tracked).filter_map(Result::ok).filter(passes) {
+                item.encode(&mut state);
+            }
+        }
+        let status = if state.is_empty() {
+            answer.status
+        } else {
+            answer.status.union(Status::SESSION_STATE_CHANGED)
+        };
+        let ok = reply::Ok {
+            affected_rows: 0,
+            last_insert_id: 0,
+            status,
+            warnings: answer.warnings,
+            info: &[],
+            session_state: &state,
+        };
+        let mut payload = Vec::with_capacity(16 + state.len());
+        ok.encode(&mut payload, reply::OkForm::Command, self.capabilities);
+        self.packet(&payload).await
+    }
+
     /// Answers EOF, or the OK that stands for it.
     ///
     /// # Errors
@@ -130,4 +160,21 @@ pub fn error_payload(fault: &Fault) -> Vec<u8> {
     payload.extend_from_slice(sqlstate.as_bytes());
     payload.extend_from_slice(fault.to_string().as_bytes());
     payload
+}
+
+/// The session-state items that a client gets which asked for them: what a server reports by default.
+#[must_use]
+pub fn passes(item: &Item<'_>) -> bool {
+    match item {
+        Item::Schema(_) => true,
+        Item::SystemVariable { name, .. } => matches!(
+            *name,
+            b"time_zone"
+                | b"autocommit"
+                | b"character_set_client"
+                | b"character_set_results"
+                | b"character_set_connection"
+        ),
+        _ => false,
+    }
 }

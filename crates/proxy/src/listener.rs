@@ -343,11 +343,10 @@ async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, &'
     let read = async {
         let mut header = Vec::with_capacity(128);
         while header.len() < HEADER_BYTES_MAX {
-            let mut byte = [0u8; 1];
-            if stream.read_exact(&mut byte).await.is_err() {
+            let Ok(byte) = stream.read_u8().await else {
                 return Err("closed");
-            }
-            header.push(byte[0]);
+            };
+            header.push(byte);
             match decode(&header) {
                 Header::Incomplete => {}
                 Header::Complete { source, .. } => return Ok(source),

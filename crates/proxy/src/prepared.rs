@@ -92,6 +92,16 @@ pub struct ClientStatement {
 }
 
 impl ClientStatement {
+    /// The key of another spelling of the text, for one execution only.
+    #[must_use]
+    pub fn respelled(&self, sql: &[u8], id: u32, session: u64) -> Arc<Key> {
+        Arc::new(Key::new(
+            sql,
+            self.key.state,
+            (session << 32) | u64::from(id),
+        ))
+    }
+
     /// The key under which to execute: its own while it has a cursor or long data, else the shared one.
     #[must_use]
     pub fn key_for(&self, id: u32, session: u64, own: bool) -> Arc<Key> {

@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use dbmesh_model::topology::Role;
 use dbmesh_plan::{Autocommit, Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
-use dbmesh_wire::relay::Shape;
+use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::status::Status;
 
 use crate::backend::Flags;
@@ -40,6 +41,7 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState};
 use crate::upstream::Member;
+use exchange::Lost;
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -371,16 +373,35 @@ impl Session {
         });
     }
 
+    /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
     async fn init_db(&mut self) -> Result<(), Failure> {
+        InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
+        self.chooses_schema = true;
+        self.acquire(Role::Primary).await?;
         let packet = std::mem::take(&mut self.packet);
-        let known = InitDb::decode(&packet).is_ok();
-        let result = if known {
-            self.pass_packet(&packet, Shape::Single).await
-        } else {
-            Err(Fault::Malformed("COM_INIT_DB").into())
-        };
+        let answer = self.backend()?.run(&packet, Shape::Single).await;
         self.packet = packet;
-        result
+        let outcome = match answer {
+            Ok(Ok((outcome, _))) => outcome,
+            Ok(Err(e)) => {
+                self.client.packet(&e.payload).await?;
+                Outcome {
+                    error: Some(e.code),
+                    ..Outcome::default()
+                }
+            }
+            Err(e) => return Err(self.lost(Lost::before(e), None)),
+        };
+        let (kept, failed) = (self.state.diagnostics.clone(), outcome.error.is_some());
+        let like_use = analyze(b"USE x", &Dialect::default());
+        self.take_in(&like_use, &outcome, &[]).await?;
+        if !failed {
+            // It leaves the warnings of the statement before.
+            self.state.diagnostics.warnings = kept.warnings;
+            self.state.diagnostics.warning_count = kept.warning_count;
+            self.client.ok_with(self.answer(), &outcome.tracked).await?;
+        }
+        self.settle().await
     }
 
     /// Sends a command as it is and relays the answer.

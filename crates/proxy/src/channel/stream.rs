@@ -178,6 +178,25 @@ impl Stream {
         }
     }
 
+    /// Ready when the peer hung up. Bytes that wait to be read are no hanging up, and end the watch. Unix sockets are not
+    /// watched.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = match self {
+            Self::Tcp(s) => s,
+            Self::Server(s) => match &mut s.get_mut().0.socket {
+                TcpOrUnix::Tcp(s) => s,
+                TcpOrUnix::Unix(_) => return Poll::Pending,
+            },
+            Self::Unix(_) | Self::Client(_) => return Poll::Pending,
+            Self::Closed => return Poll::Ready(()),
+        };
+        let mut byte = [0u8; 1];
+        match socket.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Polls until a read may yield something. TLS streams are always "ready": only reading tells.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use dbmesh_model::topology::{Credential, PasswordHash, Service};
-use dbmesh_wire::auth::{PasswordVerifier, Plugin, Secret, ServerAuth, ServerStep, Transport};
+use dbmesh_wire::auth::{
+    PasswordVerifier, Plugin, Proof, Secret, ServerAuth, ServerStep, Transport,
+};
 
 use super::LOGIN_PACKET_BYTES_MAX;
 use crate::channel::Stream;
@@ -61,33 +63,9 @@ pub(super) async fn judge(
         host: host.to_owned(),
         password: !claim.response.is_empty(),
     };
-    let mut step = auth.begin(claim.plugin, claim.response);
-    let proof = loop {
-        match step {
-            ServerStep::Send(payload, next) => {
-                client.packet(&payload).await?;
-                let mut answer = Vec::new();
-                let seq = client.seq;
-                match client
-                    .channel
-                    .read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX)
-                    .await
-                {
-                    Ok(Some(next_seq)) => client.seq = next_seq,
-                    _ => return Err(Failure::ClientLost),
-                }
-                step = next.step(&answer);
-            }
-            ServerStep::Accept(proof) => break proof,
-            ServerStep::AcceptAfter(payload, proof) => {
-                client.packet(&payload).await?;
-                break proof;
-            }
-            ServerStep::Reject(reason) => {
-                tracing::debug!(user, reason = ?reason, "credentials refused");
-                return Err(denied.into());
-            }
-        }
+    let step = auth.begin(claim.plugin, claim.response);
+    let Some(proof) = prove(client, step, &user).await? else {
+        return Err(denied.into());
     };
     let Some(serving) = chosen else {
         return Err(denied.into());
@@ -105,6 +83,41 @@ pub(super) async fn judge(
         )
         .map_err(Fault::TooManyConnections)?;
     Ok((serving, login))
+}
+
+/// The exchange of credentials; nothing when they are refused.
+async fn prove(
+    client: &mut Client,
+    mut step: ServerStep,
+    user: &str,
+) -> Result<Option<Proof>, Failure> {
+    loop {
+        match step {
+            ServerStep::Send(payload, next) => {
+                client.packet(&payload).await?;
+                let mut answer = Vec::new();
+                let seq = client.seq;
+                match client
+                    .channel
+                    .read_packet(&mut answer, seq, LOGIN_PACKET_BYTES_MAX)
+                    .await
+                {
+                    Ok(Some(next_seq)) => client.seq = next_seq,
+                    _ => return Err(Failure::ClientLost),
+                }
+                step = next.step(&answer);
+            }
+            ServerStep::Accept(proof) => return Ok(Some(proof)),
+            ServerStep::AcceptAfter(payload, proof) => {
+                client.packet(&payload).await?;
+                return Ok(Some(proof));
+            }
+            ServerStep::Reject(reason) => {
+                tracing::debug!(user, reason = ?reason, "credentials refused");
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// The service of this user: the one whose schema is asked for, else the first that knows the user.

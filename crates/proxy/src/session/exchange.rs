@@ -12,12 +12,11 @@ use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header};
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
-use dbmesh_wire::track::Item;
 
 use super::Session;
 use crate::backend::{Backend, BackendError};
 use crate::channel::{output_buffer, return_buffer};
-use crate::client::Client;
+use crate::client::{Client, passes};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use dbmesh_wire::caps::Capabilities;
@@ -27,6 +26,8 @@ use dbmesh_wire::caps::Capabilities;
 pub(super) enum Lost {
     /// The client went away.
     Client,
+    /// The client went away while the server was at work, which is of no use to anybody any more.
+    ClientGone,
     /// The session was told to end.
     Stopped,
     /// The connection broke; an error can be sent.
@@ -113,6 +114,13 @@ impl Session {
         member.took(started.elapsed());
         drop(work);
         handle.end_execution().await;
+        if matches!(result, Err(Lost::ClientGone | Lost::Stopped)) {
+            // A closed socket does not end a statement on the server.
+            let (thread_id, vector) = (backend.thread_id, self.state.vector.clone());
+            tokio::spawn(
+                async move { pool.run_aside(&vector, &format!("KILL {thread_id}")).await },
+            );
+        }
         result
     }
 }
@@ -290,8 +298,16 @@ async fn pump(
                     .unwrap_or(Err(Lost::Stopped))?;
             }
         }
-        let Done::Io(filled) = guarded(control, None, backend.channel().fill()).await else {
-            return Err(Lost::Stopped);
+        let answer = std::future::poll_fn(|cx| {
+            if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
+                return Poll::Ready(Some(filled));
+            }
+            client.channel.poll_gone(cx).map(|()| None)
+        });
+        let filled = match guarded(control, None, answer).await {
+            Done::Io(Some(filled)) => filled,
+            Done::Io(None) => return Err(Lost::ClientGone),
+            Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
         };
         match filled {
             Ok(0) => {
@@ -306,22 +322,6 @@ async fn pump(
                 });
             }
         }
-    }
-}
-
-/// The session-state items that a client gets which asked for them: what a server reports by default.
-fn passes(item: &Item<'_>) -> bool {
-    match item {
-        Item::Schema(_) => true,
-        Item::SystemVariable { name, .. } => matches!(
-            *name,
-            b"time_zone"
-                | b"autocommit"
-                | b"character_set_client"
-                | b"character_set_results"
-                | b"character_set_connection"
-        ),
-        _ => false,
     }
 }
 

@@ -83,7 +83,6 @@ impl Session {
 
     /// Sends a command as it came and relays its answer: COM_INIT_DB, COM_FIELD_LIST and the like.
     pub(super) async fn pass_packet(&mut self, packet: &[u8], shape: Shape) -> Result<(), Failure> {
-        self.chooses_schema = shape == Shape::Single;
         self.acquire(Role::Primary).await?;
         let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
         codec::put_packet(&mut out, &mut 0, packet);
@@ -92,18 +91,9 @@ impl Session {
             Err(lost) => return Err(self.lost(lost, None)),
         };
         if shape != Shape::Text {
-            // COM_INIT_DB does what USE does; the others do nothing to the session.
-            let like: &[u8] = if shape == Shape::Single {
-                b"USE x"
-            } else {
-                b""
-            };
-            let statement = analyze(like, &Dialect::default());
-            let warnings = self.state.diagnostics.warnings.clone();
+            // None of these commands changes what a statement would.
+            let statement = analyze(b"", &Dialect::default());
             self.take_in(&statement, &outcome, &[]).await?;
-            if outcome.error.is_none() {
-                self.state.diagnostics.warnings = warnings;
-            }
         }
         self.settle().await
     }
@@ -345,7 +335,7 @@ impl Session {
         self.state.pins.clear();
         self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
         match lost {
-            Lost::Client => Failure::ClientLost,
+            Lost::Client | Lost::ClientGone => Failure::ClientLost,
             Lost::Cut(e) => {
                 tracing::warn!(endpoint, error = %e, "connection broke in the middle of an answer");
                 Failure::AnswerCut

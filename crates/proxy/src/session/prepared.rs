@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dbmesh_model::topology::Role;
-use dbmesh_plan::{Plan, Route, plan, route};
+use dbmesh_plan::{Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::codec::{self};
 use dbmesh_wire::command::{
@@ -63,7 +63,20 @@ impl Session {
         let statement = known.statement.clone();
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
-        let (key, under) = (key, known.vector.clone());
+        let (mut key, under) = (key, known.vector.clone());
+        if known.reads_diagnostics && self.lease.is_none() {
+            // The connection that knew is given back: this one execution has the values written into its text.
+            let dialect = self.dialect();
+            if let (Some(text), Some(known)) = (
+                self.splice(&key.sql, Functions::All, &dialect),
+                self.state.statements.find(id),
+            ) {
+                key = known.respelled(&text, id, u64::from(self.registered.handle.id));
+            }
+        }
+        let Some(known) = self.state.statements.find(id) else {
+            return Ok(());
+        };
         known.cursor = Cursor::Closed;
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
