@@ -96,6 +96,7 @@ impl Stage {
         let mut bystander = RawClient::app(self.port);
         assert_eq!(bystander.query("SELECT 1").value(), "1");
         let before = self.memory_bytes();
+        let descriptors = self.metric("process_open_fds");
         attack(self);
         assert_eq!(
             bystander.query("SELECT 1").value(),
@@ -110,5 +111,9 @@ impl Stage {
             grown / 1048576.0
         );
         self.assert_serves();
+        // The pool may have grown to its size; beyond this nothing stays open.
+        eventually("descriptors are closed", Duration::from_secs(10), || {
+            self.metric("process_open_fds") <= descriptors + 10.0
+        });
     }
 }

@@ -157,6 +157,49 @@ fn a_lost_answer_to_commit_is_said_to_be_unknown() {
 }
 
 #[test]
+fn a_lost_answer_to_a_commit_among_others_is_said_to_be_unknown() {
+    table(Kind::MySql, "among");
+    let (relay, stage) = over_relay(Kind::MySql);
+    let more = Credentials::app().more(Capabilities::MULTI_STATEMENTS);
+    for (id, statement) in ["DO 1; COMMIT", "COMMIT; DO 1", "\x16COMMIT"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut client = RawClient::logged_in(stage.port, &more);
+        assert_eq!(client.query("BEGIN"), Reply::Ok);
+        assert_eq!(
+            client.query(&format!("INSERT INTO f.among VALUES ({id})")),
+            Reply::Ok
+        );
+        let prepared = statement.strip_prefix('\x16');
+        let mut execute = vec![0x17];
+        if let Some(sql) = prepared {
+            client.command(&[&[0x16], sql.as_bytes()].concat());
+            execute.extend_from_slice(&client.packet().unwrap()[1..5]);
+            execute.extend_from_slice(&[0, 1, 0, 0, 0]);
+        }
+        relay.set(Direction::FromTarget, Fault::CutAfter(0));
+        match prepared {
+            Some(_) => client.command(&execute),
+            None => client.begin_query(statement),
+        }
+        let reply = client.reply();
+        relay.heal();
+        let Reply::Error(error) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(
+            (error.code, error.state.as_str()),
+            (1105, "08007"),
+            "{statement}: {}",
+            error.message
+        );
+        assert!(client.is_closed(), "{statement}");
+    }
+    assert_eq!(count(Kind::MySql, "among"), "3");
+}
+
+#[test]
 fn a_lost_answer_to_an_implicit_commit_is_not_said_to_be_a_rollback() {
     table(Kind::MySql, "implicit");
     let (relay, stage) = over_relay(Kind::MySql);

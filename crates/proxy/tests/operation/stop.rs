@@ -109,3 +109,22 @@ fn a_second_signal_ends_it_at_once() {
     stage.proxy.sigterm();
     stage.proxy.wait(Duration::from_secs(3)).unwrap();
 }
+
+#[test]
+fn who_has_not_logged_in_does_not_hold_up_a_drain() {
+    let kind = Kind::MySql;
+    let stage = Stage::with_args(kind, shared(kind).port(), &["--drain-timeout", "30"], |c| c);
+    let mut silent: Vec<RawClient> = (0..3).map(|_| RawClient::connect(stage.port)).collect();
+    for client in &mut silent {
+        client.greeting().unwrap();
+    }
+    let began = Instant::now();
+    stage.proxy.sigterm();
+    let status = stage.proxy.wait(Duration::from_secs(15)).unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}
