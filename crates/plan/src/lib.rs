@@ -26,10 +26,21 @@ pub struct SessionView {
     pub connection: Connection,
     /// Whether FOUND_ROWS() is known without one.
     pub found_rows: RowsFound,
+    /// Where the warnings of the last statement are.
+    pub warnings: KeptWarnings,
     /// Who knows ROW_COUNT().
     pub row_count: RowCount,
     /// Whether every statement commits by itself.
     pub autocommit: Autocommit,
+}
+
+/// Where the warnings of the last statement are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptWarnings {
+    /// In the session: fetched from a connection that was given back.
+    Here,
+    /// On the connection, if there are any.
+    OnConnection,
 }
 
 /// The session's autocommit.
@@ -198,6 +209,7 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
 
 fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Option<Plan> {
     let free = session.connection == Connection::Free;
+    let kept = session.warnings == KeptWarnings::Here;
     if free
         && matches!(statement.verb, Verb::Commit | Verb::Rollback)
         && !ends_more_than_a_transaction(statement)
@@ -219,11 +231,15 @@ fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Opti
             }),
             KillTarget::Expr(_) | KillTarget::User(_) => Plan::Refuse(Refuse::KillTarget),
         }),
-        Effect::ShowWarnings { kind, limit } if free => Some(Plan::Local(Local::Warnings {
-            kind: *kind,
-            limit: *limit,
-        })),
-        Effect::ShowCountWarnings { kind } if free => Some(Plan::Local(Local::WarningCount(*kind))),
+        Effect::ShowWarnings { kind, limit } if free || kept => {
+            Some(Plan::Local(Local::Warnings {
+                kind: *kind,
+                limit: *limit,
+            }))
+        }
+        Effect::ShowCountWarnings { kind } if free || kept => {
+            Some(Plan::Local(Local::WarningCount(*kind)))
+        }
         Effect::GetDiagnostics if free => Some(Plan::Refuse(Refuse::DiagnosticsGone)),
         _ => None,
     }
@@ -303,6 +319,7 @@ mod tests {
         let view = SessionView {
             connection,
             found_rows: RowsFound::Unknown,
+            warnings: KeptWarnings::OnConnection,
             row_count: RowCount::OnConnection,
             autocommit: Autocommit::On,
         };

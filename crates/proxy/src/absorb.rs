@@ -50,7 +50,7 @@ pub fn absorb(
 ) -> Doubt {
     diagnostics(state, statement, outcome, around.sql, around.facts.flavor);
     if let Some(status) = outcome.status {
-        state.status = status.difference(Status::MORE_RESULTS.union(Status::SESSION_STATE_CHANGED));
+        state.status = lasting(status);
     }
     let reported = report(state, outcome, around.facts);
     if outcome.error.is_some() {
@@ -80,13 +80,23 @@ pub fn absorb_after_error(
     around: Surroundings<'_>,
 ) {
     if let Some(status) = outcome.status {
-        state.status = status.difference(Status::SESSION_STATE_CHANGED);
+        state.status = lasting(status);
     }
     let reported = report(state, outcome, around.facts);
     let only_variables = statement.verb == Verb::Set && !sets_user_variable(statement);
     if reported.changed && !(only_variables && reported.variables) {
         state.pins.add_unnamed(PinReason::AfterError);
     }
+}
+
+/// The flags that say something of the session; the others spoke of one statement.
+fn lasting(status: Status) -> Status {
+    const LASTING: u16 = Status::IN_TRANS.0
+        | Status::AUTOCOMMIT.0
+        | Status::IN_TRANS_READONLY.0
+        | Status::NO_BACKSLASH_ESCAPES.0
+        | Status::ANSI_QUOTES.0;
+    Status(status.0 & LASTING)
 }
 
 /// What the server reported.

@@ -130,6 +130,13 @@ pub enum Fault {
         /// The server's message.
         message: String,
     },
+    /// A statement that must be prepared again is refused by the server: what it says.
+    Server {
+        /// The server's error number.
+        code: u16,
+        /// The server's message.
+        message: String,
+    },
     /// The session's schema does not exist any more, or may not be used: what the server says.
     Schema {
         /// The server's error number.
@@ -186,6 +193,7 @@ impl Fault {
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
             }
+            Self::Server { code, .. } => (*code, "HY000"),
             Self::Schema { code, .. } => (*code, "42000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
@@ -329,7 +337,7 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: the session's state could not be restored on another connection: server error {code}: {message}"
             ),
-            Self::Schema { message, .. } => write!(f, "{message}"),
+            Self::Server { message, .. } | Self::Schema { message, .. } => write!(f, "{message}"),
             Self::Draining => write!(f, "Server shutdown in progress"),
             Self::Interrupted => write!(f, "Query execution was interrupted"),
             Self::Killed => write!(f, "Connection was killed"),

@@ -40,6 +40,8 @@ const GREETING_COLLATION_MYSQL: u8 = 255;
 const GREETING_COLLATION_MARIADB: u8 = 45;
 /// The version shown while no server has been reached yet.
 const VERSION_UNKNOWN: &str = "8.4.0-dbmesh";
+/// How long a login under way may take once the process is told to stop.
+const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// How long a client may pause in the middle of a command, as net_read_timeout.
 const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a greeting waits for the first server to tell its version.
@@ -77,9 +79,16 @@ pub async fn serve(process: Arc<Process>, accepted: Accepted) {
     let limit = Duration::from_millis(accepted.first().service.limits.handshake_timeout_ms);
     let address = accepted.address;
     let mut entrant = Entrant::new(process.clone(), accepted);
-    let entered = match tokio::time::timeout(limit, entrant.enter()).await {
-        Ok(entered) => entered,
-        Err(_) => Err(Failure::Fault(Fault::HandshakeTimeout)),
+    let draining = process.draining.waiter();
+    let told_to_stop = async {
+        draining.await;
+        tokio::time::sleep(LOGIN_GRACE).await;
+    };
+    let entered = tokio::select! {
+        entered = tokio::time::timeout(limit, entrant.enter()) => {
+            entered.unwrap_or(Err(Failure::Fault(Fault::HandshakeTimeout)))
+        }
+        () = told_to_stop => Err(Failure::Fault(Fault::Draining)),
     };
     match entered {
         Ok(login) => {

@@ -29,6 +29,8 @@ pub struct Process {
     pub current: Current,
     /// Milliseconds, coarse.
     pub clock: Coarse,
+    /// Started when the process is told to stop: who has not logged in yet is sent away.
+    pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
     /// Limits before login.
@@ -46,6 +48,7 @@ impl Process {
             registry: Arc::default(),
             current,
             clock,
+            draining: Drain::new(),
             sessions_drain: Drain::new(),
             admission: Arc::default(),
             rsa: OnceLock::new(),

@@ -149,6 +149,7 @@ async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages,
         "draining"
     );
     pages.start_draining();
+    process.draining.start();
     listeners.close_all().await;
     process.registry.say_all(control::Signals::DRAIN);
     let deadline = Instant::now() + limit;

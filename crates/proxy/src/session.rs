@@ -20,7 +20,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dbmesh_model::topology::Role;
-use dbmesh_plan::{Autocommit, Connection, Plan, Refuse, RowCount, RowsFound, SessionView, plan};
+use dbmesh_plan::{
+    Autocommit, Connection, KeptWarnings, Plan, Refuse, RowCount, RowsFound, SessionView, plan,
+};
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
@@ -39,7 +41,7 @@ use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
 use crate::rules::Permits;
 use crate::serving::{Login, Serving};
-use crate::state::{FoundRows, SessionState};
+use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use exchange::Lost;
 use waiting::Wake;
@@ -337,6 +339,11 @@ impl Session {
                 RowsFound::Known
             } else {
                 RowsFound::Unknown
+            },
+            warnings: if matches!(self.state.diagnostics.warnings, Warnings::Kept { .. }) {
+                KeptWarnings::Here
+            } else {
+                KeptWarnings::OnConnection
             },
             autocommit: if self.state.status.contains(Status::AUTOCOMMIT) {
                 Autocommit::On

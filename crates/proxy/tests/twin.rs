@@ -44,7 +44,7 @@ fn show(ground: &Ground, scenario: &Scenario) {
 }
 
 fn hand_written(kind: Kind) {
-    let ground = Ground::start(kind);
+    let ground = Ground::start(kind, 400);
     let only = std::env::var("DBMESH_TWIN_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
     let mut runs = 0;
@@ -104,7 +104,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Draws scenarios until the time is over; a difference is made short and told.
 fn drawn(kind: Kind) {
-    let ground = Ground::start(kind);
+    let ground = Ground::start(kind, 100);
     let seconds = number("DBMESH_TWIN_SECONDS").unwrap_or(20);
     let first = number("DBMESH_TWIN_SEED").unwrap_or(1);
     let failures_max = number("DBMESH_TWIN_FAILURES").unwrap_or(1);

@@ -24,6 +24,9 @@ pub const TRACKED_BYTES_MAX: usize = 1 << 20;
 /// Most columns of a result set; servers have 4096 at most.
 const COLUMNS_MAX: u64 = 65_535;
 
+/// Where the status stands in an EOF packet, header included, in bytes.
+const EOF_STATUS_OFFSET: usize = HEADER_BYTES + 3;
+
 /// What kind of response the command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -108,6 +111,8 @@ pub struct Relay {
     continues: bool,
     /// Whether the next packet's number is known.
     numbered: bool,
+    /// Where in the output the status of the EOF between columns and rows stands, while it can still be corrected.
+    columns_status: Option<usize>,
     outcome: Outcome,
 }
 
@@ -127,6 +132,7 @@ impl Relay {
             payload_left: 0,
             continues: false,
             numbered: hops.numbering == Numbering::Strict,
+            columns_status: None,
             outcome: Outcome::default(),
         }
     }
@@ -178,6 +184,7 @@ impl Relay {
         out: &mut Vec<u8>,
     ) -> Result<(usize, Progress), RelayError> {
         let before = out.len();
+        self.columns_status = None;
         let mut at = 0;
         let result = loop {
             let rest = input.get(at..).unwrap_or_default();
@@ -341,6 +348,7 @@ impl Relay {
     /// Writes what stands between columns and rows for this client, and enters the rows.
     fn begin_rows(&mut self, status: Option<Status>, out: &mut Vec<u8>) {
         if !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {
+            self.columns_status = status.is_none().then_some(out.len() + EOF_STATUS_OFFSET);
             let status = status.unwrap_or(self.hops.status);
             self.put_eof(0, status, out);
         }
@@ -451,6 +459,7 @@ impl Relay {
             OkFields::decode(payload)?
         };
         self.absorb(&ok, kind);
+        self.correct_columns_status(ok.status, out);
         let ends_in_fe = payload.first() == Some(&0xFE);
         if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {
             let status = ok.status.difference(Status::SESSION_STATE_CHANGED);
@@ -465,6 +474,20 @@ impl Relay {
         };
         self.numbered = self.hops.numbering == Numbering::Strict;
         Ok(())
+    }
+
+    /// A server says the same status behind the columns and behind the rows. Where both leave in one piece, so do we.
+    fn correct_columns_status(&mut self, status: Status, out: &mut [u8]) {
+        let Some(at) = self.columns_status.take() else {
+            return;
+        };
+        let shown = status
+            .difference(Status::SESSION_STATE_CHANGED)
+            .0
+            .to_le_bytes();
+        if let Some(bytes) = out.get_mut(at..at + shown.len()) {
+            bytes.copy_from_slice(&shown);
+        }
     }
 
     fn absorb(&mut self, ok: &OkFields<'_>, kind: EndKind) {

@@ -342,9 +342,7 @@ impl Session {
             }
             Lost::Backend { error, .. } => {
                 // What commits by itself leaves the same doubt as COMMIT.
-                let committing = statement.is_some_and(|s| {
-                    matches!(s.verb, Verb::Commit) || s.facts.has(Facts::IMPLICIT_COMMIT)
-                });
+                let committing = statement.is_some_and(may_commit);
                 let fault = match error {
                     _ if committing && in_transaction => Fault::CommitUnknown(endpoint),
                     BackendError::Protocol(what) => Fault::BackendProtocol {
@@ -487,6 +485,14 @@ impl Session {
 
 /// Dead connections of one endpoint tried before another endpoint is.
 const STALE_IN_A_ROW_MAX: u32 = 8;
+
+/// Whether a transaction may have been committed by a statement, or by one of several.
+fn may_commit(statement: &Statement) -> bool {
+    let facts = Facts::IMPLICIT_COMMIT | Facts::UNPARSED | Facts::COMPOUND | Facts::DYNAMIC_SQL;
+    statement.statements > 1
+        || matches!(statement.verb, Verb::Commit | Verb::Call)
+        || statement.facts.has_any(facts)
+}
 
 enum NotReady {
     Fault(Fault),

@@ -191,7 +191,7 @@ impl Session {
                 let message = server_error(payload)
                     .map(|e| (e.code, e.message))
                     .unwrap_or_default();
-                Err(Fault::StateReplay {
+                Err(Fault::Server {
                     code: message.0,
                     message: message.1,
                 }

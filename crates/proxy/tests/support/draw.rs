@@ -469,7 +469,8 @@ fn prepared(dice: &mut Dice, session: &mut Drawn) -> Vec<Act> {
             ("SELECT 'a' = 'A', 'q' || ?", 1),
         ];
         let (text, params) = of[dice.below(of.len())];
-        let slot = format!("s{}", dice.below(6));
+        let query = if text.starts_with("SELECT") { "q" } else { "" };
+        let slot = format!("s{}{query}", dice.below(6));
         session.slots.retain(|(name, _)| *name != slot);
         session.slots.push((slot.clone(), params));
         if text.contains("ROW_COUNT") {
@@ -500,7 +501,7 @@ fn prepared(dice: &mut Dice, session: &mut Drawn) -> Vec<Act> {
                 },
             ]
         }
-        3 | 4 => vec![
+        3 | 4 if slot.ends_with('q') => vec![
             Act::Execute {
                 slot: slot.clone(),
                 cursor: true,

@@ -15,14 +15,13 @@ use dbmesh_testkit::{Kind, Proxy, Server, ServerOptions};
 use super::scenario::{Refusal, Scenario, Seen};
 use super::script::{Act, Arg};
 
-/// How long a statement waits for a connection of the pool, in ms. Scenarios that wait for one on purpose wait less.
-const QUEUE_WAIT_MS: u32 = 250;
 
 /// A server, and proxies in front of it.
 pub struct Ground {
     /// The server.
     pub server: Server,
     root: Session,
+    queue_wait_ms: u32,
     proxies: Mutex<BTreeMap<u32, (Proxy, u16)>>,
 }
 
@@ -93,8 +92,8 @@ const RESET: &str = "DROP TABLE IF EXISTS twin.made, twin.made2, twin.tt, twin2.
     (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
 
 impl Ground {
-    /// A server with the scenarios' tables.
-    pub fn start(kind: Kind) -> Self {
+    /// A server with the scenarios' tables. Statements wait that long for a connection of the proxy's pool.
+    pub fn start(kind: Kind, queue_wait_ms: u32) -> Self {
         let server = Server::start(
             ServerOptions::new(kind)
                 .arg("--log-bin-trust-function-creators=1")
@@ -111,6 +110,7 @@ impl Ground {
         Self {
             server,
             root,
+            queue_wait_ms,
             proxies: Mutex::default(),
         }
     }
@@ -131,7 +131,7 @@ impl Ground {
         let started = proxies.entry(pool).or_insert_with(|| {
             let port = Port::reserve().expect("a port");
             let yaml = Config::new(&self.server, port.number(), pool)
-                .service(&format!("limits: {{queueWaitMs: {QUEUE_WAIT_MS}}}"))
+                .service(&format!("limits: {{queueWaitMs: {}}}", self.queue_wait_ms))
                 .service("compression: [zlib, zstd]")
                 .to_yaml();
             let number = port.number();
@@ -260,13 +260,15 @@ fn values(text: &str, act: &Act) -> String {
         }
         // Both count the warnings of the statement before; MySQL adds that FOUND_ROWS() is deprecated.
         if (deprecated || matches!(act, Act::Ping | Act::MultiStatements(_) | Act::InitDb(_)))
-            && line.starts_with("OK ")
+            && (line.starts_with("OK ") || line.starts_with("EOF "))
         {
-            line = line
-                .split(" warnings=")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            line = line.split(" warnings=").next().unwrap_or_default().to_owned();
+        }
+        line = line.replace("has no open cursor.", "has no open cursor");
+        if let Some((before, list)) = line.split_once(" tracked=[") {
+            let mut items: Vec<&str> = list.trim_end_matches(']').split(", ").collect();
+            items.sort_unstable();
+            line = format!("{before} tracked=[{}]", items.join(", "));
         }
         out.push_str(&line);
         out.push('\n');
