@@ -75,7 +75,6 @@ pub fn scenario(seed: u64, pool: u32, steps: usize) -> Scenario {
             ("track", 25),
             ("found_rows", 8),
             ("multi", 40),
-            ("zlib", 5),
             ("collation=8", 8),
         ] {
             if dice.chance(percent) {

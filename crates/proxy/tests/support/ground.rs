@@ -15,7 +15,6 @@ use dbmesh_testkit::{Kind, Proxy, Server, ServerOptions};
 use super::scenario::{Refusal, Scenario, Seen};
 use super::script::{Act, Arg};
 
-
 /// A server, and proxies in front of it.
 pub struct Ground {
     /// The server.
@@ -254,6 +253,9 @@ fn values(text: &str, act: &Act) -> String {
         ] {
             line = line.replace(command, "(a command)");
         }
+        if line.starts_with("EOF ") {
+            line = line.replace("|SESSION_STATE_CHANGED", "");
+        }
         if greeted && line.starts_with("OK ") {
             line = line.replace("|SESSION_STATE_CHANGED", "");
             line.truncate(line.find(" tracked=").unwrap_or(line.len()));
@@ -262,7 +264,11 @@ fn values(text: &str, act: &Act) -> String {
         if (deprecated || matches!(act, Act::Ping | Act::MultiStatements(_) | Act::InitDb(_)))
             && (line.starts_with("OK ") || line.starts_with("EOF "))
         {
-            line = line.split(" warnings=").next().unwrap_or_default().to_owned();
+            line = line
+                .split(" warnings=")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
         }
         line = line.replace("has no open cursor.", "has no open cursor");
         if let Some((before, list)) = line.split_once(" tracked=[") {
