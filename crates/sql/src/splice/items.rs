@@ -141,6 +141,10 @@ impl Items {
         }
         if let Some(span) = text.span(start, last) {
             let name = column_name(text, span);
+            if name.contains(&0) {
+                // Servers end a quoted name at NUL. An item with one is a syntax error, with or without an alias.
+                return;
+            }
             let mut bytes = b" AS ".to_vec();
             bytes.extend_from_slice(&quote_alias(&name, dialect));
             let at = Span {

@@ -141,3 +141,11 @@ fn aliases_keep_multi_byte_characters_whole() {
         expected
     );
 }
+
+#[test]
+fn a_name_with_nul_is_not_quoted() {
+    check(
+        "SELECT CONNECTION_ID()\0+1; SELECT 2",
+        Some("SELECT CAST(77 AS UNSIGNED)\0+1; SELECT 2"),
+    );
+}
