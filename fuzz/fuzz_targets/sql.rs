@@ -69,8 +69,10 @@ fuzz_target!(|input: Input| {
     if let Some(spliced) = replace_session_functions(input.sql, &dialect, &values) {
         let again = analyze(&spliced, &dialect);
         assert_eq!(
-            again.statements, statement.statements,
-            "splicing keeps the number of statements"
+            again.statements,
+            statement.statements,
+            "splicing keeps the number of statements: {:?} {dialect:?}",
+            String::from_utf8_lossy(&spliced)
         );
         assert_eq!(again.verb, statement.verb, "splicing keeps the verb");
     }
