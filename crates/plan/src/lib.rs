@@ -37,9 +37,9 @@ pub struct SessionView {
 /// Where the warnings of the last statement are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptWarnings {
-    /// In the session: fetched from a connection that was given back.
+    /// In the session, or there are none: the connection may still list another session's.
     Here,
-    /// On the connection, if there are any.
+    /// On the connection.
     OnConnection,
 }
 
@@ -117,17 +117,52 @@ pub struct Route {
     pub last_insert_id: LastInsertId,
 }
 
-/// Functions of the session that a shared connection would answer wrongly.
+/// Functions of the session that the connection would answer wrongly: a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Functions {
+pub struct Functions(u8);
+
+impl Functions {
     /// None stands in the text.
-    None,
-    /// CONNECTION_ID() only.
-    ConnectionId,
-    /// CONNECTION_ID() and ROW_COUNT().
-    RowCount,
-    /// CONNECTION_ID(), and the diagnostics of a statement whose connection is gone.
-    All,
+    pub const NONE: Self = Self(0);
+    /// CONNECTION_ID().
+    pub const CONNECTION_ID: Self = Self(1);
+    /// ROW_COUNT().
+    pub const ROW_COUNT: Self = Self(2);
+    /// FOUND_ROWS().
+    pub const FOUND_ROWS: Self = Self(4);
+    /// @@warning_count and @@error_count.
+    pub const WARNING_COUNT: Self = Self(8);
+    /// All that speak of the statement before.
+    pub const DIAGNOSTICS: Self = Self(2 | 4 | 8);
+
+    /// Whether any of `other` is in it.
+    #[must_use]
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn add_if(&mut self, other: Self, holds: bool) {
+        if holds {
+            self.0 |= other.0;
+        }
+    }
+}
+
+impl fmt::Display for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::CONNECTION_ID, "CONNECTION_ID()"),
+            (Self::ROW_COUNT, "ROW_COUNT()"),
+            (Self::FOUND_ROWS, "FOUND_ROWS()"),
+            (Self::WARNING_COUNT, "@@warning_count"),
+        ];
+        let shown: Vec<&str> = names
+            .iter()
+            .filter(|(one, _)| self.any(*one))
+            .map(|(_, name)| *name)
+            .collect();
+        f.write_str(&shown.join(", "))
+    }
 }
 
 /// Whether a statement may read LAST_INSERT_ID(), or leave it as it was.
@@ -172,16 +207,24 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
 #[must_use]
 pub fn route(statement: &Statement, session: SessionView) -> Route {
     let facts = statement.facts;
-    let diagnostics = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
-    let functions = if session.connection == Connection::Free && facts.has_any(diagnostics) {
-        Functions::All
-    } else if session.row_count == RowCount::Here && facts.has(Facts::READS_ROW_COUNT) {
-        Functions::RowCount
-    } else if facts.has(Facts::READS_CONNECTION_ID) {
-        Functions::ConnectionId
-    } else {
-        Functions::None
-    };
+    let free = session.connection == Connection::Free;
+    let reads = |fact| facts.has(fact);
+    let mut functions = Functions::NONE;
+    functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
+    functions.add_if(
+        Functions::FOUND_ROWS,
+        reads(Facts::READS_FOUND_ROWS) && free,
+    );
+    let row_count_here = free || session.row_count == RowCount::Here;
+    functions.add_if(
+        Functions::ROW_COUNT,
+        reads(Facts::READS_ROW_COUNT) && row_count_here,
+    );
+    let warnings_here = free || session.warnings == KeptWarnings::Here;
+    functions.add_if(
+        Functions::WARNING_COUNT,
+        reads(Facts::READS_WARNING_COUNT) && warnings_here,
+    );
     let readers = Facts::READS_LAST_INSERT_ID
         | Facts::CALLS_ROUTINE
         | Facts::DYNAMIC_SQL
@@ -296,8 +339,8 @@ impl fmt::Display for Plan {
             }
             Self::Route(route) => {
                 write!(f, "route: {:?}", route.role)?;
-                if route.functions != Functions::None {
-                    write!(f, ", session functions replaced ({:?})", route.functions)?;
+                if route.functions != Functions::NONE {
+                    write!(f, ", replaced: {}", route.functions)?;
                 }
                 if route.last_insert_id == LastInsertId::Read {
                     write!(f, ", last insert id restored")?;
@@ -344,11 +387,11 @@ mod tests {
             ("SELECT FOUND_ROWS()", "refuse: FoundRowsGone"),
             (
                 "SELECT ROW_COUNT()",
-                "route: Primary, session functions replaced (All)",
+                "route: Primary, replaced: ROW_COUNT()",
             ),
             (
                 "SELECT CONNECTION_ID()",
-                "route: Primary, session functions replaced (ConnectionId)",
+                "route: Primary, replaced: CONNECTION_ID()",
             ),
             (
                 "SELECT LAST_INSERT_ID()",

@@ -223,6 +223,7 @@ impl Session {
                     if self.handle().control.signals().any(Signals::KILL) {
                         return CloseReason::Killed;
                     }
+                    self.state.note_fault(&fault);
                     if self.report(&fault).await.is_err() || fault.after() == After::Close {
                         return CloseReason::Fault;
                     }
@@ -340,10 +341,10 @@ impl Session {
             } else {
                 RowsFound::Unknown
             },
-            warnings: if matches!(self.state.diagnostics.warnings, Warnings::Kept { .. }) {
-                KeptWarnings::Here
-            } else {
+            warnings: if self.state.diagnostics.warnings == Warnings::OnConnection {
                 KeptWarnings::OnConnection
+            } else {
+                KeptWarnings::Here
             },
             autocommit: if self.state.status.contains(Status::AUTOCOMMIT) {
                 Autocommit::On
@@ -406,7 +407,8 @@ impl Session {
             // It leaves the warnings of the statement before.
             self.state.diagnostics.warnings = kept.warnings;
             self.state.diagnostics.warning_count = kept.warning_count;
-            self.client.ok_with(self.answer(), &outcome.tracked).await?;
+            let answer = self.answer();
+            self.client.ok_with(answer, &outcome.tracked).await?;
         }
         self.settle().await
     }
@@ -474,10 +476,21 @@ impl Session {
     }
 
     /// What a plain OK says now.
-    fn answer(&self) -> Answer {
+    fn answer(&mut self) -> Answer {
+        // MySQL counts what SHOW WARNINGS would list in every OK that leaves it.
+        let count = match &self.state.diagnostics.warnings {
+            Warnings::None => 0,
+            Warnings::Kept { count, .. } => *count,
+            Warnings::OnConnection => self.state.diagnostics.warning_count,
+        };
+        let warnings = if self.is_mariadb() {
+            0
+        } else {
+            u16::try_from(count).unwrap_or(u16::MAX)
+        };
         Answer {
             status: self.state.status,
-            warnings: 0,
+            warnings,
         }
     }
 

@@ -11,6 +11,7 @@ use dbmesh_wire::charset;
 use dbmesh_wire::status::Status;
 
 use crate::backend::ServerFacts;
+use crate::fault::Fault;
 use crate::pins::Pins;
 use crate::prepared::ClientStatements;
 use crate::vector::{Charset, Vector};
@@ -190,6 +191,21 @@ impl SessionState {
         self.diagnostics.row_count_only_here = true;
     }
 
+    /// An error of the mesh's own is what the diagnostics speak of, as a server's would be.
+    pub fn note_fault(&mut self, fault: &Fault) {
+        self.set_row_count(-1);
+        let row = Warning {
+            level: b"Error".to_vec(),
+            code: fault.code().0.to_string().into_bytes(),
+            message: fault.to_string().into_bytes(),
+        };
+        self.diagnostics.warnings = Warnings::Kept {
+            rows: vec![row],
+            count: 1,
+        };
+        self.diagnostics.warning_count = 1;
+    }
+
     /// Forgets what COM_RESET_CONNECTION forgets.
     pub fn reset(&mut self, charset: Charset, status: Status) {
         let schema = self.vector.schema.clone();
@@ -198,6 +214,7 @@ impl SessionState {
         self.last_insert_id = LastId::Known(0);
         self.diagnostics.row_count = 0;
         self.diagnostics.warnings = Warnings::None;
+        self.diagnostics.warning_count = 0;
         self.statements.clear();
         self.diagnostic_statements = 0;
         self.status = status;

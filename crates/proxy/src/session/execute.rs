@@ -46,7 +46,7 @@ impl Session {
         route: Route,
     ) -> Result<Executed, Failure> {
         let spliced = match route.functions {
-            Functions::None => None,
+            Functions::NONE => None,
             functions => {
                 let dialect = self.dialect();
                 self.splice(query.sql, functions, &dialect)
@@ -242,7 +242,7 @@ impl Session {
         functions: Functions,
         dialect: &Dialect,
     ) -> Option<Vec<u8>> {
-        if functions == Functions::None {
+        if functions == Functions::NONE {
             return None;
         }
         let own = SessionFunctionValues {
@@ -271,20 +271,22 @@ impl Session {
     ) -> SessionFunctionValues {
         let mut values = *own;
         let d = &self.state.diagnostics;
-        if matches!(functions, Functions::RowCount | Functions::All) {
+        if functions.any(Functions::ROW_COUNT) {
             values.row_count = Some(d.row_count);
         }
-        if functions == Functions::All {
+        if functions.any(Functions::FOUND_ROWS) {
+            values.found_rows = match d.found_rows {
+                FoundRows::Known(rows) => Some(rows),
+                FoundRows::OnConnection | FoundRows::Unknown => None,
+            };
+        }
+        if functions.any(Functions::WARNING_COUNT) {
             let (warnings, errors) = match &d.warnings {
                 Warnings::Kept { rows, count } => (
                     *count,
                     rows.iter().filter(|w| w.level == b"Error").count() as u64,
                 ),
                 Warnings::None | Warnings::OnConnection => (0, 0),
-            };
-            values.found_rows = match d.found_rows {
-                FoundRows::Known(rows) => Some(rows),
-                FoundRows::OnConnection | FoundRows::Unknown => None,
             };
             values.warning_count = Some(warnings);
             values.error_count = Some(errors);

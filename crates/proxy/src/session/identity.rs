@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dbmesh_model::topology::Role;
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::track::{self, Item};
 
 use super::{Failure, Session};
 use crate::client::Client;
@@ -115,7 +116,11 @@ impl Session {
             }
             self.settle().await?;
         }
-        self.answer_ok().await?;
+        let tracked = schema
+            .map(|schema| track::encode([Item::Schema(&schema)]))
+            .unwrap_or_default();
+        let answer = self.answer();
+        self.client.ok_with(answer, &tracked).await?;
         Ok(())
     }
 

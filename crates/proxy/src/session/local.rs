@@ -10,7 +10,8 @@ use dbmesh_wire::result_set::{Cell, ResultSetBuilder};
 
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
-use crate::state::{Warning, Warnings};
+use crate::state::{FoundRows, Warning, Warnings};
+use crate::vector::Charset;
 
 impl Session {
     /// Answers a local plan.
@@ -30,13 +31,17 @@ impl Session {
         Ok(Executed::LOCAL)
     }
 
-    fn is_mariadb(&mut self) -> bool {
+    pub(super) fn is_mariadb(&mut self) -> bool {
         self.server_facts()
             .is_some_and(|facts| facts.flavor == Flavor::MariaDb)
     }
 
     /// The collation that text of answers carries: the one that character_set_results leads to.
     fn results_collation(&self, mariadb: bool) -> u16 {
+        let results = self.state.vector.variables.get("character_set_results");
+        if let (None, Charset::Handshake(id)) = (results, &self.state.vector.charset) {
+            return *id;
+        }
         let name = self.state.results_charset();
         let default = if mariadb {
             charset::default_collation_id_on_mariadb(&name)
@@ -97,6 +102,7 @@ impl Session {
             status,
             &[level, code, message],
         );
+        let shown = rows.iter().skip(skip).take(take).count() as u64;
         for row in rows.iter().skip(skip).take(take) {
             set.row(&[
                 Cell::Bytes(&row.level),
@@ -106,6 +112,7 @@ impl Session {
         }
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
+        self.state.diagnostics.found_rows = FoundRows::Known(shown);
         self.state.set_row_count(-1);
         Ok(())
     }
@@ -131,6 +138,7 @@ impl Session {
         set.row(&[Cell::UInt(count)]);
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
+        self.state.diagnostics.found_rows = FoundRows::Known(1);
         self.state.set_row_count(-1);
         Ok(())
     }

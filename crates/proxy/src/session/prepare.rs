@@ -47,10 +47,10 @@ impl Session {
         drop(self.govern(plan(&statement, sql, self.view()), sql)?);
         let functions = route(&statement, self.view()).functions;
         let spliced = match functions {
-            Functions::None => None,
+            Functions::NONE => None,
             _ => {
                 let dialect = self.dialect();
-                self.splice(sql, Functions::ConnectionId, &dialect)
+                self.splice(sql, Functions::CONNECTION_ID, &dialect)
             }
         };
         let text = spliced.as_deref().unwrap_or(sql);

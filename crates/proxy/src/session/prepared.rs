@@ -64,11 +64,12 @@ impl Session {
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (mut key, under) = (key, known.vector.clone());
-        if known.reads_diagnostics && self.lease.is_none() {
-            // The connection that knew is given back: this one execution has the values written into its text.
+        let functions = route(&statement, self.view()).functions;
+        if functions.any(Functions::DIAGNOSTICS) {
+            // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
             if let (Some(text), Some(known)) = (
-                self.splice(&key.sql, Functions::All, &dialect),
+                self.splice(&key.sql, functions, &dialect),
                 self.state.statements.find(id),
             ) {
                 key = known.respelled(&text, id, u64::from(self.registered.handle.id));
