@@ -248,6 +248,61 @@ fn late_answers_of_a_frozen_server_reach_nobody_else() {
     stage.assert_pool_calm();
 }
 
+/// Opens all eight connections, in the default state.
+fn warm_all(stage: &Stage) {
+    let mut warm: Vec<RawClient> = (0..8).map(|_| RawClient::app(stage.port)).collect();
+    for client in &mut warm {
+        client.begin_query("SELECT SLEEP(0.5)");
+    }
+    for client in &mut warm {
+        assert_eq!(client.reply().value(), "0");
+    }
+}
+
+#[test]
+fn a_server_frozen_before_the_statement_does_not_save_a_session_from_kill() {
+    let server = own_server(Kind::MySql);
+    let stage = Stage::before(Kind::MySql, server.port(), |c| {
+        c.service("limits: {queueWaitMs: 1000}\npool: {connectTimeoutMs: 1000}")
+    });
+    // Each needs something of the connection before its statement: state, an id, a statement prepared there.
+    let mut state = after(stage.port, &["SET time_zone = '+03:00'"]);
+    let mut id = after(
+        stage.port,
+        &[
+            "CREATE TABLE f.a (id INT PRIMARY KEY AUTO_INCREMENT)",
+            "INSERT INTO f.a VALUES ()",
+        ],
+    );
+    let mut schema = after(stage.port, &["USE mysql"]);
+    let mut prepares = RawClient::app(stage.port);
+    warm_all(&stage);
+    server.pause();
+    state.begin_query("SELECT 1");
+    id.begin_query("SELECT LAST_INSERT_ID()");
+    schema.begin_query("SELECT 1");
+    prepares.command(b"\x16SELECT 1");
+    std::thread::sleep(Duration::from_millis(500));
+    let mut killer = RawClient::app(stage.port);
+    for (who, mut client) in [
+        ("state", state),
+        ("id", id),
+        ("schema", schema),
+        ("prepare", prepares),
+    ] {
+        assert_eq!(
+            killer.query(&format!("KILL {}", client.id)),
+            Reply::Ok,
+            "{who}"
+        );
+        client.patience(Duration::from_secs(6));
+        assert!(client.is_closed(), "{who}");
+    }
+    server.resume();
+    stage.assert_serves();
+    stage.assert_pool_calm();
+}
+
 #[test]
 fn a_server_behind_a_dead_line_is_left_and_found_again() {
     let relay = FaultRelay::start(shared(Kind::MySql).port()).unwrap();
