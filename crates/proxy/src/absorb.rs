@@ -7,7 +7,7 @@
 mod memory;
 
 use dbmesh_model::topology::Routines;
-use dbmesh_sql::effects::{Effect, TableName, Value, VariableScope, XaVerb};
+use dbmesh_sql::effects::{Effect, TableName, TransactionScope, Value, VariableScope, XaVerb};
 use dbmesh_sql::{Class, Dialect, Facts, Statement, Verb, analyze, literal};
 use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::status::Status;
@@ -20,10 +20,12 @@ use crate::vector::is_charset_variable;
 use memory::{diagnostics, insert_id};
 
 /// What else must be asked of the connection before anything is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Nothing.
     None,
+    /// These variables were set and not reported (MariaDB says nothing of `SET @@x = …`): setting them to themselves does.
+    Reread(Vec<Box<str>>),
     /// An error hid the state: COM_PING brings the status flags and what was not reported.
     AskAgain,
 }
@@ -69,7 +71,34 @@ pub fn absorb(
         state.pins.add_unnamed(PinReason::Unparsed);
     }
     insert_id(state, statement, outcome, around.sql);
-    Doubt::None
+    let unreported = unreported(statement, &reported, around.facts);
+    if unreported.is_empty() || !around.facts.tracks_state {
+        Doubt::None
+    } else {
+        Doubt::Reread(unreported)
+    }
+}
+
+/// Variables that a statement set and its server did not report.
+fn unreported(statement: &Statement, reported: &Reported, facts: &ServerFacts) -> Vec<Box<str>> {
+    let set = statement.effects.iter().filter_map(|effect| match effect {
+        Effect::SetSystem {
+            name,
+            scope: VariableScope::Session,
+            ..
+        } => Some(name),
+        _ => None,
+    });
+    set.filter(|name| {
+        facts.tracked.contains(*name) && !reported.names.iter().any(|n| **n == ***name)
+    })
+    .cloned()
+    .collect()
+}
+
+/// Takes in the report of variables that were asked for again.
+pub fn absorb_reread(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) {
+    report(state, outcome, facts);
 }
 
 /// Takes in the OK of the COM_PING that followed an error.
@@ -106,6 +135,8 @@ struct Reported {
     variables: bool,
     /// The report could not be read to its end.
     malformed: bool,
+    /// Names of all variables reported.
+    names: Vec<String>,
     /// Character set variables with their values: NAMES in the same statement must not hide them.
     charset: Vec<(String, Vec<u8>)>,
 }
@@ -124,6 +155,7 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
             Item::SystemVariable { name, value } => {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
                 reported.variables = true;
+                reported.names.push(name.clone());
                 if is_charset_variable(&name) {
                     reported.charset.push((name.clone(), value.to_vec()));
                 }
@@ -317,6 +349,16 @@ fn apply_effect(
             } else if is_charset_variable(name) {
                 set_charset_variable(state, name, reported);
             }
+        }
+        Effect::SetSystem {
+            scope: VariableScope::NextTransaction,
+            ..
+        }
+        | Effect::SetTransaction {
+            scope: TransactionScope::Next,
+            ..
+        } => {
+            state.pins.add(PinReason::NextTransaction);
         }
         Effect::SetSystem { .. } | Effect::SetTransaction { .. } => {}
         Effect::SetUser { name, value } => {

@@ -368,6 +368,14 @@ impl Backend {
         {
             return Ok(Err(e));
         }
+        if let Some(schema) = self.vector.schema.clone() {
+            // A reset keeps the schema but forgets its collation: choosing it again brings that back.
+            let mut payload = vec![CommandCode::InitDb as u8];
+            payload.extend_from_slice(&schema);
+            if let Err(e) = self.run(&payload, Shape::Single).await? {
+                return Ok(Err(e));
+            }
+        }
         self.statements.clear();
         self.last_insert_id = Some(0);
         let charset = match (&self.facts.flavor, &self.vector.charset) {

@@ -24,6 +24,7 @@ use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Applied, Backend, BackendError, Flags, ServerError, ServerFacts};
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::pool::{Lease, Want};
 use crate::state::{FoundRows, LastId, Warnings};
 
@@ -400,7 +401,10 @@ impl Session {
             dialect: &dialect,
         };
         let doubt = absorb(&mut self.state, statement, outcome, around);
-        if doubt == Doubt::AskAgain {
+        if let Doubt::Reread(names) = &doubt {
+            let facts = facts.clone();
+            self.reread(names, &facts).await?;
+        } else if doubt == Doubt::AskAgain {
             let facts = facts.clone();
             self.ask_again(statement, &facts, routines).await?;
             if self.lease.is_none() {
@@ -441,6 +445,27 @@ impl Session {
         let limit = self.serving.service.limits.idle_timeout_ms;
         let own = seconds.map_or(limit, |s| limit.min(s.saturating_mul(1000)));
         self.handle().idle_limit_ms.store(own, Ordering::Relaxed);
+    }
+
+    /// Variables that were set without a report are set to themselves, which is reported.
+    async fn reread(
+        &mut self,
+        names: &[Box<str>],
+        facts: &Arc<ServerFacts>,
+    ) -> Result<(), Failure> {
+        let parts: Vec<String> = names
+            .iter()
+            .map(|n| format!("SESSION {n} = @@SESSION.{n}"))
+            .collect();
+        let backend = self.backend()?;
+        let payload = backend.query_payload(format!("SET {}", parts.join(", ")).as_bytes());
+        match backend.run(&payload, Shape::Results).await {
+            Ok(Ok((outcome, _))) => crate::absorb::absorb_reread(&mut self.state, &outcome, facts),
+            Ok(Err(_)) => self.state.pins.add_unnamed(PinReason::SessionVariable),
+            Err(e) => return Err(self.lost(Lost::before(e), None)),
+        }
+        self.state.diagnostics.row_count_only_here = true;
+        Ok(())
     }
 
     /// After an error: the status flags, and what the server had not reported yet.

@@ -26,7 +26,10 @@ impl Session {
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,
             Local::WarningCount(kind) => self.show_warning_count(kind).await?,
-            Local::Kill { kind, target } => self.kill(kind, target).await?,
+            Local::Kill { kind, target } => {
+                self.state.diagnostics.warnings = Warnings::None;
+                self.kill(kind, target).await?;
+            }
         }
         Ok(Executed::LOCAL)
     }
