@@ -200,191 +200,148 @@ fn each(
     }
 }
 
+/// One sample per value of a closed label.
+fn each_of(
+    all: &[Labelled<'_>],
+    out: &mut Text,
+    family: (&str, &str, Kind),
+    label: (&str, &[&str]),
+    value: impl Fn(&ServiceMetrics, usize) -> f64,
+) {
+    out.family(family.0, family.1, family.2);
+    for l in all {
+        for (at, name) in label.1.iter().enumerate() {
+            let labels = [
+                ("database", l.database.as_str()),
+                ("service", &l.service),
+                (label.0, name),
+            ];
+            out.sample(&labels, value(l.metrics, at));
+        }
+    }
+}
+
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_statements(all: &[Labelled<'_>], out: &mut Text) {
-    out.family(
+    let sum = |m: &ServiceMetrics, of: fn(&Shard) -> &AtomicU64| m.sum(of) as f64;
+    let classes = CLASSES.map(|(_, class)| class);
+    let family = (
         "dbmesh_sql_processed_total",
         "Statements answered, by class.",
         Kind::Counter,
     );
-    for l in all {
-        for (at, (_, class)) in CLASSES.iter().enumerate() {
-            // tidy-allow: `at` counts CLASSES, as the array does
-            let n = l.metrics.sum(|s| &s.statements[at]);
-            out.sample(
-                &[
-                    ("database", &l.database),
-                    ("service", &l.service),
-                    ("class", class),
-                ],
-                n as f64,
-            );
-        }
-    }
+    // tidy-allow: `at` counts CLASSES, as the array does
+    each_of(all, out, family, ("class", &classes), |m, at| {
+        m.sum(|s| &s.statements[at]) as f64
+    });
     out.family(
         "dbmesh_sql_processed_duration_seconds",
         "From a command's arrival to the last byte of its answer.",
         Kind::Histogram,
     );
     for l in all {
+        // tidy-allow: `at` is below BUCKETS, the array's length
         let counts: Vec<u64> = (0..BUCKETS)
-            // tidy-allow: `at` is below BUCKETS, the array's length
             .map(|at| l.metrics.sum(|s| &s.buckets[at]))
             .collect();
-        let sum = l.metrics.sum(|s| &s.duration_ns) as f64 / 1e9;
+        let labels = [("database", l.database.as_str()), ("service", &l.service)];
         out.histogram(
-            &[("database", &l.database), ("service", &l.service)],
+            &labels,
             &DURATION_BOUNDS_S,
             &counts,
-            sum,
+            sum(l.metrics, |s| &s.duration_ns) / 1e9,
         );
     }
-    each(
-        all,
-        out,
-        (
-            "dbmesh_sql_under_processing",
-            "Statements being answered now.",
-            Kind::Gauge,
-        ),
-        |m| {
-            m.shards
-                .iter()
-                .map(|s| s.under_processing.load(Ordering::Relaxed))
-                .sum::<i64>()
-                .max(0) as f64
-        },
+    let family = (
+        "dbmesh_sql_under_processing",
+        "Statements being answered now.",
+        Kind::Gauge,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_client_received_bytes_total",
-            "Bytes of commands.",
-            Kind::Counter,
-        ),
-        |m| m.sum(|s| &s.bytes_in) as f64,
+    each(all, out, family, |m| {
+        m.shards
+            .iter()
+            .map(|s| s.under_processing.load(Ordering::Relaxed))
+            .sum::<i64>()
+            .max(0) as f64
+    });
+    let family = (
+        "dbmesh_client_received_bytes_total",
+        "Bytes of commands.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_client_sent_bytes_total",
-            "Bytes of answers.",
-            Kind::Counter,
-        ),
-        |m| m.sum(|s| &s.bytes_out) as f64,
+    each(all, out, family, |m| sum(m, |s| &s.bytes_in));
+    let family = (
+        "dbmesh_client_sent_bytes_total",
+        "Bytes of answers.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_rows_sent_total",
-            "Rows sent to clients.",
-            Kind::Counter,
-        ),
-        |m| m.sum(|s| &s.rows) as f64,
+    each(all, out, family, |m| sum(m, |s| &s.bytes_out));
+    let family = (
+        "dbmesh_rows_sent_total",
+        "Rows sent to clients.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_server_errors_total",
-            "Errors of servers, passed on.",
-            Kind::Counter,
-        ),
-        |m| m.sum(|s| &s.server_errors) as f64,
+    each(all, out, family, |m| sum(m, |s| &s.rows));
+    let family = (
+        "dbmesh_server_errors_total",
+        "Errors of servers, passed on.",
+        Kind::Counter,
     );
+    each(all, out, family, |m| sum(m, |s| &s.server_errors));
 }
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
-    out.family(
+    let gauge = |g: &AtomicI64| g.load(Ordering::Relaxed).max(0) as f64;
+    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
+    let family = (
         "dbmesh_errors_total",
         "Errors of dbmesh's own, by whose fault it is.",
         Kind::Counter,
     );
-    for l in all {
-        for (blame, counter) in Blame::ALL.iter().zip(&l.metrics.faults) {
-            let labels = [
-                ("database", l.database.as_str()),
-                ("service", &l.service),
-                ("fault", blame.label()),
-            ];
-            out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
-        }
-    }
-    out.family(
+    let blames = Blame::ALL.map(Blame::label);
+    each_of(all, out, family, ("fault", &blames), |m, at| {
+        m.faults.get(at).map_or(0.0, count)
+    });
+    let family = (
         "dbmesh_pins_total",
         "Sessions pinned to a connection, by reason.",
         Kind::Counter,
     );
-    for l in all {
-        for (reason, counter) in PinReason::ALL.iter().zip(&l.metrics.pins) {
-            let labels = [
-                ("database", l.database.as_str()),
-                ("service", &l.service),
-                ("reason", reason.label()),
-            ];
-            out.sample(&labels, counter.load(Ordering::Relaxed) as f64);
-        }
-    }
-    let gauge = |g: &AtomicI64| g.load(Ordering::Relaxed).max(0) as f64;
-    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
-    each(
-        all,
-        out,
-        ("dbmesh_sessions", "Client sessions now.", Kind::Gauge),
-        |m| gauge(&m.sessions),
+    let reasons = PinReason::ALL.map(PinReason::label);
+    each_of(all, out, family, ("reason", &reasons), |m, at| {
+        m.pins.get(at).map_or(0.0, count)
+    });
+    let family = ("dbmesh_sessions", "Client sessions now.", Kind::Gauge);
+    each(all, out, family, |m| gauge(&m.sessions));
+    let family = (
+        "dbmesh_sessions_pinned",
+        "Client sessions pinned now.",
+        Kind::Gauge,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_sessions_pinned",
-            "Client sessions pinned now.",
-            Kind::Gauge,
-        ),
-        |m| gauge(&m.pinned),
+    each(all, out, family, |m| gauge(&m.pinned));
+    let family = (
+        "dbmesh_prepared_statements",
+        "Prepared statements that clients hold.",
+        Kind::Gauge,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_prepared_statements",
-            "Prepared statements that clients hold.",
-            Kind::Gauge,
-        ),
-        |m| gauge(&m.prepared),
+    each(all, out, family, |m| gauge(&m.prepared));
+    let family = (
+        "dbmesh_connections_total",
+        "Client connections accepted.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_connections_total",
-            "Client connections accepted.",
-            Kind::Counter,
-        ),
-        |m| count(&m.connections),
+    each(all, out, family, |m| count(&m.connections));
+    let family = (
+        "dbmesh_logins_refused_total",
+        "Logins refused.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_logins_refused_total",
-            "Logins refused.",
-            Kind::Counter,
-        ),
-        |m| count(&m.refused),
+    each(all, out, family, |m| count(&m.refused));
+    let family = (
+        "dbmesh_rule_hits_total",
+        "Statements refused by rules.",
+        Kind::Counter,
     );
-    each(
-        all,
-        out,
-        (
-            "dbmesh_rule_hits_total",
-            "Statements refused by rules.",
-            Kind::Counter,
-        ),
-        |m| count(&m.rule_hits),
-    );
+    each(all, out, family, |m| count(&m.rule_hits));
 }

@@ -14,7 +14,7 @@ use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
 use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
-pub use outcome::{Outcome, RelayError};
+pub use outcome::{Numbering, Outcome, RelayError};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
@@ -70,15 +70,6 @@ enum Phase {
 
 /// Which of the session-state items the client gets to see.
 pub type ItemFilter = fn(&track::Item<'_>) -> bool;
-
-/// How a server numbers the packets of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbering {
-    /// One after the other.
-    Strict,
-    /// Each result begins with the number of its compressed frame: servers set it whenever they flush.
-    Jumps,
-}
 
 /// What the two hops of one relayed response agreed on, and where the numbering stands.
 #[derive(Clone, Copy, Debug)]

@@ -28,7 +28,7 @@ impl ExecuteFlags {
     pub const CURSOR_FOR_UPDATE: Self = Self(0x02);
     /// Open a scrollable cursor (no server supports it).
     pub const CURSOR_SCROLLABLE: Self = Self(0x04);
-    /// The parameter count is in the payload; meaningful with QUERY_ATTRIBUTES only.
+    /// The parameter count is in the payload also when the statement has none; meaningful with QUERY_ATTRIBUTES only.
     pub const PARAMETER_COUNT_AVAILABLE: Self = Self(0x08);
 
     /// Whether every flag of `other` is set.
@@ -88,8 +88,10 @@ impl StmtExecute {
         let flags = ExecuteFlags(r.u8()?);
         let iteration = r.u32()?;
         let names = names_under(caps);
-        let counted =
-            names == TypeNames::Named && flags.contains(ExecuteFlags::PARAMETER_COUNT_AVAILABLE);
+        // With QUERY_ATTRIBUTES servers read the count of every statement that has parameters, whatever the flag says:
+        // mysql-connector-python never sets it.
+        let counted = names == TypeNames::Named
+            && (num_params > 0 || flags.contains(ExecuteFlags::PARAMETER_COUNT_AVAILABLE));
         let at = r.offset();
         let claimed = if counted {
             r.lenenc_int()?

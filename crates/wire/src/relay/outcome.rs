@@ -1,4 +1,4 @@
-//! What a relay has to say in the end: the server's report, or why there is none.
+//! What a relay is told and what it says: how packets are numbered, the server's report, or why there is none.
 //!
 //! Owns no behaviour. Input: the relay.
 
@@ -79,4 +79,13 @@ impl From<DecodeError> for RelayError {
     fn from(e: DecodeError) -> Self {
         Self::Decode(e)
     }
+}
+
+/// How a server numbers the packets of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// One after the other.
+    Strict,
+    /// Each result begins with the number of its compressed frame: servers set it whenever they flush.
+    Jumps,
 }
