@@ -106,6 +106,21 @@ fn check_client(input: &Answer, run: &Run) {
     assert_eq!(at, run.out.len(), "half a header");
 }
 
+/// The EOF behind columns has the status of the result's end where both leave in one piece: here, pieces matter.
+fn without_eof_status(mut out: Vec<u8>) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(header) = Header::first(out.get(at..).unwrap_or_default()) {
+        let end = at + HEADER_BYTES + header.len as usize;
+        if let Some([0xFE, _, _, status @ ..]) = out.get_mut(at + HEADER_BYTES..end)
+            && let [low, high] = status
+        {
+            (*low, *high) = (0, 0);
+        }
+        at = end;
+    }
+    out
+}
+
 fuzz_target!(|input: Answer| {
     let mut bytes = Vec::new();
     let mut seq = input.backend_seq;
@@ -131,7 +146,11 @@ fuzz_target!(|input: Answer| {
             continue;
         }
         assert_eq!(whole.end, cut.end);
-        assert_eq!(whole.out, cut.out, "the same bytes, whatever the pieces");
+        assert_eq!(
+            without_eof_status(whole.out.clone()),
+            without_eof_status(cut.out.clone()),
+            "the same bytes, whatever the pieces"
+        );
         if whole.end == End::Done {
             assert_eq!(whole.taken, cut.taken);
         }

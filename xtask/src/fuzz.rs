@@ -175,8 +175,10 @@ mod tests {
     #[test]
     fn every_target_is_declared() {
         let root = workspace::root();
-        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
-        for target in targets(&root).unwrap() {
+        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap_or_default();
+        let targets = targets(&root).unwrap_or_default();
+        assert!(!targets.is_empty());
+        for target in targets {
             assert!(
                 manifest.contains(&format!("name = \"{target}\"")),
                 "{target} in fuzz/Cargo.toml"

@@ -1,6 +1,7 @@
 //! Bytes that no honest client or server sends: an error or a closed connection, and nothing else suffers.
 //!
 //! Clients are raw sockets; the servers behind the proxy are scripts, so that no answer is believed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "bad_input/clients.rs"]
 mod clients;

@@ -2,6 +2,7 @@
 //! another's answer, and the proxy says what it knows.
 //!
 //! Servers are started by the harness; the network's faults are those of its relay.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "faults/answers.rs"]
 mod answers;

@@ -1,6 +1,7 @@
 //! What an operator does, and what clients see of it: reload, drain, limits of pools, listeners, TLS, credentials.
 //!
 //! Servers are real; clients are raw, so that nothing that the proxy sends is hidden by a driver.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "operation/entrances.rs"]
 mod entrances;

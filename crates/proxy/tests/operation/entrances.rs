@@ -337,6 +337,7 @@ fn compression_of_both_sides() {
                 .code()
                 .is_some()
         );
+        several_results(stage.port, flag);
         assert_eq!(client.query("SELECT 1").value(), "1");
         let used = shared(KIND)
             .query_value("SELECT COUNT(*) FROM performance_schema.status_by_thread WHERE VARIABLE_NAME = 'Compression' AND VARIABLE_VALUE = 'ON'")
