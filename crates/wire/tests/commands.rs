@@ -90,6 +90,21 @@ fn malformed_query_attributes() {
 }
 
 #[test]
+fn the_count_is_there_without_its_flag() {
+    // `SELECT ?, ?` with 1 and NULL as mysql-connector-python sends it.
+    let payload = b"\x17\x01\0\0\0\0\x01\0\0\0\x02\x02\x01\x01\x80\0\x06\0\0\x01";
+    let decoded = execute(payload, ATTRIBUTES);
+    let types = decoded.types(payload).unwrap();
+    assert_eq!(types, b"\x01\x80\0\x06\0\0");
+    let none = BTreeSet::new();
+    let values: Vec<_> = decoded
+        .values(payload, types, &none)
+        .map(|value| value.unwrap().value)
+        .collect();
+    assert_eq!(values, [ParameterValue::Bytes(b"\x01"), ParameterValue::Null]);
+}
+
+#[test]
 fn execute_layout() {
     let decoded = execute(EXECUTE, PLAIN);
     assert_eq!(
