@@ -1,0 +1,154 @@
+"""Fetches the drivers with the package managers of their languages into a cache folder.
+
+Owns `<cache>/drivers`, where `<cache>` is DBMESH_CACHE or ~/.cache/dbmesh. It must never install anything for the whole
+machine, and never hide that something is missing: it returns a reason instead of a driver. Versions are those of
+requirements.txt, package.json and go.mod.
+"""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Missing(Exception):
+    """What is missing, and what to do."""
+
+
+def cache():
+    root = os.environ.get("DBMESH_CACHE") or pathlib.Path.home() / ".cache" / "dbmesh"
+    folder = pathlib.Path(root) / "drivers"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Lock:
+    """One installation at a time."""
+
+    def __enter__(self):
+        self.file = open(cache() / "lock", "w", encoding="utf-8")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def program(name, hint):
+    found = shutil.which(name)
+    if not found:
+        raise Missing(f"`{name}` is not on PATH: {hint}")
+    return found
+
+
+def run(command, what, seconds=300, **more):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False, **more)
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.decode(errors="replace").splitlines()[-6:])
+        raise Missing(f"{what} failed:\n{tail}")
+    return done.stdout.decode(errors="replace")
+
+
+def once(name, sources, make):
+    """Runs `make(folder)` unless it was done before with these sources; the folder."""
+    digest = hashlib.sha256(b"".join(pathlib.Path(s).read_bytes() for s in sources)).hexdigest()[:16]
+    folder = cache() / name
+    mark = folder / ".made-of"
+    with Lock():
+        if not (mark.exists() and mark.read_text() == digest):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            make(folder)
+            mark.write_text(digest)
+    return folder
+
+
+def python():
+    """The Python of a virtual environment without mysqlclient, which needs a compiler."""
+    wanted = HERE / "python/requirements.txt"
+
+    def make(folder):
+        print("drivers: fetching Python drivers", flush=True)
+        run([sys.executable, "-m", "venv", str(folder)], "making a virtual environment")
+        others = [line for line in wanted.read_text().split() if not line.startswith("mysqlclient")]
+        run([str(folder / "bin/pip"), "-q", "install", *others], "pip install")
+
+    return once("python", [wanted], make) / "bin/python"
+
+
+def debian(*packages):
+    """The root of unpacked packages of the machine's own distribution."""
+    program("apt-get", "only Debian's packages are known here; install " + " ".join(packages))
+    program("dpkg-deb", "install dpkg")
+    listed = cache() / ("deb-" + "-".join(packages) + ".txt")
+    listed.write_text("\n".join(packages))
+
+    def make(folder):
+        print(f"drivers: fetching {' '.join(packages)}", flush=True)
+        run(["apt-get", "download", *packages], f"apt-get download {' '.join(packages)}", cwd=folder)
+        for package in folder.glob("*.deb"):
+            run(["dpkg-deb", "-x", str(package), str(folder / "root")], "dpkg-deb")
+
+    return once("deb-" + packages[0], [listed], make) / "root"
+
+
+def mysqlclient():
+    """The same Python, with mysqlclient built against MariaDB's C connector."""
+    at = python()
+    wanted = [line for line in (HERE / "python/requirements.txt").read_text().split() if line.startswith("mysqlclient")]
+    test = [str(at), "-c", "import MySQLdb"]
+    if subprocess.run(test, check=False, capture_output=True).returncode == 0:
+        return at
+    env = dict(os.environ)
+    if not any(shutil.which(name) for name in ("mysql_config", "mariadb_config")):
+        root = debian("libmariadb-dev", "libmariadb3", "libssl-dev", "zlib1g-dev")
+        lib = next(root.glob("usr/lib/*-linux-gnu"))
+        env["MYSQLCLIENT_CFLAGS"] = f"-I{root}/usr/include/mariadb"
+        env["MYSQLCLIENT_LDFLAGS"] = f"-L{lib} -lmariadb -Wl,-rpath,{lib}"
+    with Lock():
+        run([str(at.parent / "pip"), "-q", "install", *wanted], "pip install mysqlclient", env=env)
+    run(test, "import of mysqlclient")
+    return at
+
+
+def node():
+    """A folder with node_modules."""
+    program("node", "install Node.js 18 or later")
+    npm = program("npm", "install npm")
+    wanted = HERE / "node/package.json"
+
+    def make(folder):
+        print("drivers: fetching Node drivers", flush=True)
+        shutil.copy(wanted, folder)
+        run([npm, "install", "--silent", "--no-package-lock", "--ignore-scripts"], "npm install", cwd=folder)
+
+    return once("node", [wanted], make)
+
+
+def go():
+    """The built Go program."""
+    compiler = program("go", "install Go")
+    sources = sorted((HERE / "go").glob("*.go")) + [HERE / "go/go.mod", HERE / "go/go.sum"]
+
+    def make(folder):
+        print("drivers: building the Go program", flush=True)
+        run([compiler, "build", "-o", str(folder / "play"), "."], "go build", cwd=HERE / "go")
+
+    return once("go", sources, make) / "play"
+
+
+def java():
+    """The classpath of the Java program."""
+    compiler = program("javac", "install a JDK")
+    jar = debian("libmariadb-java") / "usr/share/java/mariadb-java-client.jar"
+    sources = sorted((HERE / "java").glob("*.java"))
+
+    def make(folder):
+        print("drivers: building the Java program", flush=True)
+        run([compiler, "-d", str(folder), "-cp", str(jar), *map(str, sources)], "javac")
+
+    return f"{once('java', sources, make)}:{jar}"

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Drivers of other languages, each against the server and through dbmesh, answer by answer.
+
+Owns the list of drivers and the verdict. It must never pass over a driver that is missing: what cannot be installed is a
+failure that says what to do. Its input is the environment that `cargo xtask test` sets (see docs/drivers.md); arguments
+choose drivers by name, `--scenario TEXT` scenarios whose name contains it. Its last line is `N passed, N failed`.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import install  # noqa: E402
+import mesh  # noqa: E402
+import scenarios  # noqa: E402
+
+SECONDS_MAX = 240
+DIFFERENCES_SHOWN = 12
+
+# `lacks`: scenarios in which the driver fails by itself, against any server, with the reason.
+Driver = collections.namedtuple("Driver", "name command lacks")
+OUT_OF_STEP = {"load data local of a missing file": "it leaves its own connection out of step"}
+TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
+
+
+def python_play(name, at=install.python, lacks=None):
+    return Driver(name, lambda: [str(at()), str(HERE / "python/play.py"), name], lacks or {})
+
+
+DRIVERS = [
+    python_play("pymysql"),
+    python_play("mysqlclient", install.mysqlclient),
+    python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES),
+    python_play("connector_c"),
+]
+
+
+class Bench:
+    """What the runs share: the server, two meshes with small pools, the environment."""
+
+    def __init__(self, env):
+        self.kind = env["DBMESH_TEST_KIND"]
+        self.user, self.password = env["DBMESH_TEST_USER"], env["DBMESH_TEST_PASSWORD"]
+        self.direct, self.wide = int(env["DBMESH_TEST_DIRECT_PORT"]), int(env["DBMESH_TEST_MESH_PORT"])
+        self.binary = env["DBMESH_BIN"]
+        self.meshes = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="dbmesh-drivers-")
+        self.file = pathlib.Path(self.folder.name) / "load.tsv"
+        self.file.write_text("".join(f"{n}\tline {n} ü\n" for n in range(5000)), encoding="utf-8")
+
+    def mesh(self, pool):
+        one = self.meshes.get(pool)
+        if one is None or not one.alive():
+            one = mesh.Mesh(self.binary, self.kind, self.direct, self.user, self.password, pool)
+            self.meshes[pool] = one
+        return one
+
+    def close(self):
+        for one in self.meshes.values():
+            one.close()
+        self.folder.cleanup()
+
+    def prepare(self):
+        """The schema as every run finds it, made on the server itself."""
+        script = (HERE / "schema.sql").read_text(encoding="utf-8").splitlines()
+        statements = [line for line in script if line and not line.startswith("--")]
+        code = (
+            "import json, sys, pymysql\n"
+            "o = json.load(sys.stdin)\n"
+            "c = pymysql.connect(host='127.0.0.1', port=o['port'], user=o['user'], password=o['password'], autocommit=True)\n"
+            "k = c.cursor()\n"
+            "for s in o['statements']: k.execute(s)\n"
+        )
+        start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers")]
+        start += [
+            "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
+            "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
+            "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",
+            "CREATE TABLE drivers_other.items_b (id INT)", "USE drivers", "SET NAMES utf8mb4",
+        ]
+        filled = [line.replace("{s}", s) for s in ("a", "b") for line in statements]
+        order = {"port": self.direct, "user": self.user, "password": self.password, "statements": start + filled}
+        subprocess.run([str(install.python()), "-c", code], input=json.dumps(order).encode(), check=True, timeout=60)
+
+    def target(self, port):
+        return {"port": port, "direct": self.direct, "user": self.user, "password": self.password, "kind": self.kind}
+
+
+def play(bench, command, chosen, port, turns):
+    """Runs a driver's program; what it printed, by scenario, and what it said when it failed."""
+    bench.prepare()
+    order = {"scenarios": chosen, "target": bench.target(port), "turns": turns}
+    try:
+        done = subprocess.run(command, input=json.dumps(order).encode(), capture_output=True, timeout=SECONDS_MAX, check=False)
+        out, problem = done.stdout, done.stderr.decode(errors="replace")[-2000:] if done.returncode else None
+    except subprocess.TimeoutExpired as late:
+        out, problem = late.stdout or b"", f"not done after {SECONDS_MAX} s"
+    answers = collections.OrderedDict()
+    for line in out.decode(errors="replace").splitlines():
+        if line.startswith("{"):
+            record = json.loads(line)
+            key = (record["session"], record["step"])
+            answers.setdefault(record["scenario"], collections.OrderedDict())[key] = record["answer"]
+    return answers, problem
+
+
+class Tally:
+    """Passed and failed, and what to say of it."""
+
+    def __init__(self):
+        self.rows, self.differences = [], []
+
+    def add(self, driver, passed, failed, note, seconds):
+        self.rows.append((driver, passed, failed, note, seconds))
+
+
+def compare(name, turns, direct, meshed, chosen, tally):
+    """Counts the scenarios that a driver played alike."""
+    passed = failed = unsupported = 0
+    for scenario in chosen:
+        one, other = direct.get(scenario["name"]), meshed.get(scenario["name"])
+        if not one:
+            failed += 1
+            tally.differences.append(f"{name}: {scenario['name']}: no answers from the server itself")
+            continue
+        unsupported += sum(1 for a in one.values() if isinstance(a, dict) and "unsupported" in a)
+        if one == other:
+            passed += 1
+            continue
+        failed += 1
+        tally.differences.extend(differences(f"{name} ({turns})", scenario, one, other or {}))
+    return passed, failed, unsupported
+
+
+def differences(name, scenario, one, other):
+    shown = 0
+    for key, answer in one.items():
+        if other.get(key) == answer:
+            continue
+        session, index = key
+        step = scenario["steps"][session][index] if "steps" in scenario else {}
+        what = step.get("sql") or {k: v for k, v in step.items() if k != "hold"}
+        ours, theirs = apart(answer, other.get(key, "no answer"))
+        yield f"{name}: {scenario['name']}: {session}{index} {str(what)[:160]}\n    server: {ours}\n    mesh:   {theirs}"
+        shown += 1
+        if shown >= 3:
+            break
+
+
+def apart(one, other, path=""):
+    """Where two answers differ first, and how."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            if one[key] != other[key]:
+                return apart(one[key], other[key], f"{path}.{key}")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other)):
+            if pair[0] != pair[1]:
+                return apart(*pair, f"{path}[{index}]")
+    return tuple(f"{path} {json.dumps(value, ensure_ascii=False)}"[:300].strip() for value in (one, other))
+
+
+def try_driver(bench, driver, every, tally):
+    began = time.monotonic()
+    try:
+        command = driver.command()
+    except (install.Missing, subprocess.SubprocessError, OSError) as why:
+        tally.differences.append(f"{driver.name}: missing: {why}")
+        return tally.add(driver.name, 0, 1, "missing", 0)
+    passed = failed = unsupported = 0
+    for turns, pool in (("between holds", 1), ("always", 2)):
+        chosen = [s for s in every if pool in s["pools"] and s["name"] not in driver.lacks]
+        direct, problem = play(bench, command, chosen, bench.direct, turns)
+        if problem:
+            failed += 1
+            tally.differences.append(f"{driver.name}: against the server itself: {problem}")
+        meshed, problem = play(bench, command, chosen, bench.mesh(pool).port, turns)
+        if problem or not bench.meshes[pool].alive():
+            failed += 1
+            tally.differences.append(f"{driver.name}: through dbmesh: {problem}\n{bench.meshes[pool].tail()}")
+        counts = compare(driver.name, turns, direct, meshed, chosen, tally)
+        passed, failed, unsupported = passed + counts[0], failed + counts[1], counts[2]
+    note = f"{unsupported // 2} steps the driver lacks" if unsupported else ""
+    return tally.add(driver.name, passed, failed, note, time.monotonic() - began)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("drivers", nargs="*", help="only these")
+    parser.add_argument("--scenario", default="", help="only scenarios whose name contains this")
+    options = parser.parse_args()
+    unknown = set(options.drivers) - {d.name for d in DRIVERS}
+    if unknown:
+        raise SystemExit(f"drivers: no {', '.join(sorted(unknown))}; there are {', '.join(d.name for d in DRIVERS)}")
+    try:
+        bench = Bench(os.environ)
+    except KeyError as name:
+        raise SystemExit(f"drivers: {name} is not set; `cargo xtask test --only drivers` sets it") from None
+    tally = Tally()
+    try:
+        chosen = [s for s in scenarios.all_of(bench.kind, str(bench.file)) if options.scenario in s["name"]]
+        for driver in DRIVERS:
+            if not options.drivers or driver.name in options.drivers:
+                print(f"drivers: {driver.name} on {bench.kind}", flush=True)
+                try_driver(bench, driver, chosen, tally)
+    finally:
+        bench.close()
+    return report(bench.kind, tally)
+
+
+def report(kind, tally):
+    for text in tally.differences[: None if os.environ.get("DBMESH_TEST_KEEP") else DIFFERENCES_SHOWN]:
+        print(text)
+    if len(tally.differences) > DIFFERENCES_SHOWN:
+        print(f"… {len(tally.differences)} differences in all; DBMESH_TEST_KEEP=1 shows every one")
+    print(f"\n{kind + ' driver':<24} {'passed':>7} {'failed':>7} {'seconds':>8}")
+    for name, passed, failed, note, seconds in tally.rows:
+        print(f"{name:<24} {passed:>7} {failed:>7} {seconds:>8.1f}  {note}")
+    passed, failed = (sum(row[i] for row in tally.rows) for i in (1, 2))
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
