@@ -41,11 +41,11 @@ fn exact_call(mut cursor: Cursor<'_>, dialect: &Dialect) -> Option<Effect> {
     cursor.at_end().then_some(effect)
 }
 
-/// Lock names do not depend on letter case.
+/// As it was written: on MariaDB, names that differ in letter case are different locks.
 fn take_lock_name(cursor: &mut Cursor<'_>, dialect: &Dialect) -> Option<Box<str>> {
     let token = cursor.take_kind(TokenKind::String)?;
     let name = literal::decode(cursor.bytes(token), dialect)?;
-    Some(String::from_utf8_lossy(&name).to_lowercase().into())
+    Some(String::from_utf8_lossy(&name).into())
 }
 
 fn take_timeout(cursor: &mut Cursor<'_>) -> Option<()> {
