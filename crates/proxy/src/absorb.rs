@@ -61,6 +61,8 @@ pub fn absorb(
     text_effects(state, statement, &reported, around);
     let explained = explains_change(statement)
         || (statement.class == Class::Ddl && state.pins.has(PinReason::TemporaryTable));
+    // A statement prepared under another schema is executed under that one, and the way there and back is reported.
+    let explained = explained || (reported.schema && !reported.variables && is_plain(statement));
     if reported.malformed || (reported.changed && !explained) {
         state.pins.add_unnamed(PinReason::StateChange);
     }
@@ -135,6 +137,8 @@ struct Reported {
     variables: bool,
     /// The report could not be read to its end.
     malformed: bool,
+    /// A schema came with it.
+    schema: bool,
     /// Names of all variables reported.
     names: Vec<String>,
     /// Character set variables with their values: NAMES in the same statement must not hide them.
@@ -164,6 +168,7 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
                 }
             }
             Item::Schema(schema) => {
+                reported.schema = true;
                 let schema = if schema.is_empty() {
                     None
                 } else {

@@ -154,6 +154,10 @@ impl Client {
 #[must_use]
 pub fn error_payload(fault: &Fault) -> Vec<u8> {
     let (code, sqlstate) = fault.code();
+    let sqlstate = match fault {
+        Fault::Server { sqlstate, .. } if sqlstate.len() == 5 => sqlstate.as_str(),
+        _ => sqlstate,
+    };
     let mut payload = vec![reply::ERR_MARKER];
     payload.extend_from_slice(&code.to_le_bytes());
     payload.push(b'#');

@@ -134,6 +134,8 @@ pub enum Fault {
     Server {
         /// The server's error number.
         code: u16,
+        /// Its SQLSTATE.
+        sqlstate: String,
         /// The server's message.
         message: String,
     },

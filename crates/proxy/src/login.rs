@@ -408,6 +408,7 @@ impl Entrant {
             registered,
             login,
             collation,
+            nonce: self.nonce,
             place: self.accepted.place,
         })
     }

@@ -118,6 +118,7 @@ pub struct Session {
     _place: Counted,
     /// Collation id of the handshake or of the last COM_CHANGE_USER.
     collation: u16,
+    nonce: [u8; 20],
     packet: Vec<u8>,
     pinned: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
@@ -141,6 +142,8 @@ pub struct Start {
     pub login: Login,
     /// Collation id.
     pub collation: u16,
+    /// The nonce of the greeting.
+    pub nonce: [u8; 20],
     /// Its count in the limits of addresses.
     pub place: Counted,
 }
@@ -168,6 +171,7 @@ impl Session {
             login: Some(start.login),
             _place: start.place,
             collation: start.collation,
+            nonce: start.nonce,
             packet: Vec::new(),
             pinned: false,
             chooses_schema: false,

@@ -21,15 +21,21 @@ impl Session {
         let change = ChangeUser::decode(&packet, self.capabilities())
             .map_err(|_| Fault::Malformed("COM_CHANGE_USER"))?;
         self.part_for_login().await;
-        let mut nonce =
-            generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?;
         let services = self.sibling_services();
+        let greeting_nonce = self.greeting_nonce();
         let (process, client, host) = self.login_parts();
         let default_plugin = default_plugin_of(&services);
-        // As servers do, a fresh nonce is sent first: the old one was used.
+        let plugin = switch_plugin(&change, &default_plugin);
+        // As servers do, a fresh nonce is sent first: the old one was used. MariaDB's servers keep that of
+        // mysql_native_password, and libmariadb counts on it.
+        let mut nonce = if plugin == Plugin::Native.name() {
+            greeting_nonce
+        } else {
+            generate_nonce().map_err(|_| Fault::BadHandshake("no random numbers".into()))?
+        };
         let mut payload = Vec::new();
         dbmesh_wire::auth::AuthSwitchRequest {
-            plugin: switch_plugin(&change, &default_plugin),
+            plugin: plugin.clone(),
             data: nonce.to_vec(),
         }
         .encode(&mut payload);
@@ -44,7 +50,6 @@ impl Session {
             Ok(Some(next)) => client.seq = next,
             _ => return Err(Failure::ClientLost),
         }
-        let plugin = switch_plugin(&change, &default_plugin);
         let database = Some(change.database.as_slice()).filter(|d| !d.is_empty());
         let claim = Claim {
             user: &change.user,

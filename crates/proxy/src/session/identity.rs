@@ -23,6 +23,11 @@ use crate::state::SessionState;
 const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 impl Session {
+    /// The nonce of the greeting.
+    pub(crate) fn greeting_nonce(&self) -> [u8; 20] {
+        self.nonce
+    }
+
     /// The command at hand.
     pub(crate) fn take_packet(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.packet)
