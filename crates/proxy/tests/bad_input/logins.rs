@@ -221,7 +221,7 @@ fn the_password_is_never_given_in_clear_text() {
 fn a_plugin_that_nobody_knows() {
     evil(
         HONEST,
-        |w| say(w, &packet(2, b"\xFEno_such_plugin\0123")),
+        |w| say(w, &packet(2, b"\xFEno_such_plugin\x00123")),
         HONEST,
     );
 }

@@ -1,7 +1,6 @@
 //! KILL by the ids that clients see.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_testkit::server::{Kind, shared};
@@ -83,60 +82,69 @@ fn a_user_kills_only_its_own() {
     assert_eq!(other.query(&format!("KILL {}", app.id)).code(), Some(1095));
 }
 
+/// Sleeps over and over; counts the interruptions.
+fn be_killed(mut victim: RawClient, stop: &AtomicBool, hits: &AtomicU32) {
+    while !stop.load(Ordering::Relaxed) {
+        let interrupted = match victim.query("SELECT SLEEP(0.002)") {
+            Reply::Rows(rows) => rows[0][0].as_deref() == Some("1"),
+            Reply::Error(e) if e.code == 1317 => true,
+            other => panic!("victim: {other:?}"),
+        };
+        hits.fetch_add(u32::from(interrupted), Ordering::Relaxed);
+    }
+}
+
+/// Sleeps over and over, and must never be interrupted.
+fn stand_by(port: u16, n: u32, stop: &AtomicBool) -> u32 {
+    let mut client = RawClient::app(port);
+    let mut done = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let reply = client.query(&format!("SELECT '{n} {done}', SLEEP(0.001)"));
+        let Reply::Rows(rows) = reply else {
+            panic!("a bystander was hit: {reply:?}")
+        };
+        assert_eq!(rows[0][0].as_deref(), Some(format!("{n} {done}").as_str()));
+        assert_eq!(
+            rows[0][1].as_deref(),
+            Some("0"),
+            "a bystander's sleep was interrupted"
+        );
+        done += 1;
+    }
+    done
+}
+
 #[test]
 fn kills_under_load_hit_nobody_else() {
     let kind = Kind::MySql;
-    // One connection more than victims: connections go from hand to hand all the time.
+    // Fewer connections than sessions: they go from hand to hand all the time.
     let stage = Stage::before(kind, shared(kind).port(), |c| c);
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut victim = RawClient::app(stage.port);
-    let victim_id = victim.id;
-    let victims = {
-        let stop = stop.clone();
-        std::thread::spawn(move || {
-            let mut hit = 0;
-            while !stop.load(Ordering::Relaxed) {
-                match victim.query("SELECT SLEEP(0.002)") {
-                    Reply::Rows(_) => {}
-                    Reply::Error(e) if e.code == 1317 => hit += 1,
-                    other => panic!("victim: {other:?}"),
-                }
-            }
-            hit
-        })
-    };
-    let bystanders: Vec<_> = (0..4)
-        .map(|n| {
-            let (stop, port) = (stop.clone(), stage.port);
-            std::thread::spawn(move || {
-                let mut client = RawClient::app(port);
-                let mut done = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    let reply = client.query(&format!("SELECT '{n} {done}', SLEEP(0.001)"));
-                    let Reply::Rows(rows) = reply else {
-                        panic!("a bystander was hit: {reply:?}")
-                    };
-                    assert_eq!(rows[0][0].as_deref(), Some(format!("{n} {done}").as_str()));
-                    assert_eq!(
-                        rows[0][1].as_deref(),
-                        Some("0"),
-                        "a bystander's sleep was interrupted"
-                    );
-                    done += 1;
-                }
-                done
+    let (stop, hits) = (AtomicBool::new(false), AtomicU32::new(0));
+    let victim = RawClient::app(stage.port);
+    let kill = format!("KILL QUERY {}", victim.id);
+    std::thread::scope(|scope| {
+        scope.spawn(|| be_killed(victim, &stop, &hits));
+        let bystanders: Vec<_> = (0..10)
+            .map(|n| {
+                let (stop, port) = (&stop, stage.port);
+                scope.spawn(move || stand_by(port, n, stop))
             })
-        })
-        .collect();
-    let mut killer = RawClient::app(stage.port);
-    for _ in 0..150 {
-        assert_eq!(killer.query(&format!("KILL QUERY {victim_id}")), Reply::Ok);
-    }
-    stop.store(true, Ordering::Relaxed);
-    println!("{} hits", victims.join().unwrap());
-    for bystander in bystanders {
-        assert!(bystander.join().unwrap() > 0);
-    }
+            .collect();
+        let mut killer = RawClient::app(stage.port);
+        let began = Instant::now();
+        while hits.load(Ordering::Relaxed) < 30 && began.elapsed() < Duration::from_secs(20) {
+            assert_eq!(killer.query(&kill), Reply::Ok);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for bystander in bystanders {
+            assert!(bystander.join().unwrap() > 0);
+        }
+    });
+    assert!(
+        hits.load(Ordering::Relaxed) >= 30,
+        "{} hits",
+        hits.load(Ordering::Relaxed)
+    );
 }
 
 #[test]
