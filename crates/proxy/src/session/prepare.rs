@@ -188,12 +188,17 @@ impl Session {
         match prepared? {
             Ok((id, _)) => Ok(id),
             Err(payload) => {
-                let message = server_error(payload)
+                // The server would say so at EXECUTE.
+                let sqlstate = payload
+                    .get(4..9)
+                    .map(|s| String::from_utf8_lossy(s).into_owned());
+                let (code, message) = server_error(payload)
                     .map(|e| (e.code, e.message))
                     .unwrap_or_default();
                 Err(Fault::Server {
-                    code: message.0,
-                    message: message.1,
+                    code,
+                    sqlstate: sqlstate.unwrap_or_default(),
+                    message,
                 }
                 .into())
             }
