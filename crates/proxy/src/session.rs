@@ -208,7 +208,10 @@ impl Session {
                 Ok(Some(())) => {
                     self.handle().busy.store(true, Ordering::Relaxed);
                     self.handle().control.clear(Signals::IDLE);
-                    let served = self.serve().await;
+                    let Some(served) = exchange::unless_stopped(&control, self.serve()).await
+                    else {
+                        return self.stopped();
+                    };
                     self.handle().busy.store(false, Ordering::Relaxed);
                     self.handle()
                         .idle_since_ms

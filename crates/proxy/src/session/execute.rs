@@ -550,7 +550,12 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
     if same {
         return Ok(lease);
     }
-    match backend.apply(want.vector).await.map_err(&dead)? {
+    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
+    let backend = lease.backend().map_err(&dead)?;
+    let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
+    let applied =
+        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
+    match applied.map_err(&dead)? {
         Ok(Applied::Done) => {
             lease
                 .pool()
