@@ -33,7 +33,7 @@ use crate::backend::Flags;
 use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
-use crate::fault::{After, Fault};
+use crate::fault::{After, Blame, Fault};
 use crate::listener::Counted;
 use crate::metrics::Done;
 use crate::pool::Lease;
@@ -503,13 +503,12 @@ impl Session {
 
     async fn report(&mut self, fault: &Fault) -> io::Result<()> {
         self.serving.metrics.fault(fault.blame());
-        tracing::info!(
-            session = self.handle().id,
-            user = %self.handle().user,
-            fault = fault.blame().label(),
-            code = fault.code().0,
-            "{fault}"
-        );
+        let (session, user, code) = (self.handle().id, &self.handle().user, fault.code().0);
+        match fault.blame() {
+            // A client can cause these as often as it likes: they are counted, and logged for who asks.
+            Blame::Client => tracing::debug!(session, %user, code, "{fault}"),
+            blame => tracing::info!(session, %user, fault = blame.label(), code, "{fault}"),
+        }
         self.client.fault(fault).await
     }
 }
