@@ -4,6 +4,7 @@
 //! equal tables. Input: the testkit's servers and proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use dbmesh_testkit::port::Port;
 use dbmesh_testkit::query::Session;
 use dbmesh_testkit::{Kind, Proxy, Server, ServerOptions};
 
+use super::known::without_known;
 use super::scenario::{Refusal, Scenario, Seen};
 use super::script::{Act, Arg};
 
@@ -21,6 +23,8 @@ pub struct Ground {
     pub server: Server,
     root: Session,
     queue_wait_ms: u32,
+    /// Whether a scenario may have changed the tables since they were brought back.
+    touched: AtomicBool,
     proxies: Mutex<BTreeMap<u32, (Proxy, u16)>>,
 }
 
@@ -110,6 +114,7 @@ impl Ground {
             server,
             root,
             queue_wait_ms,
+            touched: AtomicBool::new(true),
             proxies: Mutex::default(),
         }
     }
@@ -140,9 +145,11 @@ impl Ground {
         started.1
     }
 
-    /// The tables as they were at the start, and nobody on the server who was there in the last run.
-    fn reset(&self) {
-        self.root.execute(RESET).expect("the tables");
+    /// The tables as they were at the start, before a run that is going to do this.
+    fn reset(&self, next: &Scenario) {
+        if self.touched.swap(next.may_write(), Ordering::Relaxed) {
+            self.root.execute(RESET).expect("the tables");
+        }
     }
 
     /// Waits until no direct client is on the server: its locks and temporary tables go with it.
@@ -177,7 +184,7 @@ impl Ground {
 
     /// Runs a scenario straight against the server.
     pub fn direct(&self, scenario: &Scenario, left_out: &BTreeSet<usize>) -> Vec<Seen> {
-        self.reset();
+        self.reset(scenario);
         let before = self.app_connections();
         let seen = scenario.run(self.server.port(), left_out);
         self.wait_for_silence(before);
@@ -187,7 +194,7 @@ impl Ground {
     /// Runs a scenario through a proxy.
     pub fn proxied(&self, scenario: &Scenario, pool: u32) -> Vec<Seen> {
         let port = self.proxy(pool);
-        self.reset();
+        self.reset(scenario);
         scenario.run(port, &BTreeSet::new())
     }
 
@@ -207,7 +214,14 @@ impl Ground {
         let direct = self.direct(scenario, &left_out);
         let show = |seen: &Seen, at: usize| match refusals {
             Refusals::LeftOut => values(&seen.text, &scenario.steps[at].1),
-            Refusals::Count => format!("{}{}", seen.login, seen.text),
+            Refusals::Count => {
+                let act = &scenario.steps[at].1;
+                format!(
+                    "{}{}",
+                    without_known(&seen.login, act),
+                    without_known(&seen.text, act)
+                )
+            }
         };
         (0..proxied.len())
             .filter(|at| !left_out.contains(at))

@@ -103,6 +103,14 @@ impl Scenario {
         self.only.is_empty() || self.only.eq_ignore_ascii_case(&kind.to_string())
     }
 
+    /// Whether a step may change tables.
+    pub fn may_write(&self) -> bool {
+        const READS: [&str; 6] = ["SELECT @@", "SELECT 1", "SET ", "SHOW ", ".ping", ".pause"];
+        self.steps
+            .iter()
+            .any(|(_, act)| !READS.iter().any(|read| act.to_string().starts_with(read)))
+    }
+
     /// Runs it, without the steps in `left_out`.
     pub fn run(&self, port: u16, left_out: &BTreeSet<usize>) -> Vec<Seen> {
         let mut stage = Stage {

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod draw;
 pub mod ground;
+pub mod known;
 pub mod names;
 pub mod reply;
 pub mod scenario;
