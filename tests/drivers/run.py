@@ -11,6 +11,7 @@ import collections
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,11 +37,26 @@ def python_play(name, at=install.python, lacks=None):
     return Driver(name, lambda: [str(at()), str(HERE / "python/play.py"), name], lacks or {})
 
 
+def node_play(name, lacks=None):
+    """The programs are copied beside the drivers: Node looks for those where the program is."""
+
+    def command():
+        folder = install.node()
+        for program in (HERE / "node").glob("*.js"):
+            shutil.copy(program, folder)
+        return ["node", str(folder / "play.js"), name]
+
+    return Driver(name, command, lacks or {})
+
+
 DRIVERS = [
     python_play("pymysql"),
     python_play("mysqlclient", install.mysqlclient),
     python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES),
     python_play("connector_c"),
+    node_play("mysql2"),
+    node_play("mariadb"),
+    Driver("go", lambda: [str(install.go())], {}),
 ]
 
 
@@ -104,12 +120,16 @@ def play(bench, command, chosen, port, turns):
         out, problem = done.stdout, done.stderr.decode(errors="replace")[-2000:] if done.returncode else None
     except subprocess.TimeoutExpired as late:
         out, problem = late.stdout or b"", f"not done after {SECONDS_MAX} s"
+    rows_only = {(s["name"], i) for s in chosen for i, step in enumerate(s["steps"]["a"]) if step.get("rows_only")}
     answers = collections.OrderedDict()
     for line in out.decode(errors="replace").splitlines():
         if line.startswith("{"):
             record = json.loads(line)
             key = (record["session"], record["step"])
-            answers.setdefault(record["scenario"], collections.OrderedDict())[key] = record["answer"]
+            answer = record["answer"]
+            if (record["scenario"], record["step"]) in rows_only and "results" in answer:
+                answer = [result.get("rows") for result in answer["results"]]
+            answers.setdefault(record["scenario"], collections.OrderedDict())[key] = answer
     return answers, problem
 
 
