@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_testkit::Kind;
 use support::draw;
-use support::ground::{Ground, Refusals, tell};
+use support::ground::{Difference, Ground, Refusals, tell};
 use support::scenario::Scenario;
 
 /// The case files, or the one that `DBMESH_TWIN_FILE` names.
@@ -102,6 +102,8 @@ fn hand_written_scenarios_on_mariadb() {
     hand_written(Kind::MariaDb);
 }
 
+/// Seeds of a run without a time: the same ones on every machine.
+const SEEDS: u64 = 12;
 /// Steps of a drawn scenario.
 const STEPS: usize = 45;
 /// Runs spent on making a failing scenario short.
@@ -115,19 +117,23 @@ fn number(name: &str) -> Option<u64> {
 fn drawn(kind: Kind) {
     let _turn = turn(kind);
     let ground = Ground::start(kind, 100);
-    let seconds = number("DBMESH_TWIN_SECONDS").unwrap_or(20);
+    let (seconds, seeds) = match number("DBMESH_TWIN_SECONDS") {
+        Some(seconds) => (seconds, u64::MAX),
+        None => (120, SEEDS),
+    };
     let first = number("DBMESH_TWIN_SEED").unwrap_or(1);
     let failures_max = number("DBMESH_TWIN_FAILURES").unwrap_or(1);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let (mut seed, mut failures) = (first, Vec::new());
-    while Instant::now() < deadline && (failures.len() as u64) < failures_max {
+    while Instant::now() < deadline
+        && seed - first < seeds
+        && (failures.len() as u64) < failures_max
+    {
         for pool in [1, 2] {
             let scenario = draw::scenario(seed, pool, STEPS);
-            if !ground
-                .compare(&scenario, pool, Refusals::LeftOut)
-                .is_empty()
-            {
-                failures.push(shortened(&ground, scenario, pool));
+            let found = ground.compare(&scenario, pool, Refusals::LeftOut);
+            if !found.is_empty() {
+                failures.push(shortened(&ground, scenario, pool, found));
             }
         }
         seed += 1;
@@ -141,8 +147,12 @@ fn drawn(kind: Kind) {
 }
 
 /// The scenario with as few steps as still differ, and what differs.
-fn shortened(ground: &Ground, mut scenario: Scenario, pool: u32) -> String {
-    let mut differences = ground.compare(&scenario, pool, Refusals::LeftOut);
+fn shortened(
+    ground: &Ground,
+    mut scenario: Scenario,
+    pool: u32,
+    mut differences: Vec<Difference>,
+) -> String {
     if let Some(first) = differences.first() {
         scenario.steps.truncate(first.step + 1);
     }

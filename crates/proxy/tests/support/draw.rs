@@ -130,7 +130,8 @@ fn act(dice: &mut Dice, session: &mut Drawn) -> Vec<(char, Act)> {
         0..15 => vec![sql(variables(dice))],
         15..20 => vec![schema(dice)],
         20..36 => vec![sql(write(dice, who))],
-        36..54 => vec![sql(read_state(dice, who))],
+        36..40 => vec![found_rows(dice)],
+        40..54 => vec![sql(read_state(dice, who))],
         54..62 => vec![sql(fail_or_warn(dice))],
         62..66 => transaction(dice, session),
         66..73 => holding(dice, session),
@@ -282,7 +283,6 @@ fn read_state(dice: &mut Dice, who: char) -> String {
         "SELECT ROW_COUNT() AS r, LAST_INSERT_ID()",
         "SELECT @@warning_count",
         "SELECT @@warning_count AS w, @@error_count",
-        "SELECT FOUND_ROWS()",
         "SHOW WARNINGS",
         "SHOW WARNINGS LIMIT 1",
         "SHOW ERRORS",
@@ -304,9 +304,22 @@ fn read_state(dice: &mut Dice, who: char) -> String {
         "SELECT id FROM twin.t WHERE id IS NULL",
         "SELECT 1",
         "DO 1",
-        "SELECT CONNECTION_ID() = CONNECTION_ID()",
+        "SELECT CONNECTION_ID()",
     ];
     dice.pick(&of).to_owned()
+}
+
+/// FOUND_ROWS() behind its statement; and behind it, because MySQL warns of it, one that clears the warnings.
+fn found_rows(dice: &mut Dice) -> Act {
+    let of = [
+        "SELECT id FROM twin.t ORDER BY id LIMIT 3",
+        "SELECT SQL_CALC_FOUND_ROWS id FROM twin.t ORDER BY id LIMIT 2",
+        "SELECT id FROM twin.t WHERE id > 5000",
+        "SHOW TABLES LIKE 't'",
+    ];
+    let first = sql(dice.pick(&of).to_owned());
+    let count = sql("SELECT COUNT(*) FROM twin.plain".to_owned());
+    Act::Pipe(vec![first, sql("SELECT FOUND_ROWS()".to_owned()), count])
 }
 
 fn fail_or_warn(dice: &mut Dice) -> String {
@@ -451,7 +464,7 @@ fn holding(dice: &mut Dice, session: &mut Drawn) -> Vec<Act> {
 
 fn prepared(dice: &mut Dice, session: &mut Drawn) -> Vec<Act> {
     if session.slots.is_empty() || (session.slots.len() < 5 && dice.chance(35)) {
-        let of: [(&str, usize); 14] = [
+        let of: [(&str, usize); 13] = [
             ("SELECT ? AS x, ? AS y", 2),
             ("SELECT LAST_INSERT_ID() + ? AS z", 1),
             ("INSERT INTO twin.t (v, n) VALUES (?, ?)", 2),
@@ -463,7 +476,6 @@ fn prepared(dice: &mut Dice, session: &mut Drawn) -> Vec<Act> {
             ("SELECT LENGTH(?), ?", 2),
             ("SELECT DATABASE(), @@time_zone, @a, ?", 1),
             ("SET time_zone = ?", 1),
-            ("SELECT ROW_COUNT(), ?", 1),
             ("SELECT * FROM missing WHERE a = ?", 1),
             ("SELECT 'a' = 'A', 'q' || ?", 1),
         ];
