@@ -211,11 +211,12 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
     let reads = |fact| facts.has(fact);
     let mut functions = Functions::NONE;
     functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
+    let row_count_here = free || session.row_count == RowCount::Here;
+    let rows_here = row_count_here && session.found_rows == RowsFound::Known;
     functions.add_if(
         Functions::FOUND_ROWS,
-        reads(Facts::READS_FOUND_ROWS) && free,
+        reads(Facts::READS_FOUND_ROWS) && rows_here,
     );
-    let row_count_here = free || session.row_count == RowCount::Here;
     functions.add_if(
         Functions::ROW_COUNT,
         reads(Facts::READS_ROW_COUNT) && row_count_here,

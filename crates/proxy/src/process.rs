@@ -1,7 +1,7 @@
 //! What all sessions of the process share.
 //!
 //! Owns the registry, the services now, the clock, the drain, the RSA key and the passwords proved in full. It must never
-//! be a place for per-statement work. Input: [`crate::serve`].
+//! be a place for per-statement work. Input: [`crate::serve()`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

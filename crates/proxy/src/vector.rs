@@ -87,6 +87,23 @@ impl Vector {
         h.finish()
     }
 
+    /// This vector with what a PREPARE depends on taken from `under`: schema, character set, sql_mode. All else stays, so
+    /// that the way there and back is made of SETs alone.
+    #[must_use]
+    pub fn for_preparing(&self, under: &Self) -> Self {
+        let matters = |name: &str| name == "sql_mode" || is_charset_variable(name);
+        let mut vector = self.clone();
+        vector.schema.clone_from(&under.schema);
+        vector.charset = under.charset.clone();
+        vector.variables.retain(|name, _| !matters(name));
+        let taken = under.variables.iter().filter(|(name, _)| matters(name));
+        vector
+            .variables
+            .extend(taken.map(|(name, value)| (name.clone(), value.clone())));
+        vector.rehash();
+        vector
+    }
+
     /// Whether two vectors are equal.
     #[must_use]
     pub fn same(a: &Arc<Self>, b: &Arc<Self>) -> bool {
@@ -340,6 +357,28 @@ mod tests {
             "SET NAMES latin1, SESSION character_set_results = NULL"
         );
         assert_eq!(sql(&b, &a), "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci");
+    }
+
+    #[test]
+    fn preparing_elsewhere_takes_no_reset() {
+        let under = vector(
+            Charset::Handshake(45),
+            &[("sql_mode", "ANSI"), ("time_zone", "+01:00")],
+        );
+        let mut now = vector(Charset::Handshake(255), &[("autocommit", "OFF")]);
+        now.user_variables
+            .insert(b"x".as_slice().into(), b"1".as_slice().into());
+        now.rehash();
+        let there = now.for_preparing(&under);
+        assert_eq!(
+            sql(&now, &there),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, SESSION sql_mode = 'ANSI'"
+        );
+        assert_eq!(
+            sql(&there, &now),
+            "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci, SESSION sql_mode = DEFAULT"
+        );
+        assert_eq!(there.prepare_hash(), under.prepare_hash());
     }
 
     #[test]

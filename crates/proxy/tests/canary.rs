@@ -286,7 +286,7 @@ fn fly(flock: &Flock, token: u64, seed: u64) {
         client.patience(Duration::from_secs(40));
         let id = client.id;
         // One in four may be killed at any moment.
-        let victim = token % 4 == 0;
+        let victim = token.is_multiple_of(4);
         if victim {
             flock.victims.lock().unwrap().push(id);
         }

@@ -152,6 +152,8 @@ impl Session {
             match leased {
                 Ok(lease) => match make_ready(lease, &want, wait).await {
                     Ok(lease) => {
+                        // What this connection says of "the last statement" is not this session's.
+                        self.state.diagnostics.row_count_only_here = true;
                         self.lease = Some(lease);
                         self.member = Some(member);
                         return Ok(());

@@ -21,7 +21,7 @@ use crate::backend::{Backend, BackendError, server_error};
 use crate::fault::Fault;
 use crate::prepared::{Answer, ClientStatement, Cursor, Key};
 use crate::state::Warnings;
-use crate::vector::Vector;
+use crate::vector::{Transition, Vector, transition};
 
 /// Largest packet of a PREPARE's answer, in bytes.
 const DEFINITION_BYTES_MAX: usize = 1 << 20;
@@ -179,7 +179,8 @@ impl Session {
         let now = self.state.vector.clone();
         let elsewhere = under.prepare_hash() != now.prepare_hash();
         if elsewhere {
-            self.move_to(under).await?;
+            let there = Arc::new(now.for_preparing(under));
+            self.move_to(&there).await?;
         }
         let prepared = self.prepared_on_connection(key, false).await;
         if elsewhere {
@@ -206,6 +207,16 @@ impl Session {
     }
 
     async fn move_to(&mut self, vector: &Arc<Vector>) -> Result<(), Failure> {
+        let way = transition(&self.backend()?.vector, vector);
+        if matches!(way, Transition::Reset | Transition::Reconnect) {
+            // A reset would end the session's transaction and more: never on a connection that is in use.
+            let message = "a statement was prepared under a state that only a reset leads back to; prepare it again";
+            return Err(Fault::StateReplay {
+                code: 1105,
+                message: message.into(),
+            }
+            .into());
+        }
         match self.backend()?.apply(vector).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(e)) => {

@@ -335,10 +335,10 @@ fn read_set(
     let count = Reader::new(first).lenenc_int().map_err(|e| e.to_string())?;
     let columns = read_columns(client, count)?;
     let mut eof = None;
-    if !client.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-        if let Part::Eof { warnings, status } = eof_part(&client.packet()?)? {
-            eof = Some((warnings, status));
-        }
+    if !client.capabilities.contains(Capabilities::DEPRECATE_EOF)
+        && let Part::Eof { warnings, status } = eof_part(&client.packet()?)?
+    {
+        eof = Some((warnings, status));
     }
     parts.push(Part::Columns {
         columns: columns.clone(),
@@ -452,10 +452,10 @@ fn read_prepared(client: &mut Client, parts: &mut Vec<Part>) -> Result<(), Strin
         }
         let columns = read_columns(client, u64::from(count))?;
         let mut eof = None;
-        if !client.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            if let Part::Eof { warnings, status } = eof_part(&client.packet()?)? {
-                eof = Some((warnings, status));
-            }
+        if !client.capabilities.contains(Capabilities::DEPRECATE_EOF)
+            && let Part::Eof { warnings, status } = eof_part(&client.packet()?)?
+        {
+            eof = Some((warnings, status));
         }
         parts.push(Part::Columns { columns, eof });
     }
