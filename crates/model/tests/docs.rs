@@ -112,6 +112,7 @@ fn every_default_is_the_code_s() {
         let shown = match value {
             // The resource says true or false.
             Value::String(text) if text == "refuse" => "false".to_owned(),
+            Value::String(text) if text == "allow" => "true".to_owned(),
             Value::String(text) => format!("`{text}`"),
             number => number.to_string(),
         };

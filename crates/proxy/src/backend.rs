@@ -102,10 +102,10 @@ pub type Cell = Option<Vec<u8>>;
 pub struct Flags(pub Capabilities);
 
 impl Flags {
-    /// The flags that change a server's behaviour.
+    /// The flags that change a server's behaviour. IGNORE_SPACE is not among them: it only adds to sql_mode, which is part
+    /// of the session's vector.
     pub const MASK: Capabilities = Capabilities(
         Capabilities::FOUND_ROWS.0
-            | Capabilities::IGNORE_SPACE.0
             | Capabilities::INTERACTIVE.0
             | Capabilities::LOCAL_FILES.0
             | Capabilities::MULTI_STATEMENTS.0

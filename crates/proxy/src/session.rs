@@ -153,6 +153,20 @@ impl Session {
     #[must_use]
     pub fn new(mut start: Start) -> Self {
         start.place.logged_in();
+        let facts = start
+            .serving
+            .upstream
+            .members
+            .iter()
+            .find_map(|m| m.pool.facts());
+        if let Some(facts) = facts.filter(|_| {
+            start
+                .client
+                .capabilities
+                .contains(Capabilities::IGNORE_SPACE)
+        }) {
+            start.state.ignore_space(&facts);
+        }
         let epoch = start.process.current.epoch();
         start
             .serving

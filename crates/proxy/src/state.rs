@@ -121,6 +121,17 @@ impl SessionState {
         }
     }
 
+    /// A client with the flag IGNORE_SPACE begins with that in its sql_mode.
+    pub fn ignore_space(&mut self, facts: &ServerFacts) {
+        let default = facts.default_of("sql_mode").unwrap_or_default();
+        let mode = if default.is_empty() {
+            b"IGNORE_SPACE".to_vec()
+        } else {
+            [b"IGNORE_SPACE,", default].concat()
+        };
+        self.change_vector(|v| v.note_variable("sql_mode", &mode));
+    }
+
     /// Changes the restorable state.
     pub fn change_vector(&mut self, change: impl FnOnce(&mut Vector)) {
         let vector = Arc::make_mut(&mut self.vector);

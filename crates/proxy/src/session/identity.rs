@@ -91,6 +91,14 @@ impl Session {
         let charset = crate::login::handshake_charset(&serving, collation);
         self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
         self.serving = serving;
+        let facts = self.server_facts();
+        if let Some(facts) = facts.filter(|_| {
+            self.client
+                .capabilities
+                .contains(Capabilities::IGNORE_SPACE)
+        }) {
+            self.state.ignore_space(&facts);
+        }
         self.epoch = self.process.current.epoch();
         self.member = None;
         self.login = Some(login);
