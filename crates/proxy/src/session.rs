@@ -29,7 +29,7 @@ use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Qu
 use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::status::Status;
 
-use crate::backend::Flags;
+use crate::backend::{Flags, Flavor};
 use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
@@ -159,6 +159,13 @@ impl Session {
             .members
             .iter()
             .find_map(|m| m.pool.facts());
+        if facts
+            .as_ref()
+            .is_some_and(|facts| facts.flavor == Flavor::MariaDb)
+        {
+            // A new session's FOUND_ROWS() is 1 there, and 0 on MySQL.
+            start.state.diagnostics.found_rows = FoundRows::Known(1);
+        }
         if let Some(facts) = facts.filter(|_| {
             start
                 .client
