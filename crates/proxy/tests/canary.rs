@@ -75,6 +75,10 @@ impl Bird<'_> {
         if let Some(why) = reply.broken() {
             return Err(End::Broken(format!("{what}: {why}")));
         }
+        // A statement that was killed did not do its part: what follows would be asked in vain.
+        if let Some((code @ (1317 | 2013), message)) = reply.error() {
+            return Err(End::Broken(format!("{what}: {code} {message}")));
+        }
         Ok(reply)
     }
 
@@ -82,7 +86,9 @@ impl Bird<'_> {
     fn must(&mut self, sql: &str, value: &str) -> Result<(), End> {
         let reply = self.run(sql)?;
         let got = match reply.error() {
-            Some((1317 | 2013, _)) => return Err(End::Broken(format!("{sql}: interrupted"))),
+            Some((code @ (1317 | 2013), message)) => {
+                return Err(End::Broken(format!("{sql}: {code} {message}")));
+            }
             Some((code, message)) => format!("error {code} {message}"),
             None => reply.value().unwrap_or_else(|| "NULL".to_owned()),
         };

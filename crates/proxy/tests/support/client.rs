@@ -16,7 +16,7 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header};
 use dbmesh_wire::command::ChangeUser;
 use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor};
-use dbmesh_wire::greeting::{FirstReply, Greeting, NONCE_BYTES};
+use dbmesh_wire::greeting::{FirstReply, NONCE_BYTES};
 use dbmesh_wire::handshake::HandshakeResponse;
 use rustls::pki_types::ServerName;
 
@@ -205,7 +205,7 @@ impl Client {
         // MariaDB has no CLIENT_MYSQL bit; a MySQL client sets it all the same.
         let offered = greeting.capabilities | Capabilities::LONG_PASSWORD;
         self.capabilities = (options.capabilities | schema) & offered;
-        let mut response = self.handshake_response(options, &greeting);
+        let mut response = self.handshake_response(options);
         let mut transport = Transport::Plain;
         if self.capabilities.contains(Capabilities::SSL) {
             let mut payload = Vec::new();
@@ -245,8 +245,7 @@ impl Client {
         Ok(())
     }
 
-    fn handshake_response(&self, options: &Options, greeting: &Greeting) -> HandshakeResponse {
-        let _ = greeting;
+    fn handshake_response(&self, options: &Options) -> HandshakeResponse {
         HandshakeResponse {
             capabilities: self.capabilities,
             max_packet_bytes: 64 << 20,

@@ -131,7 +131,7 @@ fn act(dice: &mut Dice, session: &mut Drawn) -> Vec<(char, Act)> {
         15..20 => vec![schema(dice)],
         20..36 => vec![sql(write(dice, who))],
         36..40 => vec![found_rows(dice)],
-        40..54 => vec![sql(read_state(dice, who))],
+        40..54 => vec![sql(read_state(dice))],
         54..62 => vec![sql(fail_or_warn(dice))],
         62..66 => transaction(dice, session),
         66..73 => holding(dice, session),
@@ -140,7 +140,7 @@ fn act(dice: &mut Dice, session: &mut Drawn) -> Vec<(char, Act)> {
         90..93 => vec![several(dice)],
         93..95 => vec![Act::Pipe(vec![
             sql(write(dice, who)),
-            sql(read_state(dice, who)),
+            sql(read_state(dice)),
             sql(variables(dice)),
         ])],
         95..96 => {
@@ -272,8 +272,7 @@ fn write(dice: &mut Dice, who: char) -> String {
     }
 }
 
-fn read_state(dice: &mut Dice, who: char) -> String {
-    let _ = who;
+fn read_state(dice: &mut Dice) -> String {
     let of = [
         "SELECT LAST_INSERT_ID()",
         "SELECT LAST_INSERT_ID() AS x, @@identity",

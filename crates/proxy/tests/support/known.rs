@@ -51,6 +51,12 @@ pub fn without_known(text: &str, act: &Act) -> String {
         }
         // MariaDB writes it without the point.
         line = line.replace("has no open cursor.", "has no open cursor");
+        // MariaDB reports variables in the order of a hash table.
+        if let Some((before, list)) = line.split_once(" tracked=[") {
+            let mut items: Vec<&str> = list.trim_end_matches(']').split(", ").collect();
+            items.sort_unstable();
+            line = format!("{before} tracked=[{}]", items.join(", "));
+        }
         if line.starts_with("  EOF ") {
             // The flags of a query stand behind its rows; what stands before them is of the statement before.
             for flag in ["|NO_INDEX_USED", "|MORE_RESULTS", "|SESSION_STATE_CHANGED"] {
