@@ -172,6 +172,11 @@ impl Session {
 
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
+        // A KILL may still be on its way to this connection; its next user must not be hit.
+        let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;
+        if arrived.is_err() {
+            self.lease = None;
+        }
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
         let Some(mut lease) = self.lease.take() else {
             return;
