@@ -212,8 +212,7 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
     let mut functions = Functions::NONE;
     functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
     let row_count_here = free || session.row_count == RowCount::Here;
-    // What is known is right wherever the statement runs; the connection may never have seen that SELECT.
-    let rows_here = session.found_rows == RowsFound::Known;
+    let rows_here = row_count_here && session.found_rows == RowsFound::Known;
     functions.add_if(
         Functions::FOUND_ROWS,
         reads(Facts::READS_FOUND_ROWS) && rows_here,

@@ -24,6 +24,8 @@ struct Execution {
     pool: Option<Arc<Pool>>,
     /// The server's id of the connection on which a statement runs now; 0 when none does.
     thread_id: u64,
+    /// Whether a KILL was aimed at the statement under way.
+    struck: bool,
     /// KILLs on their way to that connection. It is used for nothing else until they have arrived.
     kills: u32,
 }
@@ -99,28 +101,28 @@ impl SessionHandle {
             execution.pool = Some(pool.clone());
         }
         execution.thread_id = thread_id;
+        execution.struck = false;
     }
 
     /// Says that the statement ended, and waits for KILLs that were aimed at it: the next user of the connection must
     /// not be hit.
-    pub async fn end_execution(&self) {
-        if self.stop_execution() {
-            return;
-        }
+    ///
+    /// Gives whether there were any.
+    pub async fn end_execution(&self) -> bool {
         loop {
             let arrived = self.killed.notified();
-            if self.stop_execution() {
-                return;
+            if let Some(struck) = self.stop_execution() {
+                return struck;
             }
             arrived.await;
         }
     }
 
-    /// Whether no KILL is on its way any more.
-    fn stop_execution(&self) -> bool {
+    /// Once no KILL is on its way any more: whether there was one.
+    fn stop_execution(&self) -> Option<bool> {
         let mut execution = self.execution.lock();
         execution.thread_id = 0;
-        execution.kills == 0
+        (execution.kills == 0).then_some(execution.struck)
     }
 
     /// Takes aim at the statement under way, if there is one.
@@ -129,6 +131,7 @@ impl SessionHandle {
         let thread_id = Some(execution.thread_id).filter(|id| *id != 0)?;
         let pool = execution.pool.clone()?;
         execution.kills += 1;
+        execution.struck = true;
         Some(Aim {
             session: self.clone(),
             pool,

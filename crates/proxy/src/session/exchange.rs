@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dbmesh_model::topology::LocalInfile;
 use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header};
+use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 
@@ -113,8 +114,21 @@ impl Session {
         let result = relay(parts, status, packets, shape, infile).await;
         member.took(started.elapsed());
         drop(work);
-        handle.end_execution().await;
-        if matches!(result, Err(Lost::ClientGone | Lost::Stopped)) {
+        let struck = handle.end_execution().await;
+        if struck
+            && result
+                .as_ref()
+                .is_ok_and(|outcome| outcome.error != Some(INTERRUPTED))
+        {
+            // A KILL that came too late for this statement would end the next one: a ping takes it.
+            let _ = backend
+                .run(&[CommandCode::Ping as u8], Shape::Single)
+                .await
+                .map_err(Lost::before)?;
+            self.state.diagnostics.row_count_only_here = true;
+        }
+        // A busy connection is never shared again, so that this KILL can hit nobody else.
+        if matches!(result, Err(Lost::ClientGone | Lost::Stopped)) && !backend.is_idle() {
             // A closed socket does not end a statement on the server.
             let (thread_id, vector) = (backend.thread_id, self.state.vector.clone());
             tokio::spawn(
@@ -182,6 +196,8 @@ fn sequence_after(bytes: usize) -> u8 {
     u8::try_from(packets % 256).unwrap_or(0)
 }
 
+/// ER_QUERY_INTERRUPTED.
+const INTERRUPTED: u16 = 1317;
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 

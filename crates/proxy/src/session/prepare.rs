@@ -61,7 +61,10 @@ impl Session {
         };
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
         let prepared = self.prepared_on_connection(&key, true).await?;
-        self.state.diagnostics.warnings = Warnings::None;
+        if !self.is_mariadb() {
+            // MariaDB keeps the list of the statement before.
+            self.state.diagnostics.warnings = Warnings::None;
+        }
         match prepared {
             Ok((_, answer)) => self.take_statement(statement, key, &answer).await?,
             Err(payload) => {

@@ -11,6 +11,7 @@ use dbmesh_model::topology::Multiplexing;
 
 use super::{Failure, Session};
 use crate::backend::{Backend, BackendError, Cell, Flavor};
+use crate::control::Signals;
 use crate::pins::{Parting, PinReason, Pins};
 use crate::prepared::Cursor;
 use crate::state::{FoundRows, LastId, Warning, Warnings};
@@ -174,7 +175,8 @@ impl Session {
     pub(super) async fn part(&mut self) {
         // A KILL may still be on its way to this connection; its next user must not be hit.
         let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;
-        if arrived.is_err() {
+        if arrived.is_err() || self.handle().control.signals().any(Signals::KILL) {
+            // Killed together with its session, though it may not look so yet.
             self.lease = None;
         }
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
