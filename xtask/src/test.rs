@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{tidy, workspace};
+use crate::tidy;
 
 mod drivers;
 mod program;
