@@ -8,7 +8,7 @@ mod items;
 
 use std::fmt::Display;
 
-use crate::dialect::{Dialect, Flavor};
+use crate::dialect::Dialect;
 use crate::lexer::{Lexer, Span, Token, TokenKind};
 use crate::literal;
 use crate::words::{self, Keyword};
@@ -144,7 +144,7 @@ fn edit_statement(
     let mut index = 0;
     while index < text.tokens.len() {
         items.token(text, index, dialect, edits);
-        match find(text, index, values, dialect) {
+        match find(text, index, values) {
             Some((last, bytes)) => {
                 if let Some(span) = text.span(index, last) {
                     edits.push(Edit { span, bytes });
@@ -163,11 +163,10 @@ fn find(
     text: &Text<'_>,
     index: usize,
     values: &SessionFunctionValues,
-    dialect: &Dialect,
 ) -> Option<(usize, Vec<u8>)> {
     match text.kind(index)? {
-        TokenKind::Word | TokenKind::QuotedName => find_call(text, index, values, dialect),
-        TokenKind::SystemVariable => find_variable(text, index, values, dialect),
+        TokenKind::Word | TokenKind::QuotedName => find_call(text, index, values),
+        TokenKind::SystemVariable => find_variable(text, index, values),
         _ => None,
     }
 }
@@ -176,7 +175,6 @@ fn find_call(
     text: &Text<'_>,
     index: usize,
     values: &SessionFunctionValues,
-    dialect: &Dialect,
 ) -> Option<(usize, Vec<u8>)> {
     let bytes = text.bytes(index);
     let name = match bytes {
@@ -185,8 +183,8 @@ fn find_call(
     };
     let value = match words::lookup(name).keyword {
         Keyword::ConnectionId => cast(&values.connection_id?, "UNSIGNED"),
-        Keyword::RowCount => cast_wide(&values.row_count?, "SIGNED", dialect),
-        Keyword::FoundRows => cast_wide(&values.found_rows?, "SIGNED", dialect),
+        Keyword::RowCount => wide(&values.row_count?),
+        Keyword::FoundRows => wide(&values.found_rows?),
         _ => return None,
     };
     let is_call = text.kind(index + 1) == Some(TokenKind::Open)
@@ -210,7 +208,6 @@ fn find_variable(
     text: &Text<'_>,
     index: usize,
     values: &SessionFunctionValues,
-    dialect: &Dialect,
 ) -> Option<(usize, Vec<u8>)> {
     let first = plain(text.bytes(index).strip_prefix(b"@@")?);
     let scoped = first.eq_ignore_ascii_case(b"session") || first.eq_ignore_ascii_case(b"local");
@@ -238,7 +235,7 @@ fn find_variable(
             .before(index)
             .is_some_and(|before| before == 0 || text.kind(before) == Some(TokenKind::Comma));
     (!assigned && text.kind(last + 1) != Some(TokenKind::Dot))
-        .then(|| (last, cast_wide(&value, "UNSIGNED", dialect)))
+        .then(|| (last, wide_variable(value)))
 }
 
 fn plain(name: &[u8]) -> &[u8] {
@@ -252,12 +249,15 @@ fn cast(value: &dyn Display, kind: &str) -> Vec<u8> {
     format!("CAST({value} AS {kind})").into_bytes()
 }
 
-/// A BIGINT: MariaDB makes a short cast an INT, unless what it casts may be long.
-fn cast_wide(value: &dyn Display, kind: &str, dialect: &Dialect) -> Vec<u8> {
-    match dialect.flavor {
-        Flavor::MySql => cast(value, kind),
-        Flavor::MariaDb => format!("CAST(CAST({value} AS CHAR(20)) AS {kind})").into_bytes(),
-    }
+/// A BIGINT that is never NULL and 21 characters long, as these functions are: MariaDB makes a cast of a short literal a
+/// short INT, but bits are always wide.
+fn wide(value: &dyn Display) -> Vec<u8> {
+    format!("CAST({value}|0 AS SIGNED)").into_bytes()
+}
+
+/// An unsigned BIGINT that may be NULL, as both servers describe variables.
+fn wide_variable(value: u64) -> Vec<u8> {
+    format!("IF(1,{value}|0,NULL)").into_bytes()
 }
 
 /// Applies the edits, which do not overlap.
