@@ -152,3 +152,35 @@ def java():
         run([compiler, "-d", str(folder), "-cp", str(jar), *map(str, sources)], "javac")
 
     return f"{once('java', sources, make)}:{jar}"
+
+
+def mysql_clients():
+    """MySQL's own `mysql` and `mysqldump`: those on PATH, or those that came with the fetched server."""
+    hint = "install MySQL's client, or let `cargo xtask test` fetch the server first"
+    root = cache().parent / "mysql"
+    found = {}
+    for name in ("mysql", "mysqldump"):
+        at = shutil.which(name)
+        if at and "MariaDB" not in run([at, "--no-defaults", "--version"], name):
+            found[name] = [at]
+        elif (root / "usr/bin" / name).is_file():
+            found[name] = unpacked(root, root / "usr/bin" / name)
+        else:
+            raise Missing(f"MySQL's `{name}` is neither on PATH nor in {root}: {hint}")
+    return {"client": found["mysql"], "dump": found["mysqldump"]}
+
+
+def unpacked(root, at):
+    """How a program of another distribution runs: by its own loader, with its own libraries."""
+    folders = sorted({lib.parent for base in ("usr/lib", "lib") for lib in root.glob(f"{base}/*/libc.so*")})
+    loader = next(iter(one for folder in folders for one in folder.glob("ld-linux*")), None)
+    if loader is None:
+        raise Missing(f"no dynamic loader in {root}: remove that folder, so that it is fetched again")
+    path = ":".join(map(str, [*folders, root / "usr/lib/mysql/private"]))
+    return [str(loader), "--inhibit-cache", "--library-path", path, "--argv0", str(at), str(at)]
+
+
+def mariadb_clients():
+    """`mariadb` and `mariadb-dump`."""
+    hint = "install MariaDB's client (Debian: apt-get install mariadb-client)"
+    return {"client": [program("mariadb", hint)], "dump": [program("mariadb-dump", hint)]}

@@ -28,7 +28,8 @@ SECONDS_MAX = 240
 DIFFERENCES_SHOWN = 12
 
 # `lacks`: scenarios in which the driver fails by itself, against any server, with the reason.
-Driver = collections.namedtuple("Driver", "name command lacks")
+Driver = collections.namedtuple("Driver", "name command lacks more kinds", defaults=[None, ("mysql", "mariadb")])
+# A driver with `more` is a program with scenarios of its own; `more` gives what it is told beside the target.
 OUT_OF_STEP = {"load data local of a missing file": "it leaves its own connection out of step"}
 TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
 
@@ -38,15 +39,20 @@ def python_play(name, at=install.python, lacks=None):
 
 
 def node_play(name, lacks=None):
-    """The programs are copied beside the drivers: Node looks for those where the program is."""
+    """A driver of Node. Programs are copied beside the drivers: Node looks for those where the program is."""
+    return Driver(name, lambda: node_program("play.js", name), lacks or {})
 
-    def command():
-        folder = install.node()
-        for program in (HERE / "node").glob("*.js"):
-            shutil.copy(program, folder)
-        return ["node", str(folder / "play.js"), name]
 
-    return Driver(name, command, lacks or {})
+def node_program(script, *args):
+    folder = install.node()
+    for source in (HERE / "node").glob("*.js"):
+        shutil.copy(source, folder)
+    return ["node", str(folder / script), *args]
+
+
+def program(name, command, more=dict, lacks=None, kinds=("mysql", "mariadb")):
+    """Something with scenarios of its own."""
+    return Driver(name, command, lacks or {}, more, kinds)
 
 
 DRIVERS = [
@@ -57,7 +63,19 @@ DRIVERS = [
     node_play("mysql2"),
     node_play("mariadb"),
     Driver("go", lambda: [str(install.go())], {}),
+    Driver("connector_j", lambda: ["java", "-cp", install.java(), "Play"], {}),
+    program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
+    program("sqlalchemy mysqldb", lambda: [str(install.mysqlclient()), str(HERE / "python/orm.py"), "mysqldb"]),
+    program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
+    program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
+    program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
+    program("mysql CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mysql_clients, kinds=("mysql",)),
+    program("mariadb CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mariadb_clients),
 ]
+
+
+# How sessions take turns, and the size of pool that must do for it.
+RUNS = (("between holds", 1), ("always", 2))
 
 
 class Bench:
@@ -96,8 +114,9 @@ class Bench:
             "k = c.cursor()\n"
             "for s in o['statements']: k.execute(s)\n"
         )
-        start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers")]
+        start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers", "drivers_django", "test_drivers_django")]
         start += [
+            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4",
             "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
             "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
             "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",
@@ -111,10 +130,10 @@ class Bench:
         return {"port": port, "direct": self.direct, "user": self.user, "password": self.password, "kind": self.kind}
 
 
-def play(bench, command, chosen, port, turns):
+def play(bench, command, chosen, port, turns, more):
     """Runs a driver's program; what it printed, by scenario, and what it said when it failed."""
     bench.prepare()
-    order = {"scenarios": chosen, "target": bench.target(port), "turns": turns}
+    order = {"scenarios": chosen, "target": bench.target(port), "turns": turns, **more}
     try:
         done = subprocess.run(command, input=json.dumps(order).encode(), capture_output=True, timeout=SECONDS_MAX, check=False)
         out, problem = done.stdout, done.stderr.decode(errors="replace")[-2000:] if done.returncode else None
@@ -148,9 +167,9 @@ def compare(name, turns, direct, meshed, chosen, tally):
     passed = failed = unsupported = 0
     for scenario in chosen:
         one, other = direct.get(scenario["name"]), meshed.get(scenario["name"])
-        if not one:
+        if not one or any(isinstance(a, dict) and ("raised" in a or "failed" in a) for a in one.values()):
             failed += 1
-            tally.differences.append(f"{name}: {scenario['name']}: no answers from the server itself")
+            tally.differences.append(f"{name}: {scenario['name']}: no answers from the server itself, or a failure there: {list((one or {}).values())[:1]}")
             continue
         unsupported += sum(1 for a in one.values() if isinstance(a, dict) and "unsupported" in a)
         if one == other:
@@ -193,45 +212,46 @@ def try_driver(bench, driver, every, tally):
     began = time.monotonic()
     try:
         command = driver.command()
+        more = driver.more() if driver.more else {}
     except (install.Missing, subprocess.SubprocessError, OSError) as why:
         tally.differences.append(f"{driver.name}: missing: {why}")
         return tally.add(driver.name, 0, 1, "missing", 0)
     passed = failed = unsupported = 0
-    for turns, pool in (("between holds", 1), ("always", 2)):
-        chosen = [s for s in every if pool in s["pools"] and s["name"] not in driver.lacks]
-        direct, problem = play(bench, command, chosen, bench.direct, turns)
+    for turns, pool in RUNS if driver.more is None else RUNS[1:]:
+        chosen = [s for s in every if pool in s["pools"] and s["name"] not in driver.lacks] if driver.more is None else []
+        direct, problem = play(bench, command, chosen, bench.direct, turns, more)
         if problem:
             failed += 1
             tally.differences.append(f"{driver.name}: against the server itself: {problem}")
-        meshed, problem = play(bench, command, chosen, bench.mesh(pool).port, turns)
+        meshed, problem = play(bench, command, chosen, bench.mesh(pool).port, turns, more)
         if problem or not bench.meshes[pool].alive():
             failed += 1
             tally.differences.append(f"{driver.name}: through dbmesh: {problem}\n{bench.meshes[pool].tail()}")
+        chosen = chosen or [{"name": name} for name in direct if name not in driver.lacks]
         counts = compare(driver.name, turns, direct, meshed, chosen, tally)
-        passed, failed, unsupported = passed + counts[0], failed + counts[1], counts[2]
+        passed, failed, unsupported = passed + counts[0], failed + counts[1], unsupported + counts[2]
     note = f"{unsupported // 2} steps the driver lacks" if unsupported else ""
     return tally.add(driver.name, passed, failed, note, time.monotonic() - began)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("drivers", nargs="*", help="only these")
+    parser.add_argument("drivers", nargs="*", help="only those whose name begins with one of these")
     parser.add_argument("--scenario", default="", help="only scenarios whose name contains this")
     options = parser.parse_args()
-    unknown = set(options.drivers) - {d.name for d in DRIVERS}
-    if unknown:
-        raise SystemExit(f"drivers: no {', '.join(sorted(unknown))}; there are {', '.join(d.name for d in DRIVERS)}")
     try:
         bench = Bench(os.environ)
     except KeyError as name:
         raise SystemExit(f"drivers: {name} is not set; `cargo xtask test --only drivers` sets it") from None
+    chosen_drivers = [d for d in DRIVERS if bench.kind in d.kinds and (not options.drivers or d.name.startswith(tuple(options.drivers)))]
+    if not chosen_drivers:
+        raise SystemExit(f"drivers: there are {', '.join(d.name for d in DRIVERS)}")
     tally = Tally()
     try:
         chosen = [s for s in scenarios.all_of(bench.kind, str(bench.file)) if options.scenario in s["name"]]
-        for driver in DRIVERS:
-            if not options.drivers or driver.name in options.drivers:
-                print(f"drivers: {driver.name} on {bench.kind}", flush=True)
-                try_driver(bench, driver, chosen, tally)
+        for driver in chosen_drivers:
+            print(f"drivers: {driver.name} on {bench.kind}", flush=True)
+            try_driver(bench, driver, chosen, tally)
     finally:
         bench.close()
     return report(bench.kind, tally)

@@ -261,8 +261,9 @@ def states():
     ])
     yield scenario("temporary tables", [
         q("CREATE TEMPORARY TABLE tmp (a INT, b VARCHAR(9))", hold=True), q("INSERT INTO tmp VALUES (1, '{s}'), (2, '{s}')", hold=True), p("SELECT * FROM tmp WHERE a > ?", 0, hold=True), q("DROP TEMPORARY TABLE tmp"), q("SELECT * FROM tmp"),
-        q("CREATE TEMPORARY TABLE tmp AS SELECT n FROM numbers_{s} WHERE n < 4", hold=True), q("SELECT COUNT(*) FROM tmp", hold=True), q("CREATE TEMPORARY TABLE tmp (a INT)", hold=True), q("DROP TABLE tmp"), q("SELECT 1"),
+        q("CREATE TEMPORARY TABLE tmp AS SELECT n FROM numbers_{s} WHERE n < 4", hold=True), q("SELECT COUNT(*) FROM tmp", hold=True), q("DROP TABLE tmp"), q("SELECT 1"),
         q("CREATE TEMPORARY TABLE items_{s} (a INT)", hold=True), q("SELECT * FROM items_{s}", hold=True), op("reset_or_close", hold=True), q("SELECT COUNT(*) FROM items_{s}"),
+        q("CREATE TEMPORARY TABLE tmp (a INT)", hold=True), q("CREATE TEMPORARY TABLE tmp (a INT)", hold=True), q("DROP TABLE tmp", hold=True), q("SELECT 1", hold=True),
     ])
     yield scenario("user locks", [
         q("SELECT GET_LOCK('lock {s}', 0)", hold=True), q("SELECT IS_FREE_LOCK('lock {s}'), IS_USED_LOCK('lock {s}') IS NULL", hold=True), q("SELECT RELEASE_LOCK('lock {s}')"), q("SELECT IS_FREE_LOCK('lock {s}')"),
@@ -274,7 +275,8 @@ def states():
     ])
     yield scenario("distributed transactions", [
         q("XA START 'g-{s}'", hold=True), q("INSERT INTO items_{s} (name) VALUES ('xa {s}')", hold=True), q("XA END 'g-{s}'", hold=True), q("XA PREPARE 'g-{s}'", hold=True), q("XA COMMIT 'g-{s}'"), q("SELECT COUNT(*) FROM items_{s}"),
-        q("XA START 'h-{s}'", hold=True), q("DELETE FROM items_{s}", hold=True), q("COMMIT", hold=True), q("XA END 'h-{s}'", hold=True), q("XA ROLLBACK 'h-{s}'"), q("SELECT COUNT(*) FROM items_{s}"), q("XA COMMIT 'unknown-{s}'"), q("SELECT 1"),
+        q("XA START 'h-{s}'", hold=True), q("DELETE FROM items_{s}", hold=True), q("XA END 'h-{s}'", hold=True), q("XA ROLLBACK 'h-{s}'"), q("SELECT COUNT(*) FROM items_{s}"),
+        q("XA COMMIT 'unknown-{s}'", hold=True), q("SELECT 1", hold=True), q("XA START 'i-{s}'", hold=True), q("COMMIT", hold=True), q("XA END 'i-{s}'", hold=True), q("XA ROLLBACK 'i-{s}'", hold=True),
     ])
     yield scenario("reset", [
         q("SET @v = 1, SESSION sql_select_limit = 1"), q("SET NAMES latin1"), q("INSERT INTO items_{s} (name) VALUES ('r {s}')"), op("reset"), q("SELECT @v, LAST_INSERT_ID(), DATABASE()"), q(VARIABLES), q(CHARSETS), q("SELECT name FROM items_{s} ORDER BY id"),
@@ -317,10 +319,12 @@ def answers():
     ])
     yield scenario("errors", [
         q("INSERT INTO items_{s} (id, name) VALUES (1, 'dup')"), q("INSERT INTO items_{s} (name) VALUES ('two {s}')"), q("SELEC 1"), q("SELECT * FROM missing_{s}"), q("SELECT missing FROM items_{s}"), q("SELECT * FROM nowhere.items"), q("INSERT INTO numbers_{s} VALUES ('x', 'y')"), q("INSERT INTO items_{s} VALUES (1)"),
-        q("SELECT (SELECT n FROM numbers_{s})"), q("INSERT INTO types_{s} (id, i8) VALUES (9, 1000)"), q("INSERT INTO types_{s} (id, da) VALUES (9, '2024-02-30')"), q("SELECT 1 +"), q("KILL 4294967290"), q("DROP TABLE missing_{s}"), q("SELECT 'still here'"), p("SELECT 1 FROM nowhere_{s} WHERE a = ?", 1), p("SELECT ?", "still here"),
-        q("SELECT missing_function(1)", hold=True), op("reconnect"), q("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'größe 😀'"), q("SELECT 'é'"), q("COMMIT"), q("ROLLBACK"), q("RELEASE SAVEPOINT nothing"),
+        q("SELECT (SELECT n FROM numbers_{s})"), q("INSERT INTO types_{s} (id, i8) VALUES (9, 1000)"), q("INSERT INTO types_{s} (id, da) VALUES (9, '2024-02-30')"), q("SELECT 1 +"), q("KILL 4294967290"), q("SELECT 'still here'"), p("SELECT 1 FROM nowhere_{s} WHERE a = ?", 1), p("SELECT ?", "still here"),
+        q("SELECT 'é'"), q("COMMIT"), q("ROLLBACK"),
+        # What may have done part of its work holds the connection, on MariaDB, which does not report state after an error.
+        q("SELECT missing_function(1)", hold=True), q("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'größe 😀'", hold=True), q("DROP TABLE missing_{s}", hold=True), q("RELEASE SAVEPOINT nothing", hold=True), q("SELECT 'still here'", hold=True),
     ])
-    yield scenario("kill of a running statement", [op("kill", sql="SELECT SLEEP(8)"), q("SELECT 'after'"), op("kill", sql="SELECT COUNT(*) FROM numbers_{s} a, numbers_{s} b, numbers_{s} c WHERE SHA1(a.n * b.n * c.n) = 1"), q("SELECT 'after'")], pools=[2])
+    yield scenario("kill of a running statement", [op("kill", sql="SELECT SLEEP(8)"), q("SELECT 'after'"), op("kill", sql="SELECT COUNT(*) FROM numbers_{s} a, numbers_{s} b, numbers_{s} c WHERE MD5(a.n * b.n * c.n) = 1"), q("SELECT 'after'")], pools=[2])
     yield scenario("kill of a connection", [op("kill_connection"), op("reconnect"), q("SELECT 'after'")], pools=[2])
 
 
@@ -329,7 +333,7 @@ def mariadb_only():
         q("INSERT INTO items_{s} (name) VALUES ('r1 {s}'), ('r2 {s}') RETURNING id, name"), q("SELECT LAST_INSERT_ID()"), q("DELETE FROM items_{s} WHERE id = 1 RETURNING name"), q("SELECT ROW_COUNT()"), q("CREATE SEQUENCE seq_{s} START WITH 5", hold=True), q("SELECT NEXTVAL(seq_{s})", hold=True), q("SELECT LASTVAL(seq_{s})", hold=True), q("DROP SEQUENCE seq_{s}", hold=True),
     ], kinds=MARIADB)
     yield scenario("MariaDB's own statements", [
-        q("SET STATEMENT sql_select_limit = 2 FOR SELECT n FROM numbers_{s} ORDER BY n"), q(VARIABLES), q("BEGIN NOT ATOMIC SELECT 1; SELECT 2; END", hold=True), q("SELECT 3", hold=True), q("EXECUTE IMMEDIATE 'SELECT 4'", hold=True), q("SELECT 5 FROM DUAL", hold=True),
+        q("SET STATEMENT sql_select_limit = 2 FOR SELECT n FROM numbers_{s} ORDER BY n", hold=True), q(VARIABLES, hold=True), q("BEGIN NOT ATOMIC SELECT 1; SELECT 2; END", hold=True), q("SELECT 3", hold=True), q("EXECUTE IMMEDIATE 'SELECT 4'", hold=True), q("SELECT 5 FROM DUAL", hold=True),
     ], kinds=MARIADB)
 
 

@@ -218,7 +218,8 @@ func (s *session) play(st step) (any, error) {
 	case "call":
 		return s.call(st)
 	case "begin":
-		tx, err := s.conn.BeginTx(s.ctx, nil)
+		// A context that ends with the step would roll the transaction back.
+		tx, err := s.conn.BeginTx(context.Background(), nil)
 		s.tx = tx
 		return "begun", err
 	case "commit", "rollback":

@@ -19,7 +19,7 @@ module.exports = ({ Unsupported, shownRows }) => {
         host: '127.0.0.1', port: target.port, user: wanted.user, password: wanted.password, database: wanted.schema ?? undefined, rowsAsArray: true,
         multipleStatements: wanted.multi ?? false, compress: wanted.compress ?? false, foundRows: wanted.found_rows ?? false,
         permitLocalInfile: wanted.local ?? false, ssl: wanted.tls ? { rejectUnauthorized: false } : false, allowPublicKeyRetrieval: true,
-        connectTimeout: 10000, ...(wanted.charset ? { charset: wanted.charset } : {}), prepareCacheLength: 8,
+        connectTimeout: 10000, ...(wanted.charset ? { charset: wanted.charset } : {}), prepareCacheLength: 0,
       });
       conn.on('error', () => {});
       if ('autocommit' in wanted) await conn.query(`SET autocommit = ${wanted.autocommit ? 1 : 0}`);

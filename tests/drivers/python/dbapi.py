@@ -1,6 +1,6 @@
 """What the Python drivers have in common: DB-API cursors and how their answers are shown."""
 
-from play import Unsupported, shown, shown_rows
+from shown import Unsupported, shown, shown_rows
 
 
 class Base:
@@ -65,7 +65,8 @@ class Base:
     def prepared(self, conn, sql, args):
         raise Unsupported("no statements prepared on the server")
 
-    prepare = run = release = prepared
+    def prepare(self, conn, sql):
+        raise Unsupported("no statements prepared on the server")
 
     def cursor(self, conn, sql, args, size):
         raise Unsupported("no cursors on the server")

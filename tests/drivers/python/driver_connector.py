@@ -3,7 +3,7 @@
 import mysql.connector
 from dbapi import Base
 from mysql.connector.constants import ClientFlag
-from play import shown_rows
+from shown import shown_rows
 
 
 class Driver(Base):

@@ -2,7 +2,7 @@
 
 import pymysql
 from dbapi import Base
-from play import Unsupported
+from shown import Unsupported
 from pymysql.constants import CLIENT
 from pymysql.cursors import SSCursor
 

@@ -1,0 +1,27 @@
+SELECT DATABASE(), USER(), @@autocommit;
+SHOW VARIABLES LIKE 'character_set_c%';
+INSERT INTO items_a (name, price) VALUES ('from the client ü 😀', 5);
+SELECT LAST_INSERT_ID();
+SELECT * FROM items_a ORDER BY id;
+SELECT CAST('x' AS SIGNED);
+SHOW WARNINGS;
+SELECT * FROM missing;
+SHOW ERRORS;
+BEGIN; UPDATE items_a SET price = 0; SELECT ROW_COUNT(); ROLLBACK;
+SET @v = 5; SELECT @v + 1;
+DELIMITER //
+CREATE PROCEDURE from_client() BEGIN SELECT 1 AS one; SELECT 2 AS two; END//
+CALL from_client()//
+DROP PROCEDURE from_client//
+DELIMITER ;
+USE drivers_other
+SELECT DATABASE();
+USE drivers
+CREATE TEMPORARY TABLE t AS SELECT n FROM numbers_a WHERE n < 4;
+SELECT * FROM t;
+DROP TEMPORARY TABLE t;
+SELECT n, name FROM numbers_a WHERE n <= 3\G
+LOCK TABLES items_a WRITE; UNLOCK TABLES;
+SELECT GET_LOCK('client', 0); SELECT RELEASE_LOCK('client');
+SELECT SQL_CALC_FOUND_ROWS n FROM numbers_a LIMIT 1; SELECT FOUND_ROWS();
+SELECT REPEAT('wide ', 20000) LIKE 'wide%' AS wide;

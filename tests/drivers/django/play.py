@@ -1,0 +1,76 @@
+"""Runs the sample Django project: the target on standard input, answers on standard output.
+
+Owns the calls of the project's commands. It must never judge an answer: run.py compares what is printed of the mesh with
+what is printed of the server; a test of the project that fails is a failure by itself.
+"""
+
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+
+def say(name, answer):
+    print(json.dumps({"scenario": name, "session": "a", "step": 0, "answer": answer}, default=repr), flush=True)
+
+
+def command(name, *args, **options):
+    from django.core.management import call_command
+
+    out = io.StringIO()
+    call_command(name, *args, stdout=out, stderr=out, **options)
+    return [re.sub(r"\d+\.\d+s", "", line) for line in out.getvalue().splitlines()]
+
+
+class Outcomes(unittest.TextTestResult):
+    """Tells every test's outcome by name."""
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        say(f"test {test._testMethodName}", "passed")
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        say(f"test {test._testMethodName}", {"failed": str(err[1])})
+
+    addError = addFailure
+
+
+def main():
+    target = json.load(sys.stdin)["target"]
+    os.environ.update(DJANGO_SETTINGS_MODULE="settings", DRIVER_PORT=str(target["port"]), DRIVER_USER=target["user"], DRIVER_PASSWORD=target["password"])
+    import django
+
+    django.setup()
+    from django.db import connection
+    from django.test.runner import DiscoverRunner
+
+    # `drivers_django` is made by run.py.
+    say("migrate", command("migrate", interactive=False, verbosity=1))
+    say("plan", command("showmigrations"))
+    say("no changes are left", command("makemigrations", "--check", "--dry-run"))
+    say("inspectdb", [line for line in command("inspectdb", "shop_product", "shop_sale") if not line.startswith("#")])
+    say("sqlmigrate", command("sqlmigrate", "shop", "0002"))
+    say("undo a migration", command("migrate", "shop", "0001", interactive=False))
+    say("do it again", command("migrate", "shop", interactive=False))
+    say("check", command("check", databases=["default"]))
+    connection.close()
+
+    class Runner(DiscoverRunner):
+        def get_resultclass(self):
+            return Outcomes
+
+    sys.stderr = io.StringIO()
+    failed = Runner(verbosity=0, interactive=False, top_level=str(HERE)).run_tests(["shop"])
+    say("tests that failed", failed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
