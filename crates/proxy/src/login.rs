@@ -202,6 +202,17 @@ impl Entrant {
                 Compression::Zstd => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
             });
         }
+        let facts = self
+            .accepted
+            .first()
+            .upstream
+            .members
+            .iter()
+            .find_map(|m| m.pool.facts());
+        if facts.is_some_and(|facts| facts.flavor == Flavor::MariaDb) {
+            // Offered is what such a server would offer.
+            offered = offered.difference(Capabilities::QUERY_ATTRIBUTES);
+        }
         if service.limits.local_infile == LocalInfile::Refuse {
             // Servers then refuse LOAD DATA LOCAL themselves, and the transaction goes on.
             offered = offered.difference(Capabilities::LOCAL_FILES);

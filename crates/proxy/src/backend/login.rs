@@ -19,7 +19,7 @@ use dbmesh_wire::status::Status;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Backend, BackendError, Condition, Flags, ServerFacts};
+use super::{Backend, BackendError, Condition, Flags, Flavor, ServerFacts};
 use crate::channel::{Channel, Stream};
 use crate::fault::Fault;
 use crate::prepared::ServerStatements;
@@ -31,6 +31,8 @@ const LOGIN_PACKET_BYTES_MAX: usize = 1 << 20;
 const PACKET_BYTES: u32 = 1 << 30;
 /// The collation of connections whose session has one by name: every server knows utf8mb4_general_ci.
 const NEUTRAL_COLLATION: u16 = 45;
+/// A collation id that no MariaDB knows: MySQL's utf8mb4_0900_ai_ci.
+const UNKNOWN_TO_MARIADB: u16 = 255;
 /// When the kernel asks a silent peer whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long sent bytes may stay unacknowledged before the kernel gives the peer up.
@@ -168,6 +170,12 @@ impl Dialer {
         };
         let collation = match &want.charset {
             Charset::Handshake(id) => *id,
+            // MariaDB takes its default for a collation that it does not know.
+            Charset::Server
+                if ServerFacts::parse_version(&greeting.server_version).0 == Flavor::MariaDb =>
+            {
+                UNKNOWN_TO_MARIADB
+            }
             Charset::Server | Charset::Set(_) => NEUTRAL_COLLATION,
         };
         let response = self.response(&greeting, want, flags, collation);

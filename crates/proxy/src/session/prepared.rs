@@ -4,6 +4,7 @@
 //! A statement with a cursor or long data gets one of its own, so that two of the same text do not disturb each other.
 //! Input: COM_STMT_* packets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -11,10 +12,11 @@ use std::time::Instant;
 use dbmesh_model::topology::Role;
 use dbmesh_plan::{Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
+use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
 use dbmesh_wire::command::{
-    ExecuteFlags, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData, insert_types,
-    set_stmt_id,
+    ExecuteFlags, ExecuteTarget, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData,
+    insert_types, put_execute, set_stmt_id,
 };
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
@@ -60,7 +62,7 @@ impl Session {
             }
             None => known.types.clone(),
         };
-        let statement = known.statement.clone();
+        let (statement, params) = (known.statement.clone(), known.params);
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (mut key, under) = (key, known.vector.clone());
@@ -90,6 +92,7 @@ impl Session {
         self.serving.metrics.begin();
         let run = Run {
             id,
+            params,
             execute: &execute,
             types,
             statement: &statement,
@@ -150,7 +153,31 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         set_stmt_id(packet, server_id);
+        let client = self.client.capabilities;
         let backend = self.backend()?;
+        let differ = client.contains(Capabilities::QUERY_ATTRIBUTES)
+            != backend
+                .capabilities
+                .contains(Capabilities::QUERY_ATTRIBUTES);
+        if differ {
+            // The two hops write parameters differently: what one counts, the other takes for NULL bits.
+            let target = ExecuteTarget {
+                stmt_id: server_id,
+                num_params: run.params,
+                types: run
+                    .execute
+                    .types(packet)
+                    .or(run.types.as_deref())
+                    .unwrap_or_default(),
+                long_data: &BTreeSet::new(),
+                caps: backend.capabilities,
+            };
+            let mut payload = Vec::with_capacity(packet.len());
+            put_execute(&mut payload, packet, run.execute, target)
+                .map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+            codec::put_packet(out, &mut 0, &payload);
+            return Ok(());
+        }
         let has = backend.statements.find(run.key);
         let carried = run.execute.types(packet).is_some();
         let same = has
@@ -337,6 +364,8 @@ const CURSOR_FLAGS: Status = Status(Status::CURSOR_EXISTS.0 | Status::LAST_ROW_S
 /// One execution of a client's statement.
 struct Run<'a> {
     id: u32,
+    /// Parameters of the statement.
+    params: u16,
     execute: &'a StmtExecute,
     types: Option<Arc<[u8]>>,
     statement: &'a Statement,
