@@ -159,11 +159,7 @@ fn edit_statement(
 }
 
 /// The replacement that starts at token `index`, with the index of the last token it stands for.
-fn find(
-    text: &Text<'_>,
-    index: usize,
-    values: &SessionFunctionValues,
-) -> Option<(usize, Vec<u8>)> {
+fn find(text: &Text<'_>, index: usize, values: &SessionFunctionValues) -> Option<(usize, Vec<u8>)> {
     match text.kind(index)? {
         TokenKind::Word | TokenKind::QuotedName => find_call(text, index, values),
         TokenKind::SystemVariable => find_variable(text, index, values),
@@ -234,8 +230,7 @@ fn find_variable(
         && text
             .before(index)
             .is_some_and(|before| before == 0 || text.kind(before) == Some(TokenKind::Comma));
-    (!assigned && text.kind(last + 1) != Some(TokenKind::Dot))
-        .then(|| (last, wide_variable(value)))
+    (!assigned && text.kind(last + 1) != Some(TokenKind::Dot)).then(|| (last, wide_variable(value)))
 }
 
 fn plain(name: &[u8]) -> &[u8] {

@@ -26,7 +26,10 @@ fn columns_keep_their_names() {
         "select  row_count ( ) ;",
         Some("select  CAST(-1|0 AS SIGNED) AS `row_count ( )` ;"),
     );
-    check("SELECT FOUND_ROWS() n", Some("SELECT CAST(5|0 AS SIGNED) n"));
+    check(
+        "SELECT FOUND_ROWS() n",
+        Some("SELECT CAST(5|0 AS SIGNED) n"),
+    );
     check(
         "SELECT FOUND_ROWS() AS n",
         Some("SELECT CAST(5|0 AS SIGNED) AS n"),
