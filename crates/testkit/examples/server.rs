@@ -16,7 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         options = options.arg(&arg);
     }
     let server = Server::start(options)?;
-    println!("port {} socket {}", server.port(), server.socket_path().display());
+    println!(
+        "port {} socket {}",
+        server.port(),
+        server.socket_path().display()
+    );
     loop {
         std::thread::park();
     }

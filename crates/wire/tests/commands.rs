@@ -101,7 +101,10 @@ fn the_count_is_there_without_its_flag() {
         .values(payload, types, &none)
         .map(|value| value.unwrap().value)
         .collect();
-    assert_eq!(values, [ParameterValue::Bytes(b"\x01"), ParameterValue::Null]);
+    assert_eq!(
+        values,
+        [ParameterValue::Bytes(b"\x01"), ParameterValue::Null]
+    );
 }
 
 #[test]
