@@ -27,10 +27,14 @@ import scenarios  # noqa: E402
 SECONDS_MAX = 240
 DIFFERENCES_SHOWN = 12
 
-# `lacks`: scenarios in which the driver fails by itself, against any server, with the reason.
-Driver = collections.namedtuple("Driver", "name command lacks more kinds", defaults=[None, ("mysql", "mariadb")])
+# `lacks`: scenarios in which the driver fails by itself, or which dbmesh does not serve, with the reason;
+# `name@kind` for one kind of server only.
+Driver = collections.namedtuple("Driver", "name command lacks more kinds wide", defaults=[None, ("mysql", "mariadb"), False])
 # A driver with `more` is a program with scenarios of its own; `more` gives what it is told beside the target.
 OUT_OF_STEP = {"load data local of a missing file": "it leaves its own connection out of step"}
+BINARY_TIMES = {"types prepared": "it cannot read a binary TIME of more than 34 days or a zero-length one"}
+NO_KEY = {"wrong password@mysql": "without TLS it asks the server for no key, which dbmesh does not need to say no", "wrong user@mysql": "the same"}
+BULK = {"batch@mariadb": "COM_STMT_BULK_EXECUTE is not offered: the driver runs the statements one by one"}
 TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
 
 
@@ -50,18 +54,18 @@ def node_program(script, *args):
     return ["node", str(folder / script), *args]
 
 
-def program(name, command, more=dict, lacks=None, kinds=("mysql", "mariadb")):
-    """Something with scenarios of its own."""
-    return Driver(name, command, lacks or {}, more, kinds)
+def program(name, command, more=dict, lacks=None, kinds=("mysql", "mariadb"), wide=False):
+    """Something with scenarios of its own; `wide`: through the mesh that the tests' harness has started."""
+    return Driver(name, command, lacks or {}, more, kinds, wide)
 
 
 DRIVERS = [
     python_play("pymysql"),
     python_play("mysqlclient", install.mysqlclient),
-    python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES),
-    python_play("connector_c"),
+    python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES | BINARY_TIMES),
+    python_play("connector_c", lacks=NO_KEY),
     node_play("mysql2"),
-    node_play("mariadb"),
+    node_play("mariadb", lacks=BULK),
     Driver("go", lambda: [str(install.go())], {}),
     Driver("connector_j", lambda: ["java", "-cp", install.java(), "Play"], {}),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
@@ -69,8 +73,8 @@ DRIVERS = [
     program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
     program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
     program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
-    program("mysql CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mysql_clients, kinds=("mysql",)),
-    program("mariadb CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mariadb_clients),
+    program("mysql CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mysql_clients, kinds=("mysql",), wide=True),
+    program("mariadb CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mariadb_clients, wide=True),
 ]
 
 
@@ -217,17 +221,19 @@ def try_driver(bench, driver, every, tally):
         tally.differences.append(f"{driver.name}: missing: {why}")
         return tally.add(driver.name, 0, 1, "missing", 0)
     passed = failed = unsupported = 0
+    lacks = {name.removesuffix(f"@{bench.kind}") for name in driver.lacks}
     for turns, pool in RUNS if driver.more is None else RUNS[1:]:
-        chosen = [s for s in every if pool in s["pools"] and s["name"] not in driver.lacks] if driver.more is None else []
+        chosen = [s for s in every if pool in s["pools"] and s["name"] not in lacks] if driver.more is None else []
         direct, problem = play(bench, command, chosen, bench.direct, turns, more)
         if problem:
             failed += 1
             tally.differences.append(f"{driver.name}: against the server itself: {problem}")
-        meshed, problem = play(bench, command, chosen, bench.mesh(pool).port, turns, more)
-        if problem or not bench.meshes[pool].alive():
+        meshed, problem = play(bench, command, chosen, bench.wide if driver.wide else bench.mesh(pool).port, turns, more)
+        own = None if driver.wide else bench.meshes[pool]
+        if problem or (own and not own.alive()):
             failed += 1
-            tally.differences.append(f"{driver.name}: through dbmesh: {problem}\n{bench.meshes[pool].tail()}")
-        chosen = chosen or [{"name": name} for name in direct if name not in driver.lacks]
+            tally.differences.append(f"{driver.name}: through dbmesh: {problem}\n{own.tail() if own else ''}")
+        chosen = chosen or [{"name": name} for name in direct if name not in lacks]
         counts = compare(driver.name, turns, direct, meshed, chosen, tally)
         passed, failed, unsupported = passed + counts[0], failed + counts[1], unsupported + counts[2]
     note = f"{unsupported // 2} steps the driver lacks" if unsupported else ""

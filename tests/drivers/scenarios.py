@@ -43,8 +43,7 @@ VARIABLES = (
     "@@session.foreign_key_checks, @@session.unique_checks"
 )
 CHARSETS = (
-    "SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection, "
-    "@@character_set_database"
+    "SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection"
 )
 MYSQL, MARIADB = ("mysql",), ("mariadb",)
 TYPE_NAMES = (
@@ -72,7 +71,7 @@ MARKS = ", ".join(["?"] * 27)
 def sessions():
     yield scenario("connect", [
         q("SELECT DATABASE(), USER(), CURRENT_USER(), VERSION()"),
-        q(VARIABLES), q(CHARSETS), op("ping"), q("SELECT DATABASE()"),
+        q(VARIABLES), q(CHARSETS), q("SELECT @@character_set_database"), op("ping"), q("SELECT DATABASE()"),
         q("SELECT CONNECTION_ID() = CONNECTION_ID()"), op("same_id"), q("SHOW VARIABLES LIKE 'character_set_c%'"),
     ])
     yield scenario("connect without a schema", [
@@ -303,9 +302,9 @@ def answers():
         q("SELEC"), q("SELECT ROW_COUNT()"), q("DO 1"), q("SELECT ROW_COUNT()"), op("begin", hold=True), q("SELECT ROW_COUNT()", hold=True), q("INSERT INTO moves_{s} (note) VALUES ('a'), ('b')", hold=True), q("SELECT ROW_COUNT()", hold=True), op("commit"), q("SELECT ROW_COUNT()"),
     ])
     yield scenario("found rows", [
-        q("SELECT n FROM numbers_{s} WHERE n <= 17"), q("SELECT FOUND_ROWS()"), q("SELECT FOUND_ROWS()"), q("SELECT SQL_CALC_FOUND_ROWS n FROM numbers_{s} ORDER BY n LIMIT 2"), q("SELECT FOUND_ROWS() AS total"), q("SELECT n FROM numbers_{s} ORDER BY n LIMIT 3"), q("SELECT FOUND_ROWS()"),
-        p("SELECT n FROM numbers_{s} WHERE n <= ?", 6), p("SELECT FOUND_ROWS()"), q("SELECT n FROM numbers_{s} WHERE n <= 4"), q("SET @x = 2"), q("SELECT FOUND_ROWS()"), q("SHOW TABLES LIKE 'items\\_{s}'"), q("SELECT FOUND_ROWS()"),
-        q("SELECT n FROM numbers_{s} WHERE n <= 9 UNION SELECT 0"), q("SELECT FOUND_ROWS()"), q("SELECT SQL_CALC_FOUND_ROWS n FROM numbers_{s} WHERE n < 0"), q("SELECT FOUND_ROWS(), ROW_COUNT()"),
+        q("SELECT n FROM numbers_{s} WHERE n <= 17"), q("SELECT FOUND_ROWS()", rows_only=True), q("SELECT FOUND_ROWS()", rows_only=True), q("SELECT SQL_CALC_FOUND_ROWS n FROM numbers_{s} ORDER BY n LIMIT 2"), q("SELECT FOUND_ROWS() AS total", rows_only=True), q("SELECT n FROM numbers_{s} ORDER BY n LIMIT 3"), q("SELECT FOUND_ROWS()", rows_only=True),
+        p("SELECT n FROM numbers_{s} WHERE n <= ?", 6), p("SELECT FOUND_ROWS()"), q("SELECT n FROM numbers_{s} WHERE n <= 4"), q("SET @x = 2"), q("SELECT FOUND_ROWS()", rows_only=True), q("SHOW TABLES LIKE 'items\\_{s}'"), q("SELECT FOUND_ROWS()", rows_only=True),
+        q("SELECT n FROM numbers_{s} WHERE n <= 9 UNION SELECT 0"), q("SELECT FOUND_ROWS()", rows_only=True), q("SELECT SQL_CALC_FOUND_ROWS n FROM numbers_{s} WHERE n < 0"), q("SELECT FOUND_ROWS(), ROW_COUNT()", rows_only=True),
     ])
     yield scenario("warnings", [
         q("SELECT CAST('x{s}' AS SIGNED)"), q("SHOW WARNINGS"), q("SHOW WARNINGS"), q("SELECT @@warning_count, @@error_count", rows_only=True), q("DROP TABLE IF EXISTS missing_{s}"), q("SHOW WARNINGS LIMIT 1"), q("SHOW COUNT(*) WARNINGS"), q("SELECT * FROM missing_{s}"), q("SHOW ERRORS"), q("SHOW WARNINGS"), q("SHOW COUNT(*) ERRORS"), q("SELECT 1"), q("SHOW WARNINGS"),
