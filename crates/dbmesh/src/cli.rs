@@ -48,7 +48,7 @@ pub struct ProxyArgs {
     /// Address of the admin HTTP server; it has no authentication, so keep it on loopback.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6070")]
     pub admin: SocketAddr,
-    /// Worker threads; 0 means one per CPU.
+    /// Worker threads; 0 means one per CPU, but one on machines of up to two CPUs.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub workers: usize,
     /// Form of log lines.

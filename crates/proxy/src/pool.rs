@@ -309,7 +309,9 @@ impl Pool {
 
     /// Takes a connection back.
     fn put_back(&self, mut backend: Box<Backend>) {
-        let expired = backend.opened.elapsed() > Duration::from_millis(self.policy.max_lifetime_ms);
+        let now = Instant::now();
+        let expired = now.saturating_duration_since(backend.opened)
+            > Duration::from_millis(self.policy.max_lifetime_ms);
         let mut inner = self.inner.lock();
         if inner.retired || expired || !backend.is_idle() {
             drop(inner);
@@ -335,7 +337,7 @@ impl Pool {
                 Err(Grant::Permit) => return,
             }
         }
-        backend.idle_since = Instant::now();
+        backend.idle_since = now;
         inner.idle.push(backend);
     }
 

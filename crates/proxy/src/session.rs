@@ -120,6 +120,10 @@ pub struct Session {
     collation: u16,
     nonce: [u8; 20],
     packet: Vec<u8>,
+    /// When the command at hand arrived.
+    started: Instant,
+    /// When the last exchange with a server ended.
+    answered: Instant,
     pinned: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
@@ -194,6 +198,8 @@ impl Session {
             collation: start.collation,
             nonce: start.nonce,
             packet: Vec::new(),
+            started: Instant::now(),
+            answered: Instant::now(),
             pinned: false,
             chooses_schema: false,
         }
@@ -225,6 +231,7 @@ impl Session {
                 return self.stopped();
             };
             self.packet = packet;
+            self.started = Instant::now();
             let served = match read {
                 Ok(Some(())) => {
                     self.handle().busy.store(true, Ordering::Relaxed);
@@ -299,14 +306,13 @@ impl Session {
 
     /// COM_QUERY: the path of a statement.
     async fn query(&mut self) -> Result<Flow, Failure> {
-        let started = Instant::now();
         let packet = std::mem::take(&mut self.packet);
-        let result = self.query_text(&packet, started).await;
+        let result = self.query_text(&packet).await;
         self.packet = packet;
         result
     }
 
-    async fn query_text(&mut self, packet: &[u8], started: Instant) -> Result<Flow, Failure> {
+    async fn query_text(&mut self, packet: &[u8]) -> Result<Flow, Failure> {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
@@ -318,7 +324,7 @@ impl Session {
             Plan::Route(route) => self.execute_text(packet, &query, &statement, route).await,
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };
-        self.count(&statement, started, packet.len(), &executed);
+        self.count(&statement, packet.len(), &executed);
         self.settle().await?;
         executed.map(|executed| executed.flow)
     }
@@ -387,13 +393,7 @@ impl Session {
         }
     }
 
-    fn count(
-        &self,
-        statement: &Statement,
-        started: Instant,
-        bytes_in: usize,
-        executed: &Result<Executed, Failure>,
-    ) {
+    fn count(&self, statement: &Statement, bytes_in: usize, executed: &Result<Executed, Failure>) {
         let done = match executed {
             Ok(done) => done,
             Err(_) => return self.serving.metrics.abandon(),
@@ -401,7 +401,7 @@ impl Session {
         self.handle().statements.fetch_add(1, Ordering::Relaxed);
         self.serving.metrics.end(&Done {
             class: statement.class,
-            took: started.elapsed(),
+            took: self.answered.saturating_duration_since(self.started),
             bytes_in: bytes_in as u64,
             bytes_out: done.bytes_out,
             rows: done.rows,

@@ -112,7 +112,9 @@ impl Session {
             control: &handle.control,
         };
         let result = relay(parts, status, packets, shape, infile).await;
-        member.took(started.elapsed());
+        let ended = Instant::now();
+        member.took(ended - started);
+        self.answered = ended;
         drop(work);
         let struck = handle.end_execution().await;
         if struck

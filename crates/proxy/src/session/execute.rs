@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbmesh_model::topology::{Role, Routines};
 use dbmesh_plan::{Functions, LastInsertId, Route};
@@ -124,9 +124,9 @@ impl Session {
 
     /// Makes sure that the session has a connection in the session's state.
     pub(super) async fn acquire(&mut self, role: Role) -> Result<(), Failure> {
-        let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
+        let id = u64::from(self.handle().id);
         if let Some(lease) = &mut self.lease {
-            lease.unhold(id, &control);
+            lease.unhold(id, &self.registered.handle.control);
             let kept = self.state.in_transaction() || !self.state.pins.is_empty();
             if kept || !lease.backend().is_ok_and(Backend::is_stale) {
                 return Ok(());
@@ -135,7 +135,8 @@ impl Session {
             self.forget_memory();
         }
         self.follow_reload()?;
-        let deadline = Instant::now() + self.wait_limit();
+        let limit = self.wait_limit();
+        let mut wait = limit;
         let (mut tried, mut stale) = (Vec::new(), 0);
         let mut last = Fault::NoEndpoint("no endpoint of the strategy is a primary".into());
         loop {
@@ -147,7 +148,6 @@ impl Session {
                 flags: Flags::of(self.client.capabilities),
                 session: id,
             };
-            let wait = deadline.saturating_duration_since(Instant::now());
             let leased = member.pool.lease(&want, wait).await;
             match leased {
                 Ok(lease) => match make_ready(lease, &want, wait).await {
@@ -187,6 +187,7 @@ impl Session {
                 }
                 Err(fault) => return Err(fault.into()),
             }
+            wait = limit.saturating_sub(self.started.elapsed());
         }
     }
 
@@ -533,6 +534,12 @@ enum NotReady {
 
 /// Brings a leased connection to the session's state.
 async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
+    if lease
+        .backend()
+        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
+    {
+        return Ok(lease);
+    }
     let name = lease.pool().endpoint().name.to_string();
     let dead = |e: BackendError| {
         NotReady::Stale(match e {
@@ -547,11 +554,6 @@ async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result
             },
         })
     };
-    let backend = lease.backend().map_err(&dead)?;
-    let same = crate::vector::Vector::same(&backend.vector, want.vector);
-    if same {
-        return Ok(lease);
-    }
     let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
     let backend = lease.backend().map_err(&dead)?;
     let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use dbmesh_model::topology::Role;
 use dbmesh_plan::{Functions, Plan, Route, plan, route};
@@ -33,14 +32,13 @@ use crate::vector::Vector;
 impl Session {
     /// COM_STMT_EXECUTE: the path of a prepared statement.
     pub(super) async fn execute_prepared(&mut self) -> Result<(), Failure> {
-        let started = Instant::now();
         let mut packet = std::mem::take(&mut self.packet);
-        let result = self.execute_packet(&mut packet, started).await;
+        let result = self.execute_packet(&mut packet).await;
         self.packet = packet;
         result
     }
 
-    async fn execute_packet(&mut self, packet: &mut [u8], started: Instant) -> Result<(), Failure> {
+    async fn execute_packet(&mut self, packet: &mut [u8]) -> Result<(), Failure> {
         let malformed = Fault::Malformed("COM_STMT_EXECUTE");
         let id = StmtExecute::stmt_id_of(packet).map_err(|_| malformed.clone())?;
         let capabilities = self.client.capabilities;
@@ -101,7 +99,7 @@ impl Session {
             route,
         };
         let executed = self.run_prepared(packet, &run).await;
-        self.count(&statement, started, packet.len(), &executed);
+        self.count(&statement, packet.len(), &executed);
         drop(permits);
         self.settle().await?;
         executed.map(|_| ())
