@@ -12,6 +12,7 @@ mod kinds;
 mod listener;
 mod selector;
 mod service;
+mod splitting;
 mod strategy;
 mod user;
 

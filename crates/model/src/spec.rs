@@ -6,6 +6,7 @@
 
 mod database_endpoint;
 mod password;
+mod splitting;
 mod traffic_strategy;
 mod virtual_database;
 
@@ -19,11 +20,15 @@ pub use database_endpoint::{
     DatabaseEndpointSpec, RoleSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
+pub use splitting::{
+    ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
+    ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
+    TransactionalReadKind,
+};
 pub use traffic_strategy::{
-    BalanceKind, CircuitBreak, ConcurrencyControl, Discovery, DynamicSplitting, EjectionSpec,
-    FailoverSpec, LoadBalance, MasterHighAvailability, MatchExpression, MatchOperator, Probe,
-    ReadWriteSplitting, ReplicationLagProbe, RuleType, Selector, SimpleLoadBalance, SplittingRule,
-    StaticSplitting, Target, TrafficStrategy, TrafficStrategyKind, TrafficStrategySpec,
+    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,
+    LoadBalance, MatchExpression, MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy,
+    TrafficStrategyKind, TrafficStrategySpec,
 };
 pub use virtual_database::{
     ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec,

@@ -9,6 +9,7 @@ mod network;
 mod policy;
 mod redacted;
 mod service;
+mod splitting;
 mod strategy;
 
 use std::fmt;
@@ -22,7 +23,14 @@ pub use network::{Network, NetworkError};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
 pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
-pub use strategy::{Balance, ConcurrencyRule, DenyRule, Ejection, Strategy};
+pub use splitting::{
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, RoleSource, Splitting,
+    SplittingMatch, SplittingRule, TransactionalRead,
+};
+pub use strategy::{
+    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
+    Ejection, Strategy,
+};
 
 use crate::Defect;
 use crate::secret::Secret;

@@ -9,15 +9,15 @@ use regex::{RegexSet, RegexSetBuilder};
 use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
-use super::{connection, selector};
+use super::{selector, splitting};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
-    BalanceKind, CircuitBreak, ConcurrencyControl, DynamicSplitting, FailoverSpec, LoadBalance,
-    ReadWriteSplitting, RuleType, SplittingRule, TrafficStrategy,
+    BalanceKind, CircuitBreak, ConcurrencyControl, FailoverSpec, LoadBalance, TrafficStrategy,
 };
 use crate::topology::{
-    Balance, ConcurrencyRule, DenyRule, Ejection, Endpoint, Name, Role, Strategy,
+    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
+    Ejection, Endpoint, Name, Role, RoleSource, Splitting, Strategy,
 };
 
 /// Memory that the compiled expressions of one rule may take.
@@ -62,7 +62,8 @@ pub fn resolve(
             }
             _ => selected = None,
         }
-        let endpoints = matched.and_then(|matched| serving(&at, &matched, findings));
+        let reported = reports_roles(&resource.content);
+        let endpoints = matched.and_then(|matched| serving(&at, &matched, reported, findings));
         let strategy = strategy(resource, endpoints, host, findings);
         let key = (resource.namespace.to_string(), resource.name.to_string());
         by_name.insert(key, strategy.map(Arc::new));
@@ -70,19 +71,26 @@ pub fn resolve(
     Strategies { by_name, selected }
 }
 
+/// Whether roles are what the servers report, whatever the endpoints say.
+fn reports_roles(strategy: &TrafficStrategy) -> bool {
+    let load_balance = strategy.spec.load_balance.as_ref();
+    load_balance
+        .and_then(|l| l.read_write_splitting.as_ref())
+        .is_some_and(|splitting| splitting.dynamic.is_some())
+}
+
 /// The endpoints that serve, ordered by name; nothing after a defect, theirs included.
 fn serving(
     at: &At<'_>,
     matched: &[&Candidate<'_>],
+    reported: bool,
     findings: &mut Findings,
 ) -> Option<Vec<Arc<Endpoint>>> {
     let endpoints: Option<Vec<_>> = matched.iter().map(|c| c.endpoint.clone()).collect();
     let mut endpoints = endpoints?;
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
-    if endpoints
-        .iter()
-        .all(|endpoint| endpoint.role == Role::Replica)
-    {
+    let replica = |endpoint: &Arc<Endpoint>| endpoint.role == Role::Replica;
+    if !reported && endpoints.iter().all(replica) {
         let reason = "no readwrite endpoint: every endpoint that the selector matches is `read`";
         let suggestion = "give one of them the role `readwrite`, or label one that has it";
         findings.error_with(at, reason, suggestion.to_owned());
@@ -100,7 +108,14 @@ fn strategy(
     let at = At::top(resource.document).field("spec");
     let spec = &resource.content.spec;
     let load_balance = spec.load_balance.as_ref();
-    let balance = balance(&at.field("loadBalance"), load_balance, host, findings);
+    let balance = balance(load_balance);
+    let splitting = match load_balance.and_then(|l| l.read_write_splitting.as_ref()) {
+        Some(spec) => {
+            let at = at.field("loadBalance").field("readWriteSplitting");
+            splitting::resolve(&at, spec, host, findings).map(Some)
+        }
+        None => Some(None),
+    };
     let deny = deny(
         &at,
         spec.circuit_breaks.as_deref().unwrap_or_default(),
@@ -109,6 +124,8 @@ fn strategy(
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
+    let splitting = splitting?;
+    let buffer = buffer(spec.failover.as_ref(), splitting.as_ref());
     let endpoints = endpoints?;
     let mut primaries = endpoints
         .iter()
@@ -128,100 +145,24 @@ fn strategy(
         deny: deny?,
         concurrency: concurrency?,
         ejection: ejection?,
+        buffer,
+        splitting,
     })
 }
 
-fn balance(
-    at: &At<'_>,
-    load_balance: Option<&LoadBalance>,
-    host: &dyn Host,
-    findings: &mut Findings,
-) -> Balance {
-    let Some(load_balance) = load_balance else {
-        return Balance::Ewma;
-    };
-    if let Some(splitting) = &load_balance.read_write_splitting {
-        let at = at.field("readWriteSplitting");
-        check_splitting(&at, splitting, host, findings);
-    }
-    match load_balance
-        .simple_load_balance
-        .as_ref()
-        .map(|simple| simple.kind)
-    {
-        Some(BalanceKind::Random) => Balance::Random,
-        Some(BalanceKind::RoundRobin) => Balance::RoundRobin,
-        Some(BalanceKind::Weighted) => Balance::Weighted,
-        Some(BalanceKind::LeastConn) => Balance::LeastConn,
-        Some(BalanceKind::Ewma) | None => Balance::Ewma,
-    }
+fn balance(load_balance: Option<&LoadBalance>) -> Balance {
+    let simple = load_balance.and_then(|l| l.simple_load_balance.as_ref());
+    simple.map_or(Balance::Ewma, |simple| balance_of(simple.kind))
 }
 
-/// Read/write splitting is checked in full though it does not act yet, so that a configuration does
-/// not turn out to be wrong on the day it does.
-fn check_splitting(
-    at: &At<'_>,
-    splitting: &ReadWriteSplitting,
-    host: &dyn Host,
-    findings: &mut Findings,
-) {
-    let reason = "readWriteSplitting does not act yet, neither its rules nor its probes: all \
-                  statements go to the readwrite endpoints";
-    findings.warning(at, reason);
-    let (at, rules) = match (&splitting.fixed, &splitting.dynamic) {
-        (Some(fixed), None) => (at.field("static"), &fixed.rules),
-        (None, Some(dynamic)) => {
-            let at = at.field("dynamic");
-            check_monitor(&at, dynamic, host, findings);
-            (at, &dynamic.rules)
-        }
-        _ => {
-            findings.error(at, "needs exactly one of `static` and `dynamic`");
-            return;
-        }
-    };
-    for (index, rule) in rules.iter().flatten().enumerate() {
-        check_rule(&at.field("rules").item(index), rule, findings);
-    }
-}
-
-fn check_monitor(
-    at: &At<'_>,
-    dynamic: &DynamicSplitting,
-    host: &dyn Host,
-    findings: &mut Findings,
-) {
-    let at = at.field("discovery").field("masterHighAvailability");
-    let monitor = &dynamic.discovery.master_high_availability;
-    connection::user_name(&at.field("user"), &monitor.user, findings);
-    if let Some(password) = &monitor.password {
-        connection::password(&at.field("password"), password, host, findings);
-    }
-}
-
-fn check_rule(at: &At<'_>, rule: &SplittingRule, findings: &mut Findings) {
-    match (rule.rule_type, &rule.regex) {
-        (RuleType::Regex, Some(patterns)) if !patterns.is_empty() => {
-            regexes(&at.field("regex"), patterns, findings);
-        }
-        (RuleType::Regex, _) => findings.error(at, "a rule of type `regex` needs `regex`"),
-        (RuleType::Generic, Some(_)) => {
-            findings.error(
-                &at.field("regex"),
-                "a rule of type `generic` takes no `regex`",
-            );
-        }
-        (RuleType::Generic, None) => {}
-    }
-    match (rule.rule_type, rule.target) {
-        (RuleType::Regex, None) => findings.error(at, "a rule of type `regex` needs `target`"),
-        (RuleType::Generic, Some(_)) => {
-            findings.error(
-                &at.field("target"),
-                "a rule of type `generic` takes no `target`",
-            );
-        }
-        _ => {}
+/// The algorithm of this name.
+pub fn balance_of(kind: BalanceKind) -> Balance {
+    match kind {
+        BalanceKind::Random => Balance::Random,
+        BalanceKind::RoundRobin => Balance::RoundRobin,
+        BalanceKind::Weighted => Balance::Weighted,
+        BalanceKind::LeastConn => Balance::LeastConn,
+        BalanceKind::Ewma => Balance::Ewma,
     }
 }
 
@@ -267,8 +208,21 @@ fn concurrency(
     rules.into_iter().collect()
 }
 
+fn buffer(failover: Option<&FailoverSpec>, splitting: Option<&Splitting>) -> Buffer {
+    let spec = failover.and_then(|failover| failover.buffer.as_ref());
+    let reported = splitting.is_some_and(|s| s.roles == RoleSource::Reported);
+    Buffer {
+        max_wait_ms: spec
+            .and_then(|spec| spec.max_wait_ms)
+            .unwrap_or(if reported { BUFFER_WAIT_MS_DEFAULT } else { 0 }),
+        max_statements: spec
+            .and_then(|spec| spec.max_statements)
+            .unwrap_or(BUFFER_STATEMENTS_DEFAULT),
+    }
+}
+
 /// Compiles expressions, each on its own first, so that a defect names the one that is wrong.
-fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Option<RegexSet> {
+pub fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Option<RegexSet> {
     let mut sound = true;
     for (index, pattern) in patterns.iter().enumerate() {
         if let Err(error) = compile(std::slice::from_ref(pattern)) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiVersion, Metadata, Password};
+use super::{ApiVersion, Metadata, ReadWriteSplitting};
 
 /// Which endpoints serve, in what shares, and which statements are held back.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ pub enum MatchOperator {
 pub struct LoadBalance {
     /// One algorithm for all statements.
     pub simple_load_balance: Option<SimpleLoadBalance>,
-    /// Reads to replicas. It does not act yet: all statements go to the readwrite endpoints.
+    /// Reads to replicas.
     pub read_write_splitting: Option<ReadWriteSplitting>,
 }
 
@@ -112,143 +112,6 @@ pub enum BalanceKind {
     LeastConn,
     /// The better of two by latency times outstanding statements.
     Ewma,
-}
-
-/// Reads to replicas; exactly one field. It does not act yet.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReadWriteSplitting {
-    /// Roles by configuration.
-    #[serde(rename = "static")]
-    pub fixed: Option<StaticSplitting>,
-    /// Roles by what the servers report.
-    pub dynamic: Option<DynamicSplitting>,
-}
-
-/// Read/write splitting with roles by configuration.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StaticSplitting {
-    /// Where a statement goes that no rule matches.
-    pub default_target: Option<Target>,
-    /// Rules, the first that matches wins.
-    pub rules: Option<Vec<SplittingRule>>,
-}
-
-/// Read/write splitting with roles by what the servers report.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DynamicSplitting {
-    /// Where a statement goes that no rule matches.
-    pub default_target: Option<Target>,
-    /// How roles are found.
-    pub discovery: Discovery,
-    /// Rules, the first that matches wins.
-    pub rules: Option<Vec<SplittingRule>>,
-}
-
-/// Endpoints of a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// Replicas.
-    Read,
-    /// Primaries.
-    ReadWrite,
-}
-
-/// Which statements go where.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SplittingRule {
-    /// Name of the rule.
-    pub name: String,
-    /// How it decides.
-    #[serde(rename = "type")]
-    pub rule_type: RuleType,
-    /// Expressions, for `regex`.
-    pub regex: Option<Vec<String>>,
-    /// Where matching statements go, for `regex`.
-    pub target: Option<Target>,
-    /// The algorithm that chooses among the target's endpoints.
-    pub algorithm_name: Option<BalanceKind>,
-}
-
-/// How a rule decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RuleType {
-    /// By regular expressions on the statement.
-    Regex,
-    /// By whether the statement reads or writes.
-    Generic,
-}
-
-/// How roles are found.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Discovery {
-    /// By asking every server.
-    pub master_high_availability: MasterHighAvailability,
-}
-
-/// Roles by asking every server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MasterHighAvailability {
-    /// The user of probes.
-    pub user: String,
-    /// Its password.
-    pub password: Option<Password>,
-    /// Milliseconds between rounds.
-    #[schemars(range(min = 1))]
-    pub monitor_interval: Option<u64>,
-    /// Whether a connection opens.
-    pub connection_probe: Option<Probe>,
-    /// Whether the server answers a ping.
-    pub ping_probe: Option<Probe>,
-    /// Whether the server is read-only.
-    pub read_only_probe: Option<Probe>,
-    /// How far a replica is behind.
-    pub replication_lag_probe: Option<ReplicationLagProbe>,
-}
-
-/// A probe of a server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Probe {
-    /// Milliseconds between probes.
-    #[schemars(range(min = 1))]
-    pub period_milliseconds: Option<u64>,
-    /// Milliseconds after which a probe has failed.
-    #[schemars(range(min = 1))]
-    pub timeout_milliseconds: Option<u64>,
-    /// Failures in a row that count.
-    #[schemars(range(min = 1))]
-    pub failure_threshold: Option<u32>,
-    /// Successes in a row that count.
-    #[schemars(range(min = 1))]
-    pub success_threshold: Option<u32>,
-}
-
-/// A probe of a replica's lag.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReplicationLagProbe {
-    /// Milliseconds between probes.
-    #[schemars(range(min = 1))]
-    pub period_milliseconds: Option<u64>,
-    /// Milliseconds after which a probe has failed.
-    #[schemars(range(min = 1))]
-    pub timeout_milliseconds: Option<u64>,
-    /// Failures in a row that count.
-    #[schemars(range(min = 1))]
-    pub failure_threshold: Option<u32>,
-    /// Successes in a row that count.
-    #[schemars(range(min = 1))]
-    pub success_threshold: Option<u32>,
-    /// Seconds that a replica may be behind.
-    pub max_replication_lag: Option<u64>,
 }
 
 /// Statements that match any of the expressions are refused.
@@ -285,6 +148,20 @@ pub struct ConcurrencyControl {
 pub struct FailoverSpec {
     /// When an endpoint is left alone.
     pub ejection: Option<EjectionSpec>,
+    /// Statements that wait while no primary can take them.
+    pub buffer: Option<BufferSpec>,
+}
+
+/// How statements wait while no primary can take them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BufferSpec {
+    /// Milliseconds that a statement waits at most; 0 refuses at once. 10000 with dynamic roles, else 0.
+    #[schemars(range(max = 86_400_000))]
+    pub max_wait_ms: Option<u64>,
+    /// Statements that wait at a time; 10000 if absent.
+    #[schemars(range(min = 1))]
+    pub max_statements: Option<u32>,
 }
 
 /// When an endpoint that cannot be reached is left alone, and for how long.

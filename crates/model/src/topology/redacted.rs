@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, PemFile, Service, Strategy, Topology,
-    User,
+    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, PemFile, Service, Splitting,
+    SplittingMatch, SplittingRule, Strategy, Topology, User,
 };
 use crate::secret::REDACTED;
 
@@ -31,6 +31,9 @@ impl Topology {
         self.revision.hash(&mut hasher);
         for service in &self.services {
             (&service.users, &service.tls).hash(&mut hasher);
+            if let Some(splitting) = &service.strategy.splitting {
+                splitting.monitor.hash(&mut hasher);
+            }
             for endpoint in &service.strategy.endpoints {
                 endpoint.fingerprint().hash(&mut hasher);
             }
@@ -126,7 +129,37 @@ fn strategy(strategy: &Strategy) -> Value {
         "circuitBreaks": strategy.deny.iter().map(deny).collect::<Vec<_>>(),
         "concurrencyControls": strategy.concurrency.iter().map(concurrency).collect::<Vec<_>>(),
         "ejection": strategy.ejection,
+        "buffer": strategy.buffer,
+        "readWriteSplitting": strategy.splitting.as_ref().map(splitting),
     })
+}
+
+fn splitting(splitting: &Splitting) -> Value {
+    let monitor = &splitting.monitor;
+    json!({
+        "roles": splitting.roles,
+        "defaultTarget": splitting.default_target,
+        "rules": splitting.rules.iter().map(splitting_rule).collect::<Vec<_>>(),
+        "consistency": splitting.consistency,
+        "transactionalRead": splitting.transactional_read,
+        "catchUpWaitMs": splitting.catch_up_wait_ms,
+        "monitor": {
+            "user": monitor.account.as_ref().map(|(user, _)| user),
+            "connection": monitor.connection,
+            "ping": monitor.ping,
+            "readOnly": monitor.read_only,
+            "lag": monitor.lag,
+            "maxReplicationLagMs": monitor.lag_ms_max,
+        },
+    })
+}
+
+fn splitting_rule(rule: &SplittingRule) -> Value {
+    let (regex, target) = match &rule.matches {
+        SplittingMatch::Regex(regexes, role) => (Some(regexes.patterns()), Some(role)),
+        SplittingMatch::Generic => (None, None),
+    };
+    json!({ "name": rule.name, "regex": regex, "target": target, "balance": rule.balance })
 }
 
 fn deny(rule: &DenyRule) -> Value {

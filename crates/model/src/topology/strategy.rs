@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::RegexSet;
 use serde::Serialize;
 
-use super::{Endpoint, Name};
+use super::{Endpoint, Name, Splitting};
 
 /// Consecutive failures to connect after which an endpoint is ejected.
 pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
@@ -78,6 +78,21 @@ impl Default for Ejection {
     }
 }
 
+/// Statements that wait for a primary at a time.
+pub const BUFFER_STATEMENTS_DEFAULT: u32 = 10_000;
+/// How long a statement waits for a primary, where roles are the servers' to report.
+pub const BUFFER_WAIT_MS_DEFAULT: u64 = 10_000;
+
+/// How statements wait while no primary can take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Buffer {
+    /// How long a statement waits at most; 0 refuses at once.
+    pub max_wait_ms: u64,
+    /// Statements that wait at a time.
+    pub max_statements: u32,
+}
+
 /// A TrafficStrategy with its selector resolved.
 #[derive(Debug, Clone)]
 pub struct Strategy {
@@ -85,7 +100,7 @@ pub struct Strategy {
     pub name: Name,
     /// How an endpoint is chosen.
     pub balance: Balance,
-    /// What the selector matched, ordered by name; at least one of them is a primary.
+    /// What the selector matched, ordered by name; at least one of them is a primary, unless the servers report roles.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Rules that refuse, in the order written.
     pub deny: Vec<DenyRule>,
@@ -93,4 +108,8 @@ pub struct Strategy {
     pub concurrency: Vec<ConcurrencyRule>,
     /// When an endpoint is left alone.
     pub ejection: Ejection,
+    /// How statements wait for a primary.
+    pub buffer: Buffer,
+    /// Reads to replicas; without it, every statement goes to a primary.
+    pub splitting: Option<Splitting>,
 }

@@ -1,0 +1,205 @@
+//! `readWriteSplitting` → `Splitting`.
+
+use super::connection;
+use super::findings::{At, Findings};
+use super::strategy::{balance_of, regexes};
+use crate::host::Host;
+use crate::secret::Secret;
+use crate::spec::{
+    self, ConsistencyKind, MasterHighAvailability, ReadWriteSplitting, RuleType, Target,
+    TransactionalReadKind,
+};
+use crate::topology::{
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, Role, RoleSource, Splitting,
+    SplittingMatch, SplittingRule, TransactionalRead,
+};
+
+/// Resolves it, or reports everything that is wrong.
+pub fn resolve(
+    at: &At<'_>,
+    spec: &ReadWriteSplitting,
+    host: &dyn Host,
+    findings: &mut Findings,
+) -> Option<Splitting> {
+    let (at_form, roles, default_target, rules, monitor) = match (&spec.fixed, &spec.dynamic) {
+        (Some(fixed), None) => {
+            let at = at.field("static");
+            let monitor = fixed.monitor.as_ref().map(|m| (at.field("monitor"), m));
+            (
+                at,
+                RoleSource::Configured,
+                fixed.default_target,
+                &fixed.rules,
+                monitor,
+            )
+        }
+        (None, Some(dynamic)) => {
+            let at = at.field("dynamic");
+            let place = at.field("discovery").field("masterHighAvailability");
+            let monitor = Some((place, &dynamic.discovery.master_high_availability));
+            (
+                at,
+                RoleSource::Reported,
+                dynamic.default_target,
+                &dynamic.rules,
+                monitor,
+            )
+        }
+        _ => {
+            findings.error(at, "needs exactly one of `static` and `dynamic`");
+            return None;
+        }
+    };
+    let rules: Vec<Option<SplittingRule>> = rules
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, spec)| rule(&at_form.field("rules").item(index), spec, findings))
+        .collect();
+    let monitor = match monitor {
+        Some((at, spec)) => self::monitor(&at, spec, host, findings),
+        None => Some(Monitor::default()),
+    };
+    Some(Splitting {
+        roles,
+        default_target: default_target.map_or(Role::Primary, role_of),
+        rules: rules.into_iter().collect::<Option<_>>()?,
+        consistency: match spec.consistency {
+            Some(ConsistencyKind::Eventual) => Consistency::Eventual,
+            Some(ConsistencyKind::Session) | None => Consistency::Session,
+            Some(ConsistencyKind::Global) => Consistency::Global,
+            Some(ConsistencyKind::Primary) => Consistency::Primary,
+        },
+        transactional_read: match spec.transactional_read {
+            Some(TransactionalReadKind::Primary) | None => TransactionalRead::Primary,
+            Some(TransactionalReadKind::Fixed) => TransactionalRead::Fixed,
+            Some(TransactionalReadKind::Replica) => TransactionalRead::Replica,
+        },
+        catch_up_wait_ms: spec.catch_up_wait_ms.unwrap_or(CATCH_UP_WAIT_MS_DEFAULT),
+        monitor: monitor?,
+    })
+}
+
+fn role_of(target: Target) -> Role {
+    match target {
+        Target::Read => Role::Replica,
+        Target::ReadWrite => Role::Primary,
+    }
+}
+
+fn rule(at: &At<'_>, spec: &spec::SplittingRule, findings: &mut Findings) -> Option<SplittingRule> {
+    let patterns = match (spec.rule_type, &spec.regex) {
+        (RuleType::Regex, Some(patterns)) if !patterns.is_empty() => {
+            regexes(&at.field("regex"), patterns, findings).map(Some)
+        }
+        (RuleType::Regex, _) => {
+            findings.error(at, "a rule of type `regex` needs `regex`");
+            None
+        }
+        (RuleType::Generic, Some(_)) => {
+            findings.error(
+                &at.field("regex"),
+                "a rule of type `generic` takes no `regex`",
+            );
+            None
+        }
+        (RuleType::Generic, None) => Some(None),
+    };
+    let target = match (spec.rule_type, spec.target) {
+        (RuleType::Regex, None) => {
+            findings.error(at, "a rule of type `regex` needs `target`");
+            return None;
+        }
+        (RuleType::Generic, Some(_)) => {
+            findings.error(
+                &at.field("target"),
+                "a rule of type `generic` takes no `target`",
+            );
+            return None;
+        }
+        (_, target) => target.map(role_of),
+    };
+    let matches = match (patterns?, target) {
+        (Some(regexes), Some(role)) => SplittingMatch::Regex(regexes, role),
+        _ => SplittingMatch::Generic,
+    };
+    Some(SplittingRule {
+        name: spec.name.clone(),
+        matches,
+        balance: spec.algorithm_name.map(balance_of),
+    })
+}
+
+fn monitor(
+    at: &At<'_>,
+    spec: &MasterHighAvailability,
+    host: &dyn Host,
+    findings: &mut Findings,
+) -> Option<Monitor> {
+    let password = match &spec.password {
+        Some(password) => {
+            connection::password(&at.field("password"), password, host, findings).map(Some)
+        }
+        None => Some(None),
+    };
+    let account = match &spec.user {
+        Some(user) => {
+            let user = connection::user_name(&at.field("user"), user, findings)?;
+            Some((user, password?.unwrap_or_else(|| Secret::from(""))))
+        }
+        None if spec.password.is_some() => {
+            findings.error(&at.field("password"), "a password without `user`");
+            return None;
+        }
+        None => None,
+    };
+    let plain = |probe: &Option<spec::Probe>| match probe {
+        Some(p) => Written {
+            period: p.period_milliseconds,
+            timeout: p.timeout_milliseconds,
+            failures: p.failure_threshold,
+            successes: p.success_threshold,
+        },
+        None => Written::default(),
+    };
+    let lag = spec.replication_lag_probe.as_ref();
+    let written = lag.map_or_else(Written::default, |p| Written {
+        period: p.period_milliseconds,
+        timeout: p.timeout_milliseconds,
+        failures: p.failure_threshold,
+        successes: p.success_threshold,
+    });
+    let defaults = Monitor::default();
+    let interval = spec.monitor_interval;
+    Some(Monitor {
+        account,
+        connection: plain(&spec.connection_probe).policy(interval),
+        ping: plain(&spec.ping_probe).policy(interval),
+        read_only: plain(&spec.read_only_probe).policy(interval),
+        lag: written.policy(interval),
+        lag_ms_max: lag
+            .and_then(|p| p.max_replication_lag)
+            .map_or(defaults.lag_ms_max, |seconds| seconds.saturating_mul(1_000)),
+    })
+}
+
+/// A probe as it was written.
+#[derive(Default)]
+struct Written {
+    period: Option<u64>,
+    timeout: Option<u64>,
+    failures: Option<u32>,
+    successes: Option<u32>,
+}
+
+impl Written {
+    fn policy(&self, interval_ms: Option<u64>) -> ProbePolicy {
+        let defaults = ProbePolicy::default();
+        ProbePolicy {
+            period_ms: self.period.or(interval_ms).unwrap_or(defaults.period_ms),
+            timeout_ms: self.timeout.unwrap_or(defaults.timeout_ms),
+            failures: self.failures.unwrap_or(defaults.failures),
+            successes: self.successes.unwrap_or(defaults.successes),
+        }
+    }
+}

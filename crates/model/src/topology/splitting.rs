@@ -1,0 +1,153 @@
+//! Reads to replicas: which statements, how fresh, and how servers are watched.
+//!
+//! It owns the compiled rules and every default; it takes no decision: `plan` does, and the proxy watches the servers.
+
+use regex::RegexSet;
+use serde::Serialize;
+
+use super::{Balance, Role};
+use crate::secret::Secret;
+
+/// How long a read waits for a replica to catch up before it goes to the primary.
+pub const CATCH_UP_WAIT_MS_DEFAULT: u64 = 20;
+/// Time between two probes of a server.
+pub const PROBE_PERIOD_MS_DEFAULT: u64 = 1_000;
+/// Time after which a probe has failed.
+pub const PROBE_TIMEOUT_MS_DEFAULT: u64 = 1_000;
+/// Failures in a row that count.
+pub const PROBE_FAILURES_DEFAULT: u32 = 3;
+/// Successes in a row that count.
+pub const PROBE_SUCCESSES_DEFAULT: u32 = 1;
+/// How far a replica may be behind.
+pub const REPLICATION_LAG_S_DEFAULT: u64 = 10;
+
+/// What a read may miss of what was written before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Anything younger than the lag that a replica may have.
+    Eventual,
+    /// Nothing that the same session wrote; the default.
+    Session,
+    /// Nothing that any session of this proxy wrote.
+    Global,
+    /// Nothing: reads go to the primary.
+    Primary,
+}
+
+/// Where transactions that declare themselves READ ONLY run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransactionalRead {
+    /// At the primary; the default.
+    Primary,
+    /// At one replica, the same for all such transactions of a session while it serves.
+    Fixed,
+    /// At any replica.
+    Replica,
+}
+
+/// Who decides which endpoint is the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleSource {
+    /// The configuration (`static`).
+    Configured,
+    /// The servers themselves (`dynamic`).
+    Reported,
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone)]
+pub enum SplittingMatch {
+    /// The statement's text: statements that match go to endpoints of this role, if they may.
+    Regex(RegexSet, Role),
+    /// Whether the statement is proved to read only.
+    Generic,
+}
+
+/// A rule of read/write splitting.
+#[derive(Debug, Clone)]
+pub struct SplittingRule {
+    /// Its name, as EXPLAIN MESH shows it.
+    pub name: String,
+    /// Which statements it decides on.
+    pub matches: SplittingMatch,
+    /// How an endpoint is chosen; the strategy's way if absent.
+    pub balance: Option<Balance>,
+}
+
+/// How often and how patiently one thing is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbePolicy {
+    /// Time between two probes; at least 1.
+    pub period_ms: u64,
+    /// Time after which a probe has failed; at least 1.
+    pub timeout_ms: u64,
+    /// Failures in a row that count; at least 1.
+    pub failures: u32,
+    /// Successes in a row that count; at least 1.
+    pub successes: u32,
+}
+
+impl Default for ProbePolicy {
+    fn default() -> Self {
+        Self {
+            period_ms: PROBE_PERIOD_MS_DEFAULT,
+            timeout_ms: PROBE_TIMEOUT_MS_DEFAULT,
+            failures: PROBE_FAILURES_DEFAULT,
+            successes: PROBE_SUCCESSES_DEFAULT,
+        }
+    }
+}
+
+/// How the servers are watched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Monitor {
+    /// User and password of probes; those of the endpoint if absent.
+    pub account: Option<(String, Secret)>,
+    /// Whether a connection opens.
+    pub connection: ProbePolicy,
+    /// Whether the server answers a ping.
+    pub ping: ProbePolicy,
+    /// Whether the server is read-only.
+    pub read_only: ProbePolicy,
+    /// How far a replica is behind.
+    pub lag: ProbePolicy,
+    /// How far a replica may be behind and still serve reads.
+    pub lag_ms_max: u64,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        let probe = ProbePolicy::default();
+        Self {
+            account: None,
+            connection: probe,
+            ping: probe,
+            read_only: probe,
+            lag: probe,
+            lag_ms_max: REPLICATION_LAG_S_DEFAULT * 1_000,
+        }
+    }
+}
+
+/// Reads to replicas.
+#[derive(Debug, Clone)]
+pub struct Splitting {
+    /// Who decides which endpoint is the primary.
+    pub roles: RoleSource,
+    /// Where a read goes that no rule decides on.
+    pub default_target: Role,
+    /// The first that decides wins.
+    pub rules: Vec<SplittingRule>,
+    /// What a read may miss.
+    pub consistency: Consistency,
+    /// Where READ ONLY transactions run.
+    pub transactional_read: TransactionalRead,
+    /// How long a read waits for a replica to catch up.
+    pub catch_up_wait_ms: u64,
+    /// How the servers are watched.
+    pub monitor: Monitor,
+}
