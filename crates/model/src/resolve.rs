@@ -77,8 +77,10 @@ fn check_use(
         };
         if !strategies.selects(endpoint) {
             findings.warning(&at, "no TrafficStrategy selects this endpoint");
-        } else if endpoint.role == Role::Replica {
-            findings.warning(&at, "statements do not go to read endpoints yet");
+        } else if endpoint.role == Role::Replica && !strategies.reads_from(endpoint) {
+            let reason =
+                "it gets no statements: no strategy that selects it has `readWriteSplitting`";
+            findings.warning(&at, reason);
         }
     }
     let used: BTreeSet<(&str, &str)> = kinds.strategy_references().collect();
@@ -130,5 +132,18 @@ impl Strategies {
         self.selected
             .as_ref()
             .is_none_or(|selected| selected.contains(&key))
+    }
+
+    /// Whether some strategy splits reads off and selects the endpoint, as far as is known.
+    fn reads_from(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.by_name.values().any(|strategy| {
+            strategy.as_ref().is_none_or(|strategy| {
+                strategy.splitting.is_some()
+                    && strategy
+                        .endpoints
+                        .iter()
+                        .any(|e| e.namespace == endpoint.namespace && e.name == endpoint.name)
+            })
+        })
     }
 }

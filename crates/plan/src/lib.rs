@@ -4,11 +4,15 @@
 //! known to be safe on a shared connection is routed, and pins there. Input: a statement's facts and a view of the session.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod splitting;
+
 use std::fmt;
 
-use dbmesh_model::topology::Role;
+use dbmesh_model::topology::Splitting;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
 use dbmesh_sql::{Facts, Statement, Verb};
+
+pub use splitting::{Aim, Proof, RoleHint, Why, aim, proof};
 
 /// Where the state of a session's last statement (warnings, row counts) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +24,8 @@ pub enum Connection {
 }
 
 /// What planning needs to know of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionView {
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'a> {
     /// Whether the session has a connection.
     pub connection: Connection,
     /// Whether FOUND_ROWS() is known without one.
@@ -32,6 +36,10 @@ pub struct SessionView {
     pub row_count: RowCount,
     /// Whether every statement commits by itself.
     pub autocommit: Autocommit,
+    /// How reads are split off, if they are.
+    pub splitting: Option<&'a Splitting>,
+    /// What the client asks for.
+    pub hint: Option<RoleHint>,
 }
 
 /// Where the warnings of the last statement are.
@@ -109,8 +117,8 @@ pub enum Local {
 /// A statement for one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// What role the endpoint must have.
-    pub role: Role,
+    /// What the endpoint must be.
+    pub aim: Aim,
     /// Whether functions that only dbmesh can answer stand in the text and are replaced.
     pub functions: Functions,
     /// Whether LAST_INSERT_ID() must be right on the connection first.
@@ -187,7 +195,7 @@ pub enum Refuse {
 
 /// Plans one statement (or one text of several); `sql` is the text that was analysed.
 #[must_use]
-pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
+pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan {
     if statement.statements <= 1
         && let Some(plan) = plan_special(statement, sql, session)
     {
@@ -200,12 +208,12 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView) -> Plan {
     {
         return Plan::Refuse(Refuse::FoundRowsGone);
     }
-    Plan::Route(route(statement, session))
+    Plan::Route(route(statement, sql, session))
 }
 
 /// The route of a statement that an endpoint executes.
 #[must_use]
-pub fn route(statement: &Statement, session: SessionView) -> Route {
+pub fn route(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Route {
     let facts = statement.facts;
     let free = session.connection == Connection::Free;
     let reads = |fact| facts.has(fact);
@@ -244,14 +252,19 @@ pub fn route(statement: &Statement, session: SessionView) -> Route {
     } else {
         LastInsertId::Unread
     };
+    // Without autocommit a read begins a transaction, which may go on to write.
+    let proof = match session.autocommit {
+        Autocommit::On => proof(statement),
+        Autocommit::Off => Proof::NotProved,
+    };
     Route {
-        role: Role::Primary,
+        aim: aim(session.splitting, proof, session.hint, sql),
         functions,
         last_insert_id,
     }
 }
 
-fn plan_special(statement: &Statement, sql: &[u8], session: SessionView) -> Option<Plan> {
+fn plan_special(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Option<Plan> {
     let free = session.connection == Connection::Free;
     let kept = session.warnings == KeptWarnings::Here;
     if free
@@ -339,7 +352,7 @@ impl fmt::Display for Plan {
                 write!(f, "local: kill {kind:?} own")
             }
             Self::Route(route) => {
-                write!(f, "route: {:?}", route.role)?;
+                write!(f, "route: {:?}", route.aim.role)?;
                 if route.functions != Functions::NONE {
                     write!(f, ", replaced: {}", route.functions)?;
                 }
@@ -366,6 +379,8 @@ mod tests {
             warnings: KeptWarnings::OnConnection,
             row_count: RowCount::OnConnection,
             autocommit: Autocommit::On,
+            splitting: None,
+            hint: None,
         };
         plan(&statement, sql.as_bytes(), view).to_string()
     }

@@ -13,7 +13,7 @@ use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
-use crate::backend::{Flavor, ServerFacts};
+use crate::backend::{Flavor, LAST_GTID, ServerFacts};
 use crate::pins::PinReason;
 use crate::state::{LastId, SessionState};
 use crate::vector::is_charset_variable;
@@ -158,6 +158,10 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
         match item {
             Item::SystemVariable { name, value } => {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                if name == LAST_GTID {
+                    state.note_position(value, Flavor::MariaDb);
+                    continue;
+                }
                 reported.variables = true;
                 reported.names.push(name.clone());
                 if is_charset_variable(&name) {
@@ -189,7 +193,8 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
                     state.pins.add(PinReason::TableLock);
                 }
             }
-            Item::StateChange(false) | Item::Gtids(_) | Item::Unknown(..) => {}
+            Item::Gtids(gtids) => state.note_position(gtids, Flavor::MySql),
+            Item::StateChange(false) | Item::Unknown(..) => {}
         }
     }
     reported

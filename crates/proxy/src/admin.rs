@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::metrics::{Labelled, expose};
 use crate::pool::Pool;
 use crate::process::Process;
-use crate::upstream::Member;
+use crate::serving::Services;
+use crate::standing::AdminState;
+use crate::upstream::{Member, Upstream};
 
 /// The admin page's content.
 pub struct Pages {
@@ -114,6 +116,7 @@ impl AdminContent for Pages {
             })
             .collect();
         expose(&labelled, out);
+        expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
@@ -137,7 +140,7 @@ type PoolValue = fn(&Pool) -> f64;
 
 /// Name, help, kind and value of each metric of a pool.
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 16] = [
+const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 20] = [
     (
         "dbmesh_pool_size",
         "Most connections to the endpoint.",
@@ -229,12 +232,70 @@ const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 16] = [
         |p| p.health.ejections.load(Ordering::Relaxed) as f64,
     ),
     (
+        "dbmesh_endpoint_up",
+        "1 while the monitor reaches the endpoint, or does not watch it.",
+        Kind::Gauge,
+        |p| f64::from(u8::from(p.standing.is_up())),
+    ),
+    (
+        "dbmesh_endpoint_fenced",
+        "1 while the endpoint is kept from traffic as a second primary.",
+        Kind::Gauge,
+        |p| f64::from(u8::from(p.standing.is_fenced())),
+    ),
+    (
+        "dbmesh_endpoint_draining",
+        "1 while an operator keeps the endpoint from new statements.",
+        Kind::Gauge,
+        |p| f64::from(u8::from(p.standing.admin_state() == AdminState::Draining)),
+    ),
+    (
+        "dbmesh_endpoint_replication_lag_seconds",
+        "How far the replica is behind; -1 when that is not known.",
+        Kind::Gauge,
+        |p| p.standing.lag().seconds(),
+    ),
+    (
         "dbmesh_endpoint_known",
         "1 once a connection was made.",
         Kind::Gauge,
         |p| f64::from(u8::from(p.facts().is_some())),
     ),
 ];
+
+type UpstreamFamily = (&'static str, &'static str, Kind, fn(&Upstream) -> f64);
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+const UPSTREAM_FAMILIES: [UpstreamFamily; 3] = [
+    (
+        "dbmesh_statements_waiting_for_primary",
+        "Statements that wait for a primary.",
+        Kind::Gauge,
+        |u| f64::from(u.waiting.load(Ordering::Relaxed)),
+    ),
+    (
+        "dbmesh_primary_changes_total",
+        "Times that another server became the primary, or none was one.",
+        Kind::Counter,
+        |u| u.elections.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_reads_turned_to_primary_total",
+        "Reads meant for a replica that went to the primary, because no replica was fresh enough.",
+        Kind::Counter,
+        |u| u.turned_fresh.load(Ordering::Relaxed) as f64,
+    ),
+];
+
+fn expose_upstreams(services: &Services, out: &mut Text) {
+    for (name, help, kind, value) in UPSTREAM_FAMILIES {
+        out.family(name, help, kind);
+        for serving in &services.list {
+            let service = format!("{}/{}", serving.database_label(), serving.service.name);
+            out.sample(&[("service", &service)], value(&serving.upstream));
+        }
+    }
+}
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 fn expose_pools(members: &[(String, Arc<Member>)], out: &mut Text) {

@@ -8,6 +8,7 @@
 mod facts;
 mod login;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +24,7 @@ use crate::channel::{Channel, PacketError};
 use crate::prepared::ServerStatements;
 use crate::vector::{Charset, Transition, Vector, transition};
 
-pub use facts::{Flavor, ServerFacts};
+pub use facts::{Flavor, LAST_GTID, ServerFacts};
 pub use login::{ConnectError, Dialer};
 
 /// Largest answer that the proxy reads for itself, in bytes.
@@ -96,6 +97,9 @@ pub type Answer<T> = Result<T, ServerError>;
 
 /// One cell of an answer; `None` is NULL.
 pub type Cell = Option<Vec<u8>>;
+
+/// One row of an answer, with its columns' names.
+pub type NamedRow = HashMap<String, Cell>;
 
 /// What makes connections interchangeable: the client flags that change what the server does. They are fixed at login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -296,6 +300,26 @@ impl Backend {
         Ok(Ok(decode_rows(&bytes)?))
     }
 
+    /// Runs a statement of the proxy's own and gives its rows with the names of their columns, in lower case.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn query_named(&mut self, sql: &[u8]) -> Result<Answer<Vec<NamedRow>>, BackendError> {
+        let payload = self.query_payload(sql);
+        let (outcome, bytes) = match self.run(&payload, Shape::Results).await? {
+            Ok(answer) => answer,
+            Err(e) => return Ok(Err(e)),
+        };
+        if outcome.result_sets == 0 {
+            return Ok(Ok(Vec::new()));
+        }
+        let names = decode_names(&bytes)?;
+        let rows = decode_rows(&bytes)?.into_iter();
+        Ok(Ok(rows
+            .map(|row| names.iter().cloned().zip(row).collect())
+            .collect()))
+    }
+
     /// COM_QUERY with this text, as this connection's capabilities want it.
     #[must_use]
     pub fn query_payload(&self, sql: &[u8]) -> Vec<u8> {
@@ -428,6 +452,31 @@ pub(crate) fn server_error(payload: Vec<u8>) -> Result<ServerError, BackendError
 }
 
 /// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
+/// The columns' names of an answer.
+fn decode_names(bytes: &[u8]) -> Result<Vec<String>, BackendError> {
+    let mut packets = Packets {
+        bytes,
+        joined: Vec::new(),
+    };
+    let columns = match packets.next()? {
+        Some(first) => Reader::new(first).lenenc_int()?,
+        None => 0,
+    };
+    let mut names = Vec::new();
+    for _ in 0..columns {
+        let Some(payload) = packets.next()? else {
+            break;
+        };
+        let mut reader = Reader::new(payload);
+        // Catalogue, schema, table, original table; then the name.
+        for _ in 0..4 {
+            reader.lenenc_bytes()?;
+        }
+        names.push(String::from_utf8_lossy(reader.lenenc_bytes()?).to_lowercase());
+    }
+    Ok(names)
+}
+
 fn decode_rows(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
     let mut packets = Packets {
         bytes,

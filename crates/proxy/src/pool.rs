@@ -17,6 +17,7 @@ use crate::backend::{Backend, BackendError, ConnectError, Dialer, Flags, ServerF
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::health::Health;
+use crate::standing::Standing;
 use crate::vector::Vector;
 
 mod keeper;
@@ -80,6 +81,8 @@ pub struct Pool {
     rate: Mutex<Rate>,
     /// Whether the endpoint can be reached.
     pub health: Health,
+    /// What the monitor and operators say of it.
+    pub standing: Standing,
     /// What was done.
     pub counters: PoolCounters,
 }
@@ -141,6 +144,7 @@ impl Pool {
             facts: Mutex::new(None),
             rate: Mutex::new(rate),
             health,
+            standing: Standing::default(),
             counters: PoolCounters::default(),
         }
     }

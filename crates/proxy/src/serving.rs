@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::{Dialer, Flags};
 use crate::health::Health;
 use crate::metrics::ServiceMetrics;
+use crate::monitor;
 use crate::pool::{Pool, keep};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
@@ -155,6 +156,7 @@ impl Current {
         for pool in fresh {
             look_after(&runtime, &pool);
         }
+        watch_all(&runtime, &services)?;
         Ok(Self {
             services: RwLock::new(Arc::new(services)),
             epoch: AtomicU64::new(1),
@@ -205,6 +207,7 @@ impl Current {
         for pool in &fresh {
             look_after(&self.runtime, pool);
         }
+        watch_all(&self.runtime, &services)?;
         let kept: Vec<u64> = services.pools.keys().copied().collect();
         *self.services.write() = Arc::new(services);
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -221,6 +224,13 @@ impl Current {
 #[must_use]
 pub fn same_service(a: &Service, b: &Service) -> bool {
     a.namespace == b.namespace && a.database == b.database && a.name == b.name
+}
+
+fn watch_all(runtime: &tokio::runtime::Handle, services: &Services) -> Result<(), String> {
+    services
+        .list
+        .iter()
+        .try_for_each(|serving| monitor::watch(runtime, &serving.upstream))
 }
 
 fn look_after(runtime: &tokio::runtime::Handle, pool: &Arc<Pool>) {
@@ -285,7 +295,7 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
         };
         list.push(Arc::new(Serving {
             service: service.clone(),
-            upstream: Arc::new(Upstream::new(service.strategy.balance, members)),
+            upstream: Arc::new(Upstream::new(service, members, old.map(|s| &*s.upstream))),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
             metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),

@@ -4,6 +4,7 @@
 //! and [`Session::query`]: packet → command → statement → plan → admitted → executed → absorbed → settled. It must never
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
+mod acquire;
 mod exchange;
 mod execute;
 mod identity;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use dbmesh_model::topology::Role;
 use dbmesh_plan::{
     Autocommit, Connection, KeptWarnings, Plan, Refuse, RowCount, RowsFound, SessionView, plan,
 };
@@ -43,6 +43,7 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
+use acquire::PRIMARY;
 use exchange::Lost;
 use waiting::Wake;
 
@@ -113,6 +114,8 @@ pub struct Session {
     state: SessionState,
     lease: Option<Lease>,
     member: Option<Arc<Member>>,
+    /// The replica of its READ ONLY transactions.
+    fixed: Option<Arc<Member>>,
     registered: Registered,
     login: Option<Login>,
     _place: Counted,
@@ -192,6 +195,7 @@ impl Session {
             state: start.state,
             lease: None,
             member: None,
+            fixed: None,
             registered: start.registered,
             login: Some(start.login),
             _place: start.place,
@@ -362,7 +366,7 @@ impl Session {
         })
     }
 
-    fn view(&self) -> SessionView {
+    fn view(&self) -> SessionView<'_> {
         let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
         SessionView {
             connection: if self.lease.is_some() {
@@ -390,6 +394,8 @@ impl Session {
             } else {
                 RowCount::OnConnection
             },
+            splitting: self.serving.upstream.splitting(),
+            hint: None,
         }
     }
 
@@ -413,7 +419,7 @@ impl Session {
     async fn init_db(&mut self) -> Result<(), Failure> {
         InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
         self.chooses_schema = true;
-        self.acquire(Role::Primary).await?;
+        self.acquire(PRIMARY).await?;
         let packet = std::mem::take(&mut self.packet);
         let answer = self.backend()?.run(&packet, Shape::Single).await;
         self.packet = packet;

@@ -10,9 +10,10 @@ use dbmesh_sql::{Dialect, LexCharset};
 use dbmesh_wire::charset;
 use dbmesh_wire::status::Status;
 
-use crate::backend::ServerFacts;
+use crate::backend::{Flavor, ServerFacts};
 use crate::fault::Fault;
 use crate::pins::Pins;
+use crate::position::Position;
 use crate::prepared::ClientStatements;
 use crate::vector::{Charset, Vector};
 
@@ -92,6 +93,10 @@ pub struct SessionState {
     pub diagnostics: Diagnostics,
     /// LAST_INSERT_ID().
     pub last_insert_id: LastId,
+    /// How far its writes have come. It outlives a reset: what was written stays written.
+    pub position: Position,
+    /// How often servers reported a position.
+    pub position_reports: u64,
     /// Prepared statements.
     pub statements: ClientStatements,
     /// Prepared statements that read diagnostics: while there is one, the session keeps its connection.
@@ -115,6 +120,8 @@ impl SessionState {
                 warning_count: 0,
             },
             last_insert_id: LastId::Known(0),
+            position: Position::Start,
+            position_reports: 0,
             statements: ClientStatements::default(),
             diagnostic_statements: 0,
             dialect: None,
@@ -130,6 +137,12 @@ impl SessionState {
             [b"IGNORE_SPACE,", default].concat()
         };
         self.change_vector(|v| v.note_variable("sql_mode", &mode));
+    }
+
+    /// Takes in the GTIDs that a server reported.
+    pub fn note_position(&mut self, gtids: &[u8], flavor: Flavor) {
+        self.position.note(gtids, flavor);
+        self.position_reports += 1;
     }
 
     /// Changes the restorable state.

@@ -1,16 +1,22 @@
-//! The endpoints of one service, and the choice among them.
+//! The endpoints of one service, which of them is the primary, and the choice among them.
 //!
-//! Owns the pools of a service's endpoints, how busy and how fast each is, and the balancing algorithm's position. It must
-//! never choose an ejected endpoint while another is left. Input: the service's strategy; what statements took.
+//! Owns the pools of a service's endpoints, how busy and how fast each is, the balancing algorithm's position, and what was
+//! written through the service. It must never choose an ejected endpoint while another is left, nor serve two primaries that
+//! report themselves. Input: the service's strategy; what statements took; what the monitor saw.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dbmesh_model::topology::{Balance, Endpoint, Role};
+use dbmesh_model::topology::{Balance, Buffer, Endpoint, Role, RoleSource, Service, Splitting};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::{Notify, watch};
 
 use crate::pool::Pool;
+use crate::position::Position;
+use crate::standing::AdminState;
 
 /// One endpoint as this service uses it.
 #[derive(Debug)]
@@ -83,15 +89,36 @@ impl Drop for Work<'_> {
 pub struct Upstream {
     /// In the strategy's order.
     pub members: Vec<Arc<Member>>,
-    balance: Balance,
+    service: Arc<Service>,
     turn: AtomicU64,
+    /// The confirmed primary, where roles are what servers report: its place among the members.
+    primary: Mutex<Option<usize>>,
+    /// Changes when somebody may serve who could not before.
+    changes: watch::Sender<u64>,
+    /// Wakes the monitor before its time.
+    pub suspicion: Notify,
+    /// Everything that sessions of this service wrote, for reads that must see all of it.
+    written: Mutex<Position>,
+    /// Statements that wait for a primary.
+    pub waiting: AtomicU32,
+    /// Changes of the primary.
+    pub elections: AtomicU64,
+    /// Reads that were meant for a replica and went to the primary to be fresh.
+    pub turned_fresh: AtomicU64,
 }
 
+/// A few members, without allocation.
+type Few<'a> = SmallVec<[&'a Arc<Member>; 16]>;
+
 impl Upstream {
-    /// The endpoints with their pools.
+    /// The endpoints with their pools. What is known of the primary and of writes is taken over.
     #[must_use]
-    pub fn new(balance: Balance, pools: Vec<(Arc<Endpoint>, Arc<Pool>)>) -> Self {
-        let members = pools
+    pub fn new(
+        service: &Arc<Service>,
+        pools: Vec<(Arc<Endpoint>, Arc<Pool>)>,
+        before: Option<&Self>,
+    ) -> Self {
+        let members: Vec<Arc<Member>> = pools
             .into_iter()
             .map(|(endpoint, pool)| {
                 Arc::new(Member {
@@ -103,45 +130,219 @@ impl Upstream {
                 })
             })
             .collect();
+        let primary = before.and_then(|before| {
+            let old = before.primary()?;
+            members.iter().position(|m| Arc::ptr_eq(&m.pool, &old.pool))
+        });
         Self {
             members,
-            balance,
+            service: service.clone(),
             turn: AtomicU64::new(0),
+            primary: Mutex::new(primary),
+            changes: watch::Sender::new(0),
+            suspicion: Notify::new(),
+            written: Mutex::new(before.map(|b| b.written.lock().clone()).unwrap_or_default()),
+            waiting: AtomicU32::new(0),
+            elections: AtomicU64::new(before.map_or(0, |b| b.elections.load(Ordering::Relaxed))),
+            turned_fresh: AtomicU64::new(
+                before.map_or(0, |b| b.turned_fresh.load(Ordering::Relaxed)),
+            ),
         }
+    }
+
+    /// How reads are split off, if they are.
+    #[must_use]
+    pub fn splitting(&self) -> Option<&Splitting> {
+        self.service.strategy.splitting.as_ref()
+    }
+
+    /// How statements wait for a primary.
+    #[must_use]
+    pub fn buffer(&self) -> Buffer {
+        self.service.strategy.buffer
+    }
+
+    fn reports_roles(&self) -> bool {
+        self.splitting()
+            .is_some_and(|s| s.roles == RoleSource::Reported)
+    }
+
+    /// The confirmed primary, where roles are what servers report.
+    #[must_use]
+    pub fn primary(&self) -> Option<&Arc<Member>> {
+        let at = *self.primary.lock();
+        at.and_then(|at| self.members.get(at))
+    }
+
+    /// The role in which a member serves now; none while it serves in none.
+    #[must_use]
+    pub fn role_of(&self, member: &Arc<Member>) -> Option<Role> {
+        let standing = &member.pool.standing;
+        if standing.admin_state() == AdminState::Draining {
+            return None;
+        }
+        let role = match self.splitting().map(|s| s.roles) {
+            None => return Some(member.endpoint.role),
+            Some(RoleSource::Configured) => member.endpoint.role,
+            Some(RoleSource::Reported) => standing.role()?,
+        };
+        let serves = match (role, self.reports_roles()) {
+            (Role::Primary, false) => true,
+            (Role::Primary, true) => {
+                standing.is_up() && self.primary().is_some_and(|p| Arc::ptr_eq(p, member))
+            }
+            // Without a primary nobody writes, and a replica that lost it is as fresh as can be.
+            (Role::Replica, _) => {
+                standing.is_up()
+                    && (standing.is_fresh()
+                        || (standing.is_disconnected() && !self.primary_is_up()))
+            }
+        };
+        serves.then_some(role)
+    }
+
+    fn primary_is_up(&self) -> bool {
+        if self.reports_roles() {
+            return self.primary().is_some();
+        }
+        let mut primaries = self
+            .members
+            .iter()
+            .filter(|m| m.endpoint.role == Role::Primary);
+        primaries.any(|m| m.pool.standing.is_up())
+    }
+
+    /// Whether somebody serves as primary.
+    #[must_use]
+    pub fn has_primary(&self) -> bool {
+        self.members
+            .iter()
+            .any(|m| self.role_of(m) == Some(Role::Primary))
     }
 
     /// Chooses an endpoint of this role, not one of `tried`. Ejected ones only when nothing else is left.
     #[must_use]
-    pub fn choose(&self, role: Role, tried: &[Arc<Member>]) -> Option<&Arc<Member>> {
-        if let [only] = self.members.as_slice() {
-            let fits = only.endpoint.role == role && tried.is_empty();
-            return fits.then_some(only);
-        }
+    pub fn choose(
+        &self,
+        role: Role,
+        balance: Option<Balance>,
+        tried: &[Arc<Member>],
+    ) -> Option<&Arc<Member>> {
         let fits = |m: &&Arc<Member>| {
-            m.endpoint.role == role
-                && m.endpoint.weight > 0
-                && !tried.iter().any(|t| Arc::ptr_eq(t, m))
+            !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.role_of(m) == Some(role)
         };
-        let healthy: Vec<&Arc<Member>> = self
+        if let [only] = self.members.as_slice() {
+            return Some(only).filter(fits);
+        }
+        let balance = balance.unwrap_or(self.service.strategy.balance);
+        let able: Few<'_> = self
             .members
             .iter()
-            .filter(fits)
+            .filter(|m| m.endpoint.weight > 0 && fits(m))
+            .collect();
+        let healthy: Few<'_> = able
+            .iter()
+            .copied()
             .filter(|m| !m.pool.health.is_ejected())
             .collect();
-        if healthy.is_empty() {
-            let any: Vec<&Arc<Member>> = self.members.iter().filter(fits).collect();
-            return self.pick(&any);
-        }
-        self.pick(&healthy)
+        self.pick(balance, if healthy.is_empty() { &able } else { &healthy })
     }
 
-    fn pick<'a>(&self, from: &[&'a Arc<Member>]) -> Option<&'a Arc<Member>> {
+    /// Replicas that serve now.
+    pub fn replicas(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members
+            .iter()
+            .filter(|m| self.role_of(m) == Some(Role::Replica))
+    }
+
+    /// Something looks wrong: the monitor looks at once.
+    pub fn suspect(&self) {
+        self.suspicion.notify_waiters();
+    }
+
+    /// Decides who is the primary, from what the servers report. The one confirmed first stays until it cannot be reached
+    /// or does not take writes any more; others that would take them are fenced meanwhile.
+    pub fn judge(&self) {
+        if self.reports_roles() {
+            self.elect();
+        }
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn elect(&self) {
+        let writable = |m: &Arc<Member>| {
+            m.pool.standing.is_up() && m.pool.standing.role() == Some(Role::Primary)
+        };
+        let mut primary = self.primary.lock();
+        let before = *primary;
+        let stays = primary
+            .and_then(|at| self.members.get(at))
+            .is_some_and(writable);
+        if !stays {
+            *primary = self.members.iter().position(writable);
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            let second = writable(member) && *primary != Some(at);
+            if member.pool.standing.set_fenced(second) {
+                let endpoint = &member.endpoint.name;
+                if second {
+                    tracing::warn!(%endpoint, "fenced: it takes writes, and another server is the primary");
+                } else {
+                    tracing::info!(%endpoint, "no longer fenced");
+                }
+            }
+        }
+        if *primary != before {
+            self.elections.fetch_add(1, Ordering::Relaxed);
+            match primary.and_then(|at| self.members.get(at)) {
+                Some(new) => {
+                    tracing::info!(endpoint = %new.endpoint.name, "this is the primary now")
+                }
+                None => tracing::warn!(service = %self.service.database, "there is no primary"),
+            }
+        }
+    }
+
+    /// A receiver that hears of changes from now on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// A server that was the primary takes no writes: where roles are reported, it has just reported another.
+    pub fn refused_write(&self, member: &Member) {
+        if self.reports_roles() && member.pool.standing.set_role(Role::Replica) {
+            self.judge();
+        }
+        self.suspect();
+    }
+
+    /// A place among those who wait for a primary; none when there are too many.
+    #[must_use]
+    pub fn wait_in_line(&self) -> Option<InLine<'_>> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = InLine { upstream: self };
+        (before < self.buffer().max_statements).then_some(place)
+    }
+
+    /// Takes note of what a session wrote, before its client knows that it did.
+    pub fn note_written(&self, position: &Position) {
+        self.written.lock().follow(position);
+    }
+
+    /// Everything that was written.
+    #[must_use]
+    pub fn written(&self) -> Position {
+        self.written.lock().clone()
+    }
+
+    fn pick<'a>(&self, balance: Balance, from: &[&'a Arc<Member>]) -> Option<&'a Arc<Member>> {
         let count = from.len() as u64;
         if count <= 1 {
             return from.first().copied();
         }
         let nth = |n: u64| from.get(usize::try_from(n % count).unwrap_or(0)).copied();
-        match self.balance {
+        match balance {
             Balance::Random => nth(random()),
             Balance::RoundRobin => nth(self.turn.fetch_add(1, Ordering::Relaxed)),
             Balance::Weighted => {
@@ -172,6 +373,18 @@ impl Upstream {
                 Some(if a.cost() <= b.cost() { a } else { b })
             }
         }
+    }
+}
+
+/// A place among those who wait for a primary.
+#[derive(Debug)]
+pub struct InLine<'a> {
+    upstream: &'a Upstream,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.upstream.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

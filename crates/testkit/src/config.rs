@@ -78,7 +78,8 @@ impl Config {
         self
     }
 
-    /// Adds a line to the strategy's `spec`, such as `circuitBreaks: [{regex: ["sleep"]}]`.
+    /// Adds a line to the strategy's `spec`, such as `circuitBreaks: [{regex: ["sleep"]}]`. A line `loadBalance: …` replaces
+    /// round robin.
     pub fn strategy(mut self, line: &str) -> Config {
         self.strategy.push(line.to_owned());
         self
@@ -134,13 +135,20 @@ impl Config {
     }
 
     fn traffic_strategy(&self) -> String {
+        let balanced = self
+            .strategy
+            .iter()
+            .any(|line| line.starts_with("loadBalance:"));
+        let balance = match balanced {
+            true => "",
+            false => "  loadBalance: {simpleLoadBalance: {kind: roundrobin}}\n",
+        };
         format!(
             "apiVersion: core.database-mesh.io/v1alpha1\n\
              kind: TrafficStrategy\n\
              metadata: {{name: testkit, namespace: default}}\n\
              spec:\n  \
-               selector: {{matchLabels: {{source: testkit}}}}\n  \
-               loadBalance: {{simpleLoadBalance: {{kind: roundrobin}}}}\n{}",
+               selector: {{matchLabels: {{source: testkit}}}}\n{balance}{}",
             indented(&self.strategy, 2),
         )
     }

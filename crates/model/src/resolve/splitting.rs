@@ -56,14 +56,22 @@ pub fn resolve(
         .enumerate()
         .map(|(index, spec)| rule(&at_form.field("rules").item(index), spec, findings))
         .collect();
+    let rules: Vec<SplittingRule> = rules.into_iter().collect::<Option<_>>()?;
+    // Who asks for splitting without a rule means reads.
+    let unwritten = if rules.is_empty() {
+        Role::Replica
+    } else {
+        Role::Primary
+    };
+    let default_target = default_target.map_or(unwritten, role_of);
     let monitor = match monitor {
         Some((at, spec)) => self::monitor(&at, spec, host, findings),
         None => Some(Monitor::default()),
     };
     Some(Splitting {
         roles,
-        default_target: default_target.map_or(Role::Primary, role_of),
-        rules: rules.into_iter().collect::<Option<_>>()?,
+        default_target,
+        rules,
         consistency: match spec.consistency {
             Some(ConsistencyKind::Eventual) => Consistency::Eventual,
             Some(ConsistencyKind::Session) | None => Consistency::Session,

@@ -53,7 +53,7 @@ pub enum TransactionalReadKind {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StaticSplitting {
-    /// Where a read goes that no rule matches; `readwrite` if absent.
+    /// Where a read goes that no rule matches; if absent, `readwrite`, or `read` where there are no rules.
     pub default_target: Option<Target>,
     /// Rules, the first that matches wins.
     pub rules: Option<Vec<SplittingRule>>,
@@ -65,7 +65,7 @@ pub struct StaticSplitting {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DynamicSplitting {
-    /// Where a read goes that no rule matches; `readwrite` if absent.
+    /// Where a read goes that no rule matches; if absent, `readwrite`, or `read` where there are no rules.
     pub default_target: Option<Target>,
     /// How roles are found.
     pub discovery: Discovery,

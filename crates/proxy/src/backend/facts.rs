@@ -123,6 +123,9 @@ const RESTORABLE: &[&str] = &[
     "xa_detach_on_prepare",
 ];
 
+/// MariaDB's variable that holds the GTID of the session's last transaction.
+pub const LAST_GTID: &str = "last_gtid";
+
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
@@ -149,6 +152,8 @@ pub struct ServerFacts {
     pub tracking_sql: String,
     /// Whether the server reports session state at all.
     pub tracks_state: bool,
+    /// Whether it reports the GTID of every transaction that it commits.
+    pub tracks_gtids: bool,
 }
 
 impl ServerFacts {
@@ -193,11 +198,30 @@ impl ServerFacts {
             .map(|name| (*name).into())
             .collect();
         let tracks_state = defaults.contains_key("session_track_state_change");
+        let on = |name: &str| {
+            defaults
+                .get(name)
+                .is_some_and(|v| v.eq_ignore_ascii_case(b"ON") || *v == b"1")
+        };
+        let tracks_gtids = tracks_state
+            && match flavor {
+                Flavor::MySql => on("gtid_mode") && defaults.contains_key("session_track_gtids"),
+                Flavor::MariaDb => on("log_bin") && defaults.contains_key(LAST_GTID),
+            };
         let tracking_sql = if tracks_state {
-            let names: Vec<&str> = tracked.iter().map(AsRef::as_ref).collect();
+            let names: Vec<&str> = tracked
+                .iter()
+                .map(AsRef::as_ref)
+                .chain((tracks_gtids && flavor == Flavor::MariaDb).then_some(LAST_GTID))
+                .collect();
+            let gtids = match (tracks_gtids, flavor) {
+                (true, Flavor::MySql) => ", SESSION session_track_gtids = 'OWN_GTID'",
+                _ => "",
+            };
             format!(
                 "SET SESSION session_track_schema = 1, SESSION session_track_state_change = 1, SESSION \
-                 session_track_system_variables = '{}', SESSION session_track_transaction_info = 'CHARACTERISTICS'",
+                 session_track_system_variables = '{}', SESSION session_track_transaction_info = \
+                 'CHARACTERISTICS'{gtids}",
                 names.join(",")
             )
         } else {
@@ -211,6 +235,7 @@ impl ServerFacts {
             defaults,
             tracking_sql,
             tracks_state,
+            tracks_gtids,
         }
     }
 

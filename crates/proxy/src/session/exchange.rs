@@ -7,19 +7,23 @@ use std::io;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::LocalInfile;
+use dbmesh_model::topology::{Consistency, LocalInfile};
 use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
+use dbmesh_wire::track::{self, Item};
 
 use super::Session;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::{Client, passes};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
+use crate::position::Position;
+use crate::upstream::Upstream;
 use dbmesh_wire::caps::Capabilities;
 
 /// How a command's exchange broke.
@@ -40,6 +44,8 @@ pub(super) enum Lost {
     },
     /// The connection broke in the middle of a packet to the client.
     Cut(BackendError),
+    /// The server takes no writes and said so at once; the client has not been told.
+    TurnedAway(TurnedAway),
     /// The exchange was refused half-way: the connection is closed, the client told.
     Refused(Fault),
 }
@@ -60,6 +66,49 @@ impl Lost {
             }
         )
     }
+}
+
+/// What a server that takes no writes said.
+#[derive(Debug)]
+pub(super) struct TurnedAway {
+    code: u16,
+    message: String,
+}
+
+impl TurnedAway {
+    /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, if that is what this packet is.
+    fn of(packet: &[u8]) -> Option<Self> {
+        let payload = packet.get(HEADER_BYTES..)?;
+        let [reply::ERR_MARKER, low, high, rest @ ..] = payload else {
+            return None;
+        };
+        let code = u16::from_le_bytes([*low, *high]);
+        let message = match rest {
+            [b'#', _, _, _, _, _, message @ ..] => message,
+            message => message,
+        };
+        let message = String::from_utf8_lossy(message).into_owned();
+        let read_only = code == OPTION_PREVENTS && message.contains("read-only");
+        read_only.then_some(Self { code, message })
+    }
+
+    /// The server's own error.
+    pub(super) fn into_fault(self) -> Fault {
+        Fault::Server {
+            code: self.code,
+            sqlstate: "HY000".into(),
+            message: self.message,
+        }
+    }
+}
+
+/// Whether an error may be kept from the client, because the statement can go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withhold {
+    /// Every answer is the client's.
+    Nothing,
+    /// That a server takes no writes.
+    ReadOnly,
 }
 
 /// What a server may ask of the client in this command.
@@ -95,6 +144,7 @@ impl Session {
         packets: &[u8],
         shape: Shape,
         infile: &Infile,
+        withhold: Withhold,
     ) -> Result<Outcome, Lost> {
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
@@ -110,6 +160,10 @@ impl Session {
             backend,
             client: &mut self.client,
             control: &handle.control,
+            withhold,
+            witness: (self.serving.upstream.splitting())
+                .filter(|s| s.consistency == Consistency::Global)
+                .map(|_| &*self.serving.upstream),
         };
         let result = relay(parts, status, packets, shape, infile).await;
         let ended = Instant::now();
@@ -146,19 +200,24 @@ struct Parts<'a> {
     backend: &'a mut Backend,
     client: &'a mut Client,
     control: &'a Control,
+    withhold: Withhold,
+    /// Who must know of a write before the client does.
+    witness: Option<&'a Upstream>,
 }
 
 async fn relay(
-    Parts {
-        backend,
-        client,
-        control,
-    }: Parts<'_>,
+    mut parts: Parts<'_>,
     status: Status,
     packets: &[u8],
     shape: Shape,
     infile: &Infile,
 ) -> Result<Outcome, Lost> {
+    let Parts {
+        backend,
+        client,
+        control,
+        ..
+    } = &mut parts;
     let sent = guarded(control, None, backend.send(packets)).await;
     match sent {
         Done::Io(sent) => sent.map_err(Lost::before)?,
@@ -177,9 +236,13 @@ async fn relay(
         },
     );
     let mut out = output_buffer();
-    let result = pump(backend, client, control, &mut relay, &mut out, infile).await;
+    let first_seq = client.seq;
+    let result = pump(&mut parts, &mut relay, &mut out, infile).await;
     return_buffer(out);
-    client.seq = relay.sequence().1;
+    parts.client.seq = match result {
+        Err(Lost::TurnedAway(_)) => first_seq,
+        _ => relay.sequence().1,
+    };
     match result {
         Ok(()) => Ok(relay.into_outcome()),
         Err(Lost::Backend { error, .. }) if !relay.at_boundary() => Err(Lost::Cut(error)),
@@ -200,6 +263,8 @@ fn sequence_after(bytes: usize) -> u8 {
 
 /// ER_QUERY_INTERRUPTED.
 const INTERRUPTED: u16 = 1317;
+/// ER_OPTION_PREVENTS_STATEMENT.
+const OPTION_PREVENTS: u16 = 1290;
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -279,13 +344,19 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
 }
 
 async fn pump(
-    backend: &mut Backend,
-    client: &mut Client,
-    control: &Control,
+    parts: &mut Parts<'_>,
     relay: &mut Relay,
     out: &mut Vec<u8>,
     infile: &Infile,
 ) -> Result<(), Lost> {
+    let (withhold, witness) = (parts.withhold, parts.witness);
+    let Parts {
+        backend,
+        client,
+        control,
+        ..
+    } = parts;
+    let (mut told, mut witnessed) = (false, 0);
     loop {
         let channel = backend.channel();
         let fed = relay.feed(channel.inbox().unread(), out);
@@ -304,7 +375,18 @@ async fn pump(
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
+            if withhold == Withhold::ReadOnly
+                && !told
+                && relay.outcome().error == Some(OPTION_PREVENTS)
+                && let Some(turned) = TurnedAway::of(out)
+            {
+                return Err(Lost::TurnedAway(turned));
+            }
         }
+        if let Some(upstream) = witness {
+            witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
+        }
+        told |= !out.is_empty();
         write(client, control, out).await?;
         match progress {
             Progress::Done => return Ok(()),
@@ -341,6 +423,26 @@ async fn pump(
             }
         }
     }
+}
+
+/// Lets everybody know of what was written, before the client does; gives how much of the report was taken in.
+fn witness_writes(upstream: &Upstream, backend: &Backend, outcome: &Outcome, from: usize) -> usize {
+    if !backend.facts.tracks_gtids {
+        upstream.note_written(&Position::Unknown);
+    }
+    let mut position = Position::Start;
+    for item in track::items(outcome.tracked.get(from..).unwrap_or_default()) {
+        match item {
+            Ok(Item::Gtids(gtids)) => position.note(gtids, Flavor::MySql),
+            Ok(Item::SystemVariable { name, value }) if name == LAST_GTID.as_bytes() => {
+                position.note(value, Flavor::MariaDb);
+            }
+            Ok(_) => {}
+            Err(_) => position = Position::Unknown,
+        }
+    }
+    upstream.note_written(&position);
+    outcome.tracked.len()
 }
 
 /// Passes the client's file on, if the statement named it. The server is never believed otherwise.

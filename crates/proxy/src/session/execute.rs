@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Role, Routines};
-use dbmesh_plan::{Functions, LastInsertId, Route};
+use dbmesh_plan::{Aim, Functions, LastInsertId, Proof, Route, proof};
 use dbmesh_sql::{
     Class, Dialect, Effect, Facts, Lexer, SessionFunctionValues, Statement, TokenKind, Verb,
     analyze, replace_session_functions,
@@ -19,13 +19,15 @@ use dbmesh_wire::codec;
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
-use super::exchange::{Infile, Lost};
+use super::acquire::PRIMARY;
+use super::exchange::{Infile, Lost, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
-use crate::backend::{Applied, Backend, BackendError, Flags, ServerError, ServerFacts};
+use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
 use crate::fault::Fault;
 use crate::pins::PinReason;
-use crate::pool::{Lease, Want};
+use crate::pool::Lease;
+use crate::position::Position;
 use crate::state::{FoundRows, LastId, Warnings};
 
 /// Whether a command may be sent again after its connection broke before anything came back.
@@ -56,11 +58,11 @@ impl Session {
         let sql = spliced.as_deref().unwrap_or(query.sql);
         let repeat = self.repeatable(statement);
         let infile = self.infile(statement);
-        let mut attempt = 0;
+        let (mut attempt, mut aim) = (0, route.aim);
         self.chooses_schema = matches!(statement.effects.first(), Some(Effect::Use(_)));
         let outcome = loop {
             attempt += 1;
-            self.acquire(route.role).await?;
+            self.acquire(aim).await?;
             self.restore_insert_id(route.last_insert_id).await?;
             let backend = self.backend()?;
             let both = Capabilities::QUERY_ATTRIBUTES;
@@ -71,11 +73,13 @@ impl Session {
             } else {
                 codec::put_packet(&mut out, &mut 0, &backend.query_payload(sql));
             }
-            match self.exchange(&out, Shape::Results, &infile).await {
+            let withhold = self.withholds(statement, aim);
+            match self.exchange(&out, Shape::Results, &infile, withhold).await {
                 Ok(outcome) => {
                     crate::channel::return_buffer(out);
                     break outcome;
                 }
+                Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
                 Err(lost) => self.after_loss(lost, repeat, attempt, statement)?,
             }
         };
@@ -84,10 +88,13 @@ impl Session {
 
     /// Sends a command as it came and relays its answer: COM_INIT_DB, COM_FIELD_LIST and the like.
     pub(super) async fn pass_packet(&mut self, packet: &[u8], shape: Shape) -> Result<(), Failure> {
-        self.acquire(Role::Primary).await?;
+        self.acquire(PRIMARY).await?;
         let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
         codec::put_packet(&mut out, &mut 0, packet);
-        let outcome = match self.exchange(&out, shape, &Infile::Refused).await {
+        let outcome = match self
+            .exchange(&out, shape, &Infile::Refused, Withhold::Nothing)
+            .await
+        {
             Ok(outcome) => outcome,
             Err(lost) => return Err(self.lost(lost, None)),
         };
@@ -120,92 +127,6 @@ impl Session {
 
     pub(super) fn wait_limit(&self) -> Duration {
         Duration::from_millis(self.serving.service.limits.queue_wait_ms)
-    }
-
-    /// Makes sure that the session has a connection in the session's state.
-    pub(super) async fn acquire(&mut self, role: Role) -> Result<(), Failure> {
-        let id = u64::from(self.handle().id);
-        if let Some(lease) = &mut self.lease {
-            lease.unhold(id, &self.registered.handle.control);
-            let kept = self.state.in_transaction() || !self.state.pins.is_empty();
-            if kept || !lease.backend().is_ok_and(Backend::is_stale) {
-                return Ok(());
-            }
-            // Only what the last statement left was on it; that is lost with it.
-            self.forget_memory();
-        }
-        self.follow_reload()?;
-        let limit = self.wait_limit();
-        let mut wait = limit;
-        let (mut tried, mut stale) = (Vec::new(), 0);
-        let mut last = Fault::NoEndpoint("no endpoint of the strategy is a primary".into());
-        loop {
-            let Some(member) = self.serving.upstream.choose(role, &tried).cloned() else {
-                return Err(last.into());
-            };
-            let want = Want {
-                vector: &self.state.vector,
-                flags: Flags::of(self.client.capabilities),
-                session: id,
-            };
-            let leased = member.pool.lease(&want, wait).await;
-            match leased {
-                Ok(lease) => match make_ready(lease, &want, wait).await {
-                    Ok(lease) => {
-                        // What this connection says of "the last statement" is not this session's.
-                        self.state.diagnostics.row_count_only_here = true;
-                        self.lease = Some(lease);
-                        self.member = Some(member);
-                        return Ok(());
-                    }
-                    Err(NotReady::Schema(lease, _)) if self.chooses_schema => {
-                        self.lease = Some(*lease);
-                        self.member = Some(member);
-                        return Ok(());
-                    }
-                    Err(NotReady::Schema(lease, e)) => {
-                        lease.give_back();
-                        return Err(Fault::Schema {
-                            code: e.code,
-                            message: e.message,
-                        }
-                        .into());
-                    }
-                    Err(NotReady::Fault(fault)) => return Err(fault.into()),
-                    Err(NotReady::Stale(fault)) => {
-                        // The pool's next connection may be alive, or be a new one.
-                        last = fault;
-                        stale += 1;
-                        if stale > STALE_IN_A_ROW_MAX {
-                            tried.push(member);
-                        }
-                    }
-                },
-                Err(fault @ Fault::ConnectFailed { .. }) => {
-                    last = fault;
-                    tried.push(member);
-                }
-                Err(fault) => return Err(fault.into()),
-            }
-            wait = limit.saturating_sub(self.started.elapsed());
-        }
-    }
-
-    /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
-    fn follow_reload(&mut self) -> Result<(), Failure> {
-        let epoch = self.process.current.epoch();
-        if epoch == self.epoch {
-            return Ok(());
-        }
-        let Some(now) = self.process.current.find(&self.serving.service) else {
-            return Err(Fault::Draining.into());
-        };
-        self.serving = now;
-        self.member = None;
-        self.epoch = epoch;
-        let idle = self.serving.service.limits.idle_timeout_ms;
-        self.handle().idle_limit_ms.store(idle, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Makes LAST_INSERT_ID() right on the connection.
@@ -313,6 +234,18 @@ impl Session {
         }
     }
 
+    /// Whether the statement may go to another server if this one takes no writes.
+    pub(super) fn withholds(&self, statement: &Statement, aim: Aim) -> Withhold {
+        let upstream = &self.serving.upstream;
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        let elsewhere = aim.role == Role::Replica || upstream.buffer().max_wait_ms > 0;
+        if upstream.splitting().is_some() && elsewhere && !kept && statement.statements <= 1 {
+            Withhold::ReadOnly
+        } else {
+            Withhold::Nothing
+        }
+    }
+
     /// Either clears the way for another attempt, or gives the error.
     pub(super) fn after_loss(
         &mut self,
@@ -340,6 +273,9 @@ impl Session {
         self.lease = None;
         self.state.pins.clear();
         self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
+        if statement.is_some_and(|s| proof(s) == Proof::NotProved) {
+            self.doubt_position();
+        }
         match lost {
             Lost::Client | Lost::ClientGone => Failure::ClientLost,
             Lost::Cut(e) => {
@@ -364,12 +300,23 @@ impl Session {
                 fault.into()
             }
             Lost::Stopped => Failure::Stopped,
+            Lost::TurnedAway(error) => error.into_fault().into(),
             Lost::Refused(_) if had_state => Fault::BackendLost {
                 endpoint,
                 state_lost: true,
             }
             .into(),
             Lost::Refused(fault) => fault.into(),
+        }
+    }
+
+    /// Something may have been written that no server reported.
+    fn doubt_position(&mut self) {
+        self.state.position = Position::Unknown;
+        let upstream = &self.serving.upstream;
+        if upstream.splitting().is_some() {
+            upstream.note_written(&Position::Unknown);
+            upstream.suspect();
         }
     }
 
@@ -403,6 +350,8 @@ impl Session {
             sql,
             dialect: &dialect,
         };
+        let (tracks_gtids, flavor) = (facts.tracks_gtids, facts.flavor);
+        let reports = self.state.position_reports;
         let doubt = absorb(&mut self.state, statement, outcome, around);
         if let Doubt::Reread(names) = &doubt {
             let facts = facts.clone();
@@ -415,6 +364,17 @@ impl Session {
                 self.forget_memory();
                 return Ok(done);
             }
+        }
+        let reported = self.state.position_reports != reports;
+        let in_transaction = self.state.in_transaction();
+        let doubtful = match flavor {
+            // It reports nothing with an error.
+            Flavor::MariaDb => outcome.error.is_some(),
+            Flavor::MySql => false,
+        };
+        let silent = outcome.affected_rows > 0 && !in_transaction && !reported;
+        if (!tracks_gtids || doubtful || silent) && may_write(statement) {
+            self.state.position = Position::Unknown;
         }
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
@@ -513,8 +473,15 @@ impl Session {
     }
 }
 
-/// Dead connections of one endpoint tried before another endpoint is.
-const STALE_IN_A_ROW_MAX: u32 = 8;
+/// Whether a statement may write, or run something that does.
+fn may_write(statement: &Statement) -> bool {
+    let runs = Facts::CALLS_ROUTINE | Facts::COMPOUND | Facts::DYNAMIC_SQL;
+    statement.facts.has_any(runs)
+        || !matches!(
+            statement.class,
+            Class::Read | Class::Show | Class::Session | Class::Tcl
+        )
+}
 
 /// Whether a transaction may have been committed by a statement, or by one of several.
 fn may_commit(statement: &Statement) -> bool {
@@ -522,72 +489,4 @@ fn may_commit(statement: &Statement) -> bool {
     statement.statements > 1
         || matches!(statement.verb, Verb::Commit | Verb::Call)
         || statement.facts.has_any(facts)
-}
-
-enum NotReady {
-    Fault(Fault),
-    /// All but the schema is ready.
-    Schema(Box<Lease>, ServerError),
-    /// The connection was dead: another one may not be.
-    Stale(Fault),
-}
-
-/// Brings a leased connection to the session's state.
-async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
-    if lease
-        .backend()
-        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
-    {
-        return Ok(lease);
-    }
-    let name = lease.pool().endpoint().name.to_string();
-    let dead = |e: BackendError| {
-        NotReady::Stale(match e {
-            BackendError::Protocol(what) => Fault::BackendProtocol {
-                endpoint: name.clone(),
-                what,
-                state_lost: false,
-            },
-            BackendError::Lost(_) => Fault::BackendLost {
-                endpoint: name.clone(),
-                state_lost: false,
-            },
-        })
-    };
-    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
-    let backend = lease.backend().map_err(&dead)?;
-    let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
-    let applied =
-        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
-    match applied.map_err(&dead)? {
-        Ok(Applied::Done) => {
-            lease
-                .pool()
-                .counters
-                .state_changes
-                .fetch_add(1, Ordering::Relaxed);
-            Ok(lease)
-        }
-        Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
-        Ok(Applied::NeedsNewConnection) => {
-            let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
-            let backend = lease.backend().map_err(&dead)?;
-            match backend.apply(want.vector).await.map_err(&dead)? {
-                Ok(Applied::Done) => Ok(lease),
-                Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
-                Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
-                    code: 1105,
-                    message: "a new connection does not have the session's state either".into(),
-                })),
-                Err(e) => Err(NotReady::Fault(Fault::StateReplay {
-                    code: e.code,
-                    message: e.message,
-                })),
-            }
-        }
-        Err(e) => Err(NotReady::Fault(Fault::StateReplay {
-            code: e.code,
-            message: e.message,
-        })),
-    }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dbmesh_model::topology::Role;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::track::{self, Item};
 
+use super::acquire::PRIMARY;
 use super::{Failure, Session};
 use crate::client::Client;
 use crate::fault::Fault;
@@ -121,8 +121,7 @@ impl Session {
                 .iter()
                 .any(|m| configured(&m.endpoint.schema));
         if !known {
-            let asked =
-                tokio::time::timeout(SCHEMA_CHECK_TIMEOUT, self.acquire(Role::Primary)).await;
+            let asked = tokio::time::timeout(SCHEMA_CHECK_TIMEOUT, self.acquire(PRIMARY)).await;
             if let Ok(Err(Failure::Fault(fault @ Fault::Schema { .. }))) = asked {
                 self.report(&fault).await?;
                 return Err(Failure::ClientLost);

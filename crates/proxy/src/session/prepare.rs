@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use dbmesh_model::topology::Role;
 use dbmesh_plan::{Functions, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::command::CommandCode;
 
+use super::acquire::PRIMARY;
 use super::exchange::Lost;
 use super::settle::close_statements;
 use super::{Failure, Session};
@@ -45,7 +45,7 @@ impl Session {
         }
         let statement = self.interpret(sql);
         drop(self.govern(plan(&statement, sql, self.view()), sql)?);
-        let functions = route(&statement, self.view()).functions;
+        let functions = route(&statement, sql, self.view()).functions;
         let spliced = match functions {
             Functions::NONE => None,
             _ => {
@@ -147,7 +147,7 @@ impl Session {
     ) -> Result<Prepared, Failure> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
-            self.acquire(Role::Primary).await?;
+            self.acquire(PRIMARY).await?;
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
             let backend = self.backend()?;
             if answer {

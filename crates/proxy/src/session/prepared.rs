@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dbmesh_model::topology::Role;
 use dbmesh_plan::{Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
@@ -20,7 +19,8 @@ use dbmesh_wire::command::{
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
-use super::exchange::{Infile, Lost};
+use super::acquire::PRIMARY;
+use super::exchange::{Infile, Lost, Withhold};
 use super::settle::close_statements;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
@@ -64,7 +64,7 @@ impl Session {
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (mut key, under) = (key, known.vector.clone());
-        let functions = route(&statement, self.view()).functions;
+        let functions = route(&statement, &key.sql, self.view()).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
@@ -85,7 +85,7 @@ impl Session {
         let permits = self.govern(plan(&statement, &key.sql, self.view()), &key.sql)?;
         let route = match &permits.plan {
             Plan::Route(route) => *route,
-            Plan::Local(_) | Plan::Refuse(_) => route(&statement, self.view()),
+            Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view()),
         };
         self.serving.metrics.begin();
         let run = Run {
@@ -111,19 +111,22 @@ impl Session {
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
         let repeat = self.repeatable(run.statement);
-        let mut attempt = 0;
+        let (mut attempt, mut aim) = (0, run.route.aim);
         let outcome = loop {
             attempt += 1;
-            self.acquire(run.route.role).await?;
+            self.acquire(aim).await?;
             let server_id = self.server_statement(run.key, run.under).await?;
             self.restore_insert_id(run.route.last_insert_id).await?;
             let mut out = output_buffer();
             self.put_execute(packet, run, server_id, &mut out)?;
-            match self.exchange(&out, Shape::Results, &Infile::Refused).await {
+            let withhold = self.withholds(run.statement, aim);
+            let answer = self.exchange(&out, Shape::Results, &Infile::Refused, withhold);
+            match answer.await {
                 Ok(outcome) => {
                     return_buffer(out);
                     break outcome;
                 }
+                Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
                 Err(lost) => self.after_loss(lost, repeat, attempt, run.statement)?,
             }
         };
@@ -224,7 +227,7 @@ impl Session {
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
         let tell = |failure| (id, failure);
-        self.acquire(Role::Primary).await.map_err(tell)?;
+        self.acquire(PRIMARY).await.map_err(tell)?;
         let server_id = self.server_statement(&key, &under).await.map_err(tell)?;
         set_stmt_id(packet, server_id);
         let mut out = output_buffer();
@@ -340,7 +343,10 @@ impl Session {
         set_stmt_id(&mut packet, server_id);
         let mut out = Vec::new();
         codec::put_packet(&mut out, &mut 0, &packet);
-        let outcome = match self.exchange(&out, Shape::Rows, &Infile::Refused).await {
+        let outcome = match self
+            .exchange(&out, Shape::Rows, &Infile::Refused, Withhold::Nothing)
+            .await
+        {
             Ok(outcome) => outcome,
             Err(lost) => return Err(self.lost(lost, None)),
         };

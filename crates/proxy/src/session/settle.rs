@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Gives a connection without pins back to its pool.
-    async fn give_back(&mut self) {
+    pub(super) async fn give_back(&mut self) {
         let Some(mut lease) = self.lease.take() else {
             return;
         };

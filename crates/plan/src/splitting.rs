@@ -1,0 +1,195 @@
+//! Which role a statement needs: the primary, or any replica that is fresh enough.
+//!
+//! Owns the order of reasons: a hint, then the rules, then the strategy's default. It must never send to a replica what is
+//! not proved to read only. Input: facts of the statement, the strategy, a hint.
+
+use dbmesh_model::topology::{
+    Balance, Consistency, Role, Splitting, SplittingMatch, TransactionalRead,
+};
+
+use dbmesh_sql::effects::{AccessMode, Effect};
+use dbmesh_sql::{Class, Facts, Statement, Verb};
+
+/// Whether a statement is proved to read only, so that any copy of the data can answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It reads tables and nothing else.
+    Reads,
+    /// It begins a transaction that the server itself holds to reading.
+    ReadOnlyTransaction,
+    /// It may write, lock, or see what only one server has.
+    NotProved,
+}
+
+/// What a client asks for in a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleHint {
+    /// The primary.
+    Primary,
+    /// A replica, as stale as it may be, if the statement is proved to read only.
+    Replica,
+}
+
+/// Why a statement goes where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Reads are not split off.
+    NoSplitting,
+    /// It is not proved to read only.
+    NotProved,
+    /// A hint says so.
+    Hint,
+    /// The strategy's consistency is `primary`.
+    Consistency,
+    /// The rule of this number says so.
+    Rule(usize),
+    /// No rule decides.
+    Default,
+    /// `transactionalRead` says so.
+    Transaction,
+}
+
+/// What a statement needs of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// The role.
+    pub role: Role,
+    /// How one is chosen, if not the strategy's way.
+    pub balance: Option<Balance>,
+    /// What a replica may miss.
+    pub consistency: Consistency,
+    /// Why.
+    pub why: Why,
+}
+
+impl Aim {
+    /// The primary.
+    #[must_use]
+    pub const fn primary(why: Why) -> Self {
+        Self {
+            role: Role::Primary,
+            balance: None,
+            consistency: Consistency::Primary,
+            why,
+        }
+    }
+}
+
+/// What the statement's facts prove.
+#[must_use]
+pub fn proof(statement: &Statement) -> Proof {
+    const ACTS: [Facts; 16] = [
+        Facts::USER_VARIABLE_ASSIGNED,
+        Facts::GET_LOCK_FUNCTION,
+        Facts::RELEASE_LOCK_FUNCTION,
+        Facts::SETS_LAST_INSERT_ID,
+        Facts::LOCKING_READ,
+        Facts::INTO_OUTFILE,
+        Facts::CALLS_ROUTINE,
+        Facts::SEQUENCE,
+        Facts::DYNAMIC_SQL,
+        Facts::COMPOUND,
+        Facts::UNPARSED,
+        Facts::UNPARSED_SET,
+        Facts::UNTRUSTED_TEXT,
+        Facts::MULTI,
+        Facts::TEMPORARY_TABLE,
+        Facts::READS_LAST_GTID,
+    ];
+    if statement.statements != 1 || statement.unterminated {
+        return Proof::NotProved;
+    }
+    if let [
+        Effect::Begin {
+            access: Some(AccessMode::ReadOnly),
+            ..
+        },
+    ] = &statement.effects[..]
+    {
+        return Proof::ReadOnlyTransaction;
+    }
+    let acts = ACTS.into_iter().any(|fact| statement.facts.has(fact));
+    let reads = statement.class == Class::Read && statement.verb == Verb::Select;
+    if reads && !acts && statement.effects.is_empty() {
+        Proof::Reads
+    } else {
+        Proof::NotProved
+    }
+}
+
+/// Where a statement goes.
+#[must_use]
+pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, sql: &[u8]) -> Aim {
+    let Some(splitting) = splitting else {
+        return Aim::primary(Why::NoSplitting);
+    };
+    let replica = |balance, why| Aim {
+        role: Role::Replica,
+        balance,
+        consistency: splitting.consistency,
+        why,
+    };
+    match (proof, hint) {
+        (Proof::NotProved, _) => return Aim::primary(Why::NotProved),
+        (_, Some(RoleHint::Primary)) => return Aim::primary(Why::Hint),
+        (_, Some(RoleHint::Replica)) => {
+            return Aim {
+                consistency: Consistency::Eventual,
+                ..replica(None, Why::Hint)
+            };
+        }
+        (Proof::ReadOnlyTransaction, None) => {
+            return match splitting.transactional_read {
+                TransactionalRead::Primary => Aim::primary(Why::Transaction),
+                TransactionalRead::Fixed | TransactionalRead::Replica => {
+                    replica(None, Why::Transaction)
+                }
+            };
+        }
+        (Proof::Reads, None) => {}
+    }
+    if splitting.consistency == Consistency::Primary {
+        return Aim::primary(Why::Consistency);
+    }
+    let text = std::cell::LazyCell::new(|| String::from_utf8_lossy(sql));
+    for (number, rule) in splitting.rules.iter().enumerate() {
+        let role = match &rule.matches {
+            SplittingMatch::Generic => Role::Replica,
+            SplittingMatch::Regex(regexes, role) if regexes.is_match(text.trim()) => *role,
+            SplittingMatch::Regex(..) => continue,
+        };
+        let why = Why::Rule(number);
+        return match role {
+            Role::Replica => replica(rule.balance, why),
+            Role::Primary => Aim {
+                balance: rule.balance,
+                ..Aim::primary(why)
+            },
+        };
+    }
+    match splitting.default_target {
+        Role::Replica => replica(None, Why::Default),
+        Role::Primary => Aim::primary(Why::Default),
+    }
+}
+
+impl Why {
+    /// The reason in words.
+    #[must_use]
+    pub fn describe(self, splitting: Option<&Splitting>) -> String {
+        match self {
+            Self::NoSplitting => "reads are not split off".into(),
+            Self::NotProved => "not proved to read only".into(),
+            Self::Hint => "hint".into(),
+            Self::Consistency => "consistency: primary".into(),
+            Self::Rule(number) => {
+                let name = splitting
+                    .and_then(|s| s.rules.get(number))
+                    .map(|r| r.name.as_str());
+                format!("rule {}", name.unwrap_or("?"))
+            }
+            Self::Default => "defaultTarget".into(),
+            Self::Transaction => "transactionalRead".into(),
+        }
+    }
+}

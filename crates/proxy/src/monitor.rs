@@ -1,0 +1,467 @@
+//! Watches the servers of a service whose reads are split off: reachable, primary or replica, how far behind.
+//!
+//! Owns one task and one connection per endpoint, beside the pools. It must never take a server's role on hearsay: every
+//! server is asked itself. It ends with its upstream. Input: the strategy's probes; sessions that suspect something.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{Endpoint, Monitor, ProbePolicy, Role};
+use dbmesh_wire::command::CommandCode;
+use dbmesh_wire::relay::Shape;
+
+use crate::backend::{Backend, BackendError, Cell, Dialer, Flags, Flavor, NamedRow};
+use crate::position::Gtids;
+use crate::standing::{Lag, Standing};
+use crate::upstream::{Member, Upstream};
+use crate::vector::{Charset, Vector};
+
+/// Time between probes while there is no primary, or something is suspected.
+const HASTE: Duration = Duration::from_millis(100);
+/// How long haste lasts after a suspicion.
+const HASTE_LASTS: Duration = Duration::from_secs(5);
+/// The collation of probes: utf8mb4_general_ci, which every server knows.
+const COLLATION: u16 = 45;
+
+/// Watches every member until the upstream is gone.
+///
+/// # Errors
+/// TLS material that cannot be used.
+pub fn watch(runtime: &tokio::runtime::Handle, upstream: &Arc<Upstream>) -> Result<(), String> {
+    let Some(splitting) = upstream.splitting() else {
+        return Ok(());
+    };
+    let mut tasks = Vec::new();
+    for member in &upstream.members {
+        let dialer = dialer(&member.endpoint, &splitting.monitor)?;
+        let probes = Probes::new(dialer, splitting.monitor.clone());
+        tasks.push(probes.run(Arc::downgrade(upstream), Arc::downgrade(member)));
+    }
+    for task in tasks {
+        runtime.spawn(task);
+    }
+    Ok(())
+}
+
+fn dialer(endpoint: &Arc<Endpoint>, monitor: &Monitor) -> Result<Dialer, String> {
+    let mut endpoint = Endpoint::clone(endpoint);
+    if let Some((user, password)) = &monitor.account {
+        endpoint.user.clone_from(user);
+        endpoint.password = password.clone();
+        endpoint.schema = None;
+    }
+    Dialer::new(
+        Arc::new(endpoint),
+        Duration::from_millis(monitor.connection.timeout_ms),
+    )
+}
+
+/// Outcomes of one kind of probe in a row.
+#[derive(Debug, Default)]
+struct Streak {
+    good: u32,
+    bad: u32,
+}
+
+impl Streak {
+    /// Notes an outcome; gives a verdict once there are enough of a kind.
+    fn note(&mut self, good: bool, policy: ProbePolicy) -> Option<bool> {
+        if good {
+            self.bad = 0;
+            self.good = self.good.saturating_add(1);
+            (self.good >= policy.successes).then_some(true)
+        } else {
+            self.good = 0;
+            self.bad = self.bad.saturating_add(1);
+            (self.bad >= policy.failures).then_some(false)
+        }
+    }
+}
+
+/// When one kind of probe is due.
+#[derive(Debug)]
+struct Due(Instant);
+
+impl Due {
+    /// Whether it is due now; then the next time is a period on.
+    fn now(&mut self, period_ms: u64, hasty: bool) -> bool {
+        let now = Instant::now();
+        let period = Duration::from_millis(period_ms);
+        let period = if hasty { period.min(HASTE) } else { period };
+        if now < self.0 && self.0 - now <= period {
+            return false;
+        }
+        self.0 = now + period;
+        true
+    }
+}
+
+/// The probes of one server.
+struct Probes {
+    dialer: Dialer,
+    monitor: Monitor,
+    backend: Option<Backend>,
+    reach: Streak,
+    writable: Streak,
+    role_unknown: Streak,
+    lag: Streak,
+    connect_due: Due,
+    ping_due: Due,
+    role_due: Due,
+    lag_due: Due,
+}
+
+/// Why a probe failed.
+enum Failed {
+    /// The server answered with an error, and can be asked again.
+    Refused(u16, String),
+    /// The connection is of no more use.
+    Broken(String),
+}
+
+impl From<BackendError> for Failed {
+    fn from(e: BackendError) -> Self {
+        Self::Broken(e.to_string())
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(code, message) => write!(f, "server error {code}: {message}"),
+            Self::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Probes {
+    fn new(dialer: Dialer, monitor: Monitor) -> Self {
+        let now = Instant::now();
+        Self {
+            dialer,
+            monitor,
+            backend: None,
+            reach: Streak::default(),
+            writable: Streak::default(),
+            role_unknown: Streak::default(),
+            lag: Streak::default(),
+            connect_due: Due(now),
+            ping_due: Due(now),
+            role_due: Due(now),
+            lag_due: Due(now),
+        }
+    }
+
+    async fn run(mut self, upstream: Weak<Upstream>, member: Weak<Member>) {
+        let mut hasty_until = Instant::now();
+        loop {
+            let pause = {
+                let (Some(upstream), Some(member)) = (upstream.upgrade(), member.upgrade()) else {
+                    return;
+                };
+                let hasty = Instant::now() < hasty_until || !upstream.has_primary();
+                if self.round(&member.pool.standing, &member, hasty).await {
+                    upstream.judge();
+                }
+                if hasty { HASTE } else { self.shortest_period() }
+            };
+            let Some(upstream) = upstream.upgrade() else {
+                return;
+            };
+            let suspected = upstream.suspicion.notified();
+            if tokio::time::timeout(pause, suspected).await.is_ok() {
+                hasty_until = Instant::now() + HASTE_LASTS;
+            }
+        }
+    }
+
+    fn shortest_period(&self) -> Duration {
+        let m = &self.monitor;
+        let periods = [m.connection, m.ping, m.read_only, m.lag].map(|p| p.period_ms);
+        Duration::from_millis(periods.into_iter().min().unwrap_or(1_000))
+    }
+
+    /// One round of what is due; says whether anything changed for those who choose.
+    async fn round(&mut self, standing: &Standing, member: &Member, hasty: bool) -> bool {
+        let mut changed = false;
+        if self.backend.is_none() {
+            if !self
+                .connect_due
+                .now(self.monitor.connection.period_ms, hasty)
+            {
+                return false;
+            }
+            let vector = Arc::new(Vector::fresh(None, Charset::Handshake(COLLATION)));
+            let connected = self
+                .dialer
+                .connect(&vector, Flags::of(dbmesh_wire::Capabilities(0)), None)
+                .await;
+            let good = connected.is_ok();
+            match connected {
+                Ok(backend) => self.backend = Some(backend),
+                Err(e) => complain(standing, member, "cannot be reached", &e.to_string()),
+            }
+            changed |= self.reached(standing, member, good, self.monitor.connection);
+        } else if self.ping_due.now(self.monitor.ping.period_ms, hasty) {
+            let good = match self.ping().await {
+                Ok(()) => true,
+                Err(e) => {
+                    complain(standing, member, "does not answer", &e.to_string());
+                    false
+                }
+            };
+            changed |= self.reached(standing, member, good, self.monitor.ping);
+        }
+        if self.backend.is_some() && self.role_due.now(self.monitor.read_only.period_ms, hasty) {
+            changed |= self.probe_role(standing, member).await;
+        }
+        if self.backend.is_some() && self.lag_due.now(self.monitor.lag.period_ms, hasty) {
+            changed |= self.probe_lag(standing, member).await;
+        }
+        changed
+    }
+
+    fn reached(
+        &mut self,
+        standing: &Standing,
+        member: &Member,
+        good: bool,
+        policy: ProbePolicy,
+    ) -> bool {
+        let Some(up) = self.reach.note(good, policy) else {
+            return false;
+        };
+        let changed = standing.set_up(up);
+        if changed {
+            let endpoint = &member.endpoint.name;
+            if up {
+                tracing::info!(%endpoint, "up");
+            } else {
+                tracing::warn!(%endpoint, error = standing.last_error(), "down");
+            }
+        }
+        if up && good {
+            standing.set_error("");
+        }
+        changed
+    }
+
+    async fn ping(&mut self) -> Result<(), Failed> {
+        let limit = Duration::from_millis(self.monitor.ping.timeout_ms);
+        let Some(backend) = &mut self.backend else {
+            return Ok(());
+        };
+        let pinged = tokio::time::timeout(
+            limit,
+            backend.run(&[CommandCode::Ping as u8], Shape::Single),
+        )
+        .await;
+        match pinged {
+            Ok(Ok(Ok(_))) => Ok(()),
+            other => {
+                self.backend = None;
+                Err(match other {
+                    Err(_) => Failed::Broken(format!("no answer within {} ms", limit.as_millis())),
+                    Ok(Err(e)) => e.into(),
+                    Ok(Ok(Err(e))) => Failed::Refused(e.code, e.message),
+                    Ok(Ok(Ok(_))) => return Ok(()),
+                })
+            }
+        }
+    }
+
+    async fn ask(&mut self, sql: &str, timeout_ms: u64) -> Result<Vec<NamedRow>, Failed> {
+        let Some(backend) = &mut self.backend else {
+            return Err(Failed::Broken("not connected".into()));
+        };
+        let limit = Duration::from_millis(timeout_ms);
+        let answer = match tokio::time::timeout(limit, backend.query_named(sql.as_bytes())).await {
+            Ok(Ok(Ok(rows))) => return Ok(rows),
+            Ok(Ok(Err(e))) => return Err(Failed::Refused(e.code, e.message)),
+            Ok(Err(e)) => e.into(),
+            Err(_) => Failed::Broken(format!("no answer within {timeout_ms} ms")),
+        };
+        self.backend = None;
+        Err(answer)
+    }
+
+    async fn probe_role(&mut self, standing: &Standing, member: &Member) -> bool {
+        let policy = self.monitor.read_only;
+        let answer = self
+            .ask("SELECT @@global.read_only AS ro", policy.timeout_ms)
+            .await;
+        let read_only = match answer {
+            Ok(rows) => {
+                self.role_unknown.note(true, policy);
+                cell(rows.first(), "ro")
+                    .is_some_and(|v| v != b"0" && !v.eq_ignore_ascii_case(b"OFF"))
+            }
+            Err(e) => {
+                complain(
+                    standing,
+                    member,
+                    "does not say whether it is read-only",
+                    &e.to_string(),
+                );
+                // A server that cannot say so for long is not trusted with writes.
+                let lost = self.role_unknown.note(false, policy) == Some(false);
+                return lost && standing.set_up(false);
+            }
+        };
+        let role = match (read_only, self.writable.note(!read_only, policy)) {
+            // What takes no writes is no primary from the first answer on.
+            (true, _) => Role::Replica,
+            (false, Some(true)) => Role::Primary,
+            (false, _) => return false,
+        };
+        let changed = standing.set_role(role);
+        if changed {
+            tracing::info!(endpoint = %member.endpoint.name, ?role, "reports its role");
+        }
+        changed
+    }
+
+    async fn probe_lag(&mut self, standing: &Standing, member: &Member) -> bool {
+        let policy = self.monitor.lag;
+        let flavor = self.backend.as_ref().map(|b| b.facts.flavor);
+        let old = self
+            .backend
+            .as_ref()
+            .is_some_and(|b| b.facts.version_id < 80_022);
+        let sql = match flavor {
+            Some(Flavor::MariaDb) => "SHOW ALL SLAVES STATUS",
+            _ if old => "SHOW SLAVE STATUS",
+            _ => "SHOW REPLICA STATUS",
+        };
+        let lag = match self.ask(sql, policy.timeout_ms).await {
+            Ok(rows) => worst_lag(&rows),
+            Err(Failed::Refused(1227 | 1045 | 1142, message)) => {
+                let why = "does not tell its lag: the probe's user needs REPLICATION CLIENT (MariaDB: SLAVE MONITOR)";
+                complain(standing, member, why, &message);
+                Lag::Denied
+            }
+            Err(e) => {
+                complain(standing, member, "does not tell its lag", &e.to_string());
+                Lag::Unknown
+            }
+        };
+        standing.set_lag(lag);
+        let good = match lag {
+            Lag::NoReplica => true,
+            Lag::Behind(ms) => ms <= self.monitor.lag_ms_max,
+            Lag::Unknown | Lag::Disconnected | Lag::Stopped | Lag::Denied => false,
+        };
+        self.probe_position(standing, flavor).await;
+        match self.lag.note(good, policy) {
+            Some(fresh) => standing.set_fresh(fresh),
+            None => false,
+        }
+    }
+
+    /// The transactions that it has: reads that want no more need not wait.
+    async fn probe_position(&mut self, standing: &Standing, flavor: Option<Flavor>) {
+        let tracks = self.backend.as_ref().is_some_and(|b| b.facts.tracks_gtids);
+        let (Some(flavor), true) = (flavor, tracks) else {
+            return;
+        };
+        let sql = match flavor {
+            Flavor::MySql => "SELECT @@global.gtid_executed AS position",
+            Flavor::MariaDb => "SELECT @@global.gtid_slave_pos AS position",
+        };
+        if let Ok(rows) = self.ask(sql, self.monitor.lag.timeout_ms).await
+            && let Some(text) = cell(rows.first(), "position")
+        {
+            let mut known = Gtids::held();
+            if known.note(text, flavor).is_ok() {
+                standing.set_known(known);
+            }
+        }
+    }
+}
+
+fn complain(standing: &Standing, member: &Member, what: &str, why: &str) {
+    if standing.set_error(&format!("{what}: {why}")) {
+        tracing::warn!(endpoint = %member.endpoint.name, error = why, "{what}");
+    }
+}
+
+fn cell<'a>(row: Option<&'a NamedRow>, name: &str) -> Option<&'a [u8]> {
+    row.and_then(|row| row.get(name)).and_then(Cell::as_deref)
+}
+
+/// The lag over all channels of `SHOW REPLICA STATUS`, in its old and new words.
+fn worst_lag(rows: &[NamedRow]) -> Lag {
+    let mut worst = Lag::NoReplica;
+    for row in rows {
+        let either = |new: &str, old: &str| cell(Some(row), new).or_else(|| cell(Some(row), old));
+        let applies = either("replica_sql_running", "slave_sql_running");
+        let behind = either("seconds_behind_source", "seconds_behind_master");
+        let seconds = behind.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        match (applies, seconds) {
+            (Some(b"Yes"), Some(seconds)) => {
+                let ms = seconds.saturating_mul(1_000);
+                worst = match worst {
+                    Lag::Disconnected => worst,
+                    Lag::Behind(so_far) => Lag::Behind(so_far.max(ms)),
+                    _ => Lag::Behind(ms),
+                };
+            }
+            (Some(b"Yes"), None) => worst = Lag::Disconnected,
+            _ => return Lag::Stopped,
+        }
+    }
+    worst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[(&str, Option<&str>)]) -> NamedRow {
+        cells
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.map(|v| v.as_bytes().to_vec())))
+            .collect()
+    }
+
+    #[test]
+    fn the_slowest_channel_counts() {
+        let new = |s| {
+            row(&[
+                ("replica_sql_running", Some("Yes")),
+                ("seconds_behind_source", s),
+            ])
+        };
+        let old = row(&[
+            ("slave_sql_running", Some("Yes")),
+            ("seconds_behind_master", Some("7")),
+        ]);
+        assert_eq!(worst_lag(&[]), Lag::NoReplica);
+        assert_eq!(worst_lag(&[new(Some("0"))]), Lag::Behind(0));
+        assert_eq!(worst_lag(&[new(Some("3")), old]), Lag::Behind(7_000));
+        assert_eq!(worst_lag(&[new(None), new(Some("3"))]), Lag::Disconnected);
+        let no = row(&[
+            ("replica_sql_running", Some("No")),
+            ("seconds_behind_source", Some("0")),
+        ]);
+        assert_eq!(worst_lag(&[no]), Lag::Stopped);
+    }
+
+    #[test]
+    fn a_verdict_needs_its_number() {
+        let policy = ProbePolicy {
+            failures: 2,
+            successes: 3,
+            ..ProbePolicy::default()
+        };
+        let mut streak = Streak::default();
+        assert_eq!(streak.note(false, policy), None);
+        assert_eq!(streak.note(true, policy), None);
+        assert_eq!(streak.note(false, policy), None);
+        assert_eq!(streak.note(false, policy), Some(false));
+        assert_eq!(
+            [true, true, true].map(|good| streak.note(good, policy)),
+            [None, None, Some(true)]
+        );
+    }
+}

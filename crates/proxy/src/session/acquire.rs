@@ -1,0 +1,436 @@
+//! A connection for a statement: to an endpoint that may take it, fresh enough, in the session's state.
+//!
+//! Owns the choice among a service's endpoints and the wait for one: for a replica to catch up, for a primary to be there. It
+//! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
+use dbmesh_plan::{Aim, Why};
+
+use super::exchange::TurnedAway;
+use super::{Failure, Session};
+use crate::backend::{Applied, Backend, BackendError, Flags, ServerError};
+use crate::fault::Fault;
+use crate::pool::{Lease, Want};
+use crate::position::{Gtids, Position};
+use crate::upstream::Member;
+
+/// What every command that is no read needs.
+pub(super) const PRIMARY: Aim = Aim::primary(Why::NotProved);
+
+/// Dead connections of one endpoint tried before another endpoint is.
+const STALE_IN_A_ROW_MAX: u32 = 8;
+/// How long a waiting statement pauses before it looks for a primary again, if nobody tells it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long nobody else waits for a replica that did not catch up in time.
+const BEHIND_MS: u64 = 200;
+/// How long a replica may take to answer, beyond the wait itself.
+const WAIT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The search for a connection, for one statement.
+struct Search {
+    /// How long it may wait for a connection of a pool.
+    limit: Duration,
+    left: Duration,
+    tried: Vec<Arc<Member>>,
+    stale: u32,
+    /// Why the last endpoint was none.
+    last: Fault,
+    /// No replica was fresh enough.
+    only_primary: bool,
+}
+
+impl Search {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            left: limit,
+            tried: Vec::new(),
+            stale: 0,
+            last: Fault::NoEndpoint("no endpoint of the strategy is a primary".into()),
+            only_primary: false,
+        }
+    }
+}
+
+/// Whether a lease came of an endpoint.
+enum Leased {
+    Ready,
+    NotThere,
+}
+
+impl Session {
+    /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
+    pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
+        if self.keep_lease(aim).await {
+            return Ok(());
+        }
+        self.follow_reload()?;
+        let mut search = Search::new(self.wait_limit());
+        loop {
+            let Some((member, missing)) = self.choose(aim, &search) else {
+                self.await_primary(&mut search).await?;
+                continue;
+            };
+            match self.lease_from(member, missing, &mut search).await? {
+                Leased::Ready => {
+                    if aim.why == Why::Transaction && aim.role == Role::Replica {
+                        self.fixed.clone_from(&self.member);
+                    }
+                    return Ok(());
+                }
+                Leased::NotThere => {}
+            }
+            search.left = search.limit.saturating_sub(self.started.elapsed());
+        }
+    }
+
+    /// Whether the connection that the session has serves.
+    async fn keep_lease(&mut self, aim: Aim) -> bool {
+        let id = u64::from(self.handle().id);
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        if !kept && self.lease.is_some() && !self.member_serves(aim) {
+            // It only remembers something of the last statement, which is fetched.
+            self.give_up_hold().await;
+        }
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
+        lease.unhold(id, &self.registered.handle.control);
+        if kept || !lease.backend().is_ok_and(Backend::is_stale) {
+            return true;
+        }
+        // Only what the last statement left was on it; that is lost with it.
+        self.forget_memory();
+        false
+    }
+
+    /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
+    fn member_serves(&self, aim: Aim) -> bool {
+        let upstream = &self.serving.upstream;
+        if upstream.splitting().is_none() || aim.role == Role::Replica {
+            return true;
+        }
+        let role = self
+            .member
+            .as_ref()
+            .and_then(|member| upstream.role_of(member));
+        role == Some(Role::Primary)
+    }
+
+    /// An endpoint, and the transactions that it must be seen to have before it is used.
+    fn choose(&self, aim: Aim, search: &Search) -> Option<(Arc<Member>, Option<Gtids>)> {
+        let upstream = &self.serving.upstream;
+        if aim.role == Role::Replica
+            && !search.only_primary
+            && let Some(found) = self.choose_replica(aim, search)
+        {
+            return Some(found);
+        }
+        // A primary may answer every read.
+        let member = upstream.choose(
+            Role::Primary,
+            aim.balance.filter(|_| aim.role == Role::Primary),
+            &search.tried,
+        )?;
+        Some((member.clone(), None))
+    }
+
+    fn choose_replica(&self, aim: Aim, search: &Search) -> Option<(Arc<Member>, Option<Gtids>)> {
+        let upstream = &self.serving.upstream;
+        let chosen = match self.fixed_replica(aim, search) {
+            Some(fixed) => fixed,
+            None => upstream.choose(Role::Replica, aim.balance, &search.tried)?,
+        };
+        let all;
+        let wanted = match (aim.consistency, &self.state.position) {
+            (Consistency::Eventual, _) => &Position::Start,
+            (Consistency::Session, own) => own,
+            (Consistency::Global, _) => {
+                all = upstream.written();
+                &all
+            }
+            (Consistency::Primary, _) => return None,
+        };
+        let wanted = match wanted {
+            Position::Start => return Some((chosen.clone(), None)),
+            Position::At(wanted) => wanted,
+            Position::Unknown => return self.turn_to_primary(),
+        };
+        if chosen.pool.standing.has(wanted) {
+            return Some((chosen.clone(), None));
+        }
+        let other = upstream
+            .replicas()
+            .filter(|m| !search.tried.iter().any(|t| Arc::ptr_eq(t, m)))
+            .find(|m| m.pool.standing.has(wanted));
+        if let Some(other) = other {
+            return Some((other.clone(), None));
+        }
+        if chosen.pool.standing.is_behind(self.process.clock.now_ms()) {
+            return self.turn_to_primary();
+        }
+        Some((chosen.clone(), Some(wanted.clone())))
+    }
+
+    /// The replica of the session's READ ONLY transactions, where they stay at one.
+    fn fixed_replica(&self, aim: Aim, search: &Search) -> Option<&Arc<Member>> {
+        let upstream = &self.serving.upstream;
+        let stays = aim.why == Why::Transaction
+            && upstream
+                .splitting()
+                .is_some_and(|s| s.transactional_read == TransactionalRead::Fixed);
+        self.fixed.as_ref().filter(|member| {
+            stays
+                && upstream.role_of(member) == Some(Role::Replica)
+                && upstream.members.iter().any(|m| Arc::ptr_eq(m, member))
+                && !search.tried.iter().any(|t| Arc::ptr_eq(t, member))
+        })
+    }
+
+    fn turn_to_primary<T>(&self) -> Option<T> {
+        self.count_turned();
+        None
+    }
+
+    fn count_turned(&self) {
+        self.serving
+            .upstream
+            .turned_fresh
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection of this endpoint in the session's state, or what to try next.
+    async fn lease_from(
+        &mut self,
+        member: Arc<Member>,
+        missing: Option<Gtids>,
+        search: &mut Search,
+    ) -> Result<Leased, Failure> {
+        let want = Want {
+            vector: &self.state.vector,
+            flags: Flags::of(self.client.capabilities),
+            session: u64::from(self.registered.handle.id),
+        };
+        let mut lease = match member.pool.lease(&want, search.left).await {
+            Ok(lease) => lease,
+            Err(fault @ Fault::ConnectFailed { .. }) => {
+                self.serving.upstream.suspect();
+                search.last = fault;
+                search.tried.push(member);
+                return Ok(Leased::NotThere);
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        if let Some(missing) = missing
+            && !self.caught_up(&mut lease, &member, &missing).await
+        {
+            search.only_primary = true;
+            self.count_turned();
+            return Ok(Leased::NotThere);
+        }
+        match make_ready(lease, &want, search.left).await {
+            Ok(lease) => self.take_lease(lease, member),
+            Err(NotReady::Schema(lease, _)) if self.chooses_schema => {
+                self.take_lease(*lease, member)
+            }
+            Err(NotReady::Schema(lease, e)) => {
+                lease.give_back();
+                let (code, message) = (e.code, e.message);
+                return Err(Fault::Schema { code, message }.into());
+            }
+            Err(NotReady::Fault(fault)) => return Err(fault.into()),
+            Err(NotReady::Stale(fault)) => {
+                // The pool's next connection may be alive, or be a new one.
+                search.last = fault;
+                search.stale += 1;
+                if search.stale > STALE_IN_A_ROW_MAX {
+                    search.tried.push(member);
+                }
+                return Ok(Leased::NotThere);
+            }
+        }
+        Ok(Leased::Ready)
+    }
+
+    fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {
+        // What this connection says of "the last statement" is not this session's.
+        self.state.diagnostics.row_count_only_here = true;
+        self.lease = Some(lease);
+        self.member = Some(member);
+    }
+
+    /// Waits for a replica to have what is missing; not for long.
+    async fn caught_up(&self, lease: &mut Lease, member: &Member, missing: &Gtids) -> bool {
+        let standing = &member.pool.standing;
+        let Some(splitting) = self.serving.upstream.splitting() else {
+            return false;
+        };
+        let wait_ms = splitting.catch_up_wait_ms;
+        let Ok(backend) = lease.backend() else {
+            return false;
+        };
+        let sql = missing.wait_sql(backend.facts.flavor, wait_ms);
+        let limit = Duration::from_millis(wait_ms) + WAIT_ANSWER_TIMEOUT;
+        let answer = tokio::time::timeout(limit, backend.query(sql.as_bytes())).await;
+        let caught_up = match answer {
+            Ok(Ok(Ok(rows))) => rows
+                .first()
+                .and_then(|row| row.first())
+                .is_some_and(|cell| cell.as_deref() == Some(b"0")),
+            _ => false,
+        };
+        if caught_up {
+            standing.learn(missing);
+        } else {
+            standing.was_behind(self.process.clock.now_ms() + BEHIND_MS);
+        }
+        caught_up
+    }
+
+    /// Waits until somebody may serve who did not before, if statements wait here at all.
+    async fn await_primary(&self, search: &mut Search) -> Result<(), Failure> {
+        let upstream = &self.serving.upstream;
+        let buffer = upstream.buffer();
+        let limit = Duration::from_millis(buffer.max_wait_ms);
+        let waited = self.started.elapsed();
+        let mut last = || std::mem::replace(&mut search.last, Fault::Draining);
+        if waited >= limit {
+            return Err(last().into());
+        }
+        let Some(_place) = upstream.wait_in_line() else {
+            let full = format!(
+                "{}; {} statements wait for a primary already",
+                last(),
+                buffer.max_statements
+            );
+            return Err(Fault::NoEndpoint(full).into());
+        };
+        let mut changes = upstream.changes();
+        upstream.suspect();
+        let pause = LOOK_AGAIN.min(limit - waited);
+        let _ = tokio::time::timeout(pause, changes.changed()).await;
+        search.tried.clear();
+        search.stale = 0;
+        Ok(())
+    }
+
+    /// A server does not take writes, and the client has not been told: where to next.
+    pub(super) async fn turned_away(
+        &mut self,
+        aim: Aim,
+        error: TurnedAway,
+    ) -> Result<Aim, Failure> {
+        let upstream = self.serving.upstream.clone();
+        let member = self.member.take();
+        self.give_back().await;
+        let by_primary = member
+            .as_ref()
+            .is_some_and(|m| upstream.role_of(m) == Some(Role::Primary));
+        if aim.role == Role::Replica && !by_primary {
+            return Ok(Aim::primary(aim.why));
+        }
+        if let Some(member) = &member {
+            upstream.refused_write(member);
+        }
+        let limit = Duration::from_millis(upstream.buffer().max_wait_ms);
+        let Some(left) = limit.checked_sub(self.started.elapsed()) else {
+            return Err(error.into_fault().into());
+        };
+        let Some(_place) = upstream.wait_in_line() else {
+            return Err(error.into_fault().into());
+        };
+        if member.is_some_and(|m| upstream.role_of(&m) == Some(Role::Primary)) {
+            tokio::time::sleep(LOOK_AGAIN.min(left)).await;
+        }
+        Ok(aim)
+    }
+
+    /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
+    fn follow_reload(&mut self) -> Result<(), Failure> {
+        let epoch = self.process.current.epoch();
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        let Some(now) = self.process.current.find(&self.serving.service) else {
+            return Err(Fault::Draining.into());
+        };
+        self.serving = now;
+        self.member = None;
+        self.epoch = epoch;
+        let idle = self.serving.service.limits.idle_timeout_ms;
+        self.handle().idle_limit_ms.store(idle, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+enum NotReady {
+    Fault(Fault),
+    /// All but the schema is ready.
+    Schema(Box<Lease>, ServerError),
+    /// The connection was dead: another one may not be.
+    Stale(Fault),
+}
+
+/// Brings a leased connection to the session's state.
+async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
+    if lease
+        .backend()
+        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
+    {
+        return Ok(lease);
+    }
+    let name = lease.pool().endpoint().name.to_string();
+    let dead = |e: BackendError| {
+        NotReady::Stale(match e {
+            BackendError::Protocol(what) => Fault::BackendProtocol {
+                endpoint: name.clone(),
+                what,
+                state_lost: false,
+            },
+            BackendError::Lost(_) => Fault::BackendLost {
+                endpoint: name.clone(),
+                state_lost: false,
+            },
+        })
+    };
+    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
+    let backend = lease.backend().map_err(&dead)?;
+    let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
+    let applied =
+        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
+    match applied.map_err(&dead)? {
+        Ok(Applied::Done) => {
+            lease
+                .pool()
+                .counters
+                .state_changes
+                .fetch_add(1, Ordering::Relaxed);
+            Ok(lease)
+        }
+        Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
+        Ok(Applied::NeedsNewConnection) => {
+            let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
+            let backend = lease.backend().map_err(&dead)?;
+            match backend.apply(want.vector).await.map_err(&dead)? {
+                Ok(Applied::Done) => Ok(lease),
+                Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
+                Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: 1105,
+                    message: "a new connection does not have the session's state either".into(),
+                })),
+                Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: e.code,
+                    message: e.message,
+                })),
+            }
+        }
+        Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+            code: e.code,
+            message: e.message,
+        })),
+    }
+}
