@@ -5,12 +5,14 @@
 //! values or spans into the caller's text. Its input is the statement text of a client, hostile until proved otherwise.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod ast;
 pub mod dialect;
 pub mod digest;
 pub mod effects;
 pub mod facts;
 pub mod lexer;
 pub mod literal;
+pub mod parser;
 pub mod splice;
 pub mod statement;
 pub mod verb;
@@ -24,6 +26,7 @@ pub use digest::{Digest, digest_text};
 pub use effects::{Effect, Effects};
 pub use facts::Facts;
 pub use lexer::{Lexer, Span, Token, TokenKind};
+pub use parser::{ParseError, Parser, StatementKind};
 pub use splice::{SessionFunctionValues, replace_session_functions};
 pub use statement::{Statement, analyze};
 pub use verb::{Class, Verb};
