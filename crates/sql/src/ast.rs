@@ -206,6 +206,8 @@ arenas! {
 pub struct ColumnName {
     /// The name.
     pub name: Name,
+    /// The query block it stands in: [`Select::block`], 0 outside of all.
+    pub block: u32,
 }
 
 impl Ast {

@@ -123,6 +123,8 @@ impl Parser {
             tokens: self.tokens.all(),
             pos: 0,
             depth: 0,
+            block: 0,
+            blocks: 0,
             mariadb: dialect.flavor == Flavor::MariaDb,
             ast: &mut self.ast,
             scope: &mut self.scope,
@@ -148,6 +150,9 @@ struct Reader<'a> {
     tokens: &'a [Tok],
     pos: usize,
     depth: u32,
+    /// The query block that is being read, 0 outside of all.
+    block: u32,
+    blocks: u32,
     mariadb: bool,
     ast: &'a mut Ast,
     /// Names of the common table expressions that are visible here, the innermost last.
@@ -353,6 +358,13 @@ impl Reader<'_> {
         let value = read(self)?;
         self.depth -= 1;
         Ok(value)
+    }
+
+    /// A new query block begins.
+    fn next_block(&mut self) -> u32 {
+        self.blocks += 1;
+        self.block = self.blocks;
+        self.block
     }
 
     #[inline]

@@ -104,6 +104,15 @@ impl<T> List<T> {
         self.length == 0
     }
 
+    /// All nodes of an arena.
+    pub(crate) fn whole(length: usize) -> Self {
+        Self {
+            start: 0,
+            length: small(length),
+            node: PhantomData,
+        }
+    }
+
     /// The number of each element.
     pub fn ids(self) -> impl Iterator<Item = Id<T>> {
         (self.start..self.start.saturating_add(self.length)).map(|index| Id {

@@ -334,6 +334,8 @@ pub struct Call {
     pub span: Span,
     /// `OVER (…)` or `OVER w`.
     pub over: Option<Id<Window>>,
+    /// The query block it stands in: [`super::Select::block`], 0 outside of all.
+    pub block: u32,
 }
 
 /// A window: after OVER, or in the WINDOW clause.

@@ -109,6 +109,8 @@ pub enum Distinct {
 pub struct Select {
     /// Its text.
     pub span: Span,
+    /// Its number among the blocks of the statement, from 1.
+    pub block: u32,
     /// Whether duplicates are removed.
     pub distinct: Distinct,
     /// The options between SELECT and the list.

@@ -172,6 +172,7 @@ impl Reader<'_> {
             order_by,
             span,
             over,
+            block: self.block,
         });
         Ok(self.expr_node(start, ExprKind::Call(call)))
     }
@@ -399,6 +400,7 @@ impl Reader<'_> {
             order_by: List::default(),
             span: self.span_from(start),
             over: None,
+            block: self.block,
         });
         Ok(self.expr_node(start, ExprKind::Call(call)))
     }

@@ -216,7 +216,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn column_node(&mut self, start: usize, name: Name) -> ExprId {
-        let column = self.add(ColumnName { name });
+        let block = self.block;
+        let column = self.add(ColumnName { name, block });
         self.expr_node(start, ExprKind::Column(column))
     }
 

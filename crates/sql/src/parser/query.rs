@@ -62,6 +62,7 @@ impl Reader<'_> {
         self.deeper(|reader| {
             let start = reader.start();
             let visible = reader.scope.len();
+            let outer = reader.block;
             let with = match reader.is(Term::With) {
                 true => Some(reader.with_list()?),
                 false => None,
@@ -69,6 +70,7 @@ impl Reader<'_> {
             let left = reader.query_operand()?;
             let query = reader.query_from(start, left, with)?;
             reader.scope.truncate(visible);
+            reader.block = outer;
             Ok(query)
         })
     }
@@ -142,6 +144,8 @@ impl Reader<'_> {
                 right,
             };
             left = self.query_node(start, body, None);
+            // What follows sorts the union and is of none of its blocks.
+            self.next_block();
         }
     }
 

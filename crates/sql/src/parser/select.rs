@@ -22,6 +22,7 @@ impl Reader<'_> {
     /// `SELECT …` up to its last own clause, as a query without a tail.
     pub(super) fn select(&mut self) -> Result<Id<Query>> {
         let start = self.bump().span.start;
+        let block = self.next_block();
         let options = self.select_options();
         let items_start = self.start();
         let items = self.select_items()?;
@@ -38,6 +39,7 @@ impl Reader<'_> {
         };
         let select = Select {
             span: self.span_from(start),
+            block,
             distinct: options.distinct,
             options: options.span,
             calc_found_rows: options.calc_found_rows,
