@@ -189,7 +189,9 @@ impl Reader<'_> {
                 true => Some(self.ident()?),
                 false => None,
             };
-            self.take(Term::LowPriority);
+            if self.mariadb {
+                self.take(Term::LowPriority);
+            }
             let role = match self.take_any(&[Term::Read, Term::Write]) {
                 Some(Term::Read) => MentionRole::Read,
                 Some(_) => MentionRole::Write,

@@ -172,6 +172,10 @@ impl Reader<'_> {
         if self.is(Term::Rename) {
             return self.rename_action();
         }
+        if self.take_both(Term::Order, Term::By) {
+            self.list(Self::order_item)?;
+            return Ok(());
+        }
         if self.take_texts(&["exchange", "partition"]) {
             self.ident()?;
             self.expect(Term::With)?;
@@ -190,6 +194,11 @@ impl Reader<'_> {
             self.pos += 2;
             self.mention_next(MentionRole::Dropped)?;
             return self.skip_to_comma();
+        }
+        if self.is_at(1, Term::Partition) {
+            // Names of partitions have commas of their own, and no other action follows.
+            self.skip_rest();
+            return Ok(());
         }
         self.action_to_comma()
     }

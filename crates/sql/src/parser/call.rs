@@ -97,6 +97,7 @@ impl Reader<'_> {
             Term::WeightString => self.weight_string_arguments()?,
             Term::JsonValue => self.json_value_arguments()?,
             _ if self.is_kind(TokenKind::Close) => List::default(),
+            _ if self.mariadb && self.is_dynamic_column(tok) => self.list(Self::typed_value)?,
             _ => self.list(Self::expr)?,
         };
         self.close()?;
@@ -109,6 +110,22 @@ impl Reader<'_> {
             ..Arguments::default()
         };
         self.finish_call(Name::simple(tok.span), kind, arguments)
+    }
+
+    /// MariaDB's COLUMN_CREATE and its like: their arguments may have types.
+    fn is_dynamic_column(&self, tok: Tok) -> bool {
+        const HEAD: &[u8] = b"column_";
+        let name = tok.span.of(self.sql);
+        name.get(..HEAD.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(HEAD))
+    }
+
+    fn typed_value(&mut self) -> Result<ExprId> {
+        let value = self.expr()?;
+        if self.take(Term::As) {
+            self.cast_type()?;
+        }
+        Ok(value)
     }
 
     /// The function `INTERVAL(n, a, b)`, after its first comma.

@@ -94,7 +94,7 @@ impl Reader<'_> {
                 self.take(Term::Varying);
             }
             Term::Interval => {
-                self.take_texts(&["day", "to", "second"]);
+                self.take(Term::DaySecond);
             }
             _ => {}
         }

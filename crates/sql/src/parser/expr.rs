@@ -344,7 +344,28 @@ impl Reader<'_> {
             let node = self.expr_node(start, ExprKind::Subquery(query));
             return Ok(self.seal_all(&[node]));
         }
-        self.parenthesised_list(Self::expr)
+        self.open()?;
+        let start = self.start();
+        let first = self.expr()?;
+        let subquery = self.ast.expr(first).map(|node| node.kind);
+        if let Some(ExprKind::Subquery(query)) = subquery
+            && self.continues_query()
+        {
+            let left = self.parenthesised_query(start, query);
+            let query = self.query_from(start, left, None)?;
+            let node = self.expr_node(start, ExprKind::Subquery(query));
+            self.close()?;
+            return Ok(self.seal_all(&[node]));
+        }
+        let mark = self.mark::<ExprId>();
+        self.hold(first);
+        while self.comma() {
+            let value = self.expr()?;
+            self.hold(value);
+        }
+        let values = self.seal(mark);
+        self.close()?;
+        Ok(values)
     }
 
     /// A unit of INTERVAL, EXTRACT, TIMESTAMPADD.

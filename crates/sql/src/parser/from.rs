@@ -399,7 +399,8 @@ impl Reader<'_> {
     fn json_column(&mut self) -> Result<JsonColumn> {
         let start = self.start();
         if self.is(Term::Nested)
-            && (self.is_at(1, Term::Path) || self.peek_at(1).kind == TokenKind::String)
+            && (self.is_at(1, Term::Path)
+                || (self.mariadb && self.peek_at(1).kind == TokenKind::String))
         {
             self.bump();
             self.take(Term::Path);

@@ -326,7 +326,7 @@ impl Reader<'_> {
                 });
             }
             Term::Constraint | Term::Check => {
-                if self.take(Term::Constraint) && self.is_ident() {
+                if !self.mariadb && self.take(Term::Constraint) && self.is_ident() {
                     self.bump();
                 }
                 self.expect(Term::Check)?;
@@ -389,7 +389,13 @@ impl Reader<'_> {
     fn table_options(&mut self, create: &mut CreateTable) -> Result<()> {
         let start = self.start();
         let first = self.pos;
-        while !self.at_end() && !self.is_query_at(0) {
+        loop {
+            if self.mariadb && self.take_texts(&["with", "system", "versioning"]) {
+                continue;
+            }
+            if self.at_end() || self.is_query_at(0) {
+                break;
+            }
             let query_word = matches!(self.peek().term, Term::Ignore | Term::Replace | Term::As);
             let opens =
                 self.is_kind(TokenKind::Open) && (self.is_query_at(1) || self.opens_query());
