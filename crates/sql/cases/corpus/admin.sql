@@ -1,3 +1,4 @@
+# admin: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SHOW DATABASES
 both| SHOW SCHEMAS
 both| SHOW DATABASES LIKE "a%"
@@ -193,7 +194,7 @@ both| REVOKE r FROM u
 mysql| EXPLAIN ANALYZE SELECT * FROM t
 mysql| EXPLAIN ANALYZE FORMAT = TREE SELECT * FROM t
 both| EXPLAIN FORMAT = TRADITIONAL SELECT 1
-both| EXPLAIN FORMAT = TREE TABLE t
+mysql| EXPLAIN FORMAT = TREE TABLE t
 mysql| EXPLAIN TABLE t
 mysql| EXPLAIN WITH c AS (SELECT 1 AS x) UPDATE t SET a = (SELECT x FROM c)
 both| EXPLAIN FOR CONNECTION 5

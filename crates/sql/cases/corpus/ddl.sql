@@ -1,3 +1,4 @@
+# ddl: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| CREATE TABLE n (a TINYINT)
 both| CREATE TABLE n (a SMALLINT UNSIGNED)
 both| CREATE TABLE n (a MEDIUMINT(5))

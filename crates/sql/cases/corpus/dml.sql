@@ -1,3 +1,4 @@
+# dml: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| INSERT INTO t (a, b) VALUES (1, 2)
 both| INSERT LOW_PRIORITY INTO t (a, b) VALUES (1, 2)
 both| INSERT HIGH_PRIORITY INTO t (a, b) VALUES (1, 2)

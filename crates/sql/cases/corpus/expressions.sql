@@ -1,3 +1,4 @@
+# expressions: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SELECT a OR b FROM t
 both| SELECT a OR b + c * d FROM t
 both| SELECT (a OR b) IS NULL FROM t

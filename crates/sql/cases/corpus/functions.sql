@@ -1,3 +1,4 @@
+# functions: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SELECT PI()
 both| SELECT RAND()
 both| SELECT UUID()

@@ -1,3 +1,4 @@
+# load: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| LOAD DATA INFILE '/tmp/x' INTO TABLE t
 both| LOAD DATA INFILE '/tmp/x' REPLACE INTO TABLE t
 both| LOAD DATA INFILE '/tmp/x' IGNORE INTO TABLE t

@@ -1,3 +1,4 @@
+# seed: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SELECT id, name FROM users WHERE id = 42
 both| SELECT /*+ MAX_EXECUTION_TIME(1000) INDEX(t idx_a) */ a FROM t WHERE a > 1
 both| SELECT a FROM t USE INDEX (idx_a, idx_b) WHERE a = 1

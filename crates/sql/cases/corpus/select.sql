@@ -1,3 +1,4 @@
+# select: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SELECT a, b FROM t
 both| SELECT ALL a, b FROM t
 both| SELECT DISTINCT a, b FROM t

@@ -1,3 +1,4 @@
+# session: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SET a = 1
 both| SET @x = 1
 both| SET @x := 1, @y = 'z'

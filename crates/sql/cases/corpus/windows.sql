@@ -1,3 +1,4 @@
+# windows: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
 both| SELECT ROW_NUMBER() OVER (ORDER BY b) FROM t
 both| SELECT ROW_NUMBER() OVER (PARTITION BY c ORDER BY b DESC) FROM t
 both| SELECT ROW_NUMBER() OVER w FROM t WINDOW w AS (PARTITION BY c ORDER BY b)

@@ -65,6 +65,7 @@ fn reason(ast: &Ast, sql: &[u8]) -> Option<NotReadOnly> {
                 query_reason(ast, sql)
             }
             true => Some(NotReadOnly::Runs),
+            false if !ast.all::<Into>().is_empty() => Some(NotReadOnly::Into),
             // MySQL runs derived tables when it explains; their functions count.
             false => function_reason(ast, sql),
         },

@@ -308,7 +308,11 @@ impl Reader<'_> {
         let equals = matches!(self.peek_at(1).kind, TokenKind::Equal | TokenKind::Assign);
         let other = self.is_text("password") || self.is_text("role") || self.is_text("resource");
         let default_role = self.is(Term::Default) && self.is_at(1, Term::Role);
-        if (other && !equals) || self.is_text("password") || default_role {
+        if default_role {
+            self.skip_rest();
+            return Ok((StatementKind::UserAdmin, Body::Recognised));
+        }
+        if (other && !equals) || self.is_text("password") {
             self.skip_rest();
             return Ok((StatementKind::Set, Body::Recognised));
         }

@@ -111,7 +111,7 @@ impl Reader<'_> {
             Term::User | Term::Role => unread(self, StatementKind::UserAdmin),
             Term::Algorithm | Term::Definer => self.alter_defined(),
             _ if self.is_text("sql") => self.alter_defined(),
-            _ if self.is_text("sequence") => {
+            _ if self.mariadb && self.is_text("sequence") => {
                 self.bump();
                 self.if_exists();
                 self.mention_next(MentionRole::Altered)?;
@@ -153,7 +153,9 @@ impl Reader<'_> {
     }
 
     fn alter_table(&mut self) -> Result<Read> {
-        self.if_exists();
+        if self.mariadb {
+            self.if_exists();
+        }
         self.mention_next(MentionRole::Altered)?;
         while !self.at_end() {
             self.alter_action()?;

@@ -178,7 +178,7 @@ impl Reader<'_> {
             self.close()?;
         }
         let over: Option<Id<Window>> = match kind {
-            CallKind::Aggregate | CallKind::Window | CallKind::Unknown => self.over()?,
+            CallKind::Aggregate | CallKind::Window => self.over()?,
             _ => None,
         };
         let call = self.add(Call {
@@ -238,7 +238,7 @@ impl Reader<'_> {
         let start = self.bump().span.start;
         self.open()?;
         let value = self.expr()?;
-        if self.take_texts(&["at", "time", "zone"]) {
+        if !self.mariadb && self.take_texts(&["at", "time", "zone"]) {
             self.take(Term::Interval);
             self.text()?;
         }
@@ -266,7 +266,7 @@ impl Reader<'_> {
     fn values_of(&mut self) -> Result<ExprId> {
         let tok = self.peek();
         if tok.term == Term::Value && !self.mariadb {
-            return self.unknown_call(tok);
+            return Err(self.refuse("an expression"));
         }
         self.bump();
         let column = self.parenthesised_column()?;
@@ -298,7 +298,9 @@ impl Reader<'_> {
             if self.take(Term::Separator) {
                 self.string_like()?;
             }
-            self.limit()?;
+            if self.mariadb {
+                self.limit()?;
+            }
         }
         self.close()?;
         self.finish_call(Name::simple(tok.span), CallKind::Aggregate, arguments)
@@ -381,10 +383,12 @@ impl Reader<'_> {
         let document = self.expr()?;
         self.expect_comma()?;
         let path = self.expr()?;
-        if self.take(Term::Returning) {
-            self.cast_type()?;
+        if !self.mariadb {
+            if self.take(Term::Returning) {
+                self.cast_type()?;
+            }
+            self.on_empty_or_error()?;
         }
-        self.on_empty_or_error()?;
         Ok(self.seal_all(&[document, path]))
     }
 

@@ -24,9 +24,18 @@ impl Reader<'_> {
         self.bump();
         let or_replace = self.take_both(Term::Or, Term::Replace);
         self.ast.parsed.flags.or_replace = or_replace;
+        let replaceable = self.mariadb
+            || matches!(
+                self.peek().term,
+                Term::View | Term::Algorithm | Term::Definer | Term::Spatial | Term::Json
+            )
+            || self.is_text("sql");
+        if or_replace && !replaceable {
+            return Err(self.refuse("view"));
+        }
         if self.take(Term::Temporary) {
             self.ast.parsed.flags.temporary = true;
-            return match self.take_text("sequence") {
+            return match self.mariadb && self.take_text("sequence") {
                 true => self.create_sequence(),
                 false => {
                     self.expect(Term::Table)?;
@@ -47,7 +56,7 @@ impl Reader<'_> {
             Term::View | Term::Algorithm | Term::Definer => self.create_defined(),
             Term::Procedure | Term::Function => self.stored(StatementKind::CreateRoutine),
             Term::User | Term::Role => self.unread(StatementKind::UserAdmin),
-            _ if self.is_text("sequence") => {
+            _ if self.mariadb && self.is_text("sequence") => {
                 self.bump();
                 self.create_sequence()
             }
@@ -205,7 +214,9 @@ impl Reader<'_> {
             Term::Event => self.unread(StatementKind::DropEvent),
             Term::User | Term::Role => self.unread(StatementKind::UserAdmin),
             Term::Prepare => self.unread(StatementKind::Deallocate),
-            _ if self.is_text("sequence") => self.drop_tables(StatementKind::DropSequence),
+            _ if self.mariadb && self.is_text("sequence") => {
+                self.drop_tables(StatementKind::DropSequence)
+            }
             _ if self.is_text("package") || self.is_text("library") => {
                 self.unread(StatementKind::DropRoutine)
             }

@@ -19,31 +19,18 @@ impl Reader<'_> {
                 | Term::Nchar
                 | Term::National
                 | Term::Binary
-                | Term::Varchar
-                | Term::Varbinary
                 | Term::Date
                 | Term::Datetime
                 | Term::Time
-                | Term::Year
                 | Term::Decimal
                 | Term::Dec
                 | Term::Float
                 | Term::Double
-                | Term::Real
-                | Term::Json
-                | Term::Int
-                | Term::Integer
-                | Term::Interval
-                | Term::Point
-                | Term::Linestring
-                | Term::Polygon
-                | Term::Multipoint
-                | Term::Multilinestring
-                | Term::Multipolygon
-                | Term::Geometrycollection
-                | Term::Vector
         );
-        let plugin = self.mariadb && self.is_ident();
+        let plugin = match self.mariadb {
+            true => self.is_ident() || self.is_mariadb_cast(),
+            false => self.is_mysql_cast(),
+        };
         if !known && !plugin {
             return Err(self.refuse("a type"));
         }
@@ -56,6 +43,30 @@ impl Reader<'_> {
             self.take(Term::Array);
         }
         Ok(self.span_from(start))
+    }
+
+    fn is_mariadb_cast(&self) -> bool {
+        matches!(
+            self.peek().term,
+            Term::Varchar | Term::Varbinary | Term::Int | Term::Integer | Term::Interval
+        )
+    }
+
+    fn is_mysql_cast(&self) -> bool {
+        matches!(
+            self.peek().term,
+            Term::Year
+                | Term::Real
+                | Term::Json
+                | Term::Point
+                | Term::Linestring
+                | Term::Polygon
+                | Term::Multipoint
+                | Term::Multilinestring
+                | Term::Multipolygon
+                | Term::Geometrycollection
+                | Term::Vector
+        )
     }
 
     /// The type of a column. Any name may be one: MariaDB has types from plugins.

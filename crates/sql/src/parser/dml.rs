@@ -239,6 +239,14 @@ impl Reader<'_> {
     fn deleted_table(&mut self) -> Result<Id<TableRef>> {
         let start = self.start();
         let table = self.named_table()?;
+        let aliased = self
+            .ast
+            .tables
+            .node(table)
+            .is_some_and(|node| node.alias.is_some());
+        if self.mariadb && aliased {
+            return Err(self.refuse("a table without alias"));
+        }
         if self.mariadb && self.is(Term::For) {
             self.portion()?;
         }

@@ -206,7 +206,7 @@ impl Reader<'_> {
 
     fn derived(&mut self, start: usize, query: Id<Query>, lateral: bool) -> Result<Id<TableRef>> {
         let alias = self.table_alias()?;
-        let columns = match alias.is_some() && self.is_kind(TokenKind::Open) {
+        let columns = match !self.mariadb && alias.is_some() && self.is_kind(TokenKind::Open) {
             true => self.parenthesised_list(Self::simple_name)?,
             false => List::default(),
         };

@@ -60,7 +60,7 @@ impl Reader<'_> {
         let kind = match self.peek().term {
             Term::Select => StatementKind::Select,
             Term::Values => StatementKind::Values,
-            Term::Table => StatementKind::Table,
+            Term::Table if !self.mariadb => StatementKind::Table,
             Term::With => return self.with_statement().map(Some),
             Term::Insert => return Ok(Some((StatementKind::Insert, self.insert()?))),
             Term::Replace => return Ok(Some((StatementKind::Replace, self.insert()?))),
@@ -75,8 +75,14 @@ impl Reader<'_> {
 
     /// `WITH … SELECT`; in MySQL also UPDATE and DELETE.
     fn with_statement(&mut self) -> Result<Read> {
-        if self.mariadb || !self.with_changes_rows() {
-            return Ok((StatementKind::Select, Body::Query(self.query()?)));
+        let kind = match self.word_after_with() {
+            Term::Update | Term::Delete if !self.mariadb => StatementKind::Update,
+            Term::Table => StatementKind::Table,
+            Term::Values => StatementKind::Values,
+            _ => StatementKind::Select,
+        };
+        if kind != StatementKind::Update {
+            return Ok((kind, Body::Query(self.query()?)));
         }
         let with = self.with_list()?;
         match self.is(Term::Update) {
@@ -85,24 +91,25 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether UPDATE or DELETE follows the list of a WITH: the first word outside of its parentheses that cannot be of it.
-    fn with_changes_rows(&self) -> bool {
+    /// The word that follows the list of a WITH: the first outside of its parentheses that cannot be of it.
+    fn word_after_with(&self) -> Term {
         let mut ahead = 1;
         while self.pos + ahead < self.tokens.len() {
             let tok = self.peek_at(ahead);
             match tok.term {
-                Term::Update | Term::Delete => return true,
-                Term::Select | Term::Table | Term::Values => return false,
+                term @ (Term::Update | Term::Delete | Term::Select | Term::Table | Term::Values) => {
+                    return term;
+                }
                 _ => {}
             }
             let close = (tok.aux as usize).checked_sub(1);
             ahead = match (tok.kind, close) {
                 (TokenKind::Open, Some(close)) => (close + 1).saturating_sub(self.pos),
-                (TokenKind::Open, None) => return false,
+                (TokenKind::Open, None) => return Term::None,
                 _ => ahead + 1,
             };
         }
-        false
+        Term::None
     }
 
     /// MariaDB: ANALYZE of a statement and not of tables.
@@ -124,26 +131,27 @@ impl Reader<'_> {
     /// EXPLAIN, DESCRIBE, and MariaDB's ANALYZE of a statement.
     fn explain(&mut self) -> Result<Read> {
         let mut runs = self.bump().term == Term::Analyze;
-        runs |= self.take(Term::Analyze);
-        self.take_text("extended");
-        self.take(Term::Partitions);
+        if self.mariadb {
+            self.take_text("extended");
+            self.take(Term::Partitions);
+        } else {
+            runs |= self.take(Term::Analyze);
+        }
         if self.take(Term::Format) {
             if !self.take_kind(TokenKind::Equal) {
                 return Err(self.refuse("="));
             }
             self.ident_or_text()?;
         }
-        if self.take(Term::Into) {
-            if !self.take_kind(TokenKind::UserVariable) {
-                return Err(self.refuse("a user variable"));
-            }
+        if !self.mariadb {
+            self.into()?;
         }
         if self.take(Term::For) {
             if self.take(Term::Connection) {
                 self.expr()?;
                 return Ok((StatementKind::Explain, Body::Recognised));
             }
-            if self.take_any(&[Term::Schema, Term::Database]).is_none() {
+            if self.mariadb || self.take_any(&[Term::Schema, Term::Database]).is_none() {
                 return Err(self.refuse("CONNECTION, SCHEMA or DATABASE"));
             }
             self.ident()?;

@@ -17,7 +17,8 @@ impl Reader<'_> {
     pub(super) fn is_query_at(&self, ahead: usize) -> bool {
         let tok = self.peek_at(ahead);
         match tok.term {
-            Term::Select | Term::With | Term::Table => true,
+            Term::Select | Term::With => true,
+            Term::Table => !self.mariadb,
             Term::Values if self.mariadb => self.is_value_rows(ahead),
             Term::Values => self.is_at(ahead + 1, Term::Row),
             _ => false,
@@ -154,7 +155,7 @@ impl Reader<'_> {
         let start = self.start();
         match self.peek().term {
             Term::Select => self.select(),
-            Term::Table => {
+            Term::Table if !self.mariadb => {
                 self.bump();
                 let table = self.table_name()?;
                 Ok(self.query_node(start, QueryBody::Table(table), None))
@@ -418,7 +419,10 @@ impl Reader<'_> {
                 true => self.list(|reader| reader.name(2))?,
                 false => List::<Name>::default(),
             };
-            let wait = if self.take(Term::Nowait) {
+            let mysql_share = !self.mariadb && self.is_share_mode();
+            let wait = if mysql_share {
+                LockWait::Wait
+            } else if self.take(Term::Nowait) {
                 LockWait::NoWait
             } else if self.take_both(Term::Skip, Term::Locked) {
                 LockWait::SkipLocked
@@ -437,6 +441,12 @@ impl Reader<'_> {
             });
         }
         Ok(self.seal(mark))
+    }
+
+    /// Whether the word read last is MODE: MySQL waits after LOCK IN SHARE MODE.
+    fn is_share_mode(&self) -> bool {
+        let last = self.pos.checked_sub(1).and_then(|pos| self.tokens.get(pos));
+        last.is_some_and(|tok| tok.term == Term::Mode)
     }
 
     /// `INTO OUTFILE`, `INTO DUMPFILE`, `INTO @x`.

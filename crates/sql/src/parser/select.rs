@@ -4,8 +4,8 @@
 
 use super::{Reader, Result};
 use crate::ast::{
-    Clause, Distinct, From, GroupBy, Id, List, Name, Query, QueryBody, Select, SelectItem,
-    SelectItemKind,
+    Clause, Distinct, From, GroupBy, Id, List, Name, OrderItem, Query, QueryBody, Select,
+    SelectItem, SelectItemKind,
 };
 use crate::lexer::{Span, TokenKind};
 use crate::words::Term;
@@ -172,6 +172,17 @@ impl Reader<'_> {
         Ok(Some(Clause { span, expr }))
     }
 
+    /// MySQL's GROUP BY has no directions.
+    fn group_item(&mut self) -> Result<OrderItem> {
+        let start = self.start();
+        let expr = self.expr()?;
+        Ok(OrderItem {
+            span: self.span_from(start),
+            expr,
+            descending: false,
+        })
+    }
+
     fn group_by(&mut self) -> Result<Option<GroupBy>> {
         let start = self.start();
         if !self.take_both(Term::Group, Term::By) {
@@ -184,7 +195,10 @@ impl Reader<'_> {
             self.bump();
             (self.parenthesised_list(Self::order_item)?, true)
         } else {
-            let items = self.list(Self::order_item)?;
+            let items = match self.mariadb {
+                true => self.list(Self::order_item)?,
+                false => self.list(Self::group_item)?,
+            };
             (items, self.take_both(Term::With, Term::Rollup))
         };
         Ok(Some(GroupBy {

@@ -10,7 +10,9 @@ use crate::words::Term;
 impl Reader<'_> {
     /// `OVER w` or `OVER (…)`, with the words that may stand before it; none where there is no OVER.
     pub(super) fn over(&mut self) -> Result<Option<Id<Window>>> {
-        if self.is(Term::From) && (self.is_at(1, Term::First) || self.is_at(1, Term::Last)) {
+        if self.mariadb {
+            // It has neither FROM FIRST nor RESPECT NULLS.
+        } else if self.is(Term::From) && (self.is_at(1, Term::First) || self.is_at(1, Term::Last)) {
             let over = self.is_at(2, Term::Over)
                 || matches!(self.peek_at(2).term, Term::Respect | Term::Ignore);
             if over {
@@ -18,7 +20,10 @@ impl Reader<'_> {
                 self.bump();
             }
         }
-        if !self.take_both(Term::Respect, Term::Nulls) && self.is_at(1, Term::Nulls) {
+        if !self.mariadb
+            && !self.take_both(Term::Respect, Term::Nulls)
+            && self.is_at(1, Term::Nulls)
+        {
             self.take_both(Term::Ignore, Term::Nulls);
         }
         if !self.take(Term::Over) {
@@ -84,7 +89,8 @@ impl Reader<'_> {
         let units = match self.take_any(&[Term::Rows, Term::Range, Term::Groups]) {
             Some(Term::Rows) => FrameUnits::Rows,
             Some(Term::Range) => FrameUnits::Range,
-            Some(_) => FrameUnits::Groups,
+            Some(_) if !self.mariadb => FrameUnits::Groups,
+            Some(_) => return Err(self.refuse("ROWS or RANGE")),
             None => return Ok(None),
         };
         let (first, end) = if self.take(Term::Between) {
@@ -121,7 +127,7 @@ impl Reader<'_> {
         if self.take_both(Term::Unbounded, Term::Following) {
             return Ok(FrameBound::UnboundedFollowing);
         }
-        let distance = match self.is(Term::Interval) {
+        let distance = match !self.mariadb && self.is(Term::Interval) {
             true => self.deeper(Self::interval)?,
             false => self.expr_at(super::expr::BIT_EXPR)?,
         };
