@@ -57,7 +57,7 @@ impl ParsedFacts {
         self.kind = parsed.kind;
         self.parameters = parsed.parameters;
         tables::collect(ast, sql, dialect, &mut self.tables);
-        self.tables_known = tables_known(ast);
+        self.tables_known = tables_known(ast, sql);
         self.session = local::session(ast, sql, dialect);
         self.server_local = local::server(ast, sql, dialect, &self.tables);
         self.read_only = proof::read_only(ast, sql);
@@ -79,7 +79,7 @@ pub fn main_query(ast: &Ast) -> Option<Id<Query>> {
 }
 
 /// Not where text runs that is not in the tree.
-fn tables_known(ast: &Ast) -> bool {
+fn tables_known(ast: &Ast, sql: &[u8]) -> bool {
     use crate::ast::{Call, CallKind};
     use StatementKind as Kind;
     let hidden = matches!(
@@ -100,7 +100,9 @@ fn tables_known(ast: &Ast) -> bool {
             | Kind::CreateOther
             | Kind::AlterOther
     );
-    let calls_unknown = |call: &Call| call.kind == CallKind::Unknown;
+    // NEXTVAL(s) names a sequence in its argument.
+    let calls_unknown =
+        |call: &Call| call.kind == CallKind::Unknown || proof::is_sequence(call, sql);
     !hidden && !ast.all::<Call>().iter().any(calls_unknown)
 }
 

@@ -44,14 +44,22 @@ fn run(dialect: &Dialect, accepted: impl Fn(&corpus::Line) -> bool) -> Vec<Strin
         // MariaDB's ANALYZE and SET STATEMENT have the verb of what they wrap in tier 1.
         let wraps = line.sql.starts_with("ANALYZE") || line.sql.starts_with("SET STATEMENT");
         if parsed.kind.verb() != statement.verb && !wraps && statement.verb != Verb::Unknown {
-            fail(format!("{:?} here, {:?} in tier 1", parsed.kind, statement.verb));
+            fail(format!(
+                "{:?} here, {:?} in tier 1",
+                parsed.kind, statement.verb
+            ));
         }
         let facts = ParsedFacts::of(ast, sql, dialect);
         let proved = facts.read_only == dbmesh_sql::parsed::ReadOnly::Proved;
         // Tier 1 takes these two for calls of unknown functions.
-        let like_a_call = ["TABLESAMPLE", "PROCEDURE ANALYSE"].iter().any(|w| line.sql.contains(w));
+        let like_a_call = ["TABLESAMPLE", "PROCEDURE ANALYSE"]
+            .iter()
+            .any(|w| line.sql.contains(w));
         if proved && !statement.is_read_only() && !like_a_call {
-            fail(format!("proved read-only here, not in tier 1: {:?}", statement.facts));
+            fail(format!(
+                "proved read-only here, not in tier 1: {:?}",
+                statement.facts
+            ));
         }
     }
     failures

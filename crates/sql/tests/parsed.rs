@@ -12,7 +12,10 @@ use dbmesh_sql::parsed::{Operand, Predicate, operand, predicate, row};
 use dbmesh_sql::{Dialect, Flavor, ParsedFacts, Parser};
 
 fn dialect(line: &str) -> Dialect {
-    let mut dialect = Dialect { version: 90_704, ..Dialect::default() };
+    let mut dialect = Dialect {
+        version: 90_704,
+        ..Dialect::default()
+    };
     for word in line.split_whitespace() {
         match word {
             "mysql" => {}
@@ -44,7 +47,9 @@ impl Text<'_> {
 
     fn value(&self, value: Operand) -> String {
         match value {
-            Operand::Literal(_, span) | Operand::UserVariable(span) => self.sql[span.start..span.end].to_owned(),
+            Operand::Literal(_, span) | Operand::UserVariable(span) => {
+                self.sql[span.start..span.end].to_owned()
+            }
             Operand::Parameter(ordinal, _) => format!("?{ordinal}"),
         }
     }
@@ -62,7 +67,12 @@ impl Text<'_> {
     }
 
     fn condition(&self, id: ExprId) -> String {
-        let list = |ids: &[ExprId]| ids.iter().map(|id| self.condition(*id)).collect::<Vec<_>>().join(", ");
+        let list = |ids: &[ExprId]| {
+            ids.iter()
+                .map(|id| self.condition(*id))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match predicate(self.ast, id) {
             Predicate::And(terms) => format!("and[{}]", list(terms)),
             Predicate::Or(terms) => format!("or[{}]", list(terms)),
@@ -70,24 +80,59 @@ impl Text<'_> {
             Predicate::Compare { column, op, value } => {
                 format!("{} {op:?} {}", self.name(column), self.value(value))
             }
-            Predicate::In { column, values, negated } => {
-                format!("{}{} in {{{}}}", not(negated), self.name(column), self.values(values))
+            Predicate::In {
+                column,
+                values,
+                negated,
+            } => {
+                format!(
+                    "{}{} in {{{}}}",
+                    not(negated),
+                    self.name(column),
+                    self.values(values)
+                )
             }
-            Predicate::Between { column, low, high, negated } => format!(
+            Predicate::Between {
+                column,
+                low,
+                high,
+                negated,
+            } => format!(
                 "{}{} in {}..{}",
                 not(negated),
                 self.name(column),
                 self.value(low),
                 self.value(high)
             ),
-            Predicate::RowCompare { columns, op, values } => {
-                format!("({}) {op:?} ({})", self.values(columns), self.values(values))
+            Predicate::RowCompare {
+                columns,
+                op,
+                values,
+            } => {
+                format!(
+                    "({}) {op:?} ({})",
+                    self.values(columns),
+                    self.values(values)
+                )
             }
-            Predicate::RowIn { columns, rows, negated } => {
-                format!("{}({}) in {{{}}}", not(negated), self.values(columns), self.values(rows))
+            Predicate::RowIn {
+                columns,
+                rows,
+                negated,
+            } => {
+                format!(
+                    "{}({}) in {{{}}}",
+                    not(negated),
+                    self.values(columns),
+                    self.values(rows)
+                )
             }
-            Predicate::IsNull { column, negated } => format!("{}{} is null", not(negated), self.name(column)),
-            Predicate::Columns { left, op, right } => format!("{} {op:?} {}", self.name(left), self.name(right)),
+            Predicate::IsNull { column, negated } => {
+                format!("{}{} is null", not(negated), self.name(column))
+            }
+            Predicate::Columns { left, op, right } => {
+                format!("{} {op:?} {}", self.name(left), self.name(right))
+            }
             Predicate::Other => "other".to_owned(),
         }
     }
@@ -162,7 +207,8 @@ fn describe(sql: &str, dialect: &Dialect) -> String {
             }
         }
         if !shape.order_by.is_empty() {
-            let item = |item: &dbmesh_sql::ast::OrderItem| sql[item.span.start..item.span.end].to_owned();
+            let item =
+                |item: &dbmesh_sql::ast::OrderItem| sql[item.span.start..item.span.end].to_owned();
             let items: Vec<_> = ast.list(shape.order_by).iter().map(item).collect();
             parts.push(format!("order by {}", items.join(", ")));
         }
@@ -196,7 +242,9 @@ fn cases() {
             };
             count += 1;
             let mut expected = String::new();
-            while let Some(line) = lines.next_if(|line| !line.starts_with(['>', ':', '#']) && !line.is_empty()) {
+            while let Some(line) =
+                lines.next_if(|line| !line.starts_with(['>', ':', '#']) && !line.is_empty())
+            {
                 writeln!(expected, "{line}").unwrap();
             }
             let found = describe(sql, &current);

@@ -99,6 +99,14 @@ fn function_reason(ast: &Ast, sql: &[u8]) -> Option<NotReadOnly> {
         .find_map(|call| call_reason(call, sql))
 }
 
+/// NEXTVAL, SETVAL, LASTVAL.
+pub(super) fn is_sequence(call: &Call, sql: &[u8]) -> bool {
+    let name = call.name.name.of(sql);
+    ["nextval", "setval", "lastval"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 fn call_reason(call: &Call, sql: &[u8]) -> Option<NotReadOnly> {
     match call.kind {
         CallKind::Unknown => return Some(NotReadOnly::UnknownFunction),
@@ -115,7 +123,7 @@ fn call_reason(call: &Call, sql: &[u8]) -> Option<NotReadOnly> {
         Some(NotReadOnly::AdvisoryLock)
     } else if is(&["last_insert_id"]) && !call.arguments.is_empty() {
         Some(NotReadOnly::SetsLastInsertId)
-    } else if is(&["nextval", "setval", "lastval"]) {
+    } else if is_sequence(call, sql) {
         Some(NotReadOnly::Sequence)
     } else {
         None

@@ -4,8 +4,8 @@
 //! be told, all of them are. Must never miss a table, nor take a common table expression for one.
 
 use crate::ast::{
-    Ast, Body, ExplainedBody, Id, Insert, List, LoadData, MentionRole, Name, Query, QueryBody,
-    TableName, TableRef, TableRefKind, unquoted,
+    Ast, Body, Call, CallKind, ExplainedBody, Id, Insert, List, LoadData, MentionRole, Name, Query,
+    QueryBody, TableName, TableRef, TableRefKind, unquoted,
 };
 use crate::dialect::Dialect;
 use crate::lexer::Span;
@@ -114,6 +114,15 @@ fn outside_of_from(ast: &Ast, into: &mut Vec<TableUse>) {
             && let Some(name) = base_table(ast, table)
         {
             into.push(TableUse::read(name));
+        }
+    }
+    for call in ast.all::<Call>() {
+        if call.kind == CallKind::Sequence {
+            // The next value of a sequence is a row it keeps.
+            into.push(TableUse {
+                access: Access::Write,
+                ..TableUse::read(call.name)
+            });
         }
     }
     for mention in ast.mentions() {

@@ -97,7 +97,8 @@ impl Reader<'_> {
         while self.pos + ahead < self.tokens.len() {
             let tok = self.peek_at(ahead);
             match tok.term {
-                term @ (Term::Update | Term::Delete | Term::Select | Term::Table | Term::Values) => {
+                term
+                @ (Term::Update | Term::Delete | Term::Select | Term::Table | Term::Values) => {
                     return term;
                 }
                 _ => {}

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dbmesh_sql::ast::{
-    Assignment, Ast, CaseArm, CommonTable, Expr, ExprId, ExprKind, Join, OrderItem, Query, QueryBody, Row,
-    Select, SelectItem, SelectItemKind, TableRef, TableRefKind,
+    Assignment, Ast, CaseArm, CommonTable, Expr, ExprId, ExprKind, Join, OrderItem, Query,
+    QueryBody, Row, Select, SelectItem, SelectItemKind, TableRef, TableRefKind,
 };
 use dbmesh_sql::{Dialect, Flavor, Span};
 
@@ -19,12 +19,19 @@ pub struct Line {
 /// All lines.
 pub fn lines() -> Vec<Line> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     let mut lines = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.starts_with('#')) {
+        for (n, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, l)| !l.starts_with('#'))
+        {
             let (servers, sql) = line.split_once("| ").expect("servers| statement");
             lines.push(Line {
                 place: format!("{}:{}", file.file_name().unwrap().to_string_lossy(), n + 1),
@@ -38,11 +45,18 @@ pub fn lines() -> Vec<Line> {
 }
 
 pub fn mysql() -> Dialect {
-    Dialect { version: 90_704, ..Dialect::default() }
+    Dialect {
+        version: 90_704,
+        ..Dialect::default()
+    }
 }
 
 pub fn mariadb() -> Dialect {
-    Dialect { flavor: Flavor::MariaDb, version: 101_119, ..Dialect::default() }
+    Dialect {
+        flavor: Flavor::MariaDb,
+        version: 101_119,
+        ..Dialect::default()
+    }
 }
 
 fn inside(outer: Span, inner: Span, what: &str, sql: &[u8]) {
@@ -55,31 +69,47 @@ fn inside(outer: Span, inner: Span, what: &str, sql: &[u8]) {
 
 /// Every span lies in the text, and every child in its parent.
 pub fn check_spans(ast: &Ast, sql: &[u8]) {
-    let whole = Span { start: 0, end: sql.len() };
+    let whole = Span {
+        start: 0,
+        end: sql.len(),
+    };
     let parsed = ast.statement();
     inside(whole, parsed.span, "statement", sql);
     assert!(parsed.next_offset <= sql.len() && parsed.next_offset >= parsed.span.end);
-    let expr = |outer: Span, id: ExprId| inside(outer, ast.expr(id).unwrap().span, "expression", sql);
+    let expr =
+        |outer: Span, id: ExprId| inside(outer, ast.expr(id).unwrap().span, "expression", sql);
     let exprs = |outer: Span, ids: &[ExprId]| ids.iter().for_each(|id| expr(outer, *id));
     for node in ast.all::<Expr>() {
         inside(whole, node.span, "expression", sql);
         let span = node.span;
         match node.kind {
             ExprKind::Assign { variable, value } => exprs(span, &[variable, value]),
-            ExprKind::Parenthesised(e) | ExprKind::Unary(_, e) | ExprKind::Collate(e, _) => expr(span, e),
-            ExprKind::Interval(e, _) | ExprKind::Cast(e, _) | ExprKind::ConvertUsing(e, _) => expr(span, e),
-            ExprKind::Row(l) | ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Match(l) => exprs(span, ast.list(l)),
+            ExprKind::Parenthesised(e) | ExprKind::Unary(_, e) | ExprKind::Collate(e, _) => {
+                expr(span, e)
+            }
+            ExprKind::Interval(e, _) | ExprKind::Cast(e, _) | ExprKind::ConvertUsing(e, _) => {
+                expr(span, e)
+            }
+            ExprKind::Row(l) | ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Match(l) => {
+                exprs(span, ast.list(l))
+            }
             ExprKind::Binary { left, right, .. } => exprs(span, &[left, right]),
             ExprKind::Quantified { left, query, .. } => {
                 expr(span, left);
                 inside(span, ast.node(query).unwrap().span, "query", sql);
             }
-            ExprKind::In { operand, values, .. } => {
+            ExprKind::In {
+                operand, values, ..
+            } => {
                 expr(span, operand);
                 exprs(span, ast.list(values));
             }
-            ExprKind::Between { operands, .. } | ExprKind::Like { operands, .. } => exprs(span, ast.list(operands)),
-            ExprKind::Exists(q) | ExprKind::Subquery(q) => inside(span, ast.node(q).unwrap().span, "query", sql),
+            ExprKind::Between { operands, .. } | ExprKind::Like { operands, .. } => {
+                exprs(span, ast.list(operands))
+            }
+            ExprKind::Exists(q) | ExprKind::Subquery(q) => {
+                inside(span, ast.node(q).unwrap().span, "query", sql)
+            }
             ExprKind::Call(call) => {
                 let call = ast.node(call).unwrap();
                 inside(span, call.span, "call", sql);
@@ -88,9 +118,18 @@ pub fn check_spans(ast: &Ast, sql: &[u8]) {
                     inside(span, ast.node(over).unwrap().span, "window", sql);
                 }
             }
-            ExprKind::Case { operand, arms, otherwise } => {
-                operand.into_iter().chain(otherwise).for_each(|e| expr(span, e));
-                ast.list(arms).iter().for_each(|arm| inside(span, arm.span, "arm", sql));
+            ExprKind::Case {
+                operand,
+                arms,
+                otherwise,
+            } => {
+                operand
+                    .into_iter()
+                    .chain(otherwise)
+                    .for_each(|e| expr(span, e));
+                ast.list(arms)
+                    .iter()
+                    .for_each(|arm| inside(span, arm.span, "arm", sql));
             }
             _ => {}
         }
@@ -114,7 +153,12 @@ pub fn check_spans(ast: &Ast, sql: &[u8]) {
         inside(assignment.span, assignment.column.span, "column", sql);
     }
     for table in ast.all::<CommonTable>() {
-        inside(table.span, ast.node(table.query).unwrap().span, "common table", sql);
+        inside(
+            table.span,
+            ast.node(table.query).unwrap().span,
+            "common table",
+            sql,
+        );
     }
     tables_and_queries(ast, sql);
 }
@@ -123,17 +167,30 @@ fn tables_and_queries(ast: &Ast, sql: &[u8]) {
     for table in ast.all::<TableRef>() {
         match table.kind {
             TableRefKind::Table { table: name, .. } => {
-                inside(table.span, ast.node(name).unwrap().name.span, "table name", sql);
+                inside(
+                    table.span,
+                    ast.node(name).unwrap().name.span,
+                    "table name",
+                    sql,
+                );
             }
             TableRefKind::Derived { query, .. } => {
-                inside(table.span, ast.node(query).unwrap().span, "derived table", sql);
+                inside(
+                    table.span,
+                    ast.node(query).unwrap().span,
+                    "derived table",
+                    sql,
+                );
             }
             TableRefKind::Join(join) => {
-                let Join { left, right, on, .. } = *ast.node(join).unwrap();
+                let Join {
+                    left, right, on, ..
+                } = *ast.node(join).unwrap();
                 for side in [left, right] {
                     inside(table.span, ast.node(side).unwrap().span, "join", sql);
                 }
-                on.into_iter().for_each(|e| inside(table.span, ast.expr(e).unwrap().span, "on", sql));
+                on.into_iter()
+                    .for_each(|e| inside(table.span, ast.expr(e).unwrap().span, "on", sql));
             }
             TableRefKind::Parenthesised(list) => {
                 for inner in ast.list(list) {
@@ -155,17 +212,32 @@ fn tables_and_queries(ast: &Ast, sql: &[u8]) {
                 }
             }
             QueryBody::Parenthesised(inner) => {
-                inside(query.span, ast.node(inner).unwrap().span, "parentheses", sql);
+                inside(
+                    query.span,
+                    ast.node(inner).unwrap().span,
+                    "parentheses",
+                    sql,
+                );
             }
-            QueryBody::Select(select) => inside(query.span, ast.node(select).unwrap().span, "block", sql),
+            QueryBody::Select(select) => {
+                inside(query.span, ast.node(select).unwrap().span, "block", sql)
+            }
             QueryBody::Table(_) | QueryBody::Values(_) => {}
         }
     }
     for select in ast.all::<Select>() {
         inside(select.span, select.items_span, "select list", sql);
-        for clause in [select.selection, select.having, select.qualify].into_iter().flatten() {
+        for clause in [select.selection, select.having, select.qualify]
+            .into_iter()
+            .flatten()
+        {
             inside(select.span, clause.span, "clause", sql);
-            inside(clause.span, ast.expr(clause.expr).unwrap().span, "condition", sql);
+            inside(
+                clause.span,
+                ast.expr(clause.expr).unwrap().span,
+                "condition",
+                sql,
+            );
         }
         if let Some(from) = select.from {
             inside(select.span, from.span, "from", sql);
