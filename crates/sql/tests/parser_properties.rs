@@ -274,12 +274,12 @@ fn nesting_is_refused_before_the_stack_ends() {
         ("(1, ", ")"),
         ("SUM(1) OVER (ORDER BY ", ")"),
     ] {
-        for depth in [50, 100_000] {
+        for depth in [40, 100_000] {
             let sql = format!("SELECT {}1{}", open.repeat(depth), close.repeat(depth));
-            let result = parser.parse(sql.as_bytes(), &corpus::mysql());
+            let result = parser.parse(sql.as_bytes(), &corpus::mysql()).map(|_| ());
             assert_eq!(
                 result.is_ok(),
-                depth == 50,
+                depth == 40,
                 "{depth} x {open:?}: {result:?}"
             );
         }

@@ -60,20 +60,23 @@ impl Reader<'_> {
 
     /// A query expression with all its clauses.
     pub(super) fn query(&mut self) -> Result<Id<Query>> {
-        self.deeper(|reader| {
-            let start = reader.start();
-            let visible = reader.scope.len();
-            let outer = reader.block;
-            let with = match reader.is(Term::With) {
-                true => Some(reader.with_list()?),
-                false => None,
-            };
-            let left = reader.query_operand()?;
-            let query = reader.query_from(start, left, with)?;
-            reader.scope.truncate(visible);
-            reader.block = outer;
-            Ok(query)
-        })
+        // A query takes twice the stack of an expression; both servers stop at 63 levels of sub-queries.
+        self.deeper(|reader| reader.deeper(Self::whole_query))
+    }
+
+    fn whole_query(&mut self) -> Result<Id<Query>> {
+        let start = self.start();
+        let visible = self.scope.len();
+        let outer = self.block;
+        let with = match self.is(Term::With) {
+            true => Some(self.with_list()?),
+            false => None,
+        };
+        let left = self.query_operand()?;
+        let query = self.query_from(start, left, with)?;
+        self.scope.truncate(visible);
+        self.block = outer;
+        Ok(query)
     }
 
     /// The rest of a query whose first operand has been read.
