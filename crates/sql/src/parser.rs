@@ -246,7 +246,7 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn expect(&mut self, term: Term) -> Result<()> {
+    fn require(&mut self, term: Term) -> Result<()> {
         if self.take(term) {
             return Ok(());
         }

@@ -145,7 +145,7 @@ pub(super) fn server(ast: &Ast, sql: &[u8], dialect: &Dialect, tables: &[TableUs
         |name: &[u8], list: &[&str]| list.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()));
     let of_system = |table: &TableUse| {
         table
-            .schema()
+            .schema_name()
             .is_some_and(|schema| is_listed(&unquoted(schema.of(sql), dialect), SYSTEM_SCHEMAS))
     };
     let of_server = |expr: &Expr| match expr.kind {

@@ -39,7 +39,7 @@ pub struct TableUse {
 
 impl TableUse {
     /// The schema before the dot.
-    pub fn schema(&self) -> Option<Span> {
+    pub fn schema_name(&self) -> Option<Span> {
         self.name.qualifier
     }
 

@@ -69,7 +69,7 @@ impl Reader<'_> {
                 self.ident()?;
                 nothing(StatementKind::Use)
             }
-            Term::Begin => return self.begin(),
+            Term::Begin => self.begin(),
             Term::Start if self.is_at(1, Term::Transaction) => {
                 self.skip_rest();
                 nothing(StatementKind::Begin)
@@ -155,7 +155,7 @@ impl Reader<'_> {
             }
         }
         if self.take(Term::No) {
-            return self.expect(Term::Release);
+            return self.require(Term::Release);
         }
         self.take(Term::Release);
         Ok(())
@@ -236,7 +236,7 @@ impl Reader<'_> {
             let role = MentionRole::Read;
             self.add(TableMention { name, alias, role });
         } else if !self.take_text("close") {
-            self.expect(Term::Read)?;
+            self.require(Term::Read)?;
             self.skip_rest();
         }
         Ok((StatementKind::Handler, Body::Recognised))
@@ -260,9 +260,9 @@ impl Reader<'_> {
         loop {
             self.mention_next(role)?;
             if self.mariadb && self.take_text("persistent") {
-                self.expect(Term::For)?;
+                self.require(Term::For)?;
                 if !self.take(Term::All) {
-                    self.expect(Term::Columns)?;
+                    self.require(Term::Columns)?;
                     self.skip_parenthesised()?;
                     self.take_text("indexes");
                     self.skip_parenthesised()?;

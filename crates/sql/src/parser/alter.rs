@@ -168,7 +168,8 @@ impl Reader<'_> {
     /// One action, up to its comma, with the tables it names.
     fn alter_action(&mut self) -> Result<()> {
         let known = ACTIONS.iter().any(|word| self.is_text(word));
-        if !known && !(self.mariadb && self.is_ident()) {
+        let by_plugin = self.mariadb && self.is_ident();
+        if !known && !by_plugin {
             return Err(self.refuse("an action of ALTER TABLE"));
         }
         if self.is(Term::Rename) {
@@ -180,8 +181,8 @@ impl Reader<'_> {
         }
         if self.take_texts(&["exchange", "partition"]) {
             self.ident()?;
-            self.expect(Term::With)?;
-            self.expect(Term::Table)?;
+            self.require(Term::With)?;
+            self.require(Term::Table)?;
             self.mention_next(MentionRole::Altered)?;
             return self.skip_to_comma();
         }
@@ -212,7 +213,7 @@ impl Reader<'_> {
         if part {
             return self.skip_to_comma();
         }
-        if !self.take_any(&[Term::To, Term::As]).is_some() {
+        if self.take_any(&[Term::To, Term::As]).is_none() {
             self.take_kind(TokenKind::Equal);
         }
         self.mention_next(MentionRole::RenamedTo)

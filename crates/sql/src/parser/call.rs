@@ -58,13 +58,13 @@ impl Reader<'_> {
         let list = match term {
             Term::Extract => {
                 let unit = self.keyword(Self::interval_unit)?;
-                self.expect(Term::From)?;
+                self.require(Term::From)?;
                 let date = self.expr()?;
                 self.seal_all(&[unit, date])
             }
             Term::Position => {
                 let needle = self.expr_at(BIT_EXPR)?;
-                self.expect(Term::In)?;
+                self.require(Term::In)?;
                 let text = self.expr()?;
                 self.seal_all(&[needle, text])
             }
@@ -75,15 +75,15 @@ impl Reader<'_> {
             }
             Term::Timestampadd | Term::Timestampdiff => {
                 let unit = self.keyword(Self::interval_unit)?;
-                self.expect_comma()?;
+                self.require_comma()?;
                 let first = self.expr()?;
-                self.expect_comma()?;
+                self.require_comma()?;
                 let last = self.expr()?;
                 self.seal_all(&[unit, first, last])
             }
             Term::GetFormat => {
                 let kind = self.keyword(Self::temporal_type)?;
-                self.expect_comma()?;
+                self.require_comma()?;
                 let style = self.expr()?;
                 self.seal_all(&[kind, style])
             }
@@ -147,7 +147,7 @@ impl Reader<'_> {
         self.finish_call(Name::simple(name), CallKind::BuiltIn, arguments)
     }
 
-    fn expect_comma(&mut self) -> Result<()> {
+    fn require_comma(&mut self) -> Result<()> {
         match self.comma() {
             true => Ok(()),
             false => Err(self.refuse(",")),
@@ -242,7 +242,7 @@ impl Reader<'_> {
             self.take(Term::Interval);
             self.text()?;
         }
-        self.expect(Term::As)?;
+        self.require(Term::As)?;
         let data_type = self.cast_type()?;
         self.close()?;
         Ok(self.expr_node(start, ExprKind::Cast(value, data_type)))
@@ -255,7 +255,7 @@ impl Reader<'_> {
         let kind = if self.take(Term::Using) {
             ExprKind::ConvertUsing(value, self.charset_name()?)
         } else {
-            self.expect_comma()?;
+            self.require_comma()?;
             ExprKind::Cast(value, self.cast_type()?)
         };
         self.close()?;
@@ -337,7 +337,7 @@ impl Reader<'_> {
         let text = self.expr()?;
         let by_words = self.take(Term::From);
         if !by_words {
-            self.expect_comma()?;
+            self.require_comma()?;
         }
         let from = self.expr()?;
         let more = match by_words {
@@ -354,7 +354,7 @@ impl Reader<'_> {
     /// `(d, INTERVAL 1 DAY)`, and `(d, 5)` for ADDDATE and SUBDATE.
     fn date_arguments(&mut self) -> Result<List<ExprId>> {
         let date = self.expr()?;
-        self.expect_comma()?;
+        self.require_comma()?;
         let distance = match self.is(Term::Interval) {
             true => self.deeper(Self::interval)?,
             false => self.expr()?,
@@ -381,7 +381,7 @@ impl Reader<'_> {
     /// `JSON_VALUE(doc, path RETURNING type DEFAULT 0 ON EMPTY ERROR ON ERROR)`.
     fn json_value_arguments(&mut self) -> Result<List<ExprId>> {
         let document = self.expr()?;
-        self.expect_comma()?;
+        self.require_comma()?;
         let path = self.expr()?;
         if !self.mariadb {
             if self.take(Term::Returning) {
@@ -400,7 +400,7 @@ impl Reader<'_> {
             } else if self.take_any(&[Term::Null, Term::Error]).is_none() {
                 return Ok(());
             }
-            self.expect(Term::On)?;
+            self.require(Term::On)?;
             if self.take_any(&[Term::Empty, Term::Error]).is_none() {
                 return Err(self.refuse("EMPTY or ERROR"));
             }

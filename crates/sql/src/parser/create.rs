@@ -38,7 +38,7 @@ impl Reader<'_> {
             return match self.mariadb && self.take_text("sequence") {
                 true => self.create_sequence(),
                 false => {
-                    self.expect(Term::Table)?;
+                    self.require(Term::Table)?;
                     self.create_table()
                 }
             };
@@ -120,7 +120,7 @@ impl Reader<'_> {
         if self.peek().kind == crate::lexer::TokenKind::Open {
             self.parenthesised_list(Self::simple_name)?;
         }
-        self.expect(Term::As)?;
+        self.require(Term::As)?;
         let query = self.query()?;
         if self.take(Term::With) {
             let _ = self.take_text("cascaded") || self.take(Term::Local);
@@ -157,7 +157,7 @@ impl Reader<'_> {
         while !self.at_end() && !self.is(Term::On) {
             self.bump();
         }
-        self.expect(Term::On)?;
+        self.require(Term::On)?;
         self.mention_next(MentionRole::Altered)?;
         self.stored(StatementKind::CreateTrigger)
     }
@@ -167,11 +167,11 @@ impl Reader<'_> {
         while !self.at_end() && !self.is(Term::Index) {
             self.bump();
         }
-        self.expect(Term::Index)?;
+        self.require(Term::Index)?;
         self.if_not_exists();
         self.ident()?;
         self.index_type()?;
-        self.expect(Term::On)?;
+        self.require(Term::On)?;
         self.mention_next(MentionRole::Altered)?;
         self.skip_parenthesised()?;
         self.unread(StatementKind::CreateIndex)
@@ -243,7 +243,7 @@ impl Reader<'_> {
         self.bump();
         self.if_exists();
         self.index_name()?;
-        self.expect(Term::On)?;
+        self.require(Term::On)?;
         self.mention_next(MentionRole::Altered)?;
         self.unread(StatementKind::DropIndex)
     }
@@ -280,7 +280,7 @@ impl Reader<'_> {
                 }
                 self.take(Term::Nowait);
             }
-            self.expect(Term::To)?;
+            self.require(Term::To)?;
             self.mention_next(MentionRole::RenamedTo)?;
             if !self.comma() {
                 return Ok((StatementKind::RenameTable, Body::Recognised));

@@ -39,9 +39,9 @@ impl Reader<'_> {
         let start = self.start();
         let on_duplicate = match is_insert && self.take(Term::On) {
             true => {
-                self.expect(Term::Duplicate)?;
-                self.expect(Term::Key)?;
-                self.expect(Term::Update)?;
+                self.require(Term::Duplicate)?;
+                self.require(Term::Key)?;
+                self.require(Term::Update)?;
                 let assignments = self.list(Self::assignment)?;
                 let span = self.span_from(start);
                 Some(DuplicateKey { span, assignments })
@@ -165,7 +165,7 @@ impl Reader<'_> {
         if self.mariadb {
             self.portion()?;
         }
-        self.expect(Term::Set)?;
+        self.require(Term::Set)?;
         let start = self.start();
         let assignments = self.list(Self::assignment)?;
         let assignments_span = self.span_from(start);
@@ -192,9 +192,9 @@ impl Reader<'_> {
             return Ok(());
         }
         self.ident()?;
-        self.expect(Term::From)?;
+        self.require(Term::From)?;
         self.expr()?;
-        self.expect(Term::To)?;
+        self.require(Term::To)?;
         self.expr()?;
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Reader<'_> {
         if self.take(Term::From) {
             if self.is_delete_list() {
                 delete.targets = self.list(Self::delete_target)?;
-                self.expect(Term::Using)?;
+                self.require(Term::Using)?;
                 delete.tables = self.table_references()?;
             } else {
                 let table = self.deleted_table()?;
@@ -226,7 +226,7 @@ impl Reader<'_> {
             }
         } else {
             delete.targets = self.list(Self::delete_target)?;
-            self.expect(Term::From)?;
+            self.require(Term::From)?;
             delete.tables = self.table_references()?;
         }
         delete.selection = self.clause(Term::Where)?;

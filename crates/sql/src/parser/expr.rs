@@ -281,7 +281,7 @@ impl Reader<'_> {
             }
             Infix::Between => {
                 let low = self.expr_at(BIT_EXPR)?;
-                self.expect(Term::And)?;
+                self.require(Term::And)?;
                 let high = self.expr_at(PREDICATE)?;
                 let operands = self.seal_all(&[operand, low, high]);
                 ExprKind::Between { operands, negated }

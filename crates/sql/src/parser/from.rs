@@ -118,7 +118,7 @@ impl Reader<'_> {
             }
             _ => return Ok(None),
         };
-        self.expect(Term::Join)?;
+        self.require(Term::Join)?;
         Ok(Some(kind))
     }
 
@@ -290,7 +290,7 @@ impl Reader<'_> {
             None => return Err(self.refuse("ALL, AS OF, FROM or BETWEEN")),
         };
         self.history_point()?;
-        self.expect(closing)?;
+        self.require(closing)?;
         self.history_point()
     }
 
@@ -392,7 +392,7 @@ impl Reader<'_> {
     }
 
     fn json_columns(&mut self) -> Result<List<JsonColumn>> {
-        self.expect(Term::Columns)?;
+        self.require(Term::Columns)?;
         self.deeper(|reader| reader.parenthesised_list(Self::json_column))
     }
 
@@ -424,7 +424,7 @@ impl Reader<'_> {
                 true => JsonColumnKind::Exists,
                 false => JsonColumnKind::Path,
             };
-            self.expect(Term::Path)?;
+            self.require(Term::Path)?;
             self.string_like()?;
             self.on_empty_or_error()?;
             kind

@@ -96,12 +96,12 @@ impl Reader<'_> {
         let mut ahead = 1;
         while self.pos + ahead < self.tokens.len() {
             let tok = self.peek_at(ahead);
-            match tok.term {
-                term
-                @ (Term::Update | Term::Delete | Term::Select | Term::Table | Term::Values) => {
-                    return term;
-                }
-                _ => {}
+            let is_verb = matches!(
+                tok.term,
+                Term::Update | Term::Delete | Term::Select | Term::Table | Term::Values
+            );
+            if is_verb {
+                return tok.term;
             }
             let close = (tok.aux as usize).checked_sub(1);
             ahead = match (tok.kind, close) {

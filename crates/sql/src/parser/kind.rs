@@ -191,6 +191,23 @@ impl StatementKind {
             Self::Show => Verb::Show,
             Self::Explain | Self::Describe => Verb::Explain,
             Self::Help => Verb::Help,
+            Self::TruncateTable => Verb::Truncate,
+            Self::RenameTable => Verb::Rename,
+            Self::UserAdmin => Verb::UserAdmin,
+            Self::Maintenance => Verb::Maintenance,
+            Self::GetDiagnostics => Verb::GetDiagnostics,
+            Self::Signal => Verb::Signal,
+            Self::Reset => Verb::Reset,
+            Self::Replication => Verb::Replication,
+            Self::ServerAdmin => Verb::ServerAdmin,
+            Self::Compound => Verb::Compound,
+            _ => self.definition_verb(),
+        }
+    }
+
+    /// The verb of a definition.
+    fn definition_verb(self) -> Verb {
+        match self {
             Self::CreateTable
             | Self::CreateIndex
             | Self::CreateView
@@ -216,16 +233,7 @@ impl StatementKind {
             | Self::DropEvent
             | Self::DropSequence
             | Self::DropOther => Verb::Drop,
-            Self::TruncateTable => Verb::Truncate,
-            Self::RenameTable => Verb::Rename,
-            Self::UserAdmin => Verb::UserAdmin,
-            Self::Maintenance => Verb::Maintenance,
-            Self::GetDiagnostics => Verb::GetDiagnostics,
-            Self::Signal => Verb::Signal,
-            Self::Reset => Verb::Reset,
-            Self::Replication => Verb::Replication,
-            Self::ServerAdmin => Verb::ServerAdmin,
-            Self::Compound => Verb::Compound,
+            _ => Verb::Unknown,
         }
     }
 

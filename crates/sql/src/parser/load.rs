@@ -32,8 +32,8 @@ impl Reader<'_> {
         }
         let file = self.string_like()?;
         self.take_any(&[Term::Replace, Term::Ignore]);
-        self.expect(Term::Into)?;
-        self.expect(Term::Table)?;
+        self.require(Term::Into)?;
+        self.require(Term::Table)?;
         let table = self.base_table_name()?;
         self.partitions()?;
         if self.charset_keyword() {
@@ -90,7 +90,7 @@ impl Reader<'_> {
                 };
             }
             seen = true;
-            self.expect(Term::By)?;
+            self.require(Term::By)?;
             self.string_like()?;
         }
     }

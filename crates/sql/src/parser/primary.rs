@@ -291,9 +291,9 @@ impl Reader<'_> {
         let mark = self.mark::<CaseArm>();
         loop {
             let arm = self.start();
-            self.expect(Term::When)?;
+            self.require(Term::When)?;
             let when = self.expr()?;
-            self.expect(Term::Then)?;
+            self.require(Term::Then)?;
             let then = self.expr()?;
             let span = self.span_from(arm);
             self.hold(CaseArm { span, when, then });
@@ -306,7 +306,7 @@ impl Reader<'_> {
             true => Some(self.expr()?),
             false => None,
         };
-        self.expect(Term::End)?;
+        self.require(Term::End)?;
         let kind = ExprKind::Case {
             operand,
             arms,
@@ -332,13 +332,11 @@ impl Reader<'_> {
         if parenthesised {
             self.close()?;
         }
-        self.expect(Term::Against)?;
+        self.require(Term::Against)?;
         self.open()?;
         let words = self.expr_at(super::expr::BIT_EXPR)?;
-        if self.take_texts(&["in", "boolean", "mode"]) {
-        } else if self.take_texts(&["in", "natural", "language", "mode"]) {
-            self.take_texts(&["with", "query", "expansion"]);
-        } else {
+        if !self.take_texts(&["in", "boolean", "mode"]) {
+            self.take_texts(&["in", "natural", "language", "mode"]);
             self.take_texts(&["with", "query", "expansion"]);
         }
         self.close()?;

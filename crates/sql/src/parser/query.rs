@@ -181,7 +181,7 @@ impl Reader<'_> {
         self.list(|reader| {
             let start = reader.start();
             if !reader.mariadb {
-                reader.expect(Term::Row)?;
+                reader.require(Term::Row)?;
             }
             let values = reader.row_values()?;
             let span = reader.span_from(start);
@@ -216,7 +216,7 @@ impl Reader<'_> {
             true => self.parenthesised_list(Self::simple_name)?,
             false => List::default(),
         };
-        self.expect(Term::As)?;
+        self.require(Term::As)?;
         // Only a recursive one sees itself; the others see those before them.
         if recursive {
             self.scope.push(name);
@@ -227,7 +227,7 @@ impl Reader<'_> {
         }
         if self.mariadb && self.take(Term::Cycle) {
             self.list(Self::simple_name)?;
-            self.expect(Term::Restrict)?;
+            self.require(Term::Restrict)?;
         }
         Ok(CommonTable {
             span: self.span_from(start),
@@ -305,7 +305,7 @@ impl Reader<'_> {
             return Ok((List::default(), empty));
         }
         let start = self.bump().span.start;
-        self.expect(Term::By)?;
+        self.require(Term::By)?;
         let items = self.list(Self::order_item)?;
         Ok((items, self.span_from(start)))
     }
@@ -378,7 +378,7 @@ impl Reader<'_> {
             self.take_any(&[Term::Row, Term::Rows]);
             with_ties = self.take_both(Term::With, Term::Ties);
             if !with_ties {
-                self.expect(Term::Only)?;
+                self.require(Term::Only)?;
             }
         }
         Ok(Limit {
@@ -411,9 +411,9 @@ impl Reader<'_> {
             let start = self.start();
             let strength = if self.take_both(Term::For, Term::Update) {
                 LockStrength::Update
-            } else if !self.mariadb && self.take_both(Term::For, Term::Share) {
-                LockStrength::Share
-            } else if self.take_texts(&["lock", "in", "share", "mode"]) {
+            } else if (!self.mariadb && self.take_both(Term::For, Term::Share))
+                || self.take_texts(&["lock", "in", "share", "mode"])
+            {
                 LockStrength::Share
             } else {
                 break;
@@ -468,13 +468,13 @@ impl Reader<'_> {
         } else if self.take(Term::Dumpfile) {
             IntoKind::Dumpfile(self.string_like()?)
         } else {
-            IntoKind::Variables(self.list(Self::into_variable)?)
+            IntoKind::Variables(self.list(Self::variable_of_into)?)
         };
         let span = self.span_from(start);
         Ok(Some(self.add(Into { span, kind })))
     }
 
-    fn into_variable(&mut self) -> Result<ExprId> {
+    fn variable_of_into(&mut self) -> Result<ExprId> {
         let start = self.start();
         if self.is_kind(TokenKind::UserVariable) {
             self.bump();

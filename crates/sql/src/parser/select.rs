@@ -28,7 +28,7 @@ impl Reader<'_> {
         let items = self.select_items()?;
         let items_span = self.span_from(items_start);
         let into = self.into()?;
-        let from = self.from_clause()?;
+        let from = self.tables_of_select()?;
         let selection = self.clause(Term::Where)?;
         let group_by = self.group_by()?;
         let having = self.clause(Term::Having)?;
@@ -148,7 +148,7 @@ impl Reader<'_> {
         }
     }
 
-    fn from_clause(&mut self) -> Result<Option<From>> {
+    fn tables_of_select(&mut self) -> Result<Option<From>> {
         let start = self.start();
         if !self.take(Term::From) {
             return Ok(None);

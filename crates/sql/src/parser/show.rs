@@ -92,7 +92,7 @@ impl Reader<'_> {
             || self.take_text("triggers")
             || self.take_text("events")
         {
-            if self.from_or_in() {
+            if self.takes_from() {
                 self.ident()?;
             }
             return self.like_or_where().map(read);
@@ -110,17 +110,17 @@ impl Reader<'_> {
         Ok(read(Body::Recognised))
     }
 
-    fn from_or_in(&mut self) -> bool {
+    fn takes_from(&mut self) -> bool {
         self.take_any(&[Term::From, Term::In]).is_some()
     }
 
     /// `FROM t [FROM db] [LIKE … | WHERE …]`.
     fn show_of_table(&mut self) -> Result<Body> {
-        if !self.from_or_in() {
+        if !self.takes_from() {
             return Err(self.refuse("FROM or IN"));
         }
         let mut name = self.name(2)?;
-        if self.from_or_in() {
+        if self.takes_from() {
             name.qualifier = Some(self.ident()?);
         }
         self.mention(name, MentionRole::Read);

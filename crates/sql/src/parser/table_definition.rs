@@ -155,9 +155,9 @@ impl Reader<'_> {
         }
         self.bump();
         match kind {
-            KeyKind::Primary | KeyKind::Foreign => self.expect(Term::Key)?,
+            KeyKind::Primary | KeyKind::Foreign => self.require(Term::Key)?,
             KeyKind::Check | KeyKind::Index => {}
-            KeyKind::Period => self.expect(Term::For)?,
+            KeyKind::Period => self.require(Term::For)?,
             _ => {
                 self.take_any(&[Term::Index, Term::Key]);
             }
@@ -220,7 +220,7 @@ impl Reader<'_> {
 
     /// `REFERENCES t (a) ON DELETE CASCADE …`.
     fn references(&mut self) -> Result<Id<TableName>> {
-        self.expect(Term::References)?;
+        self.require(Term::References)?;
         let table = self.mentioned_table(MentionRole::Referenced)?;
         if self.is_kind(TokenKind::Open) {
             self.skip_parenthesised()?;
@@ -293,7 +293,7 @@ impl Reader<'_> {
             }
             Term::Not => {
                 self.bump();
-                self.expect(Term::Enforced)?;
+                self.require(Term::Enforced)?;
             }
             Term::Default => {
                 self.bump();
@@ -305,7 +305,7 @@ impl Reader<'_> {
             }
             Term::Primary | Term::Key => {
                 self.take(Term::Primary);
-                self.expect(Term::Key)?;
+                self.require(Term::Key)?;
                 column.primary = true;
                 column.not_null = true;
             }
@@ -316,9 +316,9 @@ impl Reader<'_> {
             }
             Term::Generated | Term::As => {
                 if self.take(Term::Generated) {
-                    self.expect(Term::Always)?;
+                    self.require(Term::Always)?;
                 }
-                self.expect(Term::As)?;
+                self.require(Term::As)?;
                 column.generated = Some(match self.take(Term::Row) {
                     // MariaDB's system versioning: ROW START, ROW END.
                     true => self.bump().span,
@@ -329,7 +329,7 @@ impl Reader<'_> {
                 if !self.mariadb && self.take(Term::Constraint) && self.is_ident() {
                     self.bump();
                 }
-                self.expect(Term::Check)?;
+                self.require(Term::Check)?;
                 self.skip_parenthesised()?;
                 self.enforcement();
             }

@@ -53,7 +53,7 @@ impl Reader<'_> {
         }
         self.list(|reader| {
             let name = reader.ident()?;
-            reader.expect(Term::As)?;
+            reader.require(Term::As)?;
             reader.window_specification(Some(name))
         })
     }
@@ -95,7 +95,7 @@ impl Reader<'_> {
         };
         let (first, end) = if self.take(Term::Between) {
             let first = self.frame_bound()?;
-            self.expect(Term::And)?;
+            self.require(Term::And)?;
             (first, Some(self.frame_bound()?))
         } else {
             (self.frame_bound()?, None)

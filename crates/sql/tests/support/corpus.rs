@@ -134,6 +134,15 @@ pub fn check_spans(ast: &Ast, sql: &[u8]) {
             _ => {}
         }
     }
+    lists(ast, sql);
+    tables(ast, sql);
+    queries(ast, sql);
+}
+
+fn lists(ast: &Ast, sql: &[u8]) {
+    let expr =
+        |outer: Span, id: ExprId| inside(outer, ast.expr(id).unwrap().span, "expression", sql);
+    let exprs = |outer: Span, ids: &[ExprId]| ids.iter().for_each(|id| expr(outer, *id));
     for arm in ast.all::<CaseArm>() {
         exprs(arm.span, &[arm.when, arm.then]);
     }
@@ -160,10 +169,9 @@ pub fn check_spans(ast: &Ast, sql: &[u8]) {
             sql,
         );
     }
-    tables_and_queries(ast, sql);
 }
 
-fn tables_and_queries(ast: &Ast, sql: &[u8]) {
+fn tables(ast: &Ast, sql: &[u8]) {
     for table in ast.all::<TableRef>() {
         match table.kind {
             TableRefKind::Table { table: name, .. } => {
@@ -200,6 +208,9 @@ fn tables_and_queries(ast: &Ast, sql: &[u8]) {
             TableRefKind::JsonTable { .. } => {}
         }
     }
+}
+
+fn queries(ast: &Ast, sql: &[u8]) {
     for query in ast.all::<Query>() {
         inside(query.span, query.order_by_span, "order by", sql);
         if let Some(limit) = query.limit {
