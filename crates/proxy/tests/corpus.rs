@@ -2,12 +2,18 @@
 //!
 //! Owns the comparison of syntax alone: a server's syntax errors (1064, 1149) are refusals, every other answer means that its
 //! grammar took the text. It must never execute a statement of the corpus. What a server takes and the parser does not is a
-//! failure; the reverse is counted and bounded. Input: `crates/sql/cases/corpus/*.sql`; `DBMESH_CORPUS_SHOW` lists the reverse.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+//! failure; the reverse is counted and bounded. Input: `crates/sql/cases/corpus/*.sql`; `DBMESH_CORPUS_SHOW` lists the reverse,
+//! `DBMESH_CORPUS_SEED` and `DBMESH_CORPUS_COUNT` draw other damaged statements.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::path::Path;
 
-use dbmesh_sql::{Dialect, Flavor, Parser};
+use dbmesh_sql::{Dialect, Flavor, Lexer, Parser};
 use dbmesh_testkit::{Error, Kind, Server, ServerOptions, Session};
 
 /// Statements that a server refuses and the parser takes. These are options of definitions and of administration that only
@@ -58,13 +64,17 @@ fn prepare(session: &Session, sql: &str) -> Result<(), String> {
     }
 }
 
-fn compare(kind: Kind) {
+fn start(kind: Kind) -> (Server, Session) {
     let server = Server::start(ServerOptions::new(kind)).unwrap();
     let session = Session::over_socket(&server.socket_path()).unwrap();
     for sql in SCHEMA {
         session.execute(sql).unwrap();
     }
-    let dialect = match kind {
+    (server, session)
+}
+
+fn dialect(kind: Kind) -> Dialect {
+    match kind {
         Kind::MySql => Dialect {
             version: 90_700,
             ..Dialect::default()
@@ -74,7 +84,12 @@ fn compare(kind: Kind) {
             version: 101_119,
             ..Dialect::default()
         },
-    };
+    }
+}
+
+fn compare(kind: Kind) {
+    let (server, session) = start(kind);
+    let dialect = dialect(kind);
     let mut parser = Parser::new();
     let (mut refused, mut beyond, mut both) = (Vec::new(), Vec::new(), 0);
     for sql in statements() {
@@ -110,6 +125,132 @@ fn compare(kind: Kind) {
         "taken by the parser alone:\n{}",
         beyond.join("\n")
     );
+}
+
+/// Draws numbers: the same ones for the same seed.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// Operands, to stand where others stood.
+const OPERANDS: &[&str] = &[
+    "(SELECT 1)",
+    "a + 1",
+    "NOT a",
+    "CASE a WHEN 1 THEN 2 END",
+    "COUNT(*)",
+    "@x := 1",
+    "(a, b)",
+    "ROW(1, 2)",
+    "EXISTS (SELECT 1)",
+    "INTERVAL 1 DAY + d",
+    "a IN (1)",
+    "a BETWEEN 1 AND 2",
+    "a LIKE 'x'",
+    "BINARY a",
+    "a COLLATE utf8mb4_bin",
+    "-a",
+    "a IS NULL",
+    "a = 1",
+    "a OR b",
+    "(SELECT 1 UNION SELECT 2)",
+    "'a' 'b'",
+    "CAST(a AS SIGNED)",
+    "SUM(a) OVER (ORDER BY b)",
+    "DEFAULT",
+    "NULL",
+    "?",
+    "t.*",
+    "*",
+    "DATE '2024-01-01'",
+    "a DIV 2",
+    "a XOR b",
+    "!a",
+    "((SELECT 1) UNION (SELECT 2))",
+    "{fn NOW()}",
+    "a REGEXP b",
+];
+
+/// A statement of the corpus with one or two tokens taken away, doubled, exchanged or replaced by an operand.
+fn damaged(draw: &mut Draw, statements: &[String], dialect: &Dialect) -> String {
+    let tokens = |sql: &str| -> Vec<String> {
+        Lexer::new(sql.as_bytes(), dialect)
+            .map(|token| String::from_utf8_lossy(token.span.of(sql.as_bytes())).into_owned())
+            .collect()
+    };
+    let mut words = tokens(&statements[draw.below(statements.len())]);
+    let other = tokens(&statements[draw.below(statements.len())]);
+    for _ in 0..=draw.below(2) {
+        let at = draw.below(words.len());
+        match draw.below(5) {
+            0 if words.len() > 1 => drop(words.remove(at)),
+            1 => words.insert(at, other[draw.below(other.len())].clone()),
+            2 => words[at] = other[draw.below(other.len())].clone(),
+            3 => words.insert(at, OPERANDS[draw.below(OPERANDS.len())].to_owned()),
+            _ => words[at] = OPERANDS[draw.below(OPERANDS.len())].to_owned(),
+        }
+    }
+    words.join(" ")
+}
+
+/// Queries and changes of rows that nobody wrote: what a server prepares to its end, the parser takes.
+fn compare_damaged(kind: Kind) {
+    let (_server, session) = start(kind);
+    let dialect = dialect(kind);
+    let seed = std::env::var("DBMESH_CORPUS_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let count = std::env::var("DBMESH_CORPUS_COUNT").map_or(1500, |count| count.parse().unwrap());
+    let mut draw = Draw(seed);
+    let known = |sql: &String| {
+        let verb = sql.split_whitespace().next().unwrap_or_default();
+        [
+            "SELECT", "(SELECT", "WITH", "INSERT", "REPLACE", "UPDATE", "DELETE", "VALUES", "TABLE",
+        ]
+        .contains(&verb)
+    };
+    let statements: Vec<String> = statements().into_iter().filter(known).collect();
+    let mut parser = Parser::new();
+    let (mut prepared, mut refused) = (0, Vec::new());
+    for _ in 0..count {
+        let sql = damaged(&mut draw, &statements, &dialect);
+        let hex: String = sql.bytes().map(|byte| format!("{byte:02x}")).collect();
+        session
+            .execute(&format!("SET @corpus = _utf8mb4 x'{hex}'"))
+            .unwrap();
+        if session.execute("PREPARE corpus FROM @corpus").is_err() {
+            continue;
+        }
+        prepared += 1;
+        if let Err(error) = parser.parse(sql.as_bytes(), &dialect) {
+            refused.push(format!("{error}: {sql}"));
+        }
+    }
+    println!(
+        "{kind}, seed {seed}: {prepared} of {count} damaged statements are prepared, {} refused",
+        refused.len()
+    );
+    assert!(
+        refused.is_empty(),
+        "prepared by {kind}, refused by the parser:\n{}",
+        refused.join("\n")
+    );
+}
+
+#[test]
+fn mysql_prepares_no_damaged_statement_that_the_parser_refuses() {
+    compare_damaged(Kind::MySql);
+}
+
+#[test]
+fn mariadb_prepares_no_damaged_statement_that_the_parser_refuses() {
+    compare_damaged(Kind::MariaDb);
 }
 
 #[test]

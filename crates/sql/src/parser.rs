@@ -497,6 +497,10 @@ impl Reader<'_> {
 
     /// A table, which may be a common table expression in scope.
     fn table_name(&mut self) -> Result<Id<TableName>> {
+        if self.mariadb && self.take_kind(TokenKind::Dot) {
+            // `.t` is a table of the session's schema, and never a common table expression.
+            return self.base_table_name();
+        }
         let name = self.name(2)?;
         let common_table = match name.qualifier {
             None if !self.scope.is_empty() => self.common_table(name.name),

@@ -134,6 +134,7 @@ pub(crate) fn lookup_grammar(bytes: &[u8], flavor: Flavor) -> GrammarWord {
         Flavor::MySql => RESERVES_MYSQL,
         Flavor::MariaDb => RESERVES_MARIADB,
     };
+
     GrammarWord {
         term: entry.term,
         reserved: entry.word.is_reserved() || entry.reserves & by_flavor != 0,

@@ -29,7 +29,10 @@ impl Reader<'_> {
         }
         let open = self.peek_at(1);
         let adjacent = self.dialect.ignore_space || open.span.start == tok.span.end;
-        if (!native || (word.needs_adjacent_paren() && !adjacent)) && tok.term != Term::Value {
+        // In MariaDB a blank makes a stored function also of a window function, but for LAST_VALUE, which it reserves.
+        let is_window = is_window_function(tok.term) && tok.term != Term::LastValue;
+        let needs_adjacent = word.needs_adjacent_paren() || (self.mariadb && is_window);
+        if (!native || (needs_adjacent && !adjacent)) && tok.term != Term::Value {
             return self.unknown_call(tok);
         }
         match tok.term {
@@ -181,6 +184,9 @@ impl Reader<'_> {
             CallKind::Aggregate | CallKind::Window => self.over()?,
             _ => None,
         };
+        if kind == CallKind::Window && over.is_none() {
+            return Err(self.refuse("over"));
+        }
         let call = self.add(Call {
             name,
             kind,
@@ -204,8 +210,6 @@ impl Reader<'_> {
         self.open()?;
         let mut arguments = Arguments::default();
         if !self.is_kind(TokenKind::Close) {
-            // Loadable aggregates exist; MariaDB's stored ones do too.
-            arguments.distinct = self.take(Term::Distinct);
             arguments.list = self.list(|reader| {
                 let expr = reader.expr()?;
                 if reader.take(Term::As) || reader.is_ident() {

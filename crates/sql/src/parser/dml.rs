@@ -230,8 +230,10 @@ impl Reader<'_> {
             delete.tables = self.table_references()?;
         }
         delete.selection = self.clause(Term::Where)?;
-        delete.order_by = self.order_by()?.0;
-        delete.limit = self.limit()?;
+        if self.mariadb || delete.targets.is_empty() {
+            delete.order_by = self.order_by()?.0;
+            delete.limit = self.limit()?;
+        }
         delete.returning = self.returning()?;
         Ok(Body::Delete(self.add(delete)))
     }

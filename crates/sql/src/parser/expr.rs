@@ -54,8 +54,14 @@ impl Reader<'_> {
     pub(super) fn expr_at(&mut self, min: Power) -> Result<ExprId> {
         self.deeper(|reader| {
             let start = reader.start();
+            let is_not = reader.is(Term::Not) && !reader.dialect.high_not_precedence;
             let left = reader.prefix(min)?;
-            reader.infix(start, left, min)
+            // NOT has taken every operator that binds closer; what is left after a predicate does not belong to it.
+            let max = match is_not {
+                true => AND,
+                false => COLLATE,
+            };
+            reader.infix_until(start, left, min, max)
         })
     }
 
@@ -156,13 +162,23 @@ impl Reader<'_> {
     }
 
     /// The operators after `left` that bind at least as close as `min`.
-    pub(super) fn infix(&mut self, start: usize, mut left: ExprId, min: Power) -> Result<ExprId> {
-        // A predicate does not take another one as its left operand.
-        let mut max = COLLATE;
+    pub(super) fn infix(&mut self, start: usize, left: ExprId, min: Power) -> Result<ExprId> {
+        self.infix_until(start, left, min, COLLATE)
+    }
+
+    /// As [`Reader::infix`], with operators that bind at most as close as `max`.
+    fn infix_until(
+        &mut self,
+        start: usize,
+        mut left: ExprId,
+        min: Power,
+        mut max: Power,
+    ) -> Result<ExprId> {
         while let Some((infix, power, negated)) = self.next_infix() {
             if power < min || power > max {
                 break;
             }
+            let adds_interval = power == SUM && self.is_at(1, Term::Interval);
             left = match infix {
                 Infix::And => self.chain(start, left, power)?,
                 Infix::Or => self.chain(start, left, power)?,
@@ -181,7 +197,10 @@ impl Reader<'_> {
                 _ => self.predicate(start, left, infix, negated)?,
             };
             max = match power {
-                PREDICATE => COMPARISON,
+                // MySQL's predicate does not take another one as its left operand.
+                PREDICATE if !self.mariadb => COMPARISON,
+                // The unit ends the interval: `d + INTERVAL 1 DAY * 2` multiplies the sum.
+                SUM if adds_interval => BIT_XOR,
                 _ => power,
             };
         }
@@ -287,9 +306,14 @@ impl Reader<'_> {
                 ExprKind::Between { operands, negated }
             }
             Infix::Like => {
-                let pattern = self.expr_at(BIT_EXPR)?;
+                // MySQL's pattern is a simple_expr, MariaDB's a bit_expr.
+                let power = match self.mariadb {
+                    true => BIT_EXPR,
+                    false => CONCAT,
+                };
+                let pattern = self.expr_at(power)?;
                 let operands = if self.take(Term::Escape) {
-                    let escape = self.expr_at(SIMPLE)?;
+                    let escape = self.expr_at(CONCAT)?;
                     self.seal_all(&[operand, pattern, escape])
                 } else {
                     self.seal_all(&[operand, pattern])
@@ -299,7 +323,7 @@ impl Reader<'_> {
             Infix::Member => {
                 self.take(Term::Of);
                 self.open()?;
-                let right = self.expr_at(SIMPLE)?;
+                let right = self.expr_at(CONCAT)?;
                 self.close()?;
                 let op = BinaryOp::MemberOf;
                 ExprKind::Binary {

@@ -42,14 +42,18 @@ impl Reader<'_> {
             TokenKind::SystemVariable => self.system_variable(),
             TokenKind::Open => self.parenthesised(),
             TokenKind::Operator if tok.aux == op(b"{") => self.odbc_escape(),
-            TokenKind::Operator
-                if tok.aux == op(b"\\") && self.mariadb && self.is_text_at(1, "n") =>
-            {
+            TokenKind::Operator if tok.aux == op(b"\\") && self.is_null_escape() => {
                 self.bump();
                 self.plain_literal(LiteralKind::Null)
             }
             _ => Err(self.refuse("an expression")),
         }
+    }
+
+    /// MariaDB's `\N`.
+    fn is_null_escape(&self) -> bool {
+        let adjacent = self.peek_at(1).span.start == self.peek().span.end;
+        self.mariadb && adjacent && self.is_text_at(1, "n")
     }
 
     fn plain_literal(&mut self, kind: LiteralKind) -> Result<ExprId> {
@@ -96,11 +100,11 @@ impl Reader<'_> {
         if name.is_empty() {
             return Err(self.refuse("the name of a variable"));
         }
+        if scope != VariableScope::Unsaid && !self.is_kind(TokenKind::Dot) {
+            return Err(self.refuse("."));
+        }
         while self.take_kind(TokenKind::Dot) {
-            if !matches!(self.peek().kind, TokenKind::Word | TokenKind::QuotedName) {
-                return Err(self.refuse("the name of a variable"));
-            }
-            self.bump();
+            self.part()?;
         }
         Ok(self.expr_node(head.start, ExprKind::SystemVariable(scope)))
     }
@@ -264,6 +268,9 @@ impl Reader<'_> {
     fn row_constructor(&mut self) -> Result<ExprId> {
         let start = self.bump().span.start;
         let elements = self.parenthesised_list(Self::expr)?;
+        if elements.len() < 2 {
+            return Err(self.refuse("two elements or more"));
+        }
         Ok(self.expr_node(start, ExprKind::Row(elements)))
     }
 
