@@ -14,7 +14,7 @@ use crate::dialect::{Dialect, Flavor};
 use lists::{
     CHARSETS, CLAUSES, KEYWORD_FUNCTIONS, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS,
     PARENTHESISED, PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS,
-    SPACED_FUNCTIONS, TYPES,
+    SPACED_FUNCTIONS, SPACED_MARIADB_FUNCTIONS, TYPES,
 };
 use term::{RESERVED_MARIADB, RESERVED_MYSQL};
 
@@ -37,6 +37,7 @@ const NATIVE_MARIADB_11: u16 = 128;
 const NEEDS_ADJACENT: u16 = 256;
 const TAKES_PAREN_MYSQL: u16 = 512;
 const KEYWORD_FUNCTION: u16 = 1024;
+const NEEDS_ADJACENT_MARIADB: u16 = 2048;
 
 impl Word {
     pub(crate) const NAME: Self = Self {
@@ -93,8 +94,9 @@ impl Word {
 
     /// Whether the built-in is only meant when `(` follows without a blank (unless IGNORE_SPACE).
     #[inline]
-    pub(crate) fn needs_adjacent_paren(self) -> bool {
+    pub(crate) fn needs_adjacent_paren(self, dialect: &Dialect) -> bool {
         self.has(NEEDS_ADJACENT)
+            || (dialect.flavor == Flavor::MariaDb && self.has(NEEDS_ADJACENT_MARIADB))
     }
 }
 
@@ -305,6 +307,7 @@ impl Table {
         table.add_list(MARIADB_FUNCTIONS, NATIVE_MARIADB);
         table.add_list(MARIADB_11_FUNCTIONS, NATIVE_MARIADB_11);
         table.add_list(SPACED_FUNCTIONS, NEEDS_ADJACENT);
+        table.add_list(SPACED_MARIADB_FUNCTIONS, NEEDS_ADJACENT_MARIADB);
         table.add_list(KEYWORD_FUNCTIONS, KEYWORD_FUNCTION);
         let mut index = 0;
         while index < keyword::SPELLINGS.len() {
