@@ -511,6 +511,9 @@ impl Reader<'_> {
 
     /// A table that cannot be a common table expression.
     fn base_table_name(&mut self) -> Result<Id<TableName>> {
+        if self.mariadb {
+            self.take_kind(TokenKind::Dot);
+        }
         let name = self.name(2)?;
         Ok(self.add(TableName {
             name,

@@ -29,9 +29,7 @@ impl Reader<'_> {
         }
         let open = self.peek_at(1);
         let adjacent = self.dialect.ignore_space || open.span.start == tok.span.end;
-        // In MariaDB a blank makes a stored function also of a window function, but for LAST_VALUE, which it reserves.
-        let is_window = is_window_function(tok.term) && tok.term != Term::LastValue;
-        let needs_adjacent = word.needs_adjacent_paren() || (self.mariadb && is_window);
+        let needs_adjacent = word.needs_adjacent_paren(self.dialect);
         if (!native || (needs_adjacent && !adjacent)) && tok.term != Term::Value {
             return self.unknown_call(tok);
         }

@@ -215,7 +215,7 @@ impl Reader<'_> {
         };
         if self.take(Term::From) {
             if self.is_delete_list() {
-                delete.targets = self.list(Self::delete_target)?;
+                delete.targets = self.list(Self::table_or_star)?;
                 self.require(Term::Using)?;
                 delete.tables = self.table_references()?;
             } else {
@@ -225,7 +225,7 @@ impl Reader<'_> {
                 delete.tables = self.seal(mark);
             }
         } else {
-            delete.targets = self.list(Self::delete_target)?;
+            delete.targets = self.list(Self::table_or_star)?;
             self.require(Term::From)?;
             delete.tables = self.table_references()?;
         }
@@ -277,15 +277,5 @@ impl Reader<'_> {
         let next = self.peek_at(ahead + 1);
         next.term == Term::Using
             || (next.kind == TokenKind::Comma && self.pos + ahead + 1 < self.tokens.len())
-    }
-
-    /// `t`, `db.t`, `t.*`.
-    fn delete_target(&mut self) -> Result<Name> {
-        let name = self.name(2)?;
-        if self.is_kind(TokenKind::Dot) && self.is_star_at(1) {
-            self.bump();
-            self.bump();
-        }
-        Ok(name)
     }
 }

@@ -419,7 +419,7 @@ impl Reader<'_> {
                 break;
             };
             let tables = match !self.mariadb && self.take(Term::Of) {
-                true => self.list(|reader| reader.name(2))?,
+                true => self.list(Self::table_or_star)?,
                 false => List::<Name>::default(),
             };
             let mysql_share = !self.mariadb && self.is_share_mode();
@@ -444,6 +444,16 @@ impl Reader<'_> {
             });
         }
         Ok(self.seal(mark))
+    }
+
+    /// `t`, `db.t`, `t.*`.
+    pub(super) fn table_or_star(&mut self) -> Result<Name> {
+        let name = self.name(2)?;
+        if self.is_kind(TokenKind::Dot) && self.is_star_at(1) {
+            self.bump();
+            self.bump();
+        }
+        Ok(name)
     }
 
     /// Whether the word read last is MODE: MySQL waits after LOCK IN SHARE MODE.
