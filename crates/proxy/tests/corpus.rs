@@ -13,6 +13,7 @@
 
 use std::path::Path;
 
+use dbmesh_sql::ast::{Ast, Expr, ExprKind};
 use dbmesh_sql::{Dialect, Flavor, Lexer, Parser};
 use dbmesh_testkit::{Error, Kind, Server, ServerOptions, Session};
 
@@ -204,7 +205,22 @@ fn damaged(draw: &mut Draw, statements: &[String], dialect: &Dialect) -> String 
 /// Queries and changes of rows that nobody wrote: what a server prepares to its end, the parser takes.
 fn compare_damaged(kind: Kind) {
     let (_server, session) = start(kind);
-    let dialect = dialect(kind);
+    compare_damaged_in(kind, &session, &dialect(kind));
+    session
+        .execute("SET sql_mode = 'ANSI,HIGH_NOT_PRECEDENCE,NO_BACKSLASH_ESCAPES'")
+        .unwrap();
+    let ansi = Dialect {
+        ansi_quotes: true,
+        no_backslash_escapes: true,
+        ignore_space: true,
+        pipes_as_concat: true,
+        high_not_precedence: true,
+        ..dialect(kind)
+    };
+    compare_damaged_in(kind, &session, &ansi);
+}
+
+fn compare_damaged_in(kind: Kind, session: &Session, dialect: &Dialect) {
     let seed = std::env::var("DBMESH_CORPUS_SEED").map_or(1, |seed| seed.parse().unwrap());
     let count = std::env::var("DBMESH_CORPUS_COUNT").map_or(1500, |count| count.parse().unwrap());
     let mut draw = Draw(seed);
@@ -219,7 +235,7 @@ fn compare_damaged(kind: Kind) {
     let mut parser = Parser::new();
     let (mut prepared, mut refused) = (0, Vec::new());
     for _ in 0..count {
-        let sql = damaged(&mut draw, &statements, &dialect);
+        let sql = damaged(&mut draw, &statements, dialect);
         let hex: String = sql.bytes().map(|byte| format!("{byte:02x}")).collect();
         session
             .execute(&format!("SET @corpus = _utf8mb4 x'{hex}'"))
@@ -228,7 +244,7 @@ fn compare_damaged(kind: Kind) {
             continue;
         }
         prepared += 1;
-        if let Err(error) = parser.parse(sql.as_bytes(), &dialect) {
+        if let Err(error) = parser.parse(sql.as_bytes(), dialect) {
             refused.push(format!("{error}: {sql}"));
         }
     }
@@ -241,6 +257,159 @@ fn compare_damaged(kind: Kind) {
         "prepared by {kind}, refused by the parser:\n{}",
         refused.join("\n")
     );
+}
+
+/// An expression of constants.
+fn expression(draw: &mut Draw, depth: usize) -> String {
+    const CONSTANTS: &[&str] = &[
+        "0", "1", "2", "3", "7", "-1", "NULL", "1.5", "'1'", "'a'", "TRUE", "FALSE",
+    ];
+    const BETWEEN: &[&str] = &[
+        "OR",
+        "AND",
+        "XOR",
+        "&&",
+        "||",
+        "=",
+        "<=>",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "<>",
+        "+",
+        "-",
+        "*",
+        "/",
+        "DIV",
+        "MOD",
+        "%",
+        "|",
+        "&",
+        "^",
+        "<<",
+        ">>",
+        "LIKE",
+        "NOT LIKE",
+        "REGEXP",
+        "NOT REGEXP",
+    ];
+    let constant = |draw: &mut Draw| CONSTANTS[draw.below(CONSTANTS.len())].to_owned();
+    if depth == 0 {
+        return constant(draw);
+    }
+    let inner = |draw: &mut Draw| expression(draw, depth - 1);
+    match draw.below(12) {
+        0 => format!("NOT {}", inner(draw)),
+        1 => format!("- {}", inner(draw)),
+        2 => format!("! {}", inner(draw)),
+        3 => format!("{} IS NULL", inner(draw)),
+        4 => format!("{} IS NOT TRUE", inner(draw)),
+        5 => format!("{} IN (1, {})", inner(draw), inner(draw)),
+        6 => format!(
+            "{} BETWEEN {} AND {}",
+            inner(draw),
+            inner(draw),
+            inner(draw)
+        ),
+        7 => format!("({})", inner(draw)),
+        _ => format!(
+            "{} {} {}",
+            inner(draw),
+            BETWEEN[draw.below(BETWEEN.len())],
+            inner(draw)
+        ),
+    }
+}
+
+/// The same text with parentheses around everything that the tree says belongs together.
+fn parenthesised(ast: &Ast, sql: &str) -> String {
+    let mut signs: Vec<(usize, bool)> = Vec::new();
+    for node in ast.all::<Expr>() {
+        let grouped = matches!(
+            node.kind,
+            ExprKind::Binary { .. }
+                | ExprKind::And(_)
+                | ExprKind::Or(_)
+                | ExprKind::Unary(..)
+                | ExprKind::Is { .. }
+                | ExprKind::In { .. }
+                | ExprKind::Between { .. }
+                | ExprKind::Like { .. }
+        );
+        if grouped {
+            signs.push((node.span.start, true));
+            signs.push((node.span.end, false));
+        }
+    }
+    // Where one ends and another begins, the end comes first; they never meet at one place without a blank.
+    signs.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let mut out = sql.to_owned();
+    for (at, open) in signs {
+        out.insert(at, if open { '(' } else { ')' });
+    }
+    out
+}
+
+/// What the tree groups is what the server groups: parentheses around it change no value.
+fn compare_groups(kind: Kind) {
+    let (_server, session) = start(kind);
+    session.execute("SET sql_mode = ''").unwrap();
+    let seed = std::env::var("DBMESH_CORPUS_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let count = std::env::var("DBMESH_CORPUS_COUNT").map_or(1500, |count| count.parse().unwrap());
+    let modes = [
+        ("", dialect(kind)),
+        (
+            "PIPES_AS_CONCAT,HIGH_NOT_PRECEDENCE",
+            Dialect {
+                pipes_as_concat: true,
+                high_not_precedence: true,
+                ..dialect(kind)
+            },
+        ),
+    ];
+    for (mode, dialect) in modes {
+        session
+            .execute(&format!("SET sql_mode = '{mode}'"))
+            .unwrap();
+        let mut draw = Draw(seed);
+        let mut parser = Parser::new();
+        let (mut compared, mut differences) = (0, Vec::new());
+        for _ in 0..count {
+            let depth = 1 + draw.below(3);
+            let sql = format!("SELECT {}", expression(&mut draw, depth));
+            let value = session.query(&sql);
+            let ast = match (parser.parse(sql.as_bytes(), &dialect), &value) {
+                (Ok(ast), Ok(_)) => ast,
+                (Err(error), Ok(_)) => {
+                    differences.push(format!("{error}: {sql}"));
+                    continue;
+                }
+                _ => continue,
+            };
+            compared += 1;
+            let grouped = parenthesised(ast, &sql);
+            let again = session.query(&grouped);
+            if again.as_ref().ok() != value.as_ref().ok() {
+                differences.push(format!("{sql} is {value:?}\n{grouped} is {again:?}"));
+            }
+        }
+        println!(
+            "{kind} with sql_mode '{mode}', seed {seed}: {compared} expressions compared, {} differ",
+            differences.len()
+        );
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}
+
+#[test]
+fn mysql_groups_expressions_as_the_parser_does() {
+    compare_groups(Kind::MySql);
+}
+
+#[test]
+fn mariadb_groups_expressions_as_the_parser_does() {
+    compare_groups(Kind::MariaDb);
 }
 
 #[test]

@@ -137,9 +137,11 @@ pub(crate) fn lookup_grammar(bytes: &[u8], flavor: Flavor) -> GrammarWord {
         Flavor::MariaDb => RESERVES_MARIADB,
     };
 
+    // MariaDB takes these two of the common list as names.
+    let free = flavor == Flavor::MariaDb && matches!(entry.term, Term::Schema | Term::Database);
     GrammarWord {
         term: entry.term,
-        reserved: entry.word.is_reserved() || entry.reserves & by_flavor != 0,
+        reserved: (entry.word.is_reserved() && !free) || entry.reserves & by_flavor != 0,
         word: entry.word,
     }
 }

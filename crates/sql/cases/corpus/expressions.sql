@@ -403,3 +403,4 @@ both| SELECT d + INTERVAL 1 DAY = NOW() AND a FROM t
 mariadb| SELECT a REGEXP a BETWEEN 1 AND 2 FROM t
 mariadb| SELECT a LIKE a + 1 ESCAPE '|' FROM t
 none| SELECT NOT a IN (1) - b FROM t
+mariadb| SELECT a BETWEEN b IN (1) AND c FROM t

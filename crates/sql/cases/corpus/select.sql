@@ -399,3 +399,9 @@ mariadb| SELECT NEXT VALUE FOR sq
 mariadb| SELECT PREVIOUS VALUE FOR test.sq
 both| SELECT NEXTVAL(sq), LASTVAL(sq), SETVAL(sq, 5)
 both| SELECT SQL_CACHE a FROM t
+mariadb| SELECT 1 FROM t = x
+mariadb| SELECT . t . a FROM . t
+mariadb| SELECT a AS schema, b database FROM t
+mariadb| SELECT a WINDOW FROM t
+both| SELECT a NOT LIKE INTERVAL 1 DAY + d FROM t
+both| SELECT INTERVAL 1 DAY + d * 2 FROM t

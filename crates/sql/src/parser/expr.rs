@@ -299,7 +299,12 @@ impl Reader<'_> {
                 }
             }
             Infix::Between => {
-                let low = self.expr_at(BIT_EXPR)?;
+                // MySQL's lower bound is a bit_expr, MariaDB's a predicate.
+                let power = match self.mariadb {
+                    true => PREDICATE,
+                    false => BIT_EXPR,
+                };
+                let low = self.expr_at(power)?;
                 self.require(Term::And)?;
                 let high = self.expr_at(PREDICATE)?;
                 let operands = self.seal_all(&[operand, low, high]);
@@ -423,12 +428,19 @@ impl Reader<'_> {
 
     /// As the first operand an interval waits for its date: `INTERVAL 1 DAY + d`.
     fn interval_operand(&mut self) -> Result<ExprId> {
+        let start = self.start();
         let expr = self.deeper(Self::interval)?;
         let is_interval = matches!(self.ast.expr(expr), Some(node) if matches!(node.kind, ExprKind::Interval(..)));
-        if is_interval && !self.is_op(op(b"+")) {
+        if !is_interval {
+            return Ok(expr);
+        }
+        if !self.take_op(op(b"+")) {
             return Err(self.refuse("+ and a date"));
         }
-        Ok(expr)
+        // As both servers have it, the date takes comparisons along, and leaves AND and OR.
+        let (left, right) = (expr, self.expr_at(COMPARISON)?);
+        let op = BinaryOp::Add;
+        Ok(self.expr_node(start, ExprKind::Binary { op, left, right }))
     }
 }
 

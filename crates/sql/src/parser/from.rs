@@ -220,7 +220,9 @@ impl Reader<'_> {
     }
 
     fn table_alias(&mut self) -> Result<Option<Span>> {
-        if self.take(Term::As) || self.is_ident() {
+        // MariaDB still takes `t = x` for `t AS x`.
+        let marked = self.take(Term::As) || (self.mariadb && self.take_kind(TokenKind::Equal));
+        if marked || self.is_ident() {
             return self.ident().map(Some);
         }
         Ok(None)

@@ -38,6 +38,11 @@ impl Reader<'_> {
                 self.bump();
                 Ok(self.expr_node(start, ExprKind::Parameter(tok.aux)))
             }
+            TokenKind::Dot if self.mariadb => {
+                // `.t.a`: of the session's schema.
+                self.bump();
+                self.column()
+            }
             TokenKind::UserVariable => self.user_variable(),
             TokenKind::SystemVariable => self.system_variable(),
             TokenKind::Open => self.parenthesised(),

@@ -114,6 +114,15 @@ impl Reader<'_> {
             });
         }
         let expr = self.expr()?;
+        // Not reserved in MariaDB; elsewhere the clause of that name is meant.
+        if self.mariadb && self.is(Term::Window) && self.is_at(1, Term::From) {
+            let alias = Some(self.bump().span);
+            return Ok(SelectItem {
+                span: self.span_from(start),
+                kind: SelectItemKind::Expr(expr),
+                alias,
+            });
+        }
         let alias = if self.take(Term::As) || self.is_ident() || self.is_kind(TokenKind::String) {
             Some(self.ident_or_text()?)
         } else {
