@@ -312,11 +312,10 @@ impl Reader<'_> {
             }
             Infix::Like => {
                 // MySQL's pattern is a simple_expr, MariaDB's a bit_expr.
-                let power = match self.mariadb {
-                    true => BIT_EXPR,
-                    false => CONCAT,
+                let pattern = match self.mariadb {
+                    true => self.pattern()?,
+                    false => self.expr_at(CONCAT)?,
                 };
-                let pattern = self.expr_at(power)?;
                 let operands = if self.take(Term::Escape) {
                     let escape = self.expr_at(CONCAT)?;
                     self.seal_all(&[operand, pattern, escape])
@@ -346,7 +345,7 @@ impl Reader<'_> {
                     _ if negated => BinaryOp::NotRegexp,
                     _ => BinaryOp::Regexp,
                 };
-                let right = self.expr_at(BIT_EXPR)?;
+                let right = self.pattern()?;
                 ExprKind::Binary {
                     op,
                     left: operand,
@@ -355,6 +354,20 @@ impl Reader<'_> {
             }
         };
         Ok(self.expr_node(start, kind))
+    }
+
+    /// What LIKE, REGEXP and SOUNDS LIKE compare with. In MariaDB a predicate with NOT that follows belongs to it.
+    fn pattern(&mut self) -> Result<ExprId> {
+        self.deeper(|reader| {
+            let start = reader.start();
+            let mut pattern = reader.expr_at(BIT_EXPR)?;
+            while reader.mariadb
+                && let Some((infix, PREDICATE, true)) = reader.next_infix()
+            {
+                pattern = reader.predicate(start, pattern, infix, true)?;
+            }
+            Ok(pattern)
+        })
     }
 
     pub(super) fn seal_all(&mut self, exprs: &[ExprId]) -> crate::ast::List<ExprId> {
