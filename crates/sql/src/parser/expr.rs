@@ -298,32 +298,8 @@ impl Reader<'_> {
                     negated,
                 }
             }
-            Infix::Between => {
-                // MySQL's lower bound is a bit_expr, MariaDB's a predicate.
-                let power = match self.mariadb {
-                    true => PREDICATE,
-                    false => BIT_EXPR,
-                };
-                let low = self.expr_at(power)?;
-                self.require(Term::And)?;
-                let high = self.expr_at(PREDICATE)?;
-                let operands = self.seal_all(&[operand, low, high]);
-                ExprKind::Between { operands, negated }
-            }
-            Infix::Like => {
-                // MySQL's pattern is a simple_expr, MariaDB's a bit_expr.
-                let pattern = match self.mariadb {
-                    true => self.pattern()?,
-                    false => self.expr_at(CONCAT)?,
-                };
-                let operands = if self.take(Term::Escape) {
-                    let escape = self.expr_at(CONCAT)?;
-                    self.seal_all(&[operand, pattern, escape])
-                } else {
-                    self.seal_all(&[operand, pattern])
-                };
-                ExprKind::Like { operands, negated }
-            }
+            Infix::Between => self.range(operand, negated)?,
+            Infix::Like => self.like(operand, negated)?,
             Infix::Member => {
                 self.take(Term::Of);
                 self.open()?;
@@ -354,6 +330,36 @@ impl Reader<'_> {
             }
         };
         Ok(self.expr_node(start, kind))
+    }
+
+    /// The bounds of BETWEEN.
+    fn range(&mut self, operand: ExprId, negated: bool) -> Result<ExprKind> {
+        // MySQL's lower bound is a bit_expr, MariaDB's a predicate.
+        let power = match self.mariadb {
+            true => PREDICATE,
+            false => BIT_EXPR,
+        };
+        let low = self.expr_at(power)?;
+        self.require(Term::And)?;
+        let high = self.expr_at(PREDICATE)?;
+        let operands = self.seal_all(&[operand, low, high]);
+        Ok(ExprKind::Between { operands, negated })
+    }
+
+    /// The pattern of LIKE, and its escape character.
+    fn like(&mut self, operand: ExprId, negated: bool) -> Result<ExprKind> {
+        // MySQL's pattern is a simple_expr, MariaDB's a bit_expr.
+        let pattern = match self.mariadb {
+            true => self.pattern()?,
+            false => self.expr_at(CONCAT)?,
+        };
+        let operands = if self.take(Term::Escape) {
+            let escape = self.expr_at(CONCAT)?;
+            self.seal_all(&[operand, pattern, escape])
+        } else {
+            self.seal_all(&[operand, pattern])
+        };
+        Ok(ExprKind::Like { operands, negated })
     }
 
     /// What LIKE, REGEXP and SOUNDS LIKE compare with. In MariaDB a predicate with NOT that follows belongs to it.
