@@ -4,6 +4,8 @@
 //! locking clause, `:=` and SQL_CALC_FOUND_ROWS, and calls only built-in functions that leave no state: not GET_LOCK and
 //! its like, LAST_INSERT_ID(x), NEXTVAL and SETVAL. SHOW, DESCRIBE, HELP and EXPLAIN that does not run are too. SLEEP,
 //! BENCHMARK, RAND and UUID change nothing. A function of a schema, or one that is not known, may be stored: not proved.
+//! The proof is about the text: a view may call a stored function that writes, and only the server knows which names are
+//! views.
 
 use crate::ast::{Ast, Body, Call, CallKind, Expr, ExprKind, Into, Locking, Select};
 use crate::parser::StatementKind;

@@ -188,6 +188,9 @@ impl Reader<'_> {
 
     /// A table that comes next.
     pub(super) fn mention_next(&mut self, role: MentionRole) -> Result<()> {
+        if self.mariadb {
+            self.take_kind(TokenKind::Dot);
+        }
         let name = self.name(2)?;
         self.mention(name, role);
         Ok(())

@@ -106,8 +106,11 @@ impl Reader<'_> {
         if self.take_text("variables") || self.take_text("status") || self.take_text("databases") {
             return self.like_or_where().map(read);
         }
-        self.skip_rest();
-        Ok(read(Body::Recognised))
+        // A WHERE may call functions and read tables; nothing else of these forms does.
+        while !self.at_end() && !self.is(Term::Where) {
+            self.bump();
+        }
+        self.like_or_where().map(read)
     }
 
     fn takes_from(&mut self) -> bool {

@@ -43,10 +43,6 @@ impl Reader<'_> {
             self.table_options(&mut create)?;
             create.query = self.filling_query()?;
         }
-        let empty = create.elements_span.start == create.elements_span.end;
-        if empty && create.like.is_none() && create.query.is_none() && !self.mariadb {
-            return Err(self.refuse("the columns, LIKE or a query"));
-        }
         let create = self.add(create);
         Ok((StatementKind::CreateTable, Body::CreateTable(create)))
     }
