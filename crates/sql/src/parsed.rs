@@ -61,7 +61,7 @@ impl ParsedFacts {
         self.session = local::session(ast, sql, dialect);
         self.server_local = local::server(ast, sql, dialect, &self.tables);
         self.read_only = proof::read_only(ast, sql);
-        self.implicit_commit = implicit_commit(ast);
+        self.implicit_commit = implicit_commit(ast, sql, dialect);
         self.shape = main_query(ast).and_then(|query| shape::of(ast, query));
     }
 }
@@ -108,45 +108,21 @@ fn tables_known(ast: &Ast, sql: &[u8]) -> bool {
     !hidden && !unread_view && !ast.all::<Call>().iter().any(calls_unknown)
 }
 
-/// Whether the server commits before the statement, by its kind.
-fn implicit_commit(ast: &Ast) -> bool {
+/// Whether the server commits before the statement. Tier 1 knows; queries and changes of rows need not ask it.
+fn implicit_commit(ast: &Ast, sql: &[u8], dialect: &Dialect) -> bool {
     use StatementKind as Kind;
     let parsed = ast.statement();
     match parsed.kind {
-        Kind::CreateTable | Kind::DropTable => !parsed.flags.temporary,
-        Kind::AlterTable
-        | Kind::TruncateTable
-        | Kind::RenameTable
-        | Kind::CreateIndex
-        | Kind::DropIndex
-        | Kind::CreateView
-        | Kind::AlterView
-        | Kind::DropView
-        | Kind::CreateDatabase
-        | Kind::AlterDatabase
-        | Kind::DropDatabase
-        | Kind::CreateRoutine
-        | Kind::AlterRoutine
-        | Kind::DropRoutine
-        | Kind::CreateTrigger
-        | Kind::DropTrigger
-        | Kind::CreateEvent
-        | Kind::AlterEvent
-        | Kind::DropEvent
-        | Kind::CreateSequence
-        | Kind::AlterSequence
-        | Kind::DropSequence
-        | Kind::CreateOther
-        | Kind::AlterOther
-        | Kind::DropOther
-        | Kind::UserAdmin
-        | Kind::Maintenance
-        | Kind::ImportTable
-        | Kind::Begin
-        | Kind::LockTables
-        | Kind::Flush
-        | Kind::Reset
-        | Kind::Replication => true,
-        _ => false,
+        Kind::Select
+        | Kind::Table
+        | Kind::Values
+        | Kind::Insert
+        | Kind::Replace
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Explain => false,
+        _ => crate::analyze(parsed.span.of(sql), dialect)
+            .facts
+            .has(Facts::IMPLICIT_COMMIT),
     }
 }

@@ -46,9 +46,7 @@ fn parsing_again_allocates_nothing() {
     let mut all = || {
         for sql in STATEMENTS {
             let ast = parser.parse(sql.as_bytes(), &dialect).unwrap();
-            if !sql.starts_with("UPDATE") && !sql.starts_with("DELETE") {
-                facts.fill(ast, sql.as_bytes(), &dialect);
-            }
+            facts.fill(ast, sql.as_bytes(), &dialect);
         }
     };
     all();

@@ -50,6 +50,9 @@ fn run(dialect: &Dialect, accepted: impl Fn(&corpus::Line) -> bool) -> Vec<Strin
             ));
         }
         let facts = ParsedFacts::of(ast, sql, dialect);
+        if facts.implicit_commit != statement.facts.has(dbmesh_sql::Facts::IMPLICIT_COMMIT) {
+            fail(format!("commits: {} here", facts.implicit_commit));
+        }
         let proved = facts.read_only == dbmesh_sql::parsed::ReadOnly::Proved;
         // Tier 1 takes these two for calls of unknown functions.
         let like_a_call = ["TABLESAMPLE", "PROCEDURE ANALYSE"]

@@ -47,7 +47,8 @@ pub enum ExprKind {
     Or(List<ExprId>),
     /// An operator before its operand.
     Unary(UnaryOp, ExprId),
-    /// An operator between two operands.
+    /// An operator between two operands. A chain of them grows to the left without limit: follow `left` in a loop, or ask
+    /// [`super::Ast::all`] instead of descending.
     Binary {
         /// Which.
         op: BinaryOp,

@@ -45,7 +45,7 @@ pub enum QueryBody {
     Table(Id<TableName>),
     /// `VALUES ROW(…), …`; MariaDB's `VALUES (…), …`.
     Values(List<Row>),
-    /// `UNION` and its like.
+    /// `UNION` and its like. A chain of them grows to the left without limit: follow `left` in a loop.
     Set {
         /// Which.
         op: SetOp,
@@ -297,7 +297,7 @@ pub enum TableRefKind {
         /// The columns.
         json_columns: List<JsonColumn>,
     },
-    /// A join.
+    /// A join. A chain of them grows to the left without limit: follow [`Join::left`] in a loop.
     Join(Id<Join>),
     /// `(a, b)`, `{OJ a JOIN b}`.
     Parenthesised(List<Id<TableRef>>),

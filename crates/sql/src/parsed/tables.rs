@@ -13,6 +13,9 @@ use crate::lexer::Span;
 /// Tables that the servers take in one join. With more, all are taken for written.
 const JOINED_TABLES_MAX: usize = 61;
 
+/// Table uses above which the memory of the statement before is given back.
+const RETAINED_TABLES: usize = 1024;
+
 /// What is done with a table's rows, or with the table itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -56,6 +59,9 @@ impl TableUse {
 
 pub(super) fn collect(ast: &Ast, sql: &[u8], dialect: &Dialect, into: &mut Vec<TableUse>) {
     into.clear();
+    if into.capacity() > RETAINED_TABLES {
+        *into = Vec::new();
+    }
     references(ast, into);
     let referenced = into.len();
     if let Some(places) = into.get_mut(..referenced) {
@@ -183,6 +189,12 @@ impl Writes<'_> {
         tables: List<Id<TableRef>>,
         names: impl ExactSizeIterator<Item = Option<Name>>,
     ) {
+        if let [table] = self.ast.list(tables)
+            && let Ok(place) = self.place(*table)
+        {
+            self.write(place);
+            return;
+        }
         let mut joined = Vec::new();
         for table in self.ast.list(tables) {
             self.joined(*table, &mut joined);
@@ -207,6 +219,12 @@ impl Writes<'_> {
         }
     }
 
+    /// Where the table is among the places, which are in the order of their numbers.
+    fn place(&self, table: Id<TableRef>) -> Result<usize, usize> {
+        self.places
+            .binary_search_by_key(&Some(table), |known| known.table_ref)
+    }
+
     fn write(&mut self, place: usize) {
         if let Some(table) = self.places.get_mut(place) {
             table.access = Access::Write;
@@ -218,10 +236,7 @@ impl Writes<'_> {
         while let Some(node) = self.ast.node(table) {
             match node.kind {
                 TableRefKind::Table { .. } => {
-                    let place = self
-                        .places
-                        .binary_search_by_key(&Some(table), |known| known.table_ref);
-                    into.extend(place.ok());
+                    into.extend(self.place(table).ok());
                     return;
                 }
                 TableRefKind::Parenthesised(list) => {
