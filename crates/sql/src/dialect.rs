@@ -97,6 +97,10 @@ pub struct Dialect {
     pub no_backslash_escapes: bool,
     /// `sql_mode` has IGNORE_SPACE: blanks between a built-in function and its parenthesis do not matter.
     pub ignore_space: bool,
+    /// `sql_mode` has PIPES_AS_CONCAT: `||` joins strings.
+    pub pipes_as_concat: bool,
+    /// `sql_mode` has HIGH_NOT_PRECEDENCE: NOT binds as `!` does.
+    pub high_not_precedence: bool,
     /// The class of `character_set_client`.
     pub charset: LexCharset,
 }
@@ -109,6 +113,8 @@ impl Default for Dialect {
             ansi_quotes: false,
             no_backslash_escapes: false,
             ignore_space: false,
+            pipes_as_concat: false,
+            high_not_precedence: false,
             charset: LexCharset::AsciiSafe,
         }
     }

@@ -145,6 +145,15 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// A lexer at a later place of `sql`, between two statements.
+    pub(crate) fn starting_at(sql: &'a [u8], offset: usize, dialect: &Dialect) -> Self {
+        Self {
+            pos: offset,
+            start: offset,
+            ..Self::new(sql, dialect)
+        }
+    }
+
     /// The whole text.
     pub fn sql(&self) -> &'a [u8] {
         self.sql

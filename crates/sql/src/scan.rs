@@ -16,6 +16,7 @@ use crate::statement::Statement;
 use crate::verb::{Class, Verb};
 use crate::words::{self, Keyword, Word};
 use block::Block;
+pub(crate) use block::body_end;
 
 /// Analyses `sql` in one pass.
 pub(crate) fn scan(sql: &[u8], dialect: &Dialect, sink: HashSink) -> Statement {

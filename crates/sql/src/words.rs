@@ -5,15 +5,18 @@
 
 mod keyword;
 mod lists;
+mod term;
 
 pub(crate) use keyword::Keyword;
+pub(crate) use term::Term;
 
 use crate::dialect::{Dialect, Flavor};
 use lists::{
     CHARSETS, CLAUSES, KEYWORD_FUNCTIONS, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS,
     PARENTHESISED, PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS,
-    SPACED_FUNCTIONS, TYPES,
+    SPACED_FUNCTIONS, SPACED_MARIADB_FUNCTIONS, TYPES,
 };
+use term::{RESERVED_MARIADB, RESERVED_MYSQL};
 
 /// What is known of one word. The default is a plain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,7 @@ const NATIVE_MARIADB_11: u16 = 128;
 const NEEDS_ADJACENT: u16 = 256;
 const TAKES_PAREN_MYSQL: u16 = 512;
 const KEYWORD_FUNCTION: u16 = 1024;
+const NEEDS_ADJACENT_MARIADB: u16 = 2048;
 
 impl Word {
     pub(crate) const NAME: Self = Self {
@@ -90,36 +94,80 @@ impl Word {
 
     /// Whether the built-in is only meant when `(` follows without a blank (unless IGNORE_SPACE).
     #[inline]
-    pub(crate) fn needs_adjacent_paren(self) -> bool {
+    pub(crate) fn needs_adjacent_paren(self, dialect: &Dialect) -> bool {
         self.has(NEEDS_ADJACENT)
+            || (dialect.flavor == Flavor::MariaDb && self.has(NEEDS_ADJACENT_MARIADB))
     }
 }
 
 /// The word in `bytes`, letter case ignored.
 #[inline]
 pub(crate) fn lookup(bytes: &[u8]) -> Word {
+    find(bytes).map_or(Word::NAME, |entry| entry.word)
+}
+
+/// What the parser knows of a word: its term, and whether this server reserves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GrammarWord {
+    /// The word of the grammar.
+    pub(crate) term: Term,
+    /// Never a name unless quoted or directly after a dot.
+    pub(crate) reserved: bool,
+    /// What the scanner knows of it.
+    pub(crate) word: Word,
+}
+
+impl GrammarWord {
+    /// A plain name.
+    pub(crate) const NAME: Self = Self {
+        term: Term::None,
+        reserved: false,
+        word: Word::NAME,
+    };
+}
+
+/// The word in `bytes` as the parser of `flavor` sees it, letter case ignored.
+#[inline]
+pub(crate) fn lookup_grammar(bytes: &[u8], flavor: Flavor) -> GrammarWord {
+    let Some(entry) = find(bytes) else {
+        return GrammarWord::NAME;
+    };
+    let by_flavor = match flavor {
+        Flavor::MySql => RESERVES_MYSQL,
+        Flavor::MariaDb => RESERVES_MARIADB,
+    };
+
+    // MariaDB takes these two of the common list as names.
+    let free = flavor == Flavor::MariaDb && matches!(entry.term, Term::Schema | Term::Database);
+    GrammarWord {
+        term: entry.term,
+        reserved: (entry.word.is_reserved() && !free) || entry.reserves & by_flavor != 0,
+        word: entry.word,
+    }
+}
+
+#[inline]
+fn find(bytes: &[u8]) -> Option<&'static Entry> {
     // Aliases of one letter are everywhere; only MariaDB's X() and Y() are words.
     if let [byte] = bytes
         && !matches!(byte, b'x' | b'y' | b'X' | b'Y')
     {
-        return Word::NAME;
+        return None;
     }
-    let Some(key) = Key::of(bytes) else {
-        return Word::NAME;
-    };
+    let key = Key::of(bytes)?;
     let mut slot = key.slot();
     // The table is sparse, so the walk is short; its length bounds it anyway.
     for _ in 0..SLOTS {
         let entry = match TABLE.slots.get(slot).copied().unwrap_or(0) {
-            0 => return Word::NAME,
+            0 => return None,
             index => TABLE.entries.get(usize::from(index) - 1),
         };
         match entry {
-            Some(entry) if entry.key.same(&key) => return entry.word,
+            Some(entry) if entry.key.same(&key) => return Some(entry),
             _ => slot = (slot + 1) % SLOTS,
         }
     }
-    Word::NAME
+    None
 }
 
 /// Whether `word` names a character set with a leading underscore (`_utf8mb4`).
@@ -214,11 +262,16 @@ const fn chunk(bytes: &[u8], at: usize) -> u64 {
 struct Entry {
     key: Key,
     word: Word,
+    term: Term,
+    reserves: u8,
 }
+
+const RESERVES_MYSQL: u8 = 1;
+const RESERVES_MARIADB: u8 = 2;
 
 const SLOT_BITS: u32 = 12;
 const SLOTS: usize = 1 << SLOT_BITS;
-const CAPACITY: usize = 1400;
+const CAPACITY: usize = 1700;
 
 struct Table {
     slots: [u16; SLOTS],
@@ -237,6 +290,8 @@ impl Table {
                 length: 0,
             },
             word: Word::NAME,
+            term: Term::None,
+            reserves: 0,
         };
         let mut table = Self {
             slots: [0; SLOTS],
@@ -254,6 +309,7 @@ impl Table {
         table.add_list(MARIADB_FUNCTIONS, NATIVE_MARIADB);
         table.add_list(MARIADB_11_FUNCTIONS, NATIVE_MARIADB_11);
         table.add_list(SPACED_FUNCTIONS, NEEDS_ADJACENT);
+        table.add_list(SPACED_MARIADB_FUNCTIONS, NEEDS_ADJACENT_MARIADB);
         table.add_list(KEYWORD_FUNCTIONS, KEYWORD_FUNCTION);
         let mut index = 0;
         while index < keyword::SPELLINGS.len() {
@@ -262,7 +318,32 @@ impl Table {
             table.entries[entry].word.keyword = keyword;
             index += 1;
         }
+        table.add_terms();
         table
+    }
+
+    const fn add_terms(&mut self) {
+        let mut index = 0;
+        while index < term::TERM_SPELLINGS.len() {
+            // tidy-allow: evaluated when the program is compiled
+            let (text, term) = term::TERM_SPELLINGS[index];
+            let entry = self.entry(text.as_bytes());
+            // tidy-allow: evaluated when the program is compiled
+            self.entries[entry].term = term;
+            index += 1;
+        }
+        self.add_reserved(RESERVED_MYSQL, RESERVES_MYSQL);
+        self.add_reserved(RESERVED_MARIADB, RESERVES_MARIADB);
+    }
+
+    const fn add_reserved(&mut self, list: &str, flavor: u8) {
+        let mut rest = list.as_bytes();
+        while let Some((word, after)) = next_word(rest) {
+            let entry = self.entry(word);
+            // tidy-allow: evaluated when the program is compiled
+            self.entries[entry].reserves |= flavor;
+            rest = after;
+        }
     }
 
     const fn add_list(&mut self, list: &str, flags: u16) {
@@ -287,6 +368,8 @@ impl Table {
                 self.entries[self.used] = Entry {
                     key,
                     word: Word::NAME,
+                    term: Term::None,
+                    reserves: 0,
                 };
                 self.used += 1;
                 self.slots[slot] = self.used as u16;

@@ -31,6 +31,7 @@ fn dialects() -> impl Strategy<Value = Dialect> {
             no_backslash_escapes: b,
             ignore_space: c,
             charset,
+            ..Dialect::default()
         }
     })
 }

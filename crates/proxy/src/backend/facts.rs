@@ -274,6 +274,8 @@ impl ServerFacts {
             ansi_quotes: has(b"ANSI_QUOTES") || has(b"ANSI"),
             no_backslash_escapes: has(b"NO_BACKSLASH_ESCAPES"),
             ignore_space: has(b"IGNORE_SPACE") || has(b"ANSI"),
+            pipes_as_concat: has(b"PIPES_AS_CONCAT") || has(b"ANSI"),
+            high_not_precedence: has(b"HIGH_NOT_PRECEDENCE"),
             charset,
         }
     }

@@ -4,7 +4,9 @@
 //! come out at zero, the whole is reported as not understood.
 
 use super::Context;
-use crate::words::Keyword;
+use crate::dialect::Dialect;
+use crate::lexer::{Lexer, TokenKind};
+use crate::words::{self, Keyword};
 
 /// The nesting of blocks in a body.
 #[derive(Debug, Clone, Copy)]
@@ -77,4 +79,31 @@ impl Block {
         self.settle();
         self.depth == 0 && !self.broken
     }
+}
+
+/// Offset after the statement that starts at `offset` and holds a stored body: after the `;` outside of its blocks.
+pub(crate) fn body_end(sql: &[u8], offset: usize, dialect: &Dialect) -> usize {
+    let mut lexer = Lexer::starting_at(sql, offset, dialect);
+    let mut block = Block::new();
+    let mut before = Keyword::None;
+    let mut after_dot = false;
+    while let Some(kind) = lexer.step() {
+        let token = lexer.read_last(kind);
+        match kind {
+            kind if kind.is_trivia() => continue,
+            TokenKind::Semicolon if !block.holds_semicolon(Context::Body) => {
+                return lexer.position();
+            }
+            TokenKind::Word if !after_dot => {
+                let keyword = words::lookup(token.span.of(sql)).keyword;
+                if keyword != Keyword::None {
+                    block.keyword(keyword, before);
+                }
+                before = keyword;
+            }
+            _ => before = Keyword::None,
+        }
+        after_dot = kind == TokenKind::Dot;
+    }
+    sql.len()
 }

@@ -75,7 +75,7 @@ impl<S: Sink> Scanner<'_, S> {
 
     fn native_call(&mut self, open: Span, word: Word) -> bool {
         let adjacent = self.last.span.end == open.start || self.dialect.ignore_space;
-        if word.needs_adjacent_paren() && !adjacent {
+        if word.needs_adjacent_paren(self.dialect) && !adjacent {
             // `count (x)` asks for a stored function of that name.
             self.current.add(Facts::CALLS_ROUTINE);
             return false;

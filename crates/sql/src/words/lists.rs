@@ -137,6 +137,12 @@ json_duality_object json_objectagg max mid min now position session_user st_coll
 subdate substr substring sum sysdate system_user trim var_pop var_samp variance
 ";
 
+/// As above, in MariaDB alone.
+pub(super) const SPACED_MARIADB_FUNCTIONS: &str = "
+cume_dist dense_rank first_value lag lead median nth_value ntile percent_rank percentile_cont percentile_disc rank
+trim_oracle
+";
+
 /// Built-ins that are keywords: in quotes they are names of stored functions.
 pub(super) const KEYWORD_FUNCTIONS: &str = "
 adddate ascii avg bit_and bit_or bit_xor cast char charset coalesce collation convert count cume_dist curdate

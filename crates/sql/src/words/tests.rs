@@ -30,6 +30,7 @@ fn every_listed_word_is_found_with_its_flags() {
         (MARIADB_FUNCTIONS, NATIVE_MARIADB),
         (MARIADB_11_FUNCTIONS, NATIVE_MARIADB_11),
         (SPACED_FUNCTIONS, NEEDS_ADJACENT),
+        (SPACED_MARIADB_FUNCTIONS, NEEDS_ADJACENT_MARIADB),
         (KEYWORD_FUNCTIONS, KEYWORD_FUNCTION),
     ];
     for (list, flags) in lists {

@@ -1,0 +1,162 @@
+# functions: one statement a line, after the servers that accept its syntax (MySQL 9.7, MariaDB 10.11).
+both| SELECT PI()
+both| SELECT RAND()
+both| SELECT UUID()
+both| SELECT UUID_SHORT()
+both| SELECT NOW()
+both| SELECT CURDATE()
+both| SELECT CURTIME()
+both| SELECT SYSDATE()
+both| SELECT UNIX_TIMESTAMP()
+both| SELECT CONNECTION_ID()
+both| SELECT FOUND_ROWS()
+both| SELECT ROW_COUNT()
+both| SELECT LAST_INSERT_ID()
+both| SELECT DATABASE()
+both| SELECT SCHEMA()
+both| SELECT USER()
+both| SELECT VERSION()
+both| SELECT ABS(a) FROM t
+both| SELECT ACOS(a) FROM t
+both| SELECT ASIN(a) FROM t
+both| SELECT ATAN(a) FROM t
+both| SELECT AVG(a) FROM t
+both| SELECT BIN(a) FROM t
+both| SELECT BIT_COUNT(a) FROM t
+both| SELECT BIT_LENGTH(a) FROM t
+both| SELECT CEIL(a) FROM t
+both| SELECT CEILING(a) FROM t
+both| SELECT CHARACTER_LENGTH(a) FROM t
+both| SELECT CHAR_LENGTH(a) FROM t
+both| SELECT COMPRESS(a) FROM t
+both| SELECT COS(a) FROM t
+both| SELECT COT(a) FROM t
+both| SELECT CRC32(a) FROM t
+both| SELECT DATE(a) FROM t
+both| SELECT DAYNAME(a) FROM t
+both| SELECT DAYOFMONTH(a) FROM t
+both| SELECT DAYOFWEEK(a) FROM t
+both| SELECT DAYOFYEAR(a) FROM t
+both| SELECT DEGREES(a) FROM t
+both| SELECT EXP(a) FROM t
+both| SELECT FLOOR(a) FROM t
+both| SELECT FROM_BASE64(a) FROM t
+both| SELECT FROM_DAYS(a) FROM t
+both| SELECT FROM_UNIXTIME(a) FROM t
+both| SELECT HEX(a) FROM t
+both| SELECT INET6_ATON(a) FROM t
+both| SELECT INET6_NTOA(a) FROM t
+both| SELECT INET_ATON(a) FROM t
+both| SELECT INET_NTOA(a) FROM t
+both| SELECT IS_IPV4(a) FROM t
+both| SELECT IS_IPV6(a) FROM t
+both| SELECT JSON_ARRAY(a) FROM t
+both| SELECT JSON_DEPTH(a) FROM t
+both| SELECT JSON_KEYS(a) FROM t
+both| SELECT JSON_LENGTH(a) FROM t
+both| SELECT JSON_QUOTE(a) FROM t
+both| SELECT JSON_TYPE(a) FROM t
+both| SELECT JSON_UNQUOTE(a) FROM t
+both| SELECT JSON_VALID(a) FROM t
+both| SELECT LAST_DAY(a) FROM t
+both| SELECT LCASE(a) FROM t
+both| SELECT LENGTH(a) FROM t
+both| SELECT LN(a) FROM t
+both| SELECT LOG(a) FROM t
+both| SELECT LOG10(a) FROM t
+both| SELECT LOG2(a) FROM t
+both| SELECT LOWER(a) FROM t
+both| SELECT LTRIM(a) FROM t
+both| SELECT MD5(a) FROM t
+both| SELECT MONTHNAME(a) FROM t
+both| SELECT OCT(a) FROM t
+both| SELECT OCTET_LENGTH(a) FROM t
+both| SELECT ORD(a) FROM t
+both| SELECT QUOTE(a) FROM t
+both| SELECT RADIANS(a) FROM t
+both| SELECT RANDOM_BYTES(a) FROM t
+both| SELECT RTRIM(a) FROM t
+both| SELECT SEC_TO_TIME(a) FROM t
+both| SELECT SHA(a) FROM t
+both| SELECT SHA1(a) FROM t
+both| SELECT SIGN(a) FROM t
+both| SELECT SIN(a) FROM t
+both| SELECT SOUNDEX(a) FROM t
+both| SELECT SPACE(a) FROM t
+both| SELECT SQRT(a) FROM t
+both| SELECT ST_AsText(a) FROM t
+both| SELECT ST_X(a) FROM t
+both| SELECT ST_Y(a) FROM t
+both| SELECT TAN(a) FROM t
+both| SELECT TIME_TO_SEC(a) FROM t
+both| SELECT TO_BASE64(a) FROM t
+both| SELECT TO_DAYS(a) FROM t
+both| SELECT TO_SECONDS(a) FROM t
+both| SELECT UCASE(a) FROM t
+both| SELECT UNCOMPRESS(a) FROM t
+both| SELECT UNCOMPRESSED_LENGTH(a) FROM t
+both| SELECT UNHEX(a) FROM t
+both| SELECT UPPER(a) FROM t
+both| SELECT WEEKDAY(a) FROM t
+both| SELECT WEEKOFYEAR(a) FROM t
+both| SELECT YEARWEEK(a) FROM t
+both| SELECT ADDTIME(a, b) FROM t
+both| SELECT AES_DECRYPT(a, b) FROM t
+both| SELECT AES_ENCRYPT(a, b) FROM t
+both| SELECT ATAN2(a, b) FROM t
+both| SELECT CONCAT(a, b) FROM t
+both| SELECT CONCAT_WS(a, b) FROM t
+both| SELECT DATEDIFF(a, b) FROM t
+both| SELECT DATE_FORMAT(a, b) FROM t
+both| SELECT ELT(a, b) FROM t
+both| SELECT EXTRACTVALUE(a, b) FROM t
+both| SELECT FIELD(a, b) FROM t
+both| SELECT FIND_IN_SET(a, b) FROM t
+both| SELECT FORMAT(a, b) FROM t
+both| SELECT FROM_UNIXTIME(a, b) FROM t
+both| SELECT INSTR(a, b) FROM t
+both| SELECT JSON_CONTAINS(a, b) FROM t
+both| SELECT JSON_EXTRACT(a, b) FROM t
+both| SELECT JSON_MERGE_PATCH(a, b) FROM t
+both| SELECT JSON_MERGE_PRESERVE(a, b) FROM t
+both| SELECT JSON_OBJECT(a, b) FROM t
+both| SELECT JSON_OVERLAPS(a, b) FROM t
+both| SELECT JSON_REMOVE(a, b) FROM t
+both| SELECT LOCATE(a, b) FROM t
+both| SELECT MAKEDATE(a, b) FROM t
+both| SELECT MAKE_SET(a, b) FROM t
+both| SELECT MOD(a, b) FROM t
+both| SELECT NAME_CONST('x', 1) FROM t
+both| SELECT NULLIF(a, b) FROM t
+both| SELECT PERIOD_ADD(a, b) FROM t
+both| SELECT PERIOD_DIFF(a, b) FROM t
+both| SELECT POW(a, b) FROM t
+both| SELECT POWER(a, b) FROM t
+both| SELECT ROUND(a, b) FROM t
+both| SELECT SHA2('x', 1) FROM t
+both| SELECT STRCMP(a, b) FROM t
+both| SELECT STR_TO_DATE(a, b) FROM t
+both| SELECT ST_Contains(a, b) FROM t
+both| SELECT ST_Distance(a, b) FROM t
+both| SELECT ST_Equals(a, b) FROM t
+both| SELECT ST_Intersects(a, b) FROM t
+both| SELECT ST_Within(a, b) FROM t
+both| SELECT SUBTIME(a, b) FROM t
+both| SELECT TIMEDIFF(a, b) FROM t
+both| SELECT TIME_FORMAT(a, b) FROM t
+both| SELECT CONV(a, b, c) FROM t
+both| SELECT CONVERT_TZ(a, b, c) FROM t
+both| SELECT INSERT(a, 1, 2, b) FROM t
+both| SELECT JSON_ARRAY_APPEND(a, b, c) FROM t
+both| SELECT JSON_ARRAY_INSERT(a, b, c) FROM t
+both| SELECT JSON_INSERT(a, b, c) FROM t
+both| SELECT JSON_REPLACE(a, b, c) FROM t
+both| SELECT JSON_SEARCH(a, b, c) FROM t
+both| SELECT JSON_SET(a, b, c) FROM t
+both| SELECT LPAD(a, b, c) FROM t
+both| SELECT MAKETIME(a, b, c) FROM t
+both| SELECT REPLACE(a, b, c) FROM t
+both| SELECT RPAD(a, b, c) FROM t
+both| SELECT SUBSTRING(a, b, c) FROM t
+both| SELECT SUBSTRING_INDEX(a, b, c) FROM t
+both| SELECT UPDATEXML(a, b, c) FROM t
