@@ -29,6 +29,7 @@ mod serve;
 mod serving;
 mod session;
 mod state;
+mod tracking;
 mod upstream;
 mod vector;
 

@@ -30,6 +30,7 @@ use crate::registry::SessionHandle;
 use crate::serving::{Login, Serving};
 use crate::session::{Failure, Session, Start};
 use crate::state::SessionState;
+use crate::tracking::Tracking;
 use crate::vector::Charset;
 use judge::{Claim, judge};
 
@@ -160,6 +161,7 @@ impl Entrant {
             channel: Channel::new(stream),
             capabilities: Capabilities(0),
             seq: 0,
+            tracking: Tracking::default(),
         };
         Self {
             process,
@@ -212,6 +214,12 @@ impl Entrant {
         if facts.is_some_and(|facts| facts.flavor == Flavor::MariaDb) {
             // Offered is what such a server would offer.
             offered = offered.difference(Capabilities::QUERY_ATTRIBUTES);
+            let shown = service.server_version.as_deref();
+            if shown.is_none_or(|v| ServerFacts::parse_version(v).0 == Flavor::MariaDb) {
+                offered = offered
+                    .difference(Capabilities::LONG_PASSWORD)
+                    .union(Capabilities::EXTENDED_METADATA);
+            }
         }
         if service.limits.local_infile == LocalInfile::Refuse {
             // Servers then refuse LOAD DATA LOCAL themselves, and the transaction goes on.
@@ -243,7 +251,6 @@ impl Entrant {
             connection_id: self.id,
             nonce: self.nonce,
             capabilities: self.offered(),
-            mariadb_capabilities: 0,
             collation: if mariadb {
                 GREETING_COLLATION_MARIADB
             } else {

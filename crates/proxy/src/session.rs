@@ -12,6 +12,7 @@ mod local;
 mod prepare;
 mod prepared;
 mod settle;
+mod tracking;
 mod waiting;
 
 use std::io;

@@ -13,6 +13,7 @@ pub mod lexer;
 pub mod literal;
 pub mod splice;
 pub mod statement;
+pub mod tracking;
 pub mod verb;
 
 mod cursor;
@@ -26,4 +27,5 @@ pub use facts::Facts;
 pub use lexer::{Lexer, Span, Token, TokenKind};
 pub use splice::{SessionFunctionValues, replace_session_functions};
 pub use statement::{Statement, analyze};
+pub use tracking::{TrackingSet, split_tracking_set};
 pub use verb::{Class, Verb};

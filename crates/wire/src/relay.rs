@@ -9,8 +9,12 @@
 mod fields;
 mod outcome;
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
+use crate::column::put_definition;
 use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
@@ -69,10 +73,36 @@ enum Phase {
 }
 
 /// Which of the session-state items the client gets to see.
-pub type ItemFilter = fn(&track::Item<'_>) -> bool;
+#[derive(Clone)]
+pub enum ItemFilter {
+    /// The same for everybody.
+    Fixed(fn(&track::Item<'_>) -> bool),
+    /// A client's own choice.
+    Chosen(Arc<dyn Fn(&track::Item<'_>) -> bool + Send + Sync>),
+}
+
+impl ItemFilter {
+    /// Whether the client sees this item.
+    #[must_use]
+    pub fn passes(&self, item: &track::Item<'_>) -> bool {
+        match self {
+            Self::Fixed(passes) => passes(item),
+            Self::Chosen(passes) => passes(item),
+        }
+    }
+}
+
+impl fmt::Debug for ItemFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fixed(_) => "Fixed",
+            Self::Chosen(_) => "Chosen",
+        })
+    }
+}
 
 /// What the two hops of one relayed response agreed on, and where the numbering stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Hops {
     /// Capabilities of the connection to the server.
     pub backend: Capabilities,
@@ -119,10 +149,10 @@ impl Relay {
         Self {
             phase,
             shape,
+            numbered: hops.numbering == Numbering::Strict,
             hops,
             payload_left: 0,
             continues: false,
-            numbered: hops.numbering == Numbering::Strict,
             columns_status: None,
             outcome: Outcome::default(),
         }
@@ -308,15 +338,21 @@ impl Relay {
     /// Whether a packet is a row or a column definition, which pass without being looked at.
     fn passes_unseen(&self, first: Option<u8>, len: usize) -> bool {
         match self.phase {
-            Phase::Columns { .. } => true,
+            Phase::Columns { .. } => !self.reshapes_columns(),
             Phase::RowsBegin | Phase::Rows => match first {
                 Some(0xFF) => false,
                 Some(0xFE) => len == MAX_PAYLOAD,
                 _ => true,
             },
-            Phase::FieldList => !matches!(first, Some(0xFE | 0xFF)),
+            Phase::FieldList => !matches!(first, Some(0xFE | 0xFF)) && !self.reshapes_columns(),
             Phase::First | Phase::ColumnsEnd | Phase::Done => false,
         }
+    }
+
+    /// Whether column definitions look different on the two hops.
+    fn reshapes_columns(&self) -> bool {
+        let has = |caps: Capabilities| caps.contains(Capabilities::EXTENDED_METADATA);
+        has(self.hops.backend) != has(self.hops.client)
     }
 
     fn count_unseen(&mut self) {
@@ -384,6 +420,12 @@ impl Relay {
                 self.outcome.result_sets += 1;
                 self.put(payload, out);
                 self.phase = Phase::Columns { left: count };
+            }
+            (Phase::Columns { .. } | Phase::FieldList, Some(first)) if first < 0xFB => {
+                let mut column = Vec::with_capacity(payload.len() + 1);
+                put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
+                self.put(&column, out);
+                self.count_unseen();
             }
             (Phase::ColumnsEnd, Some(0xFE)) => {
                 let (_, status) = eof_fields(payload)?;
@@ -547,7 +589,7 @@ impl Relay {
         if self.hops.client.contains(Capabilities::SESSION_TRACK) && !ok.state.is_empty() {
             for item in track::items(ok.state)
                 .filter_map(Result::ok)
-                .filter(self.hops.filter)
+                .filter(|item| self.hops.filter.passes(item))
             {
                 item.encode(&mut state);
             }

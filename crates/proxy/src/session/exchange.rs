@@ -17,7 +17,7 @@ use dbmesh_wire::status::Status;
 use super::Session;
 use crate::backend::{Backend, BackendError};
 use crate::channel::{output_buffer, return_buffer};
-use crate::client::{Client, passes};
+use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use dbmesh_wire::caps::Capabilities;
@@ -171,7 +171,7 @@ async fn relay(
             client_seq: client.seq,
             status,
             numbering: backend.channel().numbering(),
-            filter: passes,
+            filter: client.tracking.filter(),
         },
     );
     let mut out = output_buffer();
