@@ -12,6 +12,7 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::track::{self, Item};
 
 use super::{Failure, Session};
+use crate::backend::Flavor;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::process::Process;
@@ -100,10 +101,10 @@ impl Session {
         self.collation = collation;
     }
 
-    /// Adds to a session's first state what its client's flags do to it.
+    /// Adds to a session's state after a reset what its client's flags do to it. MariaDB forgets them.
     pub(super) fn begin_with_client_flags(&mut self) {
         let ignores_space = Capabilities::IGNORE_SPACE;
-        let facts = self.server_facts();
+        let facts = self.server_facts().filter(|f| f.flavor == Flavor::MySql);
         if let Some(facts) = facts.filter(|_| self.client.capabilities.contains(ignores_space)) {
             self.state.ignore_space(&facts);
         }

@@ -218,10 +218,7 @@ impl Session {
         self.client.tracking = Tracking::default();
         self.state
             .reset(charset, crate::login::first_status(&self.serving));
-        if facts.is_none_or(|facts| facts.flavor == Flavor::MySql) {
-            // MariaDB forgets them.
-            self.begin_with_client_flags();
-        }
+        self.begin_with_client_flags();
         self.show_pins(false);
         self.answer_ok().await?;
         Ok(())
