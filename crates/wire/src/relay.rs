@@ -400,6 +400,10 @@ impl Relay {
             (_, Some(0xFF)) => {
                 let mut reader = Reader::new(payload.get(1..).unwrap_or_default());
                 self.outcome.error = Some(reader.u16()?);
+                if self.phase == Phase::RowsBegin {
+                    // The error comes in place of rows; what stands in front of those is due all the same.
+                    self.begin_rows(None, out);
+                }
                 self.put(payload, out);
                 self.phase = Phase::Done;
             }
