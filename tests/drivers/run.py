@@ -29,8 +29,8 @@ SECONDS_MAX = int(os.environ.get("DBMESH_TEST_SECONDS", "240"))
 DIFFERENCES_SHOWN = 12
 
 # `lacks`: scenarios in which the driver fails by itself, or which dbmesh does not serve, with the reason;
-# `name@kind` for one kind of server only.
-Driver = collections.namedtuple("Driver", "name command lacks more kinds wide", defaults=[None, ("mysql", "mariadb"), False])
+# `name@kind` for one kind of server only. `pools`: the sizes of pool that can serve its two sessions.
+Driver = collections.namedtuple("Driver", "name command lacks more kinds wide pools", defaults=[None, ("mysql", "mariadb"), False, (1, 2)])
 # A driver with `more` is a program with scenarios of its own; `more` gives what it is told beside the target.
 OUT_OF_STEP = {"load data local of a missing file": "it leaves its own connection out of step"}
 BINARY_TIMES = {"types prepared": "it cannot read a binary TIME of more than 34 days or a zero-length one"}
@@ -77,7 +77,8 @@ DRIVERS = [
     Driver("php mysqli", lambda: [*install.php(), str(HERE / "php/play.php"), "mysqli"], {}),
     Driver("php pdo", lambda: [*install.php(), str(HERE / "php/play.php"), "pdo"], {}),
     Driver("perl mysql", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "mysql"], {}),
-    Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}),
+    # It sets character_set_server and collation_server when it connects, which pins.
+    Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}, pools=(2,)),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
     program("sqlalchemy mysqldb", lambda: [str(install.mysqlclient()), str(HERE / "python/orm.py"), "mysqldb"]),
     program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
@@ -93,7 +94,7 @@ RUNS = (("between holds", 1), ("always", 2))
 
 # What runs for every change: one driver of each family of implementations, in a pool of one connection, without the
 # scenarios that move many megabytes or wait for a clock.
-QUICK = ("pymysql", "mysqlclient", "mysql2", "go", "mysql CLI", "mariadb CLI")
+QUICK = ("pymysql", "mysqlclient", "mysql2", "mariadb", "go", "php mysqli", "php pdo", "perl mysql", "mysql CLI", "mariadb CLI")
 NOT_QUICK = ("20 MB", "a row of", "many rows", "kill of", "many prepared statements")
 
 
@@ -238,6 +239,8 @@ def try_driver(bench, driver, every, tally):
     passed = failed = unsupported = 0
     lacks = {name.removesuffix(f"@{bench.kind}") for name in driver.lacks}
     for turns, pool in bench.runs if driver.more is None else RUNS[1:]:
+        if pool not in driver.pools:
+            continue
         chosen = [s for s in every if pool in s["pools"] and s["name"] not in lacks] if driver.more is None else []
         direct, problem = play(bench, command, chosen, bench.direct, turns, more)
         if problem:
