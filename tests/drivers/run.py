@@ -39,6 +39,17 @@ BULK = {"batch@mariadb": "COM_STMT_BULK_EXECUTE is not offered: the driver runs 
 # docs/sessions.md: `diagnostics`.
 CACHED = dict.fromkeys(("row count", "found rows"), "its cache keeps a prepared statement open that reads diagnostics, which pins")
 NO_KEY_J = {"wrong user@mysql": "it gives up at the plugin that the server shows for unknown users"}
+GO = {
+    **dict.fromkeys(
+        ["TestTLS", *(f"TestTLS/{how}{n}" for how in ("default", "interpolateParams", "compress") for n in ("#01", "#02"))],
+        "it asks the server for its own connection's cipher: that is the one between dbmesh and the server",
+    ),
+    "TestConnectionAttributes": "attributes are of one client, and connections are shared",
+    **dict.fromkeys(
+        [f"TestContextCancel{what}/default@mariadb" for what in ("StmtQuery", "StmtExec", "Query", "Exec")],
+        "a statement whose client has left is cancelled; MariaDB alone would finish it",
+    ),
+}
 TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
 
 
@@ -87,6 +98,7 @@ DRIVERS = [
     program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
     program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
     program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
+    program("go's own tests", lambda: [str(install.python()), str(HERE / "go/suite.py")], lambda: {"go": install.program("go", "install Go")}, lacks=GO, wide=True),
     program("mysql CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mysql_clients, kinds=("mysql",), wide=True),
     program("mariadb CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mariadb_clients, wide=True),
 ]
@@ -139,7 +151,7 @@ class Bench:
         )
         start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers", "drivers_django", "test_drivers_django")]
         start += [
-            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4",
+            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4", "CREATE DATABASE IF NOT EXISTS gotest CHARACTER SET utf8mb4",
             "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
             "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
             "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",

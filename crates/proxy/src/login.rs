@@ -205,7 +205,10 @@ impl Entrant {
                 Compression::Zstd => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
             });
         }
-        if self.facts().is_some_and(|facts| facts.flavor == Flavor::MariaDb) {
+        if self
+            .facts()
+            .is_some_and(|facts| facts.flavor == Flavor::MariaDb)
+        {
             // Offered is what such a server would offer.
             offered = offered.difference(Capabilities::QUERY_ATTRIBUTES);
             let shown = service.server_version.as_deref();
@@ -258,14 +261,17 @@ impl Entrant {
     /// The server's own collation: drivers judge by it whether they must ask for another.
     fn greeting_collation(&self, mariadb: bool) -> u8 {
         let facts = self.facts();
-        let name = facts.as_deref().and_then(|f| f.default_of("collation_server"));
+        let name = facts
+            .as_deref()
+            .and_then(|f| f.default_of("collation_server"));
         let id = name.and_then(|name| charset::by_collation_name(std::str::from_utf8(name).ok()?));
         let unknown = if mariadb {
             GREETING_COLLATION_MARIADB
         } else {
             GREETING_COLLATION_MYSQL
         };
-        id.and_then(|collation| u8::try_from(collation.id).ok()).unwrap_or(unknown)
+        id.and_then(|collation| u8::try_from(collation.id).ok())
+            .unwrap_or(unknown)
     }
 
     /// What is known of the servers behind.
