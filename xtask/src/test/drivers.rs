@@ -6,7 +6,9 @@
 //! `N passed, N failed`.
 
 use dbmesh_testkit::{
-    Kind, Proxy, Server, ServerOptions, config, port, proxy,
+    Kind, Proxy, Server, ServerOptions,
+    config::Config,
+    port, proxy,
     server::{APP_PASSWORD, APP_USER},
 };
 
@@ -38,7 +40,10 @@ fn start(kind: Kind, long: bool) -> Result<(Program, Server, Proxy), String> {
     let text = |error: dbmesh_testkit::Error| error.to_string();
     let server = Server::start(ServerOptions::new(kind)).map_err(text)?;
     let mesh_port = port::free_port().map_err(text)?;
-    let proxy = Proxy::start(&config::simple(&server, mesh_port, POOL_SIZE), &[]).map_err(text)?;
+    let config = Config::new(&server, mesh_port, POOL_SIZE)
+        .service("compression: [zlib, zstd]")
+        .to_yaml();
+    let proxy = Proxy::start(&config, &[]).map_err(text)?;
     let path = path.to_string_lossy();
     let arguments: &[&str] = if long { &[&path] } else { &[&path, "--quick"] };
     let script = Program::new("python3", arguments)
