@@ -7,10 +7,8 @@
 //! Source: "Text/Binary Protocol Resultset" and "OK_Packet" of the MySQL protocol documentation.
 
 mod fields;
+mod hops;
 mod outcome;
-
-use std::fmt;
-use std::sync::Arc;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
@@ -18,6 +16,7 @@ use crate::column::put_definition;
 use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
+pub use hops::{Hops, ItemFilter};
 pub use outcome::{Numbering, Outcome, RelayError};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
@@ -70,54 +69,6 @@ enum Phase {
     Rows,
     FieldList,
     Done,
-}
-
-/// Which of the session-state items the client gets to see.
-#[derive(Clone)]
-pub enum ItemFilter {
-    /// The same for everybody.
-    Fixed(fn(&track::Item<'_>) -> bool),
-    /// A client's own choice.
-    Chosen(Arc<dyn Fn(&track::Item<'_>) -> bool + Send + Sync>),
-}
-
-impl ItemFilter {
-    /// Whether the client sees this item.
-    #[must_use]
-    pub fn passes(&self, item: &track::Item<'_>) -> bool {
-        match self {
-            Self::Fixed(passes) => passes(item),
-            Self::Chosen(passes) => passes(item),
-        }
-    }
-}
-
-impl fmt::Debug for ItemFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fixed(_) => "Fixed",
-            Self::Chosen(_) => "Chosen",
-        })
-    }
-}
-
-/// What the two hops of one relayed response agreed on, and where the numbering stands.
-#[derive(Clone, Debug)]
-pub struct Hops {
-    /// Capabilities of the connection to the server.
-    pub backend: Capabilities,
-    /// Capabilities of the connection to the client.
-    pub client: Capabilities,
-    /// Sequence number of the first packet that the server will send.
-    pub backend_seq: u8,
-    /// Sequence number of the first packet that the client expects.
-    pub client_seq: u8,
-    /// Status flags to show where the server has not sent any yet (the EOF behind columns).
-    pub status: Status,
-    /// How the server numbers its packets.
-    pub numbering: Numbering,
-    /// Which session-state items pass to the client.
-    pub filter: ItemFilter,
 }
 
 /// The state machine of one response.
@@ -398,14 +349,7 @@ impl Relay {
                 self.phase = Phase::Done;
             }
             (_, Some(0xFF)) => {
-                let mut reader = Reader::new(payload.get(1..).unwrap_or_default());
-                self.outcome.error = Some(reader.u16()?);
-                if self.phase == Phase::RowsBegin {
-                    // The error comes in place of rows; what stands in front of those is due all the same.
-                    self.begin_rows(None, out);
-                }
-                self.put(payload, out);
-                self.phase = Phase::Done;
+                self.end_in_error(payload, out)?;
             }
             (Phase::First, Some(0x00)) => self.end_result(payload, EndKind::Ok, out)?,
             (Phase::First, Some(0xFE)) if self.shape == Shape::Single => {
@@ -425,11 +369,8 @@ impl Relay {
                 self.put(payload, out);
                 self.phase = Phase::Columns { left: count };
             }
-            (Phase::Columns { .. } | Phase::FieldList, Some(first)) if first < 0xFB => {
-                let mut column = Vec::with_capacity(payload.len() + 1);
-                put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
-                self.put(&column, out);
-                self.count_unseen();
+            (Phase::Columns { .. } | Phase::FieldList, Some(0..0xFB)) => {
+                self.reshape_column(payload, out)?
             }
             (Phase::ColumnsEnd, Some(0xFE)) => {
                 let (_, status) = eof_fields(payload)?;
@@ -459,6 +400,25 @@ impl Relay {
             _ => return Err(RelayError::Unexpected("packet in a response")),
         }
         Ok(Taken::Bytes(taken))
+    }
+
+    fn end_in_error(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
+        self.outcome.error = Some(Reader::new(payload.get(1..).unwrap_or_default()).u16()?);
+        if self.phase == Phase::RowsBegin {
+            // The error comes in place of rows; what stands in front of those is due all the same.
+            self.begin_rows(None, out);
+        }
+        self.put(payload, out);
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
+    fn reshape_column(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
+        let mut column = Vec::with_capacity(payload.len() + 1);
+        put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
+        self.put(&column, out);
+        self.count_unseen();
+        Ok(())
     }
 
     fn end_status(&self, payload: &[u8]) -> Result<Status, RelayError> {
