@@ -75,7 +75,8 @@ fn tracking_name<'t>(item: &'t [Token], sql: &[u8]) -> Option<(String, &'t [Toke
     let (target, value) = item.split_at_checked(at)?;
     let mut name = String::new();
     for token in target {
-        if token.kind == TokenKind::Word && matches!(name.as_str(), "session" | "local") {
+        let is_name = matches!(token.kind, TokenKind::Word | TokenKind::QuotedName);
+        if is_name && matches!(name.as_str(), "session" | "local") {
             name.clear();
         }
         name.push_str(&String::from_utf8_lossy(token.span.of(sql)).to_ascii_lowercase());
