@@ -8,7 +8,7 @@ use dbmesh_wire::command::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u32, Vec<u8>)| {
+fuzz_target!(|input: (u64, Vec<u8>)| {
     let (caps, mut payload) = (Capabilities(input.0), input.1);
     let _ = InitDb::decode(&payload);
     let _ = FieldList::decode(&payload);

@@ -11,8 +11,8 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Arbitrary, Debug)]
 struct Execution<'a> {
     params: u16,
-    client: u32,
-    backend: u32,
+    client: u64,
+    backend: u64,
     remembered: Option<&'a [u8]>,
     long_data: BTreeSet<u16>,
     payload: &'a [u8],

@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{HEADER_BYTES, Header, put_packet};
-use dbmesh_wire::relay::{Hops, Numbering, Outcome, Progress, Relay, RelayError, Shape};
+use dbmesh_wire::relay::{Hops, ItemFilter, Numbering, Outcome, Progress, Relay, RelayError, Shape};
 use dbmesh_wire::status::Status;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 struct Answer<'a> {
     shape: u8,
     jumps: bool,
-    backend: u32,
-    client: u32,
+    backend: u64,
+    client: u64,
     backend_seq: u8,
     client_seq: u8,
     cuts: Vec<u8>,
@@ -53,7 +53,7 @@ fn run(input: &Answer, bytes: &[u8], pieces: &[usize]) -> Run {
         backend_seq: input.backend_seq,
         client_seq: input.client_seq,
         status: Status::AUTOCOMMIT,
-        filter: |_| true,
+        filter: ItemFilter::Fixed(|_| true),
         numbering: if input.jumps {
             Numbering::Jumps
         } else {

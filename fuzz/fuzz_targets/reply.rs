@@ -9,7 +9,7 @@ use dbmesh_wire::reply::{Eof, Err, Ok as OkPacket, OkForm};
 use dbmesh_wire::track;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u32, &[u8])| {
+fuzz_target!(|input: (u64, &[u8])| {
     let (caps, payload) = (Capabilities(input.0 | Capabilities::PROTOCOL_41.0), input.1);
     if let Ok(ok) = OkPacket::decode(payload, caps) {
         for item in track::items(ok.session_state).take(10_000) {
@@ -38,7 +38,7 @@ fuzz_target!(|input: (u32, &[u8])| {
     let _ = Eof::decode(payload);
     if let Ok(column) = Column::decode(payload) {
         let mut out = Vec::new();
-        column.encode(&mut out);
+        column.encode(&mut out, Capabilities::NONE);
         assert_eq!(Column::decode(&out), Ok(column));
     }
     let _ = AuthSwitchRequest::decode(payload);

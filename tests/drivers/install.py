@@ -2,7 +2,7 @@
 
 Owns `<cache>/drivers`, where `<cache>` is DBMESH_CACHE or ~/.cache/dbmesh. It must never install anything for the whole
 machine, and never hide that something is missing: it returns a reason instead of a driver. Versions are those of
-requirements.txt, package.json and go.mod.
+requirements.txt, package.json, go.mod and drivers.txt, or the distribution's.
 """
 
 import fcntl
@@ -21,7 +21,8 @@ class Missing(Exception):
 
 
 def cache():
-    root = os.environ.get("DBMESH_CACHE") or pathlib.Path.home() / ".cache" / "dbmesh"
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    root = os.environ.get("DBMESH_CACHE") or pathlib.Path(home) / "dbmesh"
     folder = pathlib.Path(root) / "drivers"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -80,20 +81,39 @@ def python():
     return once("python", [wanted], make) / "bin/python"
 
 
+def apt(*arguments, folder=None):
+    """apt with lists of packages of its own, so that neither root nor the machine's lists are needed."""
+    program("apt-get", "only Debian's packages are known here; install the driver's packages by hand")
+    lists = cache() / "apt/lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    options = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache() / 'apt'}", "-o", "Debug::NoLocking=1"]
+    return run(["apt-get", "-q", *options, *arguments], f"apt-get {' '.join(arguments)}", cwd=folder)
+
+
 def debian(*packages):
-    """The root of unpacked packages of the machine's own distribution."""
-    program("apt-get", "only Debian's packages are known here; install " + " ".join(packages))
+    """The root of unpacked packages of the machine's own distribution, with what they need and the machine lacks."""
     program("dpkg-deb", "install dpkg")
     listed = cache() / ("deb-" + "-".join(packages) + ".txt")
     listed.write_text("\n".join(packages))
 
     def make(folder):
         print(f"drivers: fetching {' '.join(packages)}", flush=True)
-        run(["apt-get", "download", *packages], f"apt-get download {' '.join(packages)}", cwd=folder)
+        apt("update")
+        plan = apt("install", "--simulate", "--no-install-recommends", *packages).splitlines()
+        # `Inst NAME (…` is new; `Inst NAME [VERSION] (…` only a newer version of what the machine has.
+        needed = [words[1] for words in map(str.split, plan) if words[:1] == ["Inst"] and words[2].startswith("(")]
+        apt("download", *sorted({*packages, *needed}), folder=folder)
         for package in folder.glob("*.deb"):
             run(["dpkg-deb", "-x", str(package), str(folder / "root")], "dpkg-deb")
+            package.unlink()
 
     return once("deb-" + packages[0], [listed], make) / "root"
+
+
+def with_libraries(root, *more):
+    """How a command is begun that needs the libraries below `root`."""
+    folders = [str(found) for found in root.glob("usr/lib/*-linux-gnu")]
+    return ["env", f"LD_LIBRARY_PATH={':'.join(folders)}", *more]
 
 
 def mysqlclient():
@@ -142,16 +162,45 @@ def go():
 
 
 def java():
-    """The classpath of the Java program."""
-    compiler = program("javac", "install a JDK")
-    jar = debian("libmariadb-java") / "usr/share/java/mariadb-java-client.jar"
+    """The classpath of the Java program, with all of its drivers."""
+    compiler = program("javac", "install a JDK of 17 or later (Debian: default-jdk-headless)")
+    maven = program("mvn", "install Maven (Debian: maven)")
+    wanted = HERE / "java/drivers.txt"
+
+    def fetch(folder):
+        for artifact in wanted.read_text().split():
+            print(f"drivers: fetching {artifact}", flush=True)
+            run([maven, "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"], f"fetching {artifact}")
+
+    jars = sorted(map(str, once("jars", [wanted], fetch).glob("*.jar")))
     sources = sorted((HERE / "java").glob("*.java"))
 
     def make(folder):
         print("drivers: building the Java program", flush=True)
-        run([compiler, "-d", str(folder), "-cp", str(jar), *map(str, sources)], "javac")
+        run([compiler, "-d", str(folder), "-cp", ":".join(jars), *map(str, sources)], "javac")
 
-    return f"{once('java', sources, make)}:{jar}"
+    return ":".join([str(once("java", [wanted, *sources], make)), *jars])
+
+
+def php():
+    """PHP with its own MySQL driver (mysqlnd), below mysqli and PDO."""
+    root = debian("php-cli", "php-mysql")
+    interpreter = next(iter(sorted(root.glob("usr/bin/php[0-9]*"))), None) or shutil.which("php")
+    if interpreter is None:
+        raise Missing(f"no PHP in {root}: remove that folder, so that it is fetched again")
+    extensions = next(iter(module.parent for module in root.glob("usr/lib/php/*/mysqlnd.so")), None)
+    if extensions is None:
+        raise Missing(f"no mysqlnd in {root}: remove that folder, so that it is fetched again")
+    loaded = [option for name in ("mysqlnd", "mysqli", "pdo", "pdo_mysql") for option in ("-d", f"extension={name}")]
+    return with_libraries(root, str(interpreter), "-n", "-d", f"extension_dir={extensions}", "-d", "memory_limit=1G", "-d", "zend.exception_ignore_args=1", *loaded)
+
+
+def perl():
+    """Perl with DBD::mysql and DBD::MariaDB, both over MariaDB's C connector."""
+    program("perl", "install Perl")
+    root = debian("libdbd-mysql-perl", "libdbd-mariadb-perl", "libdbi-perl", "libmariadb3")
+    folders = [*root.glob("usr/lib/*/perl5/*"), root / "usr/share/perl5"]
+    return with_libraries(root, f"PERL5LIB={':'.join(map(str, folders))}", "perl")
 
 
 def mysql_clients():
@@ -181,6 +230,9 @@ def unpacked(root, at):
 
 
 def mariadb_clients():
-    """`mariadb` and `mariadb-dump`."""
-    hint = "install MariaDB's client (Debian: apt-get install mariadb-client)"
-    return {"client": [program("mariadb", hint)], "dump": [program("mariadb-dump", hint)]}
+    """`mariadb` and `mariadb-dump`: those on PATH, or unpacked ones."""
+    found = [shutil.which(name) for name in ("mariadb", "mariadb-dump")]
+    if all(found):
+        return {"client": found[:1], "dump": found[1:]}
+    root = debian("mariadb-client", "mariadb-client-core", "libmariadb3")
+    return {"client": with_libraries(root, str(root / "usr/bin/mariadb")), "dump": with_libraries(root, str(root / "usr/bin/mariadb-dump"))}

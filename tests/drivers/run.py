@@ -2,8 +2,9 @@
 """Drivers of other languages, each against the server and through dbmesh, answer by answer.
 
 Owns the list of drivers and the verdict. It must never pass over a driver that is missing: what cannot be installed is a
-failure that says what to do. Its input is the environment that `cargo xtask test` sets (see docs/drivers.md); arguments
-choose drivers by name, `--scenario TEXT` scenarios whose name contains it. Its last line is `N passed, N failed`.
+failure that says what to do. Its input is the environment that `cargo xtask test` sets (see xtask/src/test/drivers.rs);
+arguments choose drivers by name, `--scenario TEXT` scenarios whose name contains it, `--quick` what is run for every
+change. Its last line is `N passed, N failed`.
 """
 
 import argparse
@@ -24,17 +25,31 @@ import install  # noqa: E402
 import mesh  # noqa: E402
 import scenarios  # noqa: E402
 
-SECONDS_MAX = 240
+SECONDS_MAX = int(os.environ.get("DBMESH_TEST_SECONDS", "240"))
 DIFFERENCES_SHOWN = 12
 
 # `lacks`: scenarios in which the driver fails by itself, or which dbmesh does not serve, with the reason;
-# `name@kind` for one kind of server only.
-Driver = collections.namedtuple("Driver", "name command lacks more kinds wide", defaults=[None, ("mysql", "mariadb"), False])
+# `name@kind` for one kind of server only. `pools`: the sizes of pool that can serve its two sessions.
+Driver = collections.namedtuple("Driver", "name command lacks more kinds wide pools", defaults=[None, ("mysql", "mariadb"), False, (1, 2)])
 # A driver with `more` is a program with scenarios of its own; `more` gives what it is told beside the target.
 OUT_OF_STEP = {"load data local of a missing file": "it leaves its own connection out of step"}
 BINARY_TIMES = {"types prepared": "it cannot read a binary TIME of more than 34 days or a zero-length one"}
 NO_KEY = {"wrong password@mysql": "without TLS it asks the server for no key, which dbmesh does not need to say no", "wrong user@mysql": "the same"}
 BULK = {"batch@mariadb": "COM_STMT_BULK_EXECUTE is not offered: the driver runs the statements one by one"}
+# docs/sessions.md: `diagnostics`.
+CACHED = dict.fromkeys(("row count", "found rows"), "its cache keeps a prepared statement open that reads diagnostics, which pins")
+NO_KEY_J = {"wrong user@mysql": "it gives up at the plugin that the server shows for unknown users"}
+GO = {
+    **dict.fromkeys(
+        ["TestTLS", *(f"TestTLS/{how}{n}" for how in ("default", "interpolateParams", "compress") for n in ("#01", "#02"))],
+        "it asks the server for its own connection's cipher: that is the one between dbmesh and the server",
+    ),
+    "TestConnectionAttributes": "attributes are of one client, and connections are shared",
+    **dict.fromkeys(
+        [f"TestContextCancel{what}/default@mariadb" for what in ("StmtQuery", "StmtExec", "Query", "Exec")],
+        "a statement whose client has left is cancelled; MariaDB alone would finish it",
+    ),
+}
 TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
 
 
@@ -54,6 +69,10 @@ def node_program(script, *args):
     return ["node", str(folder / script), *args]
 
 
+def java_play(name, which, lacks=None, kinds=("mysql", "mariadb")):
+    return Driver(name, lambda: ["java", "-Xmx1g", "-cp", install.java(), "Play", which], lacks or {}, kinds=kinds)
+
+
 def program(name, command, more=dict, lacks=None, kinds=("mysql", "mariadb"), wide=False):
     """Something with scenarios of its own; `wide`: through the mesh that the tests' harness has started."""
     return Driver(name, command, lacks or {}, more, kinds, wide)
@@ -62,17 +81,24 @@ def program(name, command, more=dict, lacks=None, kinds=("mysql", "mariadb"), wi
 DRIVERS = [
     python_play("pymysql"),
     python_play("mysqlclient", install.mysqlclient),
-    python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES | BINARY_TIMES),
+    python_play("connector", lacks=OUT_OF_STEP | TWO_FRAMES | BINARY_TIMES | {"wrong user@mysql": NO_KEY["wrong user@mysql"]}),
     python_play("connector_c", lacks=NO_KEY),
     node_play("mysql2"),
     node_play("mariadb", lacks=BULK),
     Driver("go", lambda: [str(install.go())], {}),
-    Driver("connector_j", lambda: ["java", "-cp", install.java(), "Play"], {}),
+    java_play("connector_j", "mysql", kinds=("mysql",)),
+    java_play("mariadb_j", "mariadb", lacks=BULK | CACHED | NO_KEY_J),
+    Driver("php mysqli", lambda: [*install.php(), str(HERE / "php/play.php"), "mysqli"], {}),
+    Driver("php pdo", lambda: [*install.php(), str(HERE / "php/play.php"), "pdo"], {}),
+    Driver("perl mysql", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "mysql"], {}),
+    # It sets character_set_server and collation_server when it connects, which pins.
+    Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}, pools=(2,)),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
     program("sqlalchemy mysqldb", lambda: [str(install.mysqlclient()), str(HERE / "python/orm.py"), "mysqldb"]),
     program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
     program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
     program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
+    program("go's own tests", lambda: [str(install.python()), str(HERE / "go/suite.py")], lambda: {"go": install.program("go", "install Go")}, lacks=GO, wide=True),
     program("mysql CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mysql_clients, kinds=("mysql",), wide=True),
     program("mariadb CLI", lambda: [str(install.python()), str(HERE / "cli/client.py")], install.mariadb_clients, wide=True),
 ]
@@ -80,6 +106,11 @@ DRIVERS = [
 
 # How sessions take turns, and the size of pool that must do for it.
 RUNS = (("between holds", 1), ("always", 2))
+
+# What runs for every change: one driver of each family of implementations, in a pool of one connection, without the
+# scenarios that move many megabytes or wait for a clock.
+QUICK = ("pymysql", "mysqlclient", "mysql2", "mariadb", "go", "php mysqli", "php pdo", "perl mysql", "mysql CLI", "mariadb CLI")
+NOT_QUICK = ("20 MB", "a row of", "many rows", "kill of", "many prepared statements")
 
 
 class Bench:
@@ -90,7 +121,7 @@ class Bench:
         self.user, self.password = env["DBMESH_TEST_USER"], env["DBMESH_TEST_PASSWORD"]
         self.direct, self.wide = int(env["DBMESH_TEST_DIRECT_PORT"]), int(env["DBMESH_TEST_MESH_PORT"])
         self.binary = env["DBMESH_BIN"]
-        self.meshes = {}
+        self.meshes, self.runs = {}, RUNS
         self.folder = tempfile.TemporaryDirectory(prefix="dbmesh-drivers-")
         self.file = pathlib.Path(self.folder.name) / "load.tsv"
         self.file.write_text("".join(f"{n}\tline {n} ü\n" for n in range(5000)), encoding="utf-8")
@@ -120,7 +151,7 @@ class Bench:
         )
         start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers", "drivers_django", "test_drivers_django")]
         start += [
-            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4",
+            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4", "CREATE DATABASE IF NOT EXISTS gotest CHARACTER SET utf8mb4",
             "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
             "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
             "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",
@@ -222,7 +253,9 @@ def try_driver(bench, driver, every, tally):
         return tally.add(driver.name, 0, 1, "missing", 0)
     passed = failed = unsupported = 0
     lacks = {name.removesuffix(f"@{bench.kind}") for name in driver.lacks}
-    for turns, pool in RUNS if driver.more is None else RUNS[1:]:
+    for turns, pool in bench.runs if driver.more is None else RUNS[1:]:
+        if pool not in driver.pools:
+            continue
         chosen = [s for s in every if pool in s["pools"] and s["name"] not in lacks] if driver.more is None else []
         direct, problem = play(bench, command, chosen, bench.direct, turns, more)
         if problem:
@@ -243,6 +276,7 @@ def try_driver(bench, driver, every, tally):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("drivers", nargs="*", help="only those whose name begins with one of these")
+    parser.add_argument("--quick", action="store_true", help="what is run for every change")
     parser.add_argument("--scenario", default="", help="only scenarios whose name contains this")
     options = parser.parse_args()
     try:
@@ -252,9 +286,14 @@ def main():
     chosen_drivers = [d for d in DRIVERS if bench.kind in d.kinds and (not options.drivers or d.name.startswith(tuple(options.drivers)))]
     if not chosen_drivers:
         raise SystemExit(f"drivers: there are {', '.join(d.name for d in DRIVERS)}")
+    if options.quick:
+        bench.runs = RUNS[:1]
+        chosen_drivers = [d for d in chosen_drivers if options.drivers or d.name in QUICK]
     tally = Tally()
     try:
         chosen = [s for s in scenarios.all_of(bench.kind, str(bench.file)) if options.scenario in s["name"]]
+        if options.quick:
+            chosen = [s for s in chosen if not s["name"].startswith(NOT_QUICK)]
         for driver in chosen_drivers:
             print(f"drivers: {driver.name} on {bench.kind}", flush=True)
             try_driver(bench, driver, chosen, tally)

@@ -138,9 +138,9 @@ const STEPS: &[Step] = &[
     Step {
         name: "drivers",
         what: "drivers of other languages",
-        when: When::WithLong,
-        limit: minutes(20),
-        run: |step, _| drivers::run(step),
+        when: When::Always,
+        limit: minutes(40),
+        run: |step, options| drivers::run(step, options.long),
     },
     Step {
         name: "demo",

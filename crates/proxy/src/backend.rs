@@ -16,7 +16,7 @@ use std::time::Instant;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, RelayError, Shape};
+use dbmesh_wire::relay::{Hops, ItemFilter, Outcome, Progress, Relay, RelayError, Shape};
 use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
 
@@ -115,7 +115,8 @@ impl Flags {
             | Capabilities::MULTI_STATEMENTS.0
             | Capabilities::MULTI_RESULTS.0
             | Capabilities::PS_MULTI_RESULTS.0
-            | Capabilities::QUERY_ATTRIBUTES.0,
+            | Capabilities::QUERY_ATTRIBUTES.0
+            | Capabilities::EXTENDED_METADATA.0,
     );
 
     /// Those of a client.
@@ -251,7 +252,7 @@ impl Backend {
             client_seq: 1,
             status: self.status,
             numbering: self.channel.numbering(),
-            filter: |_| true,
+            filter: ItemFilter::Fixed(|_| true),
         };
         let mut relay = Relay::new(shape, hops);
         let mut bytes = Vec::new();

@@ -9,10 +9,11 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
 use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
-use dbmesh_wire::track::{self, Item};
+use dbmesh_wire::track;
 
 use crate::channel::{Channel, PacketError, output_buffer, return_buffer};
 use crate::fault::Fault;
+use crate::tracking::Tracking;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Client {
     pub capabilities: Capabilities,
     /// Sequence number of the next packet to it.
     pub seq: u8,
+    /// What it hears of its session's state.
+    pub tracking: Tracking,
 }
 
 /// What a plain OK says.
@@ -97,8 +100,11 @@ impl Client {
     pub async fn ok_with(&mut self, answer: Answer, tracked: &[u8]) -> io::Result<()> {
         let mut state = Vec::new();
         if self.capabilities.contains(Capabilities::SESSION_TRACK) {
-            for item in track::items(tracked).filter_map(Result::ok).filter(passes) {
-                item.encode(&mut state);
+            let filter = self.tracking.filter();
+            for item in track::items(tracked).filter_map(Result::ok) {
+                if filter.passes(&item) {
+                    item.encode(&mut state);
+                }
             }
         }
         let status = if state.is_empty() {
@@ -164,21 +170,4 @@ pub fn error_payload(fault: &Fault) -> Vec<u8> {
     payload.extend_from_slice(sqlstate.as_bytes());
     payload.extend_from_slice(fault.to_string().as_bytes());
     payload
-}
-
-/// The session-state items that a client gets which asked for them: what a server reports by default.
-#[must_use]
-pub fn passes(item: &Item<'_>) -> bool {
-    match item {
-        Item::Schema(_) => true,
-        Item::SystemVariable { name, .. } => matches!(
-            *name,
-            b"time_zone"
-                | b"autocommit"
-                | b"character_set_client"
-                | b"character_set_results"
-                | b"character_set_connection"
-        ),
-        _ => false,
-    }
 }

@@ -32,6 +32,7 @@ mod serving;
 mod session;
 mod standing;
 mod state;
+mod tracking;
 mod upstream;
 mod vector;
 

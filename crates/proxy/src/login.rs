@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use dbmesh_model::topology::{ClientTlsMode, Compression, LocalInfile};
 use dbmesh_wire::auth::{Plugin, generate_nonce};
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::charset;
 use dbmesh_wire::compress::{Algorithm, ZSTD_DEFAULT_LEVEL};
 use dbmesh_wire::greeting::Greeting;
 use dbmesh_wire::handshake::{FirstRequest, HandshakeResponse};
@@ -30,6 +31,7 @@ use crate::registry::SessionHandle;
 use crate::serving::{Login, Serving};
 use crate::session::{Failure, Session, Start};
 use crate::state::SessionState;
+use crate::tracking::Tracking;
 use crate::vector::Charset;
 use judge::{Claim, judge};
 
@@ -160,6 +162,7 @@ impl Entrant {
             channel: Channel::new(stream),
             capabilities: Capabilities(0),
             seq: 0,
+            tracking: Tracking::default(),
         };
         Self {
             process,
@@ -202,16 +205,18 @@ impl Entrant {
                 Compression::Zstd => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
             });
         }
-        let facts = self
-            .accepted
-            .first()
-            .upstream
-            .members
-            .iter()
-            .find_map(|m| m.pool.facts());
-        if facts.is_some_and(|facts| facts.flavor == Flavor::MariaDb) {
+        if self
+            .facts()
+            .is_some_and(|facts| facts.flavor == Flavor::MariaDb)
+        {
             // Offered is what such a server would offer.
             offered = offered.difference(Capabilities::QUERY_ATTRIBUTES);
+            let shown = service.server_version.as_deref();
+            if shown.is_none_or(|v| ServerFacts::parse_version(v).0 == Flavor::MariaDb) {
+                offered = offered
+                    .difference(Capabilities::LONG_PASSWORD)
+                    .union(Capabilities::EXTENDED_METADATA);
+            }
         }
         if service.limits.local_infile == LocalInfile::Refuse {
             // Servers then refuse LOAD DATA LOCAL themselves, and the transaction goes on.
@@ -243,12 +248,7 @@ impl Entrant {
             connection_id: self.id,
             nonce: self.nonce,
             capabilities: self.offered(),
-            mariadb_capabilities: 0,
-            collation: if mariadb {
-                GREETING_COLLATION_MARIADB
-            } else {
-                GREETING_COLLATION_MYSQL
-            },
+            collation: self.greeting_collation(mariadb),
             status: Status::AUTOCOMMIT,
             auth_plugin: self.default_plugin.name().to_owned(),
         };
@@ -256,6 +256,28 @@ impl Entrant {
         greeting.encode(&mut payload);
         self.client.packet(&payload).await?;
         Ok(())
+    }
+
+    /// The server's own collation: drivers judge by it whether they must ask for another.
+    fn greeting_collation(&self, mariadb: bool) -> u8 {
+        let facts = self.facts();
+        let name = facts
+            .as_deref()
+            .and_then(|f| f.default_of("collation_server"));
+        let id = name.and_then(|name| charset::by_collation_name(std::str::from_utf8(name).ok()?));
+        let unknown = if mariadb {
+            GREETING_COLLATION_MARIADB
+        } else {
+            GREETING_COLLATION_MYSQL
+        };
+        id.and_then(|collation| u8::try_from(collation.id).ok())
+            .unwrap_or(unknown)
+    }
+
+    /// What is known of the servers behind.
+    fn facts(&self) -> Option<Arc<ServerFacts>> {
+        let members = &self.accepted.first().upstream.members;
+        members.iter().find_map(|m| m.pool.facts())
     }
 
     /// The configured version, else a server's own.

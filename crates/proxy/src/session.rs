@@ -13,6 +13,7 @@ mod local;
 mod prepare;
 mod prepared;
 mod settle;
+mod tracking;
 mod waiting;
 
 use std::io;

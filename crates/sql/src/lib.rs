@@ -45,6 +45,7 @@ pub mod parsed;
 pub mod parser;
 pub mod splice;
 pub mod statement;
+pub mod tracking;
 pub mod verb;
 
 mod cursor;
@@ -60,4 +61,5 @@ pub use parsed::ParsedFacts;
 pub use parser::{ParseError, Parser, StatementKind};
 pub use splice::{SessionFunctionValues, replace_session_functions};
 pub use statement::{Statement, analyze};
+pub use tracking::{TrackingSet, split_tracking_set};
 pub use verb::{Class, Verb};

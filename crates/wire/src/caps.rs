@@ -1,17 +1,18 @@
 //! Capability flags of the handshake.
 //!
-//! Owns the 32 flags that client and server negotiate. The two sides of a proxy have independent
+//! Owns the flags that client and server negotiate: MySQL's 32, and MariaDB's own above them, which
+//! exist only between two that leave the first bit unset. The two sides of a proxy have independent
 //! sets: never copy one side's flags to the other. Values come from the greeting and the handshake
-//! response (MySQL documentation, "Capabilities Flags").
+//! response (MySQL documentation, "Capabilities Flags"; MariaDB documentation, "Capabilities").
 
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign, Not};
 
 /// A set of capability flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Capabilities(pub u32);
+pub struct Capabilities(pub u64);
 
-const NAMES: [(Capabilities, &str); 32] = [
+const NAMES: [(Capabilities, &str); 33] = [
     (Capabilities::LONG_PASSWORD, "LONG_PASSWORD"),
     (Capabilities::FOUND_ROWS, "FOUND_ROWS"),
     (Capabilities::LONG_FLAG, "LONG_FLAG"),
@@ -62,6 +63,7 @@ const NAMES: [(Capabilities, &str); 32] = [
         "SSL_VERIFY_SERVER_CERT",
     ),
     (Capabilities::REMEMBER_OPTIONS, "REMEMBER_OPTIONS"),
+    (Capabilities::EXTENDED_METADATA, "EXTENDED_METADATA"),
 ];
 
 impl Capabilities {
@@ -131,6 +133,34 @@ impl Capabilities {
     pub const SSL_VERIFY_SERVER_CERT: Self = Self(1 << 30);
     /// Client-side only: keep options after a failed connect.
     pub const REMEMBER_OPTIONS: Self = Self(1 << 31);
+    /// MariaDB: column definitions carry the name and format of types that have no code (JSON, UUID…).
+    pub const EXTENDED_METADATA: Self = Self(1 << 35);
+
+    /// The flags of MySQL's four bytes and of MariaDB's further four. These count only where the first
+    /// bit is unset, which is how MariaDB and its clients show themselves.
+    pub const fn from_wire(mysql: u32, mariadb: u32) -> Self {
+        // Widening only: `u64::from` is not const.
+        let low = Self(mysql as u64);
+        if low.contains(Self::LONG_PASSWORD) {
+            low
+        } else {
+            Self(mysql as u64 | (mariadb as u64) << 32)
+        }
+    }
+
+    /// MySQL's four bytes.
+    pub const fn mysql(self) -> u32 {
+        (self.0 & 0xFFFF_FFFF) as u32
+    }
+
+    /// MariaDB's further four bytes; 0 where the first bit says MySQL.
+    pub const fn mariadb(self) -> u32 {
+        if self.contains(Self::LONG_PASSWORD) {
+            0
+        } else {
+            (self.0 >> 32) as u32
+        }
+    }
 
     /// Whether every flag of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -233,5 +263,19 @@ mod tests {
         assert_eq!(Capabilities::SESSION_TRACK.0, 0x0080_0000);
         assert_eq!(Capabilities::DEPRECATE_EOF.0, 0x0100_0000);
         assert_eq!(Capabilities::QUERY_ATTRIBUTES.0, 0x0800_0000);
+        assert_eq!(Capabilities::EXTENDED_METADATA.mariadb(), 8);
+    }
+
+    #[test]
+    fn mariadbs_flags_count_only_without_the_first_bit() {
+        let both = Capabilities::from_wire(0x200, 8);
+        assert_eq!(
+            both,
+            Capabilities::PROTOCOL_41 | Capabilities::EXTENDED_METADATA
+        );
+        assert_eq!((both.mysql(), both.mariadb()), (0x200, 8));
+        let mysql = Capabilities::from_wire(0x201, 8);
+        assert_eq!((mysql.mysql(), mysql.mariadb()), (0x201, 0));
+        assert_eq!((both | Capabilities::LONG_PASSWORD).mariadb(), 0);
     }
 }

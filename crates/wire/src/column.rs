@@ -1,8 +1,10 @@
 //! Column definitions, value types and column flags.
 //!
-//! Owns ColumnDefinition41. Views borrow the packet; nothing is allocated per column. Input: the
-//! column packets of a backend's result set or prepare reply.
+//! Owns ColumnDefinition41 and the field that MariaDB's EXTENDED_METADATA adds to it. Views borrow the
+//! packet; nothing is allocated per column. Input: the column packets of a backend's result set or
+//! prepare reply.
 
+use crate::caps::Capabilities;
 use crate::codec::{Reader, put_lenenc_bytes, put_lenenc_int, put_u16, put_u32};
 use crate::error::DecodeError;
 
@@ -169,6 +171,40 @@ pub struct Column<'a> {
     pub default_value: Option<Option<&'a [u8]>>,
 }
 
+/// Appends a column definition as a hop with the capabilities `to` has it, given one of a hop with `from`:
+/// with EXTENDED_METADATA a string follows the six names, which says nothing where there is none to tell.
+///
+/// # Errors
+/// When it ends within its names.
+pub fn put_definition(
+    out: &mut Vec<u8>,
+    payload: &[u8],
+    from: Capabilities,
+    to: Capabilities,
+) -> Result<(), DecodeError> {
+    let [has, wants] = [from, to].map(|caps| caps.contains(Capabilities::EXTENDED_METADATA));
+    if has == wants {
+        out.extend_from_slice(payload);
+        return Ok(());
+    }
+    let mut r = Reader::of("column definition", payload);
+    for _ in 0..NAMES {
+        r.lenenc_bytes()?;
+    }
+    let (names, _) = payload.split_at_checked(r.offset()).unwrap_or_default();
+    out.extend_from_slice(names);
+    if has {
+        r.lenenc_bytes()?;
+    } else {
+        out.push(0);
+    }
+    out.extend_from_slice(payload.get(r.offset()..).unwrap_or_default());
+    Ok(())
+}
+
+/// Names of a column definition: catalog, schema, and table and column with their aliases.
+const NAMES: usize = 6;
+
 /// Collation id of binary data and of numbers.
 pub const BINARY_COLLATION: u16 = 63;
 
@@ -225,7 +261,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Decodes a column packet.
+    /// Decodes a column packet of a peer without EXTENDED_METADATA.
     ///
     /// # Errors
     /// When it ends early or its fixed part has another length than 12.
@@ -263,8 +299,8 @@ impl<'a> Column<'a> {
         Ok(column)
     }
 
-    /// Appends the payload.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the payload for a peer with these capabilities.
+    pub fn encode(&self, out: &mut Vec<u8>, caps: Capabilities) {
         for text in [
             self.catalog,
             self.schema,
@@ -274,6 +310,9 @@ impl<'a> Column<'a> {
             self.org_name,
         ] {
             put_lenenc_bytes(out, text);
+        }
+        if caps.contains(Capabilities::EXTENDED_METADATA) {
+            put_lenenc_bytes(out, b"");
         }
         put_lenenc_int(out, FIXED_FIELDS_BYTES);
         put_u16(out, self.collation);

@@ -29,8 +29,6 @@ pub struct Greeting {
     pub nonce: [u8; NONCE_BYTES],
     /// What the server can do.
     pub capabilities: Capabilities,
-    /// MariaDB's further capabilities (bits 32 to 63); 0 from MySQL.
-    pub mariadb_capabilities: u32,
     /// Low byte of the server's default collation id.
     pub collation: u8,
     /// State of the session.
@@ -86,22 +84,16 @@ impl Greeting {
         }
         let collation = r.u8()?;
         let status = Status(r.u16()?);
-        let capabilities = Capabilities(u32::from(low) | u32::from(r.u16()?) << 16);
-        if !capabilities.contains(Capabilities::PROTOCOL_41) {
+        let flags = u32::from(low) | u32::from(r.u16()?) << 16;
+        if !Capabilities::from_wire(flags, 0).contains(Capabilities::PROTOCOL_41) {
             return Err(DecodeError::Pre41 {
-                capabilities: capabilities.0,
+                capabilities: flags,
             });
         }
         let nonce_bytes = r.u8()?;
         r.skip(6)?;
-        let mariadb_capabilities = match capabilities.contains(Capabilities::LONG_PASSWORD) {
-            true => {
-                r.skip(4)?;
-                0
-            }
-            // MariaDB leaves the first bit unset and uses the last four reserved bytes.
-            false => r.u32()?,
-        };
+        // MariaDB leaves the first bit unset and uses the last four reserved bytes.
+        let capabilities = Capabilities::from_wire(flags, r.u32()?);
         let second = second_nonce_part(&mut r, nonce_bytes)?;
         let auth_plugin = if capabilities.contains(Capabilities::PLUGIN_AUTH) {
             String::from_utf8_lossy(r.nul_bytes_or_rest()).into_owned()
@@ -117,7 +109,6 @@ impl Greeting {
             connection_id,
             nonce,
             capabilities,
-            mariadb_capabilities,
             collation,
             status,
             auth_plugin,
@@ -131,7 +122,7 @@ impl Greeting {
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let [a, b, c, d] = self.capabilities.0.to_le_bytes();
+        let [a, b, c, d] = self.capabilities.mysql().to_le_bytes();
         let (first, second) = self.nonce.split_at(FIRST_NONCE_PART);
         out.push(PROTOCOL_VERSION);
         put_nul_bytes(out, self.server_version.as_bytes());
@@ -145,14 +136,7 @@ impl Greeting {
         let names_plugin = self.capabilities.contains(Capabilities::PLUGIN_AUTH);
         out.push(if names_plugin { 21 } else { 0 });
         out.extend_from_slice(&[0; 6]);
-        put_u32(
-            out,
-            if self.is_mariadb() {
-                self.mariadb_capabilities
-            } else {
-                0
-            },
-        );
+        put_u32(out, self.capabilities.mariadb());
         out.extend_from_slice(second);
         out.push(0);
         if names_plugin {

@@ -26,8 +26,6 @@ pub struct SslRequest {
     pub max_packet_bytes: u32,
     /// Collation id; clients can send its low byte only.
     pub collation: u16,
-    /// MariaDB's further capabilities (bits 32 to 63); 0 unless both sides are MariaDB.
-    pub mariadb_capabilities: u32,
 }
 
 /// A client's handshake response.
@@ -39,8 +37,6 @@ pub struct HandshakeResponse {
     pub max_packet_bytes: u32,
     /// Collation id; clients can send its low byte only.
     pub collation: u16,
-    /// MariaDB's further capabilities (bits 32 to 63); 0 unless both sides are MariaDB.
-    pub mariadb_capabilities: u32,
     /// User name, in the character set of `collation`.
     pub user: Vec<u8>,
     /// Answer to the greeting's nonce.
@@ -90,7 +86,7 @@ impl SslRequest {
         let mut r = Reader::of("SSL request", payload);
         let request = head(&mut r)?;
         if !request.capabilities.contains(Capabilities::SSL) {
-            return Err(r.bad_value("capabilities", 0, u64::from(request.capabilities.0)));
+            return Err(r.bad_value("capabilities", 0, request.capabilities.0));
         }
         r.finish()?;
         Ok(request)
@@ -98,11 +94,11 @@ impl SslRequest {
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_u32(out, self.capabilities.0);
+        put_u32(out, self.capabilities.mysql());
         put_u32(out, self.max_packet_bytes);
         out.push(self.collation.to_le_bytes()[0]);
         out.extend_from_slice(&[0; RESERVED_BYTES]);
-        put_u32(out, self.mariadb_capabilities);
+        put_u32(out, self.capabilities.mariadb());
     }
 }
 
@@ -145,7 +141,6 @@ impl HandshakeResponse {
             capabilities: caps,
             max_packet_bytes: head.max_packet_bytes,
             collation: head.collation,
-            mariadb_capabilities: head.mariadb_capabilities,
             user,
             auth_response,
             database,
@@ -161,7 +156,6 @@ impl HandshakeResponse {
             capabilities: self.wire_capabilities() | Capabilities::SSL,
             max_packet_bytes: self.max_packet_bytes,
             collation: self.collation,
-            mariadb_capabilities: self.mariadb_capabilities,
         }
     }
 
@@ -174,7 +168,6 @@ impl HandshakeResponse {
             capabilities: caps,
             max_packet_bytes: self.max_packet_bytes,
             collation: self.collation,
-            mariadb_capabilities: self.mariadb_capabilities,
         }
         .encode(out);
         put_nul_bytes(out, &self.user);
@@ -250,27 +243,19 @@ impl fmt::Debug for HandshakeResponse {
 fn head(r: &mut Reader<'_>) -> Result<SslRequest, DecodeError> {
     // The protocol of before 4.1 has two bytes of flags, in which PROTOCOL_41 is unset.
     let low = r.clone().u16()?;
-    if !Capabilities(u32::from(low)).contains(Capabilities::PROTOCOL_41) {
+    if !Capabilities(u64::from(low)).contains(Capabilities::PROTOCOL_41) {
         return Err(DecodeError::Pre41 {
             capabilities: u32::from(low),
         });
     }
-    let capabilities = Capabilities(r.u32()?);
+    let flags = r.u32()?;
     let max_packet_bytes = r.u32()?;
     let collation = u16::from(r.u8()?);
     r.skip(RESERVED_BYTES)?;
-    let extended = r.u32()?;
-    // Only a client that leaves CLIENT_MYSQL unset means these four bytes.
-    let mariadb_capabilities = if capabilities.contains(Capabilities::LONG_PASSWORD) {
-        0
-    } else {
-        extended
-    };
     Ok(SslRequest {
-        capabilities,
+        capabilities: Capabilities::from_wire(flags, r.u32()?),
         max_packet_bytes,
         collation,
-        mariadb_capabilities,
     })
 }
 

@@ -7,13 +7,16 @@
 //! Source: "Text/Binary Protocol Resultset" and "OK_Packet" of the MySQL protocol documentation.
 
 mod fields;
+mod hops;
 mod outcome;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
+use crate::column::put_definition;
 use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
+pub use hops::{Hops, ItemFilter};
 pub use outcome::{Numbering, Outcome, RelayError};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
@@ -68,28 +71,6 @@ enum Phase {
     Done,
 }
 
-/// Which of the session-state items the client gets to see.
-pub type ItemFilter = fn(&track::Item<'_>) -> bool;
-
-/// What the two hops of one relayed response agreed on, and where the numbering stands.
-#[derive(Clone, Copy, Debug)]
-pub struct Hops {
-    /// Capabilities of the connection to the server.
-    pub backend: Capabilities,
-    /// Capabilities of the connection to the client.
-    pub client: Capabilities,
-    /// Sequence number of the first packet that the server will send.
-    pub backend_seq: u8,
-    /// Sequence number of the first packet that the client expects.
-    pub client_seq: u8,
-    /// Status flags to show where the server has not sent any yet (the EOF behind columns).
-    pub status: Status,
-    /// How the server numbers its packets.
-    pub numbering: Numbering,
-    /// Which session-state items pass to the client.
-    pub filter: ItemFilter,
-}
-
 /// The state machine of one response.
 #[derive(Debug)]
 pub struct Relay {
@@ -119,10 +100,10 @@ impl Relay {
         Self {
             phase,
             shape,
+            numbered: hops.numbering == Numbering::Strict,
             hops,
             payload_left: 0,
             continues: false,
-            numbered: hops.numbering == Numbering::Strict,
             columns_status: None,
             outcome: Outcome::default(),
         }
@@ -308,15 +289,21 @@ impl Relay {
     /// Whether a packet is a row or a column definition, which pass without being looked at.
     fn passes_unseen(&self, first: Option<u8>, len: usize) -> bool {
         match self.phase {
-            Phase::Columns { .. } => true,
+            Phase::Columns { .. } => !self.reshapes_columns(),
             Phase::RowsBegin | Phase::Rows => match first {
                 Some(0xFF) => false,
                 Some(0xFE) => len == MAX_PAYLOAD,
                 _ => true,
             },
-            Phase::FieldList => !matches!(first, Some(0xFE | 0xFF)),
+            Phase::FieldList => !matches!(first, Some(0xFE | 0xFF)) && !self.reshapes_columns(),
             Phase::First | Phase::ColumnsEnd | Phase::Done => false,
         }
+    }
+
+    /// Whether column definitions look different on the two hops.
+    fn reshapes_columns(&self) -> bool {
+        let has = |caps: Capabilities| caps.contains(Capabilities::EXTENDED_METADATA);
+        has(self.hops.backend) != has(self.hops.client)
     }
 
     fn count_unseen(&mut self) {
@@ -362,10 +349,7 @@ impl Relay {
                 self.phase = Phase::Done;
             }
             (_, Some(0xFF)) => {
-                let mut reader = Reader::new(payload.get(1..).unwrap_or_default());
-                self.outcome.error = Some(reader.u16()?);
-                self.put(payload, out);
-                self.phase = Phase::Done;
+                self.end_in_error(payload, out)?;
             }
             (Phase::First, Some(0x00)) => self.end_result(payload, EndKind::Ok, out)?,
             (Phase::First, Some(0xFE)) if self.shape == Shape::Single => {
@@ -384,6 +368,9 @@ impl Relay {
                 self.outcome.result_sets += 1;
                 self.put(payload, out);
                 self.phase = Phase::Columns { left: count };
+            }
+            (Phase::Columns { .. } | Phase::FieldList, Some(0..0xFB)) => {
+                self.reshape_column(payload, out)?
             }
             (Phase::ColumnsEnd, Some(0xFE)) => {
                 let (_, status) = eof_fields(payload)?;
@@ -413,6 +400,25 @@ impl Relay {
             _ => return Err(RelayError::Unexpected("packet in a response")),
         }
         Ok(Taken::Bytes(taken))
+    }
+
+    fn end_in_error(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
+        self.outcome.error = Some(Reader::new(payload.get(1..).unwrap_or_default()).u16()?);
+        if self.phase == Phase::RowsBegin {
+            // The error comes in place of rows; what stands in front of those is due all the same.
+            self.begin_rows(None, out);
+        }
+        self.put(payload, out);
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
+    fn reshape_column(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
+        let mut column = Vec::with_capacity(payload.len() + 1);
+        put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
+        self.put(&column, out);
+        self.count_unseen();
+        Ok(())
     }
 
     fn end_status(&self, payload: &[u8]) -> Result<Status, RelayError> {
@@ -547,7 +553,7 @@ impl Relay {
         if self.hops.client.contains(Capabilities::SESSION_TRACK) && !ok.state.is_empty() {
             for item in track::items(ok.state)
                 .filter_map(Result::ok)
-                .filter(self.hops.filter)
+                .filter(|item| self.hops.filter.passes(item))
             {
                 item.encode(&mut state);
             }

@@ -189,7 +189,7 @@ impl<'s> ResultSetBuilder<'s> {
             put_lenenc_int(out, columns.len() as u64);
         });
         for column in columns {
-            set.packet(|out| column.encode(out));
+            set.packet(|out| column.encode(out, caps));
         }
         if EofMode::of(caps) == EofMode::Eof {
             set.packet(|out| {

@@ -56,7 +56,7 @@ fn greeting_of_mariadb() {
     let greeting = Greeting::decode(&payload).unwrap();
     assert_eq!(greeting.server_version, "5.5.5-10.11.19-MariaDB-0+deb12u1");
     assert!(greeting.is_mariadb());
-    assert_eq!(greeting.mariadb_capabilities, 0x1d);
+    assert_eq!(greeting.capabilities.mariadb(), 0x1d);
     assert_eq!(greeting.auth_plugin, "mysql_native_password");
     assert_eq!(encoded(|out| greeting.encode(out)), payload);
 }
@@ -287,7 +287,10 @@ fn columns() {
         (column.column_type, column.decimals),
         (ColumnType::MEDIUM_BLOB, 31)
     );
-    assert_eq!(encoded(|out| column.encode(out)), payload);
+    assert_eq!(
+        encoded(|out| column.encode(out, Capabilities::NONE)),
+        payload
+    );
 
     let integer = hex("036465660000000131000c3f0002000000088100000000");
     let column = Column::decode(&integer).unwrap();
@@ -295,13 +298,16 @@ fn columns() {
         column.flags,
         ColumnFlags::NOT_NULL.union(ColumnFlags::BINARY)
     );
-    assert_eq!(encoded(|out| column.encode(out)), integer);
+    assert_eq!(
+        encoded(|out| column.encode(out, Capabilities::NONE)),
+        integer
+    );
     let with_default = Column {
         default_value: Some(None),
         ..column
     };
     assert_eq!(
-        Column::decode(&encoded(|out| with_default.encode(out))).unwrap(),
+        Column::decode(&encoded(|out| with_default.encode(out, Capabilities::NONE))).unwrap(),
         with_default
     );
 }

@@ -87,13 +87,12 @@ proptest! {
         version in "[0-9A-Za-z.-]{0,40}", connection_id: u32, nonce: [u8; 20], caps: u32, mariadb: u32,
         collation: u8, status: u16, plugin in "[a-z0-9_]{0,30}",
     ) {
-        let capabilities = Capabilities(caps) | Capabilities::PROTOCOL_41;
+        let capabilities = Capabilities::from_wire(caps, mariadb) | Capabilities::PROTOCOL_41;
         let greeting = Greeting {
             server_version: version,
             connection_id,
             nonce,
             capabilities,
-            mariadb_capabilities: if capabilities.contains(Capabilities::LONG_PASSWORD) { 0 } else { mariadb },
             collation,
             status: Status(status),
             auth_plugin: if capabilities.contains(Capabilities::PLUGIN_AUTH) { plugin } else { String::new() },
@@ -103,15 +102,14 @@ proptest! {
 
     #[test]
     fn handshake_responses(
-        caps: u32, collation: u8, max_packet_bytes: u32, user in name(), auth in bytes(), database in option::of(name()),
+        caps: u32, mariadb: u32, collation: u8, max_packet_bytes: u32, user in name(), auth in bytes(), database in option::of(name()),
         plugin in option::of("[a-z0-9_]{0,30}"), attributes in option::of(vec((".{0,20}", ".{0,40}"), 0..10)),
         zstd_level in option::of(any::<u8>()),
     ) {
         let response = HandshakeResponse {
-            capabilities: Capabilities(caps) | Capabilities::LONG_PASSWORD,
+            capabilities: Capabilities::from_wire(caps, mariadb),
             max_packet_bytes,
             collation: u16::from(collation),
-            mariadb_capabilities: 0,
             user,
             auth_response: auth,
             database: database.filter(|name| !name.is_empty()),
@@ -186,7 +184,7 @@ proptest! {
             flags: ColumnFlags(flags),
             default_value: default_value.as_ref().map(|value| value.as_deref()),
         };
-        let payload = encoded(|out| column.encode(out));
+        let payload = encoded(|out| column.encode(out, Capabilities::NONE));
         prop_assert_eq!(Column::decode(&payload), Ok(column));
     }
 

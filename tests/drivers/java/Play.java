@@ -21,12 +21,13 @@ import java.util.Map;
 import java.util.Properties;
 
 /**
- * Plays the scenarios with MariaDB Connector/J: the play on standard input, answers on standard output.
+ * Plays the scenarios with a JDBC driver, `mysql` or `mariadb`: the play on standard input, answers on standard output.
  *
  * <p>Owns the order of steps of the two sessions. It must never judge an answer: run.py compares what this program prints
  * when it talks to the mesh with what it prints when it talks to the server. See docs/drivers.md for the protocol.
  */
 public final class Play {
+    private static boolean mariadb;
     private static final List<String> ENDS_WITHOUT = List.of("reset", "change_user");
 
     private static final class Unsupported extends RuntimeException {
@@ -58,24 +59,41 @@ public final class Play {
             return Boolean.TRUE.equals(wanted.get(name));
         }
 
+        /** MariaDB's driver: what has parameters is prepared on the server, and goes out together with its first run. */
+        Properties ofMariadb() {
+            Properties p = new Properties();
+            p.put("sslMode", yes("tls") ? "trust" : "disable");
+            p.put("useCompression", String.valueOf(yes("compress")));
+            p.put("allowLocalInfile", String.valueOf(yes("local")));
+            p.put("useServerPrepStmts", "true");
+            return p;
+        }
+
+        /** MySQL's driver: placeholders are filled in by the driver, except where a scenario prepares. */
+        Properties ofMysql() {
+            Properties p = new Properties();
+            p.put("sslMode", yes("tls") ? "REQUIRED" : "DISABLED");
+            p.put("useCompression", String.valueOf(yes("compress")));
+            p.put("allowLoadLocalInfile", String.valueOf(yes("local")));
+            p.put("rewriteBatchedStatements", "true");
+            p.put("useCursorFetch", "false");
+            return p;
+        }
+
         Connection connect() throws SQLException {
             if (wanted.containsKey("charset")) {
                 throw new Unsupported("always utf8mb4");
             }
-            Properties p = new Properties();
+            Properties p = mariadb ? ofMariadb() : ofMysql();
             p.put("user", wanted.get("user"));
             p.put("password", wanted.get("password"));
-            p.put("useSsl", String.valueOf(yes("tls")));
-            p.put("trustServerCertificate", "true");
             p.put("allowPublicKeyRetrieval", "true");
-            p.put("useCompression", String.valueOf(yes("compress")));
             p.put("allowMultiQueries", String.valueOf(yes("multi")));
-            p.put("allowLocalInfile", String.valueOf(yes("local")));
             p.put("useAffectedRows", String.valueOf(!yes("found_rows")));
             p.put("connectTimeout", "10000");
             p.put("socketTimeout", "60000");
             Object schema = wanted.get("schema");
-            Connection made = DriverManager.getConnection("jdbc:mariadb://127.0.0.1:" + target.get("port") + "/" + (schema == null ? "" : schema), p);
+            Connection made = DriverManager.getConnection("jdbc:" + (mariadb ? "mariadb" : "mysql") + "://127.0.0.1:" + target.get("port") + "/" + (schema == null ? "" : schema), p);
             if (wanted.containsKey("autocommit")) {
                 made.setAutoCommit(yes("autocommit"));
             }
@@ -115,13 +133,17 @@ public final class Play {
             List<Object> args = arguments(step.get("args"));
             switch (what) {
                 case "query": return args.isEmpty() ? text(sql) : filled(sql, args);
-                case "prepared": return filled(sql, args);
-                case "prepare": kept.put((String) step.get("name"), conn.prepareStatement(sql)); return "prepared";
-                case "run": return bound(kept.get((String) step.get("name")), args);
-                case "release": kept.remove((String) step.get("name")).close(); return "released";
+                case "prepared":
+                    try (PreparedStatement s = onServer(sql)) {
+                        return bound(s, args);
+                    }
+                case "prepare": kept.put((String) step.get("name"), onServer(sql)); return "prepared";
+                case "run": return bound(kept(step), args);
+                case "release": kept(step).close(); return "released";
                 case "batch": return batch(sql, list(step.get("rows")));
                 case "call": return call((String) step.get("name"), args, step.get("out"));
-                case "cursor", "stream": return streamed(sql, args);
+                case "cursor": return cursor(sql, args);
+                case "stream": return streamed(sql, args);
                 case "begin": conn.setAutoCommit(false); return "begun";
                 case "commit": conn.commit(); conn.setAutoCommit(!wanted.containsKey("autocommit") || yes("autocommit")); return "committed";
                 case "rollback": conn.rollback(); conn.setAutoCommit(!wanted.containsKey("autocommit") || yes("autocommit")); return "rolled back";
@@ -147,6 +169,21 @@ public final class Play {
             try (PreparedStatement s = conn.prepareStatement(sql, Statement.RETURN_GENERATED_KEYS)) {
                 return bound(s, args);
             }
+        }
+
+        PreparedStatement onServer(String sql) throws SQLException {
+            if (mariadb) {
+                return conn.prepareStatement(sql, Statement.RETURN_GENERATED_KEYS);
+            }
+            return (PreparedStatement) conn.unwrap(com.mysql.cj.jdbc.JdbcConnection.class).serverPrepareStatement(sql, Statement.RETURN_GENERATED_KEYS);
+        }
+
+        PreparedStatement kept(Map<String, Object> step) {
+            PreparedStatement one = kept.get((String) step.get("name"));
+            if (one == null) {
+                throw new Unsupported("it was not prepared");
+            }
+            return one;
         }
 
         Object bound(PreparedStatement s, List<Object> args) throws SQLException {
@@ -191,8 +228,22 @@ public final class Play {
 
         Object streamed(String sql, List<Object> args) throws SQLException {
             try (PreparedStatement s = conn.prepareStatement(sql, ResultSet.TYPE_FORWARD_ONLY, ResultSet.CONCUR_READ_ONLY)) {
+                s.setFetchSize(mariadb ? 7 : Integer.MIN_VALUE);
+                return bound(s, args);
+            }
+        }
+
+        Object cursor(String sql, List<Object> args) throws SQLException {
+            if (mariadb) {
+                throw new Unsupported("no cursors on the server");
+            }
+            var cursors = conn.unwrap(com.mysql.cj.jdbc.JdbcConnection.class).getPropertySet().<Boolean>getProperty(com.mysql.cj.conf.PropertyKey.useCursorFetch);
+            cursors.setValue(true);
+            try (PreparedStatement s = onServer(sql)) {
                 s.setFetchSize(7);
                 return bound(s, args);
+            } finally {
+                cursors.setValue(false);
             }
         }
 
@@ -249,7 +300,7 @@ public final class Play {
         ResultSetMetaData meta = r.getMetaData();
         List<Object> columns = new ArrayList<>();
         for (int n = 1; n <= Math.min(60, meta.getColumnCount()); n++) {
-            columns.add(List.of(meta.getColumnLabel(n), meta.getColumnTypeName(n), meta.getPrecision(n), meta.getScale(n), meta.isNullable(n), meta.getTableName(n)));
+            columns.add(Arrays.asList(meta.getColumnLabel(n), meta.getColumnTypeName(n), meta.getPrecision(n), meta.getScale(n), meta.isNullable(n), meta.getTableName(n)));
         }
         List<Object> all = new ArrayList<>();
         while (r.next()) {
@@ -360,6 +411,7 @@ public final class Play {
     }
 
     public static void main(String[] names) throws Exception {
+        mariadb = names[0].equals("mariadb");
         Map<String, Object> order = map(Json.read(new String(System.in.readAllBytes(), StandardCharsets.UTF_8)));
         Map<String, Object> direct = new HashMap<>(map(order.get("target")));
         direct.put("port", direct.get("direct"));

@@ -9,7 +9,7 @@ module.exports = ({ Unsupported, shownRows }) => {
   };
   const one = (result) => {
     if (!Array.isArray(result)) return result && 'affectedRows' in result ? { affected: result.affectedRows, id: String(result.insertId), warnings: result.warningStatus } : String(result);
-    const columns = (result.meta || []).map((c) => [c.name(), c.type, c.columnLength, c.flags, c.scale, c.collation && c.collation.name]);
+    const columns = (result.meta || []).map((c) => [c.name(), c.type, c.columnLength, c.flags, c.scale, c.collation && c.collation.name, c.dataTypeName ?? null, c.dataTypeFormat ?? null]);
     return { columns: columns.length > 60 ? [columns.length, columns.at(-1)] : columns, rows: shownRows([...result]) };
   };
   return {

@@ -131,7 +131,6 @@ impl Client {
             capabilities,
             max_packet_bytes: PACKET_BYTES_MAX,
             collation: COLLATION,
-            mariadb_capabilities: 0,
             user: USER.into(),
             auth_response,
             database: Some(SCHEMA.into()),

@@ -242,15 +242,13 @@ impl Dialer {
                 break;
             }
         }
-        // Servers take LONG_PASSWORD as understood; MariaDB shows it as a flag of its own.
-        let capabilities =
-            capabilities.intersection(greeting.capabilities.union(Capabilities::LONG_PASSWORD));
+        // MariaDB leaves LONG_PASSWORD unset, and so must a client that means MariaDB's own flags.
+        let capabilities = capabilities.intersection(greeting.capabilities);
         let zstd = capabilities.contains(Capabilities::ZSTD_COMPRESSION_ALGORITHM);
         HandshakeResponse {
             capabilities,
             max_packet_bytes: PACKET_BYTES,
             collation,
-            mariadb_capabilities: 0,
             user: self.endpoint.user.as_bytes().to_vec(),
             auth_response: Vec::new(),
             database: self.first_schema(want).map(|s| s.to_vec()),

@@ -19,7 +19,7 @@ use dbmesh_wire::track::{self, Item};
 use super::Session;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
-use crate::client::{Client, passes};
+use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::position::Position;
@@ -232,7 +232,7 @@ async fn relay(
             client_seq: client.seq,
             status,
             numbering: backend.channel().numbering(),
-            filter: passes,
+            filter: client.tracking.filter(),
         },
     );
     let mut out = output_buffer();

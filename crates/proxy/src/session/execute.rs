@@ -48,6 +48,12 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
+        if statement.facts.has(Facts::SETS_SESSION_TRACK) {
+            let done = self.set_tracking(query.sql, statement, route.role).await?;
+            if let Some(executed) = done {
+                return Ok(executed);
+            }
+        }
         let spliced = match route.functions {
             Functions::NONE => None,
             functions => {

@@ -12,12 +12,14 @@ use dbmesh_wire::track::{self, Item};
 
 use super::acquire::PRIMARY;
 use super::{Failure, Session};
+use crate::backend::Flavor;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::registry::SessionHandle;
 use crate::serving::{Login, Serving};
 use crate::state::SessionState;
+use crate::tracking::Tracking;
 
 /// How long a login waits for a server to say whether its schema exists.
 const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -89,20 +91,23 @@ impl Session {
         let handle = SessionHandle::new(id, user, address, service, &self.process.clock, limit);
         self.registered = self.registered.replace(Arc::new(handle));
         let charset = crate::login::handshake_charset(&serving, collation);
+        self.client.tracking = Tracking::default();
         self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
         self.serving = serving;
-        let facts = self.server_facts();
-        if let Some(facts) = facts.filter(|_| {
-            self.client
-                .capabilities
-                .contains(Capabilities::IGNORE_SPACE)
-        }) {
-            self.state.ignore_space(&facts);
-        }
+        self.begin_with_client_flags();
         self.epoch = self.process.current.epoch();
         self.member = None;
         self.login = Some(login);
         self.collation = collation;
+    }
+
+    /// Adds to a session's state after a reset what its client's flags do to it. MariaDB forgets them.
+    pub(super) fn begin_with_client_flags(&mut self) {
+        let ignores_space = Capabilities::IGNORE_SPACE;
+        let facts = self.server_facts().filter(|f| f.flavor == Flavor::MySql);
+        if let Some(facts) = facts.filter(|_| self.client.capabilities.contains(ignores_space)) {
+            self.state.ignore_space(&facts);
+        }
     }
 
     /// Checks that the schema of the login exists and may be used, then answers OK. A schema that the service or its

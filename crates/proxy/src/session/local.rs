@@ -7,6 +7,8 @@ use dbmesh_sql::effects::ConditionKind;
 use dbmesh_wire::charset;
 use dbmesh_wire::column::{Column, ColumnFlags, ColumnType};
 use dbmesh_wire::result_set::{Cell, ResultSetBuilder};
+use dbmesh_wire::status::Status;
+use dbmesh_wire::track::Item;
 
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
@@ -22,7 +24,16 @@ impl Session {
                 if !self.is_mariadb() {
                     self.state.diagnostics.warnings = Warnings::None;
                 }
-                self.answer_ok().await?;
+                // Servers report a variable that is set to what it is, too.
+                let mut tracked = Vec::new();
+                if local == Local::NothingToSet {
+                    let on = self.state.status.contains(Status::AUTOCOMMIT);
+                    let value: &[u8] = if on { b"ON" } else { b"OFF" };
+                    let name = b"autocommit";
+                    Item::SystemVariable { name, value }.encode(&mut tracked);
+                }
+                let answer = self.answer();
+                self.client.ok_with(answer, &tracked).await?;
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,
             Local::WarningCount(kind) => self.show_warning_count(kind).await?,

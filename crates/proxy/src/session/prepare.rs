@@ -11,6 +11,7 @@ use dbmesh_plan::{Functions, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
+use dbmesh_wire::column::put_definition;
 use dbmesh_wire::command::CommandCode;
 
 use super::acquire::PRIMARY;
@@ -276,7 +277,14 @@ async fn prepare_on(
     for count in [params, columns] {
         for _ in 0..count {
             next_packet(backend, &mut packet, &mut seq).await?;
-            definitions.push(packet.clone());
+            let mut definition = Vec::with_capacity(packet.len());
+            put_definition(
+                &mut definition,
+                &packet,
+                backend.capabilities,
+                backend.flags.0,
+            )?;
+            definitions.push(definition);
         }
         if eof && count > 0 {
             next_packet(backend, &mut packet, &mut seq).await?;

@@ -15,6 +15,7 @@ use crate::control::Signals;
 use crate::pins::{Parting, PinReason, Pins};
 use crate::prepared::Cursor;
 use crate::state::{FoundRows, LastId, Warning, Warnings};
+use crate::tracking::Tracking;
 use crate::vector::Charset;
 
 /// How long the clean-up of a connection may take before it is closed instead.
@@ -214,8 +215,10 @@ impl Session {
             _ => Charset::Server,
         };
         self.forget_statements();
+        self.client.tracking = Tracking::default();
         self.state
             .reset(charset, crate::login::first_status(&self.serving));
+        self.begin_with_client_flags();
         self.show_pins(false);
         self.answer_ok().await?;
         Ok(())

@@ -104,10 +104,10 @@ fn plain_bytes_behind_the_request_for_tls_are_no_login() {
         let mut client = RawClient::connect(stage.port);
         client.greeting().unwrap();
         let capabilities = USUAL.union(Capabilities::SSL);
-        let mut login = capabilities.0.to_le_bytes().to_vec();
+        let mut login = capabilities.mysql().to_le_bytes().to_vec();
         login.resize(32, 0);
         login.extend_from_slice(b"app\0\0mysql_native_password\0");
-        let mut request = capabilities.0.to_le_bytes().to_vec();
+        let mut request = capabilities.mysql().to_le_bytes().to_vec();
         request.resize(32, 0);
         let mut bytes = packet(1, &request);
         bytes.extend_from_slice(&packet(2, &login));

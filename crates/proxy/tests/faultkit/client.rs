@@ -337,7 +337,6 @@ impl RawClient {
             capabilities: USUAL.union(Capabilities::SSL),
             max_packet_bytes: 1 << 24,
             collation: 45,
-            mariadb_capabilities: 0,
         };
         let mut payload = Vec::new();
         request.encode(&mut payload);

@@ -157,7 +157,7 @@ impl Wire {
         }
         let login = self.read()?;
         let low = login.first_chunk::<4>().copied().unwrap_or_default();
-        self.capabilities = Capabilities(u32::from_le_bytes(low));
+        self.capabilities = Capabilities(u64::from(u32::from_le_bytes(low)));
         match script.verdict(self) {
             Done::Yes => {}
             Done::No => self.ok()?,
@@ -257,7 +257,6 @@ impl Wire {
             connection_id: u32::try_from(self.connection).unwrap() + 1,
             nonce: [7; 20],
             capabilities: OFFERED,
-            mariadb_capabilities: 0,
             collation: 45,
             status: Status::AUTOCOMMIT,
             auth_plugin: plugin.into(),
@@ -280,7 +279,7 @@ impl Wire {
         let mut out = self.encoded(&[u8::try_from(names.len()).unwrap()]);
         for name in names {
             let mut payload = Vec::new();
-            Column::text(name.as_bytes(), 45).encode(&mut payload);
+            Column::text(name.as_bytes(), 45).encode(&mut payload, Capabilities::NONE);
             out.extend_from_slice(&self.encoded(&payload));
         }
         out

@@ -61,7 +61,7 @@ impl Default for Options {
 
 impl Options {
     /// Options named by words: `eof`, `track`, `found_rows`, `multi`, `attributes`, `zlib`, `zstd`, `tls`, `nodb`,
-    /// `ignore_space`, `collation=33`.
+    /// `ignore_space`, `extended` (a client of MariaDB), `collation=33`.
     pub fn of_words(words: &[String]) -> Self {
         let mut options = Self::default();
         for word in words {
@@ -83,6 +83,11 @@ impl Options {
                 "zstd" => Capabilities::ZSTD_COMPRESSION_ALGORITHM,
                 "tls" => Capabilities::SSL,
                 "ignore_space" => Capabilities::IGNORE_SPACE,
+                "extended" => {
+                    options.capabilities =
+                        options.capabilities.difference(Capabilities::LONG_PASSWORD);
+                    Capabilities::EXTENDED_METADATA
+                }
                 other => match other
                     .strip_prefix("collation=")
                     .and_then(|id| id.parse().ok())
