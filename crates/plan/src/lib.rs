@@ -4,6 +4,7 @@
 //! known to be safe on a shared connection is routed, and pins there. Input: a statement's facts and a view of the session.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod prove;
 mod splitting;
 
 use std::fmt;
@@ -12,7 +13,8 @@ use dbmesh_model::topology::Splitting;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
 use dbmesh_sql::{Facts, Statement, Verb};
 
-pub use splitting::{Aim, Proof, RoleHint, Why, aim, proof};
+pub use prove::{Proof, Prover, at_first_sight};
+pub use splitting::{Aim, RoleHint, Why, aim};
 
 /// Where the state of a session's last statement (warnings, row counts) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct SessionView<'a> {
     pub autocommit: Autocommit,
     /// How reads are split off, if they are.
     pub splitting: Option<&'a Splitting>,
+    /// What is proved of the statement.
+    pub proof: Proof,
     /// What the client asks for.
     pub hint: Option<RoleHint>,
 }
@@ -254,7 +258,7 @@ pub fn route(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Rou
     };
     // Without autocommit a read begins a transaction, which may go on to write.
     let proof = match session.autocommit {
-        Autocommit::On => proof(statement),
+        Autocommit::On => session.proof,
         Autocommit::Off => Proof::NotProved,
     };
     Route {
@@ -380,6 +384,7 @@ mod tests {
             row_count: RowCount::OnConnection,
             autocommit: Autocommit::On,
             splitting: None,
+            proof: Proof::NotProved,
             hint: None,
         };
         plan(&statement, sql.as_bytes(), view).to_string()

@@ -7,19 +7,7 @@ use dbmesh_model::topology::{
     Balance, Consistency, Role, Splitting, SplittingMatch, TransactionalRead,
 };
 
-use dbmesh_sql::effects::{AccessMode, Effect};
-use dbmesh_sql::{Class, Facts, Statement, Verb};
-
-/// Whether a statement is proved to read only, so that any copy of the data can answer it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// It reads tables and nothing else.
-    Reads,
-    /// It begins a transaction that the server itself holds to reading.
-    ReadOnlyTransaction,
-    /// It may write, lock, or see what only one server has.
-    NotProved,
-}
+use crate::Proof;
 
 /// What a client asks for in a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,48 +60,6 @@ impl Aim {
             consistency: Consistency::Primary,
             why,
         }
-    }
-}
-
-/// What the statement's facts prove.
-#[must_use]
-pub fn proof(statement: &Statement) -> Proof {
-    const ACTS: [Facts; 16] = [
-        Facts::USER_VARIABLE_ASSIGNED,
-        Facts::GET_LOCK_FUNCTION,
-        Facts::RELEASE_LOCK_FUNCTION,
-        Facts::SETS_LAST_INSERT_ID,
-        Facts::LOCKING_READ,
-        Facts::INTO_OUTFILE,
-        Facts::CALLS_ROUTINE,
-        Facts::SEQUENCE,
-        Facts::DYNAMIC_SQL,
-        Facts::COMPOUND,
-        Facts::UNPARSED,
-        Facts::UNPARSED_SET,
-        Facts::UNTRUSTED_TEXT,
-        Facts::MULTI,
-        Facts::TEMPORARY_TABLE,
-        Facts::READS_LAST_GTID,
-    ];
-    if statement.statements != 1 || statement.unterminated {
-        return Proof::NotProved;
-    }
-    if let [
-        Effect::Begin {
-            access: Some(AccessMode::ReadOnly),
-            ..
-        },
-    ] = &statement.effects[..]
-    {
-        return Proof::ReadOnlyTransaction;
-    }
-    let acts = ACTS.into_iter().any(|fact| statement.facts.has(fact));
-    let reads = statement.class == Class::Read && statement.verb == Verb::Select;
-    if reads && !acts && statement.effects.is_empty() {
-        Proof::Reads
-    } else {
-        Proof::NotProved
     }
 }
 

@@ -16,13 +16,15 @@ mod settle;
 mod tracking;
 mod waiting;
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dbmesh_plan::{
-    Autocommit, Connection, KeptWarnings, Plan, Refuse, RowCount, RowsFound, SessionView, plan,
+    Autocommit, Connection, KeptWarnings, Plan, Proof, Prover, Refuse, RowCount, RowsFound,
+    SessionView, plan,
 };
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
@@ -321,7 +323,8 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
-        let planned = plan(&statement, query.sql, self.view());
+        let proof = self.prove(&statement, query.sql);
+        let planned = plan(&statement, query.sql, self.view(proof));
         let admitted = self.govern(planned, query.sql)?;
         self.serving.metrics.begin();
         let executed = match admitted.plan {
@@ -367,7 +370,19 @@ impl Session {
         })
     }
 
-    fn view(&self) -> SessionView<'_> {
+    /// Whether the statement is proved to read only; where nobody asks, it is not.
+    fn prove(&mut self, statement: &Statement, sql: &[u8]) -> Proof {
+        thread_local! {
+            static PROVER: RefCell<Prover> = RefCell::default();
+        }
+        if self.serving.upstream.splitting().is_none() {
+            return Proof::NotProved;
+        }
+        let dialect = self.dialect();
+        PROVER.with_borrow_mut(|prover| prover.prove(statement, sql, &dialect))
+    }
+
+    fn view(&self, proof: Proof) -> SessionView<'_> {
         let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
         SessionView {
             connection: if self.lease.is_some() {
@@ -396,6 +411,7 @@ impl Session {
                 RowCount::OnConnection
             },
             splitting: self.serving.upstream.splitting(),
+            proof,
             hint: None,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Role, Routines};
-use dbmesh_plan::{Aim, Functions, LastInsertId, Proof, Route, proof};
+use dbmesh_plan::{Aim, Functions, LastInsertId, Proof, Route, at_first_sight};
 use dbmesh_sql::{
     Class, Dialect, Effect, Facts, Lexer, SessionFunctionValues, Statement, TokenKind, Verb,
     analyze, replace_session_functions,
@@ -49,7 +49,7 @@ impl Session {
         route: Route,
     ) -> Result<Executed, Failure> {
         if statement.facts.has(Facts::SETS_SESSION_TRACK) {
-            let done = self.set_tracking(query.sql, statement, route.role).await?;
+            let done = self.set_tracking(query.sql, statement, route.aim).await?;
             if let Some(executed) = done {
                 return Ok(executed);
             }
@@ -279,7 +279,7 @@ impl Session {
         self.lease = None;
         self.state.pins.clear();
         self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
-        if statement.is_some_and(|s| proof(s) == Proof::NotProved) {
+        if statement.is_some_and(|s| at_first_sight(s) == Proof::NotProved) {
             self.doubt_position();
         }
         match lost {

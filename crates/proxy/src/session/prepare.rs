@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use dbmesh_plan::{Functions, plan, route};
+use dbmesh_plan::{Functions, Proof, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
@@ -45,8 +45,8 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
-        drop(self.govern(plan(&statement, sql, self.view()), sql)?);
-        let functions = route(&statement, sql, self.view()).functions;
+        drop(self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?);
+        let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
             Functions::NONE => None,
             _ => {

@@ -64,7 +64,8 @@ impl Session {
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (mut key, under) = (key, known.vector.clone());
-        let functions = route(&statement, &key.sql, self.view()).functions;
+        let proof = self.prove(&statement, &key.sql);
+        let functions = route(&statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
@@ -82,10 +83,10 @@ impl Session {
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
         }
-        let permits = self.govern(plan(&statement, &key.sql, self.view()), &key.sql)?;
+        let permits = self.govern(plan(&statement, &key.sql, self.view(proof)), &key.sql)?;
         let route = match &permits.plan {
             Plan::Route(route) => *route,
-            Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view()),
+            Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view(proof)),
         };
         self.serving.metrics.begin();
         let run = Run {

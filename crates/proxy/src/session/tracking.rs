@@ -3,12 +3,12 @@
 //! Owns taking such assignments out of a statement: connections keep the proxy's own tracking, on which everything else
 //! rests. What cannot be answered for is left in, and pins. Input: SET statements that name `session_track_*`.
 
-use dbmesh_model::topology::Role;
+use dbmesh_plan::Aim;
 use dbmesh_sql::{Facts, Lexer, Statement, TokenKind, TrackingSet, Verb, split_tracking_set};
 use dbmesh_wire::codec;
 use dbmesh_wire::relay::Shape;
 
-use super::exchange::{Infile, Lost};
+use super::exchange::{Infile, Lost, Withhold};
 use super::{Executed, Failure, Session};
 use crate::backend::Cell;
 use crate::pins::PinReason;
@@ -21,7 +21,7 @@ impl Session {
         &mut self,
         sql: &[u8],
         statement: &Statement,
-        role: Role,
+        aim: Aim,
     ) -> Result<Option<Executed>, Failure> {
         let acts = Facts::USER_VARIABLE_ASSIGNED
             | Facts::CALLS_ROUTINE
@@ -41,7 +41,7 @@ impl Session {
         if assignments.is_empty() {
             return Ok(None);
         }
-        self.acquire(role).await?;
+        self.acquire(aim).await?;
         let Some(tracking) = self.chosen(&assignments).await? else {
             return Ok(None);
         };
@@ -53,7 +53,9 @@ impl Session {
                 codec::put_packet(&mut out, &mut 0, &payload);
                 let before = std::mem::take(&mut self.client.tracking);
                 self.client.tracking = before.changing_to(&tracking);
-                let exchanged = self.exchange(&out, Shape::Results, &Infile::Refused).await;
+                let exchanged = self
+                    .exchange(&out, Shape::Results, &Infile::Refused, Withhold::Nothing)
+                    .await;
                 self.client.tracking = before;
                 let outcome = exchanged.map_err(|lost| self.lost(lost, Some(&statement)))?;
                 let executed = self.take_in(&statement, &outcome, &rest).await?;

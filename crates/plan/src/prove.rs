@@ -1,0 +1,182 @@
+//! Whether a statement is proved to read only, remembered by its digest.
+//!
+//! Owns the parser that proves it and a bounded memory of what was proved. It must never take a statement for a read that
+//! is not proved to be one: what cannot be parsed is none. Input: a statement that the scanner took for a plain read.
+
+use std::collections::HashMap;
+
+use dbmesh_sql::effects::{AccessMode, Effect};
+use dbmesh_sql::parsed::ReadOnly;
+use dbmesh_sql::{Class, Dialect, Facts, ParsedFacts, Parser, Statement, Verb};
+
+/// Whether a statement is proved to read only, so that any copy of the data can answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It reads tables and nothing else.
+    Reads,
+    /// It begins a transaction that the server itself holds to reading.
+    ReadOnlyTransaction,
+    /// It may write, lock, or see what only one server has.
+    NotProved,
+}
+
+/// Digests remembered in one generation. A flood of statements that are seen once pushes out what is as rare, and leaves
+/// what was asked for since the generation began.
+const GENERATION_MAX: usize = 4_096;
+
+/// Proves statements, and remembers.
+#[derive(Debug, Default)]
+pub struct Prover {
+    parser: Parser,
+    facts: ParsedFacts,
+    young: HashMap<(u64, Dialect), Proof>,
+    old: HashMap<(u64, Dialect), Proof>,
+}
+
+impl Prover {
+    /// What is proved of this statement.
+    pub fn prove(&mut self, statement: &Statement, sql: &[u8], dialect: &Dialect) -> Proof {
+        let first = at_first_sight(statement);
+        if first != Proof::Reads {
+            return first;
+        }
+        let key = (statement.digest.0, *dialect);
+        if let Some(known) = self.young.get(&key) {
+            return *known;
+        }
+        let proof = match self.old.remove(&key) {
+            Some(known) => known,
+            None => self.parse(sql, dialect),
+        };
+        if self.young.len() >= GENERATION_MAX {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(key, proof);
+        proof
+    }
+
+    fn parse(&mut self, sql: &[u8], dialect: &Dialect) -> Proof {
+        let Ok(ast) = self.parser.parse(sql, dialect) else {
+            return Proof::NotProved;
+        };
+        self.facts.fill(ast, sql, dialect);
+        if self.facts.read_only == ReadOnly::Proved && !self.facts.server_local {
+            Proof::Reads
+        } else {
+            Proof::NotProved
+        }
+    }
+}
+
+/// What the scanner's facts say. That it reads is only a guess, which the parser has to confirm.
+#[must_use]
+pub fn at_first_sight(statement: &Statement) -> Proof {
+    const ACTS: [Facts; 16] = [
+        Facts::USER_VARIABLE_ASSIGNED,
+        Facts::GET_LOCK_FUNCTION,
+        Facts::RELEASE_LOCK_FUNCTION,
+        Facts::SETS_LAST_INSERT_ID,
+        Facts::LOCKING_READ,
+        Facts::INTO_OUTFILE,
+        Facts::CALLS_ROUTINE,
+        Facts::SEQUENCE,
+        Facts::DYNAMIC_SQL,
+        Facts::COMPOUND,
+        Facts::UNPARSED,
+        Facts::UNPARSED_SET,
+        Facts::UNTRUSTED_TEXT,
+        Facts::MULTI,
+        Facts::TEMPORARY_TABLE,
+        Facts::READS_LAST_GTID,
+    ];
+    if statement.statements != 1 || statement.unterminated {
+        return Proof::NotProved;
+    }
+    if let [
+        Effect::Begin {
+            access: Some(AccessMode::ReadOnly),
+            ..
+        },
+    ] = &statement.effects[..]
+    {
+        return Proof::ReadOnlyTransaction;
+    }
+    let reads = statement.class == Class::Read
+        && matches!(statement.verb, Verb::Select | Verb::Table | Verb::Values);
+    let acts = ACTS.into_iter().any(|fact| statement.facts.has(fact));
+    if reads && !acts && statement.effects.is_empty() {
+        Proof::Reads
+    } else {
+        Proof::NotProved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dbmesh_sql::analyze;
+
+    fn prove(prover: &mut Prover, sql: &str) -> Proof {
+        let dialect = Dialect::default();
+        let statement = analyze(sql.as_bytes(), &dialect);
+        prover.prove(&statement, sql.as_bytes(), &dialect)
+    }
+
+    #[test]
+    fn only_plain_reads_are_proved() {
+        let mut prover = Prover::default();
+        let reads = [
+            "SELECT 1",
+            "SELECT a FROM t WHERE id = 7 AND b IN (1, 2)",
+            "WITH x AS (SELECT 1 AS a) SELECT * FROM x",
+            "(SELECT a FROM t) UNION ALL (SELECT b FROM u) ORDER BY 1",
+            "SELECT COUNT(*), SLEEP(0) FROM t GROUP BY a",
+        ];
+        for sql in reads {
+            assert_eq!(prove(&mut prover, sql), Proof::Reads, "{sql}");
+            assert_eq!(prove(&mut prover, sql), Proof::Reads, "{sql}, remembered");
+        }
+        let others = [
+            "SELECT a FROM t FOR UPDATE",
+            "SELECT f(a) FROM t",
+            "SELECT shop.f(a) FROM t",
+            "SELECT @a := 1",
+            "SELECT a INTO @b FROM t",
+            "SELECT GET_LOCK('a', 1)",
+            "SELECT LAST_INSERT_ID(7)",
+            "SELECT @@server_id",
+            "SELECT * FROM information_schema.tables",
+            "SELECT a FROM t; DELETE FROM t",
+            "SELECT a FRM t WHERE (",
+            "INSERT INTO t VALUES (1)",
+            "UPDATE t SET a = 1",
+            "CALL p()",
+            "SHOW TABLES",
+            "SET @a = 1",
+            "START TRANSACTION",
+        ];
+        for sql in others {
+            assert_eq!(prove(&mut prover, sql), Proof::NotProved, "{sql}");
+        }
+        let begin = "START TRANSACTION READ ONLY";
+        assert_eq!(prove(&mut prover, begin), Proof::ReadOnlyTransaction);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_what_is_used() {
+        let mut prover = Prover::default();
+        for n in 0..3 * GENERATION_MAX {
+            assert_eq!(
+                prove(&mut prover, &format!("SELECT a{n} FROM t")),
+                Proof::Reads
+            );
+            assert_eq!(prove(&mut prover, "SELECT often FROM t"), Proof::Reads);
+        }
+        assert!(prover.young.len() <= GENERATION_MAX && prover.old.len() <= GENERATION_MAX);
+        let often = analyze(b"SELECT often FROM t", &Dialect::default())
+            .digest
+            .0;
+        assert!(prover.young.contains_key(&(often, Dialect::default())));
+    }
+}
