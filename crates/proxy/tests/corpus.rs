@@ -14,7 +14,7 @@
 use std::path::Path;
 
 use dbmesh_sql::ast::{Ast, Expr, ExprKind};
-use dbmesh_sql::{Dialect, Flavor, Lexer, Parser};
+use dbmesh_sql::{Dialect, Flavor, Lexer, ParsedFacts, Parser};
 use dbmesh_testkit::{Error, Kind, Server, ServerOptions, Session};
 
 /// Statements that a server refuses and the parser takes. These are options of definitions and of administration that only
@@ -400,6 +400,69 @@ fn compare_groups(kind: Kind) {
         );
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
+}
+
+/// ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
+
+/// Where there are no tables, servers name the first that they miss: it is among the facts.
+fn compare_tables(kind: Kind) {
+    let (_server, session) = start(kind);
+    session
+        .execute("CREATE DATABASE empty_schema; USE empty_schema")
+        .unwrap();
+    let dialect = dialect(kind);
+    let mut parser = Parser::new();
+    let (mut missed, mut found) = (Vec::new(), 0);
+    for sql in statements() {
+        let hex: String = sql.bytes().map(|byte| format!("{byte:02x}")).collect();
+        session
+            .execute(&format!("SET @corpus = _utf8mb4 x'{hex}'"))
+            .unwrap();
+        let Err(Error::Sql {
+            code: NO_SUCH_TABLE,
+            message,
+            ..
+        }) = session.execute("PREPARE corpus FROM @corpus")
+        else {
+            continue;
+        };
+        // Table 'schema.name' doesn't exist
+        let name = message
+            .split('\'')
+            .nth(1)
+            .and_then(|name| name.split_once('.'))
+            .unwrap()
+            .1;
+        let ast = parser.parse(sql.as_bytes(), &dialect).unwrap();
+        let facts = ParsedFacts::of(ast, sql.as_bytes(), &dialect);
+        let known = facts.tables.iter().any(|table| {
+            let text = Ast::unquoted(sql.as_bytes(), table.name.name, &dialect);
+            text.eq_ignore_ascii_case(name.as_bytes())
+        });
+        // MariaDB does not see an outer common table expression from the WITH of a derived table.
+        let nested = kind == Kind::MariaDb && sql.contains("(WITH d AS (SELECT * FROM c)");
+        match known || !facts.tables_known || nested {
+            true => found += 1,
+            false => missed.push(format!("{name}: {sql}")),
+        }
+    }
+    println!(
+        "{kind}: {found} missing tables are among the facts, {} are not",
+        missed.len()
+    );
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert!(found > 300, "{found}");
+}
+
+#[test]
+fn mysql_misses_no_table_that_is_not_among_the_facts() {
+    compare_tables(Kind::MySql);
+}
+
+#[test]
+fn mariadb_misses_no_table_that_is_not_among_the_facts() {
+    compare_tables(Kind::MariaDb);
 }
 
 #[test]

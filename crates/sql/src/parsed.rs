@@ -87,7 +87,6 @@ fn tables_known(ast: &Ast, sql: &[u8]) -> bool {
         Kind::Call
             | Kind::Execute
             | Kind::Prepare
-            | Kind::SetStatement
             | Kind::Compound
             | Kind::CreateRoutine
             | Kind::CreateTrigger

@@ -112,3 +112,5 @@ mariadb| IF 1 THEN SELECT 1; END IF
 mariadb| BACKUP STAGE START
 mariadb| BACKUP STAGE END
 mariadb| BACKUP LOCK t
+mariadb| SET STATEMENT max_statement_time = 1, sort_buffer_size = 1000 FOR UPDATE t SET a = 1
+mariadb| SET STATEMENT max_statement_time = 1 FOR SHOW TABLES

@@ -294,8 +294,7 @@ impl Reader<'_> {
     pub(super) fn set(&mut self) -> Result<Read> {
         self.bump();
         if self.mariadb && self.take(Term::Statement) {
-            self.skip_rest();
-            return Ok((StatementKind::SetStatement, Body::Recognised));
+            return self.set_statement();
         }
         let scoped = matches!(self.peek().term, Term::Global | Term::Session | Term::Local);
         let transaction = usize::from(scoped);
@@ -325,6 +324,20 @@ impl Reader<'_> {
         }
         let exprs = self.seal(mark);
         Ok((StatementKind::Set, Body::Expressions(exprs)))
+    }
+
+    /// MariaDB: `SET STATEMENT a = 1, b = 2 FOR …` is the statement that follows, with other settings.
+    fn set_statement(&mut self) -> Result<Read> {
+        let mark = self.mark::<ExprId>();
+        loop {
+            self.set_assignment()?;
+            if !self.comma() {
+                break;
+            }
+        }
+        self.seal::<ExprId>(mark);
+        self.require(Term::For)?;
+        self.deeper(Self::statement_body)
     }
 
     /// `NAMES x`, `CHARACTER SET x`, `@x = 1`, `@@session.x = 1`, `GLOBAL x = 1`, `x = 1`.

@@ -36,7 +36,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn statement_body(&mut self) -> Result<Read> {
+    pub(super) fn statement_body(&mut self) -> Result<Read> {
         if let Some(read) = self.dml_or_query()? {
             return Ok(read);
         }

@@ -36,8 +36,6 @@ pub enum StatementKind {
     Handler,
     /// SET of variables, names, passwords, roles.
     Set,
-    /// MariaDB's SET STATEMENT … FOR ….
-    SetStatement,
     /// SET TRANSACTION.
     SetTransaction,
     /// USE.
@@ -171,7 +169,7 @@ impl StatementKind {
             Self::Call => Verb::Call,
             Self::Do => Verb::Do,
             Self::Handler => Verb::Handler,
-            Self::Set | Self::SetStatement => Verb::Set,
+            Self::Set => Verb::Set,
             Self::SetTransaction => Verb::SetTransaction,
             Self::Use => Verb::Use,
             Self::Begin => Verb::Begin,
