@@ -22,6 +22,8 @@ use crate::listener::{Place, listen, places};
 use crate::process::Process;
 use crate::serving::Current;
 
+/// Stack of a worker thread: the parser's depth limit takes up to 2 MB of it in a build for debugging.
+const STACK_BYTES: usize = 8 << 20;
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long sessions have to say good-bye after the drain's deadline.
@@ -71,6 +73,7 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|e| ServeError::System(format!("cannot start worker threads: {e}")))?;
