@@ -192,6 +192,20 @@ impl Backend {
         Ok(self.channel.write(packets).await?)
     }
 
+    /// Sends a command whose payload is too large to be copied into packets first.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn send_large(&mut self, payload: &[u8]) -> Result<(), BackendError> {
+        self.condition = Condition::Busy;
+        self.channel.begin_command();
+        for (header, piece) in codec::frames(payload) {
+            self.channel.write(&header).await?;
+            self.channel.write(piece).await?;
+        }
+        Ok(())
+    }
+
     /// Sends a command that has no answer.
     ///
     /// # Errors

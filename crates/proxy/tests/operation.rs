@@ -7,6 +7,8 @@
 mod entrances;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "operation/large.rs"]
+mod large;
 #[path = "operation/logins.rs"]
 mod logins;
 #[path = "operation/pools.rs"]

@@ -10,7 +10,7 @@ mod writer;
 
 pub use crate::error::DecodeError;
 pub use framing::{
-    HEADER_BYTES, Header, MAX_PAYLOAD, PacketStart, begin_packet, finish_packet, put_packet,
+    HEADER_BYTES, Header, MAX_PAYLOAD, PacketStart, begin_packet, finish_packet, frames, put_packet,
 };
 pub use reader::Reader;
 pub use writer::{

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Consistency, LocalInfile};
 use dbmesh_sql::{Effect, Statement};
-use dbmesh_wire::codec::{HEADER_BYTES, Header};
+use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::reply;
@@ -102,6 +102,29 @@ impl TurnedAway {
     }
 }
 
+/// A command as it goes to the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command<'a> {
+    /// In packets: one write.
+    Packets(&'a [u8]),
+    /// The payload alone, too large to copy.
+    Payload(&'a [u8]),
+}
+
+impl Command<'_> {
+    /// The number of the packet that follows it.
+    fn sequence_after(self) -> u8 {
+        let whole = match self {
+            Self::Packets(bytes) => bytes.len() / (MAX_PAYLOAD + HEADER_BYTES),
+            Self::Payload(bytes) => bytes.len() / MAX_PAYLOAD,
+        };
+        u8::try_from((whole + 1) % 256).unwrap_or(0)
+    }
+}
+
+/// Payloads from this size on are not copied, in bytes.
+pub(super) const LARGE_BYTES: usize = 1 << 20;
+
 /// Whether an error may be kept from the client, because the statement can go elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Withhold {
@@ -141,7 +164,7 @@ impl Session {
     /// Sends a command and relays its answer.
     pub(super) async fn exchange(
         &mut self,
-        packets: &[u8],
+        command: Command<'_>,
         shape: Shape,
         infile: &Infile,
         withhold: Withhold,
@@ -165,7 +188,7 @@ impl Session {
                 .filter(|s| s.consistency == Consistency::Global)
                 .map(|_| &*self.serving.upstream),
         };
-        let result = relay(parts, status, packets, shape, infile).await;
+        let result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
@@ -208,7 +231,7 @@ struct Parts<'a> {
 async fn relay(
     mut parts: Parts<'_>,
     status: Status,
-    packets: &[u8],
+    command: Command<'_>,
     shape: Shape,
     infile: &Infile,
 ) -> Result<Outcome, Lost> {
@@ -218,7 +241,13 @@ async fn relay(
         control,
         ..
     } = &mut parts;
-    let sent = guarded(control, None, backend.send(packets)).await;
+    let sending = async {
+        match command {
+            Command::Packets(packets) => backend.send(packets).await,
+            Command::Payload(payload) => backend.send_large(payload).await,
+        }
+    };
+    let sent = guarded(control, None, sending).await;
     match sent {
         Done::Io(sent) => sent.map_err(Lost::before)?,
         Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
@@ -228,7 +257,7 @@ async fn relay(
         Hops {
             backend: backend.capabilities,
             client: client.capabilities,
-            backend_seq: sequence_after(packets.len()),
+            backend_seq: command.sequence_after(),
             client_seq: client.seq,
             status,
             numbering: backend.channel().numbering(),
@@ -252,13 +281,6 @@ async fn relay(
         }),
         Err(other) => Err(other),
     }
-}
-
-/// The number of the packet behind a command of this many bytes, headers included.
-fn sequence_after(bytes: usize) -> u8 {
-    const WHOLE: usize = dbmesh_wire::codec::MAX_PAYLOAD + HEADER_BYTES;
-    let packets = bytes / WHOLE + 1;
-    u8::try_from(packets % 256).unwrap_or(0)
 }
 
 /// ER_QUERY_INTERRUPTED.

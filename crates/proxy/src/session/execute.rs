@@ -20,7 +20,7 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
-use super::exchange::{Infile, Lost, Withhold};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -74,13 +74,22 @@ impl Session {
             let both = Capabilities::QUERY_ATTRIBUTES;
             let as_it_came = spliced.is_none() && backend.capabilities.contains(both);
             let mut out = crate::channel::output_buffer();
+            let mut command = None;
             if as_it_came || (spliced.is_none() && query.sql_offset == 1) {
-                codec::put_packet(&mut out, &mut 0, packet);
+                if packet.len() >= LARGE_BYTES {
+                    command = Some(Command::Payload(packet));
+                } else {
+                    codec::put_packet(&mut out, &mut 0, packet);
+                }
             } else {
                 codec::put_packet(&mut out, &mut 0, &backend.query_payload(sql));
             }
+            let command = command.unwrap_or(Command::Packets(&out));
             let withhold = self.withholds(statement, aim);
-            match self.exchange(&out, Shape::Results, &infile, withhold).await {
+            match self
+                .exchange(command, Shape::Results, &infile, withhold)
+                .await
+            {
                 Ok(outcome) => {
                     crate::channel::return_buffer(out);
                     break outcome;
@@ -98,7 +107,12 @@ impl Session {
         let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
         codec::put_packet(&mut out, &mut 0, packet);
         let outcome = match self
-            .exchange(&out, shape, &Infile::Refused, Withhold::Nothing)
+            .exchange(
+                Command::Packets(&out),
+                shape,
+                &Infile::Refused,
+                Withhold::Nothing,
+            )
             .await
         {
             Ok(outcome) => outcome,

@@ -20,7 +20,7 @@ use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
-use super::exchange::{Infile, Lost, Withhold};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost, Withhold};
 use super::settle::close_statements;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
@@ -121,7 +121,11 @@ impl Session {
             let mut out = output_buffer();
             self.put_execute(packet, run, server_id, &mut out)?;
             let withhold = self.withholds(run.statement, aim);
-            let answer = self.exchange(&out, Shape::Results, &Infile::Refused, withhold);
+            let command = match out.is_empty() {
+                true => Command::Payload(packet),
+                false => Command::Packets(&out),
+            };
+            let answer = self.exchange(command, Shape::Results, &Infile::Refused, withhold);
             match answer.await {
                 Ok(outcome) => {
                     return_buffer(out);
@@ -146,7 +150,8 @@ impl Session {
         Ok(done)
     }
 
-    /// The EXECUTE packet for this connection: its statement id, and the parameter types if it does not have them.
+    /// The EXECUTE packet for this connection: its statement id, and the parameter types if it does not have them. Nothing
+    /// in `out` means `packet` itself.
     fn put_execute(
         &mut self,
         packet: &mut [u8],
@@ -194,6 +199,8 @@ impl Session {
             (Some(block), Some(types)) if !carried && !same => {
                 codec::put_packet(out, &mut 0, &insert_types(packet, block, types));
             }
+            // Too large to copy: it is sent from where it is.
+            _ if packet.len() >= LARGE_BYTES => {}
             _ => codec::put_packet(out, &mut 0, packet),
         }
         Ok(())
@@ -345,7 +352,12 @@ impl Session {
         let mut out = Vec::new();
         codec::put_packet(&mut out, &mut 0, &packet);
         let outcome = match self
-            .exchange(&out, Shape::Rows, &Infile::Refused, Withhold::Nothing)
+            .exchange(
+                Command::Packets(&out),
+                Shape::Rows,
+                &Infile::Refused,
+                Withhold::Nothing,
+            )
             .await
         {
             Ok(outcome) => outcome,

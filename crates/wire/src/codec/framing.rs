@@ -67,6 +67,21 @@ pub fn put_packet(out: &mut Vec<u8>, seq: &mut u8, payload: &[u8]) {
     }
 }
 
+/// The packets of a payload as [`put_packet`] writes them, header and piece apart, for payloads too large to copy.
+pub fn frames(payload: &[u8]) -> impl Iterator<Item = ([u8; HEADER_BYTES], &[u8])> {
+    let count = payload.len() / MAX_PAYLOAD + 1;
+    let mut rest = payload;
+    (0..count).map(move |number| {
+        let (piece, tail) = rest.split_at_checked(MAX_PAYLOAD).unwrap_or((rest, &[]));
+        rest = tail;
+        let header = Header {
+            len: u32::try_from(piece.len()).unwrap_or(u32::MAX),
+            seq: u8::try_from(number % 256).unwrap_or(0),
+        };
+        (header.encode(), piece)
+    })
+}
+
 /// Where a packet written in place starts. Made by [`begin_packet`], used up by [`finish_packet`].
 #[derive(Debug)]
 #[must_use = "a packet that is begun must be finished"]
