@@ -286,7 +286,8 @@ impl Pool {
             tokio::time::sleep(pause).await;
         }
         let known = self.facts();
-        match self.dialer.connect(want.vector, want.flags, known).await {
+        // Boxed: a login is rare, and its room would be kept in every session.
+        match Box::pin(self.dialer.connect(want.vector, want.flags, known)).await {
             Ok(backend) => {
                 self.health.connected();
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);

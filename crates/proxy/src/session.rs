@@ -18,6 +18,7 @@ mod waiting;
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -233,8 +234,11 @@ impl Session {
                 usize::try_from(self.serving.service.limits.max_packet_bytes).unwrap_or(usize::MAX);
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
-            let reading = self.client.read_command(&mut packet, bytes_max);
-            let Some(read) = exchange::unless_stopped(&control, reading).await else {
+            let read = {
+                let reading = pin!(self.client.read_command(&mut packet, bytes_max));
+                exchange::unless_stopped(&control, reading).await
+            };
+            let Some(read) = read else {
                 return self.stopped();
             };
             self.packet = packet;
@@ -243,8 +247,11 @@ impl Session {
                 Ok(Some(())) => {
                     self.handle().busy.store(true, Ordering::Relaxed);
                     self.handle().control.clear(Signals::IDLE);
-                    let Some(served) = exchange::unless_stopped(&control, self.serve()).await
-                    else {
+                    let served = {
+                        let serving = pin!(self.serve());
+                        exchange::unless_stopped(&control, serving).await
+                    };
+                    let Some(served) = served else {
                         return self.stopped();
                     };
                     self.handle().busy.store(false, Ordering::Relaxed);
@@ -589,5 +596,26 @@ fn refusal(reason: Refuse) -> Fault {
         Refuse::DiagnosticsGone => Fault::DiagnosticsGone("GET DIAGNOSTICS"),
         Refuse::FoundRowsGone => Fault::DiagnosticsGone("FOUND_ROWS()"),
         Refuse::KillTarget => Fault::KillTarget,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most bytes that a session's task may take: ten thousand idle ones hold it, and it moves through the caches with every
+    /// statement.
+    const TASK_BYTES_MAX: usize = 6 << 10;
+
+    #[test]
+    fn a_session_s_task_is_small() {
+        fn size_of_result<F>(_: impl FnOnce(Session) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let bytes = size_of_result(Session::run);
+        assert!(
+            bytes <= TASK_BYTES_MAX,
+            "{bytes} bytes: box what is rare, pin what is handed on"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! It must never leave a connection marked usable unless the answer was read to its end. Input: a command in packets.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -247,7 +248,7 @@ async fn relay(
             Command::Payload(payload) => backend.send_large(payload).await,
         }
     };
-    let sent = guarded(control, None, sending).await;
+    let sent = guarded(control, None, pin!(sending)).await;
     match sent {
         Done::Io(sent) => sent.map_err(Lost::before)?,
         Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
@@ -309,13 +310,13 @@ impl<T> Done<T> {
     }
 }
 
-/// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready.
+/// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready. It comes
+/// pinned: a future handed on by value would take its room in the session twice more.
 async fn guarded<T>(
     control: &Control,
     limit: Option<Duration>,
-    io: impl Future<Output = T>,
+    mut io: Pin<&mut impl Future<Output = T>>,
 ) -> Done<T> {
-    let mut io = std::pin::pin!(io);
     let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = io.as_mut().poll(cx) {
@@ -339,7 +340,10 @@ async fn guarded<T>(
 }
 
 /// Runs an I/O until it ends; `None` when the session was told to end before.
-pub(super) async fn unless_stopped<T>(control: &Control, io: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless_stopped<T>(
+    control: &Control,
+    io: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     match guarded(control, None, io).await {
         Done::Io(done) => Some(done),
         Done::Stopped | Done::TooSlow => None,
@@ -354,7 +358,7 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
     let written = guarded(
         control,
         Some(CLIENT_WRITE_TIMEOUT),
-        client.channel.write(out),
+        pin!(client.channel.write(out)),
     )
     .await;
     out.clear();
@@ -415,7 +419,7 @@ async fn pump(
             Progress::More => {}
             Progress::LocalInfile(name) => {
                 let sent = send_file(backend, client, relay, &name, infile);
-                guarded(control, None, sent)
+                guarded(control, None, pin!(sent))
                     .await
                     .unwrap_or(Err(Lost::Stopped))?;
             }
@@ -426,7 +430,7 @@ async fn pump(
             }
             client.channel.poll_gone(cx).map(|()| None)
         });
-        let filled = match guarded(control, None, answer).await {
+        let filled = match guarded(control, None, pin!(answer)).await {
             Done::Io(Some(filled)) => filled,
             Done::Io(None) => return Err(Lost::ClientGone),
             Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
