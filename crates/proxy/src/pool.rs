@@ -21,7 +21,10 @@ use crate::standing::Standing;
 use crate::vector::Vector;
 
 mod keeper;
+mod rate;
+
 pub use keeper::keep;
+use rate::Rate;
 
 /// Idle connections looked at for one whose state fits; the most recently used ones.
 const SEARCH_DEPTH: usize = 16;
@@ -115,12 +118,6 @@ enum Grant {
     Permit,
 }
 
-#[derive(Debug)]
-struct Rate {
-    tokens: f64,
-    at: Instant,
-}
-
 enum Choice {
     Take(Box<Backend>),
     Open,
@@ -133,10 +130,7 @@ impl Pool {
     /// A pool without connections.
     #[must_use]
     pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
-        let rate = Rate {
-            tokens: f64::from(policy.connect_rate_per_second),
-            at: Instant::now(),
-        };
+        let rate = Rate::new(policy.connect_rate_per_second);
         Self {
             dialer,
             policy,
@@ -457,21 +451,6 @@ impl Inner {
             control.say(Signals::RECLAIM);
         }
         Choice::Wait(granted)
-    }
-}
-
-impl Rate {
-    /// Takes a token, or says how long to wait for one.
-    fn take(&mut self, per_second: u32) -> Option<Duration> {
-        let rate = f64::from(per_second.max(1));
-        let now = Instant::now();
-        self.tokens = (self.tokens + now.duration_since(self.at).as_secs_f64() * rate).min(rate);
-        self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return None;
-        }
-        Some(Duration::from_secs_f64((1.0 - self.tokens) / rate))
     }
 }
 
