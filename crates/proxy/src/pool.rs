@@ -82,7 +82,7 @@ pub struct Pool {
     /// Whether the endpoint can be reached.
     pub health: Health,
     /// What the monitor and operators say of it.
-    pub standing: Standing,
+    pub standing: Arc<Standing>,
     /// What was done.
     pub counters: PoolCounters,
 }
@@ -132,7 +132,12 @@ enum Choice {
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
+    pub fn new(
+        dialer: Dialer,
+        policy: PoolPolicy,
+        health: Health,
+        standing: Arc<Standing>,
+    ) -> Self {
         let rate = Rate {
             tokens: f64::from(policy.connect_rate_per_second),
             at: Instant::now(),
@@ -144,7 +149,7 @@ impl Pool {
             facts: Mutex::new(None),
             rate: Mutex::new(rate),
             health,
-            standing: Standing::default(),
+            standing,
             counters: PoolCounters::default(),
         }
     }
