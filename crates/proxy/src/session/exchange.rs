@@ -47,6 +47,8 @@ pub(super) enum Lost {
     Cut(BackendError),
     /// The server takes no writes and said so at once; the client has not been told.
     TurnedAway(TurnedAway),
+    /// The server lost the place of the primary before the command was sent.
+    NotSent,
     /// The exchange was refused half-way: the connection is closed, the client told.
     Refused(Fault),
 }
@@ -77,7 +79,7 @@ pub(super) struct TurnedAway {
 }
 
 impl TurnedAway {
-    /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, if that is what this packet is.
+    /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, or ER_READ_ONLY_MODE, if that is what this packet is.
     fn of(packet: &[u8]) -> Option<Self> {
         let payload = packet.get(HEADER_BYTES..)?;
         let [reply::ERR_MARKER, low, high, rest @ ..] = payload else {
@@ -90,7 +92,7 @@ impl TurnedAway {
         };
         let message = String::from_utf8_lossy(message).into_owned();
         let read_only = code == OPTION_PREVENTS && message.contains("read-only");
-        read_only.then_some(Self { code, message })
+        (read_only || code == READ_ONLY_MODE).then_some(Self { code, message })
     }
 
     /// The server's own error.
@@ -135,6 +137,44 @@ pub(super) enum Withhold {
     ReadOnly,
 }
 
+/// Whether a command may be sent again after its connection broke before anything came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It only reads.
+    Safe,
+    /// It may have been executed.
+    Never,
+}
+
+/// When a command may leave its server for another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leave {
+    /// For an error.
+    pub withhold: Withhold,
+    /// For a connection that broke.
+    pub repeat: Repeat,
+    /// What it runs.
+    pub runs: Runs,
+}
+
+/// What a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// One statement, which is done or not.
+    One,
+    /// Several: those before an error may have been committed.
+    Several,
+}
+
+impl Leave {
+    /// Under no circumstances.
+    pub(super) const NEVER: Self = Self {
+        withhold: Withhold::Nothing,
+        repeat: Repeat::Never,
+        runs: Runs::One,
+    };
+}
+
 /// What a server may ask of the client in this command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Infile {
@@ -168,7 +208,7 @@ impl Session {
         command: Command<'_>,
         shape: Shape,
         infile: &Infile,
-        withhold: Withhold,
+        leave: Leave,
     ) -> Result<Outcome, Lost> {
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
@@ -177,6 +217,11 @@ impl Session {
         let handle = self.registered.handle.clone();
         let backend = lease.backend().map_err(Lost::before)?;
         handle.begin_execution(&pool, backend.thread_id);
+        // Whoever fences it later sees this statement under way.
+        if pool.standing.is_fenced() {
+            handle.end_execution().await;
+            return Err(Lost::NotSent);
+        }
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
@@ -184,7 +229,7 @@ impl Session {
             backend,
             client: &mut self.client,
             control: &handle.control,
-            withhold,
+            leave,
             witness: (self.serving.upstream.splitting())
                 .filter(|s| s.consistency == Consistency::Global)
                 .map(|_| &*self.serving.upstream),
@@ -195,11 +240,12 @@ impl Session {
         self.answered = ended;
         drop(work);
         let struck = handle.end_execution().await;
-        if struck
-            && result
-                .as_ref()
-                .is_ok_and(|outcome| outcome.error != Some(INTERRUPTED))
-        {
+        let spared = match &result {
+            Ok(outcome) => outcome.error != Some(INTERRUPTED),
+            Err(Lost::TurnedAway(_)) => true,
+            Err(_) => false,
+        };
+        if struck && spared {
             // A KILL that came too late for this statement would end the next one: a ping takes it.
             let _ = backend
                 .run(&[CommandCode::Ping as u8], Shape::Single)
@@ -224,7 +270,7 @@ struct Parts<'a> {
     backend: &'a mut Backend,
     client: &'a mut Client,
     control: &'a Control,
-    withhold: Withhold,
+    leave: Leave,
     /// Who must know of a write before the client does.
     witness: Option<&'a Upstream>,
 }
@@ -288,6 +334,8 @@ async fn relay(
 const INTERRUPTED: u16 = 1317;
 /// ER_OPTION_PREVENTS_STATEMENT.
 const OPTION_PREVENTS: u16 = 1290;
+/// ER_READ_ONLY_MODE: the storage takes no writes.
+const READ_ONLY_MODE: u16 = 1836;
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -369,13 +417,27 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
     }
 }
 
+/// What came first while an answer was due.
+enum Waited {
+    /// Something of the server.
+    Filled(io::Result<usize>),
+    /// The client went away.
+    ClientGone,
+    /// The server is not to be waited for any more.
+    Cut,
+}
+
 async fn pump(
     parts: &mut Parts<'_>,
     relay: &mut Relay,
     out: &mut Vec<u8>,
     infile: &Infile,
 ) -> Result<(), Lost> {
-    let (withhold, witness) = (parts.withhold, parts.witness);
+    let (leave, witness) = (parts.leave, parts.witness);
+    let cut_by = match leave.repeat {
+        Repeat::Safe => Signals::FENCED.and(Signals::DOWN),
+        Repeat::Never => Signals::FENCED,
+    };
     let Parts {
         backend,
         client,
@@ -401,9 +463,9 @@ async fn pump(
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
-            if withhold == Withhold::ReadOnly
+            if leave.withhold == Withhold::ReadOnly
                 && !told
-                && relay.outcome().error == Some(OPTION_PREVENTS)
+                && matches!(relay.outcome().error, Some(OPTION_PREVENTS | READ_ONLY_MODE))
                 && let Some(turned) = TurnedAway::of(out)
             {
                 return Err(Lost::TurnedAway(turned));
@@ -411,6 +473,12 @@ async fn pump(
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
+            // Behind an error nothing is reported, or not yet.
+            let unreported = leave.runs == Runs::Several || backend.facts.flavor == Flavor::MariaDb;
+            let failed = progress == Progress::Done && relay.outcome().error.is_some();
+            if failed && unreported && leave.repeat == Repeat::Never {
+                upstream.note_written(&Position::Unknown);
+            }
         }
         told |= !out.is_empty();
         write(client, control, out).await?;
@@ -422,17 +490,31 @@ async fn pump(
                 guarded(control, None, pin!(sent))
                     .await
                     .unwrap_or(Err(Lost::Stopped))?;
+                told = true;
             }
         }
         let answer = std::future::poll_fn(|cx| {
             if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
-                return Poll::Ready(Some(filled));
+                return Poll::Ready(Waited::Filled(filled));
             }
-            client.channel.poll_gone(cx).map(|()| None)
+            if client.channel.poll_gone(cx).is_ready() {
+                return Poll::Ready(Waited::ClientGone);
+            }
+            let cut = control.poll(cut_by, cx).is_ready();
+            // What only reads can begin anew elsewhere only if nothing came.
+            let useless = control.signals().any(Signals::FENCED) || !(told || relay.started());
+            match cut && useless {
+                true => Poll::Ready(Waited::Cut),
+                false => Poll::Pending,
+            }
         });
         let filled = match guarded(control, None, pin!(answer)).await {
-            Done::Io(Some(filled)) => filled,
-            Done::Io(None) => return Err(Lost::ClientGone),
+            Done::Io(Waited::Filled(filled)) => filled,
+            Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
+            Done::Io(Waited::Cut) => {
+                let error = BackendError::Lost(io::ErrorKind::ConnectionAborted.into());
+                return Err(Lost::Backend { error, came: false });
+            }
             Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
         };
         match filled {
