@@ -121,12 +121,14 @@ impl Session {
             // It only remembers something of the last statement, which is fetched.
             self.give_up_hold().await;
         }
+        let left_behind = self.is_left_behind(aim);
         let Some(lease) = &mut self.lease else {
             return Ok(false);
         };
         lease.unhold(id, &self.registered.handle.control);
-        if lease.pool().standing.is_fenced() {
-            // Nothing that happens there counts any more.
+        let fenced = lease.pool().standing.is_fenced();
+        if fenced || left_behind {
+            // Nothing that happens there counts any more, or nothing more can.
             let gone = BackendError::Lost(std::io::ErrorKind::ConnectionAborted.into());
             return Err(self.lost(Lost::before(gone), None));
         }
@@ -136,6 +138,18 @@ impl Session {
         // Only what the last statement left was on it; that is lost with it.
         self.forget_memory();
         Ok(false)
+    }
+
+    /// Whether the session's state is on a server that is no primary any more and has refused it a write: it would be
+    /// refused for good. One that only reads what it has there may go on.
+    fn is_left_behind(&self, aim: Aim) -> bool {
+        let upstream = &self.serving.upstream;
+        let demoted = |m: &Arc<Member>| upstream.role_of(m) == Some(Role::Replica);
+        self.refused
+            && aim.role == Role::Primary
+            && !self.state.in_transaction()
+            && upstream.splitting().is_some()
+            && self.member.as_ref().is_some_and(demoted)
     }
 
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now,
@@ -310,6 +324,7 @@ impl Session {
     fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {
         // What this connection says of "the last statement" is not this session's.
         self.state.diagnostics.row_count_only_here = true;
+        self.refused = false;
         self.lease = Some(lease);
         self.member = Some(member);
     }

@@ -336,6 +336,12 @@ const INTERRUPTED: u16 = 1317;
 const OPTION_PREVENTS: u16 = 1290;
 /// ER_READ_ONLY_MODE: the storage takes no writes.
 const READ_ONLY_MODE: u16 = 1836;
+
+/// Whether the error may say that a server takes no writes.
+pub(super) fn refuses_writes(code: u16) -> bool {
+    matches!(code, OPTION_PREVENTS | READ_ONLY_MODE)
+}
+
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -465,7 +471,7 @@ async fn pump(
             backend.answered(relay.outcome().status);
             if leave.withhold == Withhold::ReadOnly
                 && !told
-                && matches!(relay.outcome().error, Some(OPTION_PREVENTS | READ_ONLY_MODE))
+                && relay.outcome().error.is_some_and(refuses_writes)
                 && let Some(turned) = TurnedAway::of(out)
             {
                 return Err(Lost::TurnedAway(turned));

@@ -20,7 +20,9 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
-use super::exchange::{Command, Infile, LARGE_BYTES, Leave, Lost, Repeat, Runs, Withhold};
+use super::exchange::{
+    Command, Infile, LARGE_BYTES, Leave, Lost, Repeat, Runs, Withhold, refuses_writes,
+};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -400,6 +402,7 @@ impl Session {
                 return Ok(done);
             }
         }
+        self.refused |= outcome.error.is_some_and(refuses_writes);
         let reported = self.state.position_reports != reports;
         let in_transaction = self.state.in_transaction();
         let doubtful = match flavor {

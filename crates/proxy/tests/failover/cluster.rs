@@ -107,14 +107,14 @@ impl Cluster {
 
     /// Reloads a configuration that differs in the pool's size, so that all pools are made anew.
     pub fn reload_with_other_pools(&self) {
-        let before = self.stage.metric("dbmesh_reloads_total");
+        let before = self.stage.metric("dbmesh_config_reloads_total");
         self.stage
             .proxy
             .rewrite_config(&self.yaml.replace("poolSize: 16", "poolSize: 15"))
             .unwrap();
         self.stage.proxy.sighup();
         eventually("the configuration is reloaded", NOTICE, || {
-            self.stage.metric("dbmesh_reloads_total") > before
+            self.stage.metric("dbmesh_config_reloads_total") > before
         });
     }
 }

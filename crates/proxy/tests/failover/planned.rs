@@ -66,3 +66,24 @@ fn a_transaction_open_over_a_switchover_is_told() {
         );
     }
 }
+
+#[test]
+fn a_session_with_state_on_the_old_primary_is_told_and_ended() {
+    for kind in KINDS {
+        let cluster = Cluster::start(kind, "");
+        let servers = cluster.servers();
+        let mut client = cluster.client();
+        let created = client.query("CREATE TEMPORARY TABLE app.mine (v INT) ENGINE=InnoDB");
+        assert_eq!(created, Reply::Ok);
+        operator::switch_over(servers[0], servers[1], &[servers[2]]).unwrap();
+        cluster.wait_for_primary(1);
+        // What it has there can still be read.
+        let count = client.query("SELECT COUNT(*) FROM app.mine");
+        assert_eq!(count.value(), "0", "{kind}");
+        let write = "INSERT INTO app.ledger (op) VALUES (1)";
+        assert_eq!(client.query(write).code(), Some(1290), "{kind}");
+        assert_eq!(client.query(write).code(), Some(2013), "{kind}");
+        assert!(client.is_closed(), "{kind}");
+        assert_eq!(cluster.client().query(write), Reply::Ok, "{kind}");
+    }
+}
