@@ -274,7 +274,8 @@ fn warm_flags() -> Flags {
 /// What is known of the same server, whatever changed in how connections to it are made.
 fn standing_of(old: &Serving, endpoint: &Endpoint) -> Option<Arc<Standing>> {
     let same = |e: &Endpoint| {
-        (&e.namespace, &e.name, &e.address) == (&endpoint.namespace, &endpoint.name, &endpoint.address)
+        (&e.namespace, &e.name, &e.address)
+            == (&endpoint.namespace, &endpoint.name, &endpoint.address)
     };
     let member = old.upstream.members.iter().find(|m| same(&m.endpoint))?;
     Some(member.pool.standing.clone())
@@ -306,7 +307,9 @@ fn build(
                     let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
                     let dialer = Dialer::new(endpoint.clone(), timeout)?;
                     let health = Health::new(service.strategy.ejection.clone());
-                    let standing = old.and_then(|s| standing_of(s, endpoint)).unwrap_or_default();
+                    let standing = old
+                        .and_then(|s| standing_of(s, endpoint))
+                        .unwrap_or_default();
                     let pool = Arc::new(Pool::new(dialer, service.pool.clone(), health, standing));
                     fresh.push(pool.clone());
                     pool

@@ -242,8 +242,7 @@ impl Upstream {
             // Without a primary nobody writes, and a replica that lost it is as fresh as can be.
             (Role::Replica, _) => {
                 standing.is_up()
-                    && (standing.is_fresh()
-                        || (standing.is_stranded() && !self.primary_is_up()))
+                    && (standing.is_fresh() || (standing.is_stranded() && !self.primary_is_up()))
             }
         };
         serves.then_some(role)
@@ -294,9 +293,8 @@ impl Upstream {
         balance: Option<Balance>,
         tried: &[Arc<Member>],
     ) -> Option<&Arc<Member>> {
-        let fits = |m: &&Arc<Member>| {
-            !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.meets(m, need)
-        };
+        let fits =
+            |m: &&Arc<Member>| !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.meets(m, need);
         if let [only] = self.members.as_slice() {
             return Some(only).filter(fits);
         }

@@ -527,9 +527,7 @@ pub(super) fn again_unsent(failure: Failure, attempt: u32) -> Result<(), Failure
 /// What a statement runs.
 pub(super) fn runs(statement: &Statement) -> Runs {
     let several = Facts::CALLS_ROUTINE | Facts::COMPOUND | Facts::DYNAMIC_SQL | Facts::UNPARSED;
-    if statement.statements > 1
-        || statement.verb == Verb::Call
-        || statement.facts.has_any(several)
+    if statement.statements > 1 || statement.verb == Verb::Call || statement.facts.has_any(several)
     {
         Runs::Several
     } else {
