@@ -413,7 +413,7 @@ impl Probes {
             return;
         };
         let sql = match flavor {
-            Flavor::MySql => "SELECT @@global.gtid_executed AS position",
+            Flavor::MySql => "SELECT @@global.gtid_executed AS position, @@server_uuid AS own",
             Flavor::MariaDb => "SELECT @@global.gtid_slave_pos AS position",
         };
         if let Ok(rows) = self.ask(sql, self.monitor.lag.timeout_ms).await
@@ -422,6 +422,9 @@ impl Probes {
             let mut known = Gtids::held();
             if known.note(text, flavor).is_ok() {
                 standing.set_known(known);
+            }
+            if let Some(own) = cell(rows.first(), "own") {
+                standing.set_own_source(own);
             }
         }
     }

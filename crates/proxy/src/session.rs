@@ -9,6 +9,7 @@ mod exchange;
 mod execute;
 mod identity;
 mod kill;
+mod leave;
 mod local;
 mod prepare;
 mod prepared;

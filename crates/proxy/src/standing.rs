@@ -69,6 +69,8 @@ pub struct Standing {
     /// Whether it would serve but for a source that it cannot reach, or does not have.
     stranded: AtomicBool,
     known: Mutex<Gtids>,
+    /// The name under which it numbers its own transactions.
+    own_source: Mutex<Option<Box<str>>>,
     /// Until when waiting for it is pointless, in ms of the coarse clock.
     behind_until_ms: AtomicU64,
     last_error: Mutex<String>,
@@ -87,6 +89,7 @@ impl Default for Standing {
             fresh: AtomicBool::new(false),
             stranded: AtomicBool::new(false),
             known: Mutex::new(Gtids::held()),
+            own_source: Mutex::default(),
             behind_until_ms: AtomicU64::new(0),
             last_error: Mutex::default(),
         }
@@ -214,6 +217,24 @@ impl Standing {
         if known.merge(seen).is_err() {
             *known = Gtids::held();
         }
+    }
+
+    /// The name under which it numbers its own transactions, once a probe has seen it.
+    #[must_use]
+    pub fn own_source(&self) -> Option<Box<str>> {
+        self.own_source.lock().clone()
+    }
+
+    /// Notes that name.
+    pub fn set_own_source(&self, name: &[u8]) {
+        *self.own_source.lock() = std::str::from_utf8(name).ok().map(Into::into);
+    }
+
+    /// What is left of `wanted` if this is the primary, and `sources` are those of servers that are not.
+    #[must_use]
+    pub fn surviving(&self, wanted: &Gtids, sources: &[Box<str>]) -> Option<Gtids> {
+        let known = self.known.lock();
+        (!known.is_empty()).then(|| wanted.without_lost(sources, &known))
     }
 
     /// A probe saw its whole position.

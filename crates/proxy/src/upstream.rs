@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::control::Signals;
 use crate::pool::Pool;
-use crate::position::Position;
+use crate::position::{Gtids, Position};
 use crate::registry::Registry;
 use crate::standing::AdminState;
 
@@ -402,6 +402,8 @@ impl Upstream {
             self.elections.fetch_add(1, Ordering::Relaxed);
             match primary.now.and_then(|at| self.members.get(at)) {
                 Some(new) => {
+                    // What was known of it is from before it had caught up.
+                    new.pool.standing.forget_known();
                     tracing::info!(endpoint = %new.endpoint.name, "this is the primary now");
                 }
                 None => tracing::warn!(service = %self.service.database, "there is no primary"),
@@ -458,6 +460,23 @@ impl Upstream {
     #[must_use]
     pub fn written(&self) -> Position {
         self.written.lock().clone()
+    }
+
+    /// What is left of `wanted` after the transactions that were lost with a former primary: they are not at the primary of
+    /// now, and nobody will ever have them.
+    #[must_use]
+    pub fn surviving(&self, wanted: Gtids) -> Gtids {
+        let Some(primary) = self.primary().filter(|_| self.reports_roles()) else {
+            return wanted;
+        };
+        let others = self.members.iter().filter(|m| !Arc::ptr_eq(m, primary));
+        let own = primary.pool.standing.own_source();
+        let sources: Vec<_> = others
+            .filter_map(|m| m.pool.standing.own_source())
+            .filter(|source| Some(source) != own.as_ref())
+            .collect();
+        let left = primary.pool.standing.surviving(&wanted, &sources);
+        left.unwrap_or(wanted)
     }
 
     fn pick<'a>(&self, balance: Balance, from: &[&'a Arc<Member>]) -> Option<&'a Arc<Member>> {

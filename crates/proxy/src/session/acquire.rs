@@ -3,6 +3,7 @@
 //! Owns the choice among a service's endpoints and the wait for one: for a replica to catch up, for a primary to be there. It
 //! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 use tokio::sync::watch;
 
-use super::exchange::{Lost, TurnedAway};
+use super::exchange::Lost;
+use super::leave::TurnedAway;
 use super::{Failure, Session};
 use crate::backend::{Applied, Backend, BackendError, Flags, ServerError};
 use crate::fault::Fault;
@@ -165,20 +167,20 @@ impl Session {
         match (upstream.role_of(member), aim.role) {
             (None, _) | (Some(Role::Replica), Role::Primary) => false,
             (Some(Role::Primary), _) => true,
-            (Some(Role::Replica), Role::Replica) => match self.wanted(aim) {
+            (Some(Role::Replica), Role::Replica) => match self.wanted(aim).as_deref() {
                 Some(Position::Start) => true,
-                Some(Position::At(wanted)) => member.pool.standing.has(&wanted),
+                Some(Position::At(wanted)) => member.pool.standing.has(wanted),
                 Some(Position::Unknown) | None => false,
             },
         }
     }
 
     /// What a replica must have to answer; none when no replica may.
-    fn wanted(&self, aim: Aim) -> Option<Position> {
+    fn wanted(&self, aim: Aim) -> Option<Cow<'_, Position>> {
         match aim.consistency {
-            Consistency::Eventual => Some(Position::Start),
-            Consistency::Session => Some(self.state.position.clone()),
-            Consistency::Global => Some(self.serving.upstream.written()),
+            Consistency::Eventual => Some(Cow::Owned(Position::Start)),
+            Consistency::Session => Some(Cow::Borrowed(&self.state.position)),
+            Consistency::Global => Some(Cow::Owned(self.serving.upstream.written())),
             Consistency::Primary => None,
         }
     }
@@ -219,9 +221,12 @@ impl Session {
             Some(fixed) => fixed,
             None => upstream.choose(need, aim.balance, &search.tried)?,
         };
-        let wanted = match self.wanted(aim)? {
+        let wanted = match &*self.wanted(aim)? {
             Position::Start => return Some((chosen.clone(), None)),
-            Position::At(wanted) => wanted,
+            Position::At(wanted) if chosen.pool.standing.has(wanted) => {
+                return Some((chosen.clone(), None));
+            }
+            Position::At(wanted) => upstream.surviving(wanted.clone()),
             Position::Unknown => return self.turn_to_primary(),
         };
         if chosen.pool.standing.has(&wanted) {

@@ -20,9 +20,8 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
-use super::exchange::{
-    Command, Infile, LARGE_BYTES, Leave, Lost, Repeat, Runs, Withhold, refuses_writes,
-};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -90,10 +89,7 @@ impl Session {
                 repeat,
                 runs: runs(statement),
             };
-            match self
-                .exchange(command, Shape::Results, &infile, leave)
-                .await
-            {
+            match self.exchange(command, Shape::Results, &infile, leave).await {
                 Ok(outcome) => {
                     crate::channel::return_buffer(out);
                     break outcome;
@@ -111,7 +107,12 @@ impl Session {
         let mut out = Vec::with_capacity(packet.len() + codec::HEADER_BYTES);
         codec::put_packet(&mut out, &mut 0, packet);
         let outcome = match self
-            .exchange(Command::Packets(&out), shape, &Infile::Refused, Leave::NEVER)
+            .exchange(
+                Command::Packets(&out),
+                shape,
+                &Infile::Refused,
+                Leave::NEVER,
+            )
             .await
         {
             Ok(outcome) => outcome,

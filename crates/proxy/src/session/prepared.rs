@@ -20,8 +20,9 @@ use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
-use super::exchange::{Command, Infile, LARGE_BYTES, Leave, Lost};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
+use super::leave::Leave;
 use super::settle::close_statements;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
@@ -369,7 +370,12 @@ impl Session {
         let mut out = Vec::new();
         codec::put_packet(&mut out, &mut 0, &packet);
         let outcome = match self
-            .exchange(Command::Packets(&out), Shape::Rows, &Infile::Refused, Leave::NEVER)
+            .exchange(
+                Command::Packets(&out),
+                Shape::Rows,
+                &Infile::Refused,
+                Leave::NEVER,
+            )
             .await
         {
             Ok(outcome) => outcome,

@@ -8,7 +8,8 @@ use dbmesh_sql::{Facts, Lexer, Statement, TokenKind, TrackingSet, Verb, split_tr
 use dbmesh_wire::codec;
 use dbmesh_wire::relay::Shape;
 
-use super::exchange::{Command, Infile, Leave, Lost};
+use super::exchange::{Command, Infile, Lost};
+use super::leave::Leave;
 use super::{Executed, Failure, Session};
 use crate::backend::Cell;
 use crate::pins::PinReason;
@@ -54,7 +55,12 @@ impl Session {
                 let before = std::mem::take(&mut self.client.tracking);
                 self.client.tracking = before.changing_to(&tracking);
                 let exchanged = self
-                    .exchange(Command::Packets(&out), Shape::Results, &Infile::Refused, Leave::NEVER)
+                    .exchange(
+                        Command::Packets(&out),
+                        Shape::Results,
+                        &Infile::Refused,
+                        Leave::NEVER,
+                    )
                     .await;
                 self.client.tracking = before;
                 let outcome = exchanged.map_err(|lost| self.lost(lost, Some(&statement)))?;

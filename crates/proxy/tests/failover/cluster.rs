@@ -30,13 +30,17 @@ pub struct Cluster {
 impl Cluster {
     /// Roles by what the servers report; `splitting` holds more fields of `readWriteSplitting`.
     pub fn start(kind: Kind, splitting: &str) -> Self {
-        Self::with_strategy(kind, splitting, &[])
-    }
-
-    /// The same with more lines of the strategy.
-    pub fn with_strategy(kind: Kind, splitting: &str, strategy: &[&str]) -> Self {
         let mut options = FleetOptions::new(kind, 2);
         options.extra_args = operator::semi_synchronous(kind);
+        Self::of(options, splitting)
+    }
+
+    /// The same with commits that wait for no replica.
+    pub fn asynchronous(kind: Kind, splitting: &str) -> Self {
+        Self::of(FleetOptions::new(kind, 2), splitting)
+    }
+
+    fn of(options: FleetOptions, splitting: &str) -> Self {
         let fleet = Fleet::start(options).unwrap();
         let primary = fleet.primary();
         primary
@@ -52,9 +56,6 @@ impl Cluster {
         let config = Config::of_fleet(&fleet, port.number(), 16).schema("app").strategy(&format!(
             "loadBalance: {{simpleLoadBalance: {{kind: roundrobin}}, readWriteSplitting: {{{discovery}{splitting}}}}}"
         ));
-        let config = strategy
-            .iter()
-            .fold(config, |config, line| config.strategy(line));
         let yaml = config.to_yaml();
         let stage = Stage::of_yaml(&yaml, port, &[]);
         let cluster = Self { fleet, stage, yaml };

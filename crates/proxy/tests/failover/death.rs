@@ -150,3 +150,29 @@ fn a_commit_under_way_when_the_primary_dies_is_unknown() {
         );
     }
 }
+
+/// Without semi-synchronous replication an acknowledged write may be gone. Nobody waits for it for ever.
+#[test]
+fn reads_do_not_wait_for_what_was_lost_with_the_primary() {
+    let cluster = Cluster::asynchronous(KINDS[0], ", consistency: session");
+    let servers = cluster.servers();
+    for replica in &servers[1..] {
+        replica.execute("STOP REPLICA IO_THREAD").unwrap();
+    }
+    let mut client = cluster.client();
+    let write = "INSERT INTO app.ledger (op) VALUES (1)";
+    assert_eq!(client.query(write), Reply::Ok);
+    servers[0].kill_9();
+    let (best, _) = operator::promote_after_loss(&servers[1..]).unwrap();
+    cluster.wait_for_primary(best + 1);
+    let replica = 2 - best;
+    let read = "SELECT COUNT(*) FROM app.ledger";
+    eventually("the session reads from the replica again", NOTICE, || {
+        let before = cluster.statements(replica);
+        assert_eq!(client.query(read).value(), "0");
+        cluster.statements(replica) > before
+    });
+    // What it writes now, it sees.
+    assert_eq!(client.query(write), Reply::Ok);
+    assert_eq!(client.query(read).value(), "1");
+}
