@@ -35,8 +35,12 @@ impl Host for PlentifulHost {
 }
 
 fn page() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/resources.md");
-    std::fs::read_to_string(file).unwrap()
+    page_of("resources.md")
+}
+
+fn page_of(name: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::read_to_string(docs.join(name)).unwrap()
 }
 
 /// The info string and the text of every fenced block.
@@ -69,6 +73,23 @@ fn every_example_does_what_the_page_says() {
                 assert!(defects.contains(reason), "{defects}");
             }
         }
+    }
+}
+
+#[test]
+fn the_example_of_splitting_resolves() {
+    let examples: Vec<_> = blocks(&page_of("splitting.md"))
+        .into_iter()
+        .filter(|(info, _)| info == "yaml")
+        .collect();
+    assert_eq!(examples.len(), 1);
+    for (_, text) in examples {
+        let resolved = resolve(load_text(Path::new("splitting.md"), &text), &PlentifulHost);
+        let topology = resolved.unwrap_or_else(|defects| panic!("{defects}"));
+        let strategy = &topology.services[0].strategy;
+        assert!(strategy.splitting.is_some());
+        assert_eq!(strategy.buffer.max_wait_ms, 15_000);
+        assert_eq!(strategy.endpoints.len(), 2);
     }
 }
 

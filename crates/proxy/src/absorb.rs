@@ -222,7 +222,10 @@ fn absorb_error(
     }
     // MariaDB forgets what changed before an error: where anything may have changed, the connection is in doubt.
     let silent = around.facts.flavor == Flavor::MariaDb || !around.facts.tracks_state;
-    let may_have_changed = several || !statement.effects.is_empty() || !is_plain(statement);
+    // A COMMIT that is refused leaves the transaction, which the status shows.
+    let ends = !several && matches!(statement.verb, Verb::Commit | Verb::Rollback);
+    let may_have_changed =
+        !ends && (several || !statement.effects.is_empty() || !is_plain(statement));
     if silent && may_have_changed {
         state.pins.add_unnamed(PinReason::AfterError);
     }

@@ -85,7 +85,7 @@ pub struct Pool {
     /// Whether the endpoint can be reached.
     pub health: Health,
     /// What the monitor and operators say of it.
-    pub standing: Standing,
+    pub standing: Arc<Standing>,
     /// What was done.
     pub counters: PoolCounters,
 }
@@ -129,7 +129,12 @@ enum Choice {
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
+    pub fn new(
+        dialer: Dialer,
+        policy: PoolPolicy,
+        health: Health,
+        standing: Arc<Standing>,
+    ) -> Self {
         let rate = Rate::new(policy.connect_rate_per_second);
         Self {
             dialer,
@@ -138,7 +143,7 @@ impl Pool {
             facts: Mutex::new(None),
             rate: Mutex::new(rate),
             health,
-            standing: Standing::default(),
+            standing,
             counters: PoolCounters::default(),
         }
     }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::control::{Control, Signals};
 use crate::pins::Pins;
 use crate::pool::Pool;
+use crate::standing::Standing;
 
 /// What a session is doing on a server.
 #[derive(Debug, Default)]
@@ -92,6 +93,10 @@ impl SessionHandle {
 
     /// Says where the session's statement runs from now on.
     pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) {
+        let of_the_last = Signals::FENCED.and(Signals::DOWN);
+        if self.control.signals().any(of_the_last) {
+            self.control.clear(of_the_last);
+        }
         let mut execution = self.execution.lock();
         if !execution
             .pool
@@ -123,6 +128,13 @@ impl SessionHandle {
         let mut execution = self.execution.lock();
         execution.thread_id = 0;
         (execution.kills == 0).then_some(execution.struck)
+    }
+
+    /// Whether a statement is under way at this server.
+    fn executes_at(&self, standing: &Arc<Standing>) -> bool {
+        let execution = self.execution.lock();
+        let at = execution.pool.as_ref().map(|pool| &pool.standing);
+        execution.thread_id != 0 && at.is_some_and(|at| Arc::ptr_eq(at, standing))
     }
 
     /// Takes aim at the statement under way, if there is one.
@@ -247,6 +259,15 @@ impl Registry {
     /// Tells every session something.
     pub fn say_all(&self, signals: Signals) {
         self.for_each(|handle| handle.control.say(signals));
+    }
+
+    /// Tells every session something that has a statement under way at this server.
+    pub fn say_at(&self, standing: &Arc<Standing>, signals: Signals) {
+        self.for_each(|handle| {
+            if handle.executes_at(standing) {
+                handle.control.say(signals);
+            }
+        });
     }
 
     /// Closes sessions that are idle for longer than they may be.

@@ -9,6 +9,7 @@ mod exchange;
 mod execute;
 mod identity;
 mod kill;
+mod leave;
 mod local;
 mod prepare;
 mod prepared;
@@ -132,6 +133,8 @@ pub struct Session {
     /// When the last exchange with a server ended.
     answered: Instant,
     pinned: bool,
+    /// The server of its connection refused to write, and the client was told.
+    refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
 }
@@ -209,6 +212,7 @@ impl Session {
             started: Instant::now(),
             answered: Instant::now(),
             pinned: false,
+            refused: false,
             chooses_schema: false,
         }
     }

@@ -13,11 +13,11 @@ use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
-use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
+use super::leave::{Leave, Repeat, Runs, TurnedAway, Withhold, refuses_writes};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
@@ -47,6 +47,8 @@ pub(super) enum Lost {
     Cut(BackendError),
     /// The server takes no writes and said so at once; the client has not been told.
     TurnedAway(TurnedAway),
+    /// The server lost the place of the primary before the command was sent.
+    NotSent,
     /// The exchange was refused half-way: the connection is closed, the client told.
     Refused(Fault),
 }
@@ -66,40 +68,6 @@ impl Lost {
                 came: false
             }
         )
-    }
-}
-
-/// What a server that takes no writes said.
-#[derive(Debug)]
-pub(super) struct TurnedAway {
-    code: u16,
-    message: String,
-}
-
-impl TurnedAway {
-    /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, if that is what this packet is.
-    fn of(packet: &[u8]) -> Option<Self> {
-        let payload = packet.get(HEADER_BYTES..)?;
-        let [reply::ERR_MARKER, low, high, rest @ ..] = payload else {
-            return None;
-        };
-        let code = u16::from_le_bytes([*low, *high]);
-        let message = match rest {
-            [b'#', _, _, _, _, _, message @ ..] => message,
-            message => message,
-        };
-        let message = String::from_utf8_lossy(message).into_owned();
-        let read_only = code == OPTION_PREVENTS && message.contains("read-only");
-        read_only.then_some(Self { code, message })
-    }
-
-    /// The server's own error.
-    pub(super) fn into_fault(self) -> Fault {
-        Fault::Server {
-            code: self.code,
-            sqlstate: "HY000".into(),
-            message: self.message,
-        }
     }
 }
 
@@ -125,15 +93,6 @@ impl Command<'_> {
 
 /// Payloads from this size on are not copied, in bytes.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
-
-/// Whether an error may be kept from the client, because the statement can go elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Withhold {
-    /// Every answer is the client's.
-    Nothing,
-    /// That a server takes no writes.
-    ReadOnly,
-}
 
 /// What a server may ask of the client in this command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +127,7 @@ impl Session {
         command: Command<'_>,
         shape: Shape,
         infile: &Infile,
-        withhold: Withhold,
+        leave: Leave,
     ) -> Result<Outcome, Lost> {
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
@@ -177,6 +136,11 @@ impl Session {
         let handle = self.registered.handle.clone();
         let backend = lease.backend().map_err(Lost::before)?;
         handle.begin_execution(&pool, backend.thread_id);
+        // Whoever fences it later sees this statement under way.
+        if pool.standing.is_fenced() {
+            handle.end_execution().await;
+            return Err(Lost::NotSent);
+        }
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
@@ -184,7 +148,7 @@ impl Session {
             backend,
             client: &mut self.client,
             control: &handle.control,
-            withhold,
+            leave,
             witness: (self.serving.upstream.splitting())
                 .filter(|s| s.consistency == Consistency::Global)
                 .map(|_| &*self.serving.upstream),
@@ -195,11 +159,12 @@ impl Session {
         self.answered = ended;
         drop(work);
         let struck = handle.end_execution().await;
-        if struck
-            && result
-                .as_ref()
-                .is_ok_and(|outcome| outcome.error != Some(INTERRUPTED))
-        {
+        let spared = match &result {
+            Ok(outcome) => outcome.error != Some(INTERRUPTED),
+            Err(Lost::TurnedAway(_)) => true,
+            Err(_) => false,
+        };
+        if struck && spared {
             // A KILL that came too late for this statement would end the next one: a ping takes it.
             let _ = backend
                 .run(&[CommandCode::Ping as u8], Shape::Single)
@@ -224,7 +189,7 @@ struct Parts<'a> {
     backend: &'a mut Backend,
     client: &'a mut Client,
     control: &'a Control,
-    withhold: Withhold,
+    leave: Leave,
     /// Who must know of a write before the client does.
     witness: Option<&'a Upstream>,
 }
@@ -286,8 +251,7 @@ async fn relay(
 
 /// ER_QUERY_INTERRUPTED.
 const INTERRUPTED: u16 = 1317;
-/// ER_OPTION_PREVENTS_STATEMENT.
-const OPTION_PREVENTS: u16 = 1290;
+
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -369,13 +333,27 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
     }
 }
 
+/// What came first while an answer was due.
+enum Waited {
+    /// Something of the server.
+    Filled(io::Result<usize>),
+    /// The client went away.
+    ClientGone,
+    /// The server is not to be waited for any more.
+    Cut,
+}
+
 async fn pump(
     parts: &mut Parts<'_>,
     relay: &mut Relay,
     out: &mut Vec<u8>,
     infile: &Infile,
 ) -> Result<(), Lost> {
-    let (withhold, witness) = (parts.withhold, parts.witness);
+    let (leave, witness) = (parts.leave, parts.witness);
+    let cut_by = match leave.repeat {
+        Repeat::Safe => Signals::FENCED.and(Signals::DOWN),
+        Repeat::Never => Signals::FENCED,
+    };
     let Parts {
         backend,
         client,
@@ -401,9 +379,9 @@ async fn pump(
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
-            if withhold == Withhold::ReadOnly
+            if leave.withhold == Withhold::ReadOnly
                 && !told
-                && relay.outcome().error == Some(OPTION_PREVENTS)
+                && relay.outcome().error.is_some_and(refuses_writes)
                 && let Some(turned) = TurnedAway::of(out)
             {
                 return Err(Lost::TurnedAway(turned));
@@ -411,6 +389,12 @@ async fn pump(
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
+            // Behind an error nothing is reported, or not yet.
+            let unreported = leave.runs == Runs::Several || backend.facts.flavor == Flavor::MariaDb;
+            let failed = progress == Progress::Done && relay.outcome().error.is_some();
+            if failed && unreported && leave.repeat == Repeat::Never {
+                upstream.note_written(&Position::Unknown);
+            }
         }
         told |= !out.is_empty();
         write(client, control, out).await?;
@@ -422,17 +406,31 @@ async fn pump(
                 guarded(control, None, pin!(sent))
                     .await
                     .unwrap_or(Err(Lost::Stopped))?;
+                told = true;
             }
         }
         let answer = std::future::poll_fn(|cx| {
             if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
-                return Poll::Ready(Some(filled));
+                return Poll::Ready(Waited::Filled(filled));
             }
-            client.channel.poll_gone(cx).map(|()| None)
+            if client.channel.poll_gone(cx).is_ready() {
+                return Poll::Ready(Waited::ClientGone);
+            }
+            let cut = control.poll(cut_by, cx).is_ready();
+            // What only reads can begin anew elsewhere only if nothing came.
+            let useless = control.signals().any(Signals::FENCED) || !(told || relay.started());
+            match cut && useless {
+                true => Poll::Ready(Waited::Cut),
+                false => Poll::Pending,
+            }
         });
         let filled = match guarded(control, None, pin!(answer)).await {
-            Done::Io(Some(filled)) => filled,
-            Done::Io(None) => return Err(Lost::ClientGone),
+            Done::Io(Waited::Filled(filled)) => filled,
+            Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
+            Done::Io(Waited::Cut) => {
+                let error = BackendError::Lost(io::ErrorKind::ConnectionAborted.into());
+                return Err(Lost::Backend { error, came: false });
+            }
             Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
         };
         match filled {
