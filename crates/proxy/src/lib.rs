@@ -28,6 +28,7 @@ mod proxy_protocol;
 mod registry;
 mod rules;
 mod serve;
+mod serves;
 mod serving;
 mod session;
 mod standing;

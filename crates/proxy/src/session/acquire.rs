@@ -38,7 +38,7 @@ struct Search {
     tried: Vec<Arc<Member>>,
     stale: u32,
     /// Why the last endpoint was none.
-    last: Fault,
+    last: Option<Fault>,
     /// No replica was fresh enough.
     only_primary: bool,
 }
@@ -50,7 +50,7 @@ impl Search {
             left: limit,
             tried: Vec::new(),
             stale: 0,
-            last: Fault::NoEndpoint("no endpoint of the strategy is a primary".into()),
+            last: None,
             only_primary: false,
         }
     }
@@ -111,6 +111,9 @@ impl Session {
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
     fn member_serves(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
+        if self.member.as_ref().is_some_and(|m| m.pool.is_draining()) {
+            return false;
+        }
         if upstream.splitting().is_none() || aim.role == Role::Replica {
             return true;
         }
@@ -217,9 +220,11 @@ impl Session {
         };
         let mut lease = match member.pool.lease(&want, search.left).await {
             Ok(lease) => lease,
-            Err(fault @ Fault::ConnectFailed { .. }) => {
-                self.serving.upstream.suspect();
-                search.last = fault;
+            Err(fault @ (Fault::ConnectFailed { .. } | Fault::NoEndpoint(_))) => {
+                if !member.pool.is_draining() {
+                    self.serving.upstream.suspect();
+                }
+                search.last = Some(fault);
                 search.tried.push(member);
                 return Ok(Leased::NotThere);
             }
@@ -245,7 +250,7 @@ impl Session {
             Err(NotReady::Fault(fault)) => return Err(fault.into()),
             Err(NotReady::Stale(fault)) => {
                 // The pool's next connection may be alive, or be a new one.
-                search.last = fault;
+                search.last = Some(fault);
                 search.stale += 1;
                 if search.stale > STALE_IN_A_ROW_MAX {
                     search.tried.push(member);
@@ -297,7 +302,10 @@ impl Session {
         let buffer = upstream.buffer();
         let limit = Duration::from_millis(buffer.max_wait_ms);
         let waited = self.started.elapsed();
-        let mut last = || std::mem::replace(&mut search.last, Fault::Draining);
+        let mut last = || {
+            let why = search.last.take();
+            why.unwrap_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))
+        };
         if waited >= limit {
             return Err(last().into());
         }
