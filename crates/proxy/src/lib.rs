@@ -13,6 +13,7 @@ mod backend;
 mod channel;
 mod client;
 mod control;
+mod explain;
 mod fault;
 mod health;
 mod listener;
@@ -37,4 +38,5 @@ mod tracking;
 mod upstream;
 mod vector;
 
+pub use explain::explain_offline;
 pub use serve::{Options, ServeError, serve};

@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
-    fn member_serves(&self, aim: Aim) -> bool {
+    pub(super) fn member_serves(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
         if self.member.as_ref().is_some_and(|m| m.pool.is_draining()) {
             return false;
