@@ -52,7 +52,7 @@ impl Pages {
     fn members(&self) -> Vec<(String, Arc<Member>)> {
         let mut all = Vec::new();
         for serving in &self.process.current.services().list {
-            let service = endpoints::service_label(serving);
+            let service = serving.service.label();
             for member in &serving.upstream.members {
                 all.push((service.clone(), member.clone()));
             }
@@ -315,7 +315,7 @@ fn expose_upstreams(services: &Services, out: &mut Text) {
     for (name, help, kind, value) in UPSTREAM_FAMILIES {
         out.family(name, help, kind);
         for serving in &services.list {
-            let service = endpoints::service_label(serving);
+            let service = serving.service.label();
             out.sample(&[("service", &service)], value(&serving.upstream));
         }
     }

@@ -17,11 +17,6 @@ use crate::upstream::{Member, Upstream};
 /// Sessions listed of an endpoint that drains; what keeps it is seldom many.
 const HOLDERS_MAX: usize = 20;
 
-/// `namespace/database/service`.
-pub(super) fn service_label(serving: &Serving) -> String {
-    format!("{}/{}", serving.database_label(), serving.service.name)
-}
-
 /// Every endpoint of every service.
 pub(super) fn endpoints(services: &Services, registry: &Registry) -> Value {
     let all = services.list.iter().flat_map(|serving| {
@@ -38,7 +33,7 @@ pub(super) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Regis
     let serves = serving.upstream.serving_role(member);
     let draining = pool.is_draining();
     let mut shown = json!({
-        "service": service_label(serving),
+        "service": serving.service.label(),
         "namespace": member.endpoint.namespace.as_str(),
         "endpoint": member.endpoint.name.as_str(),
         "address": member.endpoint.address.to_string(),
@@ -139,7 +134,7 @@ fn service(serving: &Serving) -> Value {
     let unix = listen.unix.as_ref().map(|path| path.display().to_string());
     let splitting = upstream.splitting();
     json!({
-        "service": service_label(serving),
+        "service": serving.service.label(),
         "listen": tcp.into_iter().chain(unix).collect::<Vec<_>>(),
         "strategy": serving.service.strategy.name.as_str(),
         "primaries": in_role(Role::Primary),
@@ -161,7 +156,7 @@ fn service(serving: &Serving) -> Value {
 /// The services in which nobody serves as primary.
 pub(super) fn without_primary(services: &Services) -> Vec<String> {
     let lost = services.list.iter().filter(|s| !s.upstream.has_primary());
-    lost.map(|serving| service_label(serving)).collect()
+    lost.map(|serving| serving.service.label()).collect()
 }
 
 type MemberFamily = (&'static str, &'static str, Kind, fn(&Arc<Member>) -> f64);
@@ -221,7 +216,7 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
 
 fn each(services: &Services, mut look: impl FnMut(&str, &Upstream, &Arc<Member>)) {
     for serving in &services.list {
-        let service = service_label(serving);
+        let service = serving.service.label();
         for member in &serving.upstream.members {
             look(&service, &serving.upstream, member);
         }

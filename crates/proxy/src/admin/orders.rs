@@ -41,7 +41,7 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
         Err(refusal) => return refusal,
     };
     for (serving, member) in &found {
-        let service = endpoints::service_label(serving);
+        let service = serving.service.label();
         let endpoint = &member.endpoint.name;
         let (peer, actor) = (order.peer, order.actor);
         match verb {
@@ -67,9 +67,8 @@ type Found = Vec<(Arc<Serving>, Arc<Member>)>;
 
 /// The endpoint of this name in one service, or in all that have it.
 fn find(services: &Services, name: &str, service: Option<&str>) -> Result<Found, Answer> {
-    let asked = |serving: &&Arc<Serving>| {
-        service.is_none_or(|asked| is_named(&endpoints::service_label(serving), asked))
-    };
+    let asked =
+        |serving: &&Arc<Serving>| service.is_none_or(|asked| serving.service.answers_to(asked));
     let mut found = Found::new();
     let mut there = Vec::new();
     let mut any_service = false;
@@ -83,11 +82,7 @@ fn find(services: &Services, name: &str, service: Option<&str>) -> Result<Found,
         }
     }
     if !any_service {
-        let known: Vec<_> = services
-            .list
-            .iter()
-            .map(|s| endpoints::service_label(s))
-            .collect();
+        let known: Vec<_> = services.list.iter().map(|s| s.service.label()).collect();
         let asked = service.unwrap_or_default();
         let why = format!(
             "there is no service {asked}; there are: {}",
@@ -109,10 +104,7 @@ fn find(services: &Services, name: &str, service: Option<&str>) -> Result<Found,
         .iter()
         .any(|(_, member)| member.endpoint.namespace != *namespace)
     {
-        let services: Vec<_> = found
-            .iter()
-            .map(|(s, _)| endpoints::service_label(s))
-            .collect();
+        let services: Vec<_> = found.iter().map(|(s, _)| s.service.label()).collect();
         let why = format!(
             "{name} is the name of endpoints in several namespaces; name one of these services: {}",
             services.join(", ")
@@ -120,26 +112,4 @@ fn find(services: &Services, name: &str, service: Option<&str>) -> Result<Found,
         return Err(Answer::Refused(why));
     }
     Ok(found)
-}
-
-/// Whether `asked` names the service `namespace/database/service`: in full, or by its last parts.
-fn is_named(label: &str, asked: &str) -> bool {
-    label
-        .strip_suffix(asked)
-        .is_some_and(|before| !asked.is_empty() && (before.is_empty() || before.ends_with('/')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_are_named_by_their_last_parts() {
-        for asked in ["mysql", "shop/mysql", "default/shop/mysql"] {
-            assert!(is_named("default/shop/mysql", asked), "{asked}");
-        }
-        for asked in ["", "sql", "op/mysql", "shop", "other/default/shop/mysql"] {
-            assert!(!is_named("default/shop/mysql", asked), "{asked}");
-        }
-    }
 }
