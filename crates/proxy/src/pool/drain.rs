@@ -2,7 +2,10 @@
 //!
 //! Owns the two ways to empty a pool. It must never close a connection under a session: idle ones go at once, those that are
 //! merely held are asked for, leased ones follow when they come back. Input: reloads, the admin page.
-#![allow(clippy::vec_box, reason = "the pool keeps boxes, which move from hand to hand")]
+#![allow(
+    clippy::vec_box,
+    reason = "the pool keeps boxes, which move from hand to hand"
+)]
 
 use std::sync::atomic::Ordering;
 
