@@ -39,13 +39,24 @@ pub fn subject(sql: &[u8], dialect: &Dialect) -> Option<Span> {
     (!matches!(begins, Verb::Unknown | Verb::Empty)).then_some(span)
 }
 
+/// In which role an endpoint serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// In this one.
+    As(Role),
+    /// In the one that its server reports, which nobody has asked.
+    AsReported,
+    /// In none.
+    Not,
+}
+
 /// Whether an endpoint would take the statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its name.
     pub endpoint: String,
-    /// The role in which it serves; none while it serves in none.
-    pub serves: Option<Role>,
+    /// In which role it serves.
+    pub serves: Serves,
     /// Why it serves in none, or what else is to be said of it; empty for nothing.
     pub remark: String,
 }
@@ -171,12 +182,12 @@ pub fn configured(strategy: &Strategy) -> Vec<Candidate> {
     let reported = strategy.splitting.as_ref().map(|s| s.roles) == Some(RoleSource::Reported);
     let candidates = strategy.endpoints.iter().map(|endpoint| {
         let (serves, remark) = match (endpoint.weight, reported) {
-            (0, _) if strategy.endpoints.len() > 1 => (None, "its weight is 0"),
-            (_, true) => (None, "its server reports the role"),
+            (0, _) if strategy.endpoints.len() > 1 => (Serves::Not, "its weight is 0"),
+            (_, true) => (Serves::AsReported, ""),
             (_, false) if endpoint.role == Role::Replica && strategy.splitting.is_some() => {
-                (Some(endpoint.role), "if it is fresh enough")
+                (Serves::As(endpoint.role), "if it is fresh enough")
             }
-            (_, false) => (Some(endpoint.role), ""),
+            (_, false) => (Serves::As(endpoint.role), ""),
         };
         Candidate {
             endpoint: endpoint.name.to_string(),
@@ -314,11 +325,17 @@ fn candidacy(candidate: &Candidate, aim: Aim, kept: bool) -> String {
         remark => format!("{text}: {remark}"),
     };
     match (candidate.serves, aim.role) {
-        (None, _) => with("no"),
-        (Some(_), _) if kept => with("no: the session keeps its connection"),
-        (Some(Role::Primary), Role::Primary) | (Some(Role::Replica), Role::Replica) => with("yes"),
-        (Some(Role::Primary), Role::Replica) => with("if no replica may answer"),
-        (Some(Role::Replica), Role::Primary) => "no: it is a replica".to_owned(),
+        (Serves::Not, _) => with("no"),
+        (_, _) if kept => with("no: the session keeps its connection"),
+        (Serves::As(Role::Primary), Role::Primary) | (Serves::As(Role::Replica), Role::Replica) => {
+            with("yes")
+        }
+        (Serves::As(Role::Primary), Role::Replica) => with("if no replica may answer"),
+        (Serves::As(Role::Replica), Role::Primary) => "no: it is a replica".to_owned(),
+        (Serves::AsReported, Role::Primary) => "if its server reports to be the primary".to_owned(),
+        (Serves::AsReported, Role::Replica) => {
+            "if its server reports to be a replica, and is fresh enough".to_owned()
+        }
     }
 }
 

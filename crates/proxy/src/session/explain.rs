@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dbmesh_model::topology::{Consistency, Role};
-use dbmesh_plan::explain::{Candidate, Case, KnownPosition, Row, explain};
+use dbmesh_plan::explain::{Candidate, Case, KnownPosition, Row, Serves, explain};
 use dbmesh_plan::{Aim, Plan, plan};
 use dbmesh_sql::analyze;
 use dbmesh_wire::column::Column;
@@ -138,10 +138,10 @@ impl Session {
         };
         let role = match upstream.serving_role(member) {
             Ok(role) => role,
-            Err(idle) => return shown(None, vec![idle.to_string()]),
+            Err(idle) => return shown(Serves::Not, vec![idle.to_string()]),
         };
         if member.endpoint.weight == 0 && upstream.members.len() > 1 {
-            return shown(None, vec!["its weight is 0".to_owned()]);
+            return shown(Serves::Not, vec!["its weight is 0".to_owned()]);
         }
         let mut remarks = Vec::new();
         if member.pool.health.is_ejected() {
@@ -153,7 +153,7 @@ impl Session {
             }
             remarks.extend(self.freshness(member, aim).map(str::to_owned));
         }
-        shown(Some(role), remarks)
+        shown(Serves::As(role), remarks)
     }
 
     /// Whether a replica has what the consistency wants of it.
