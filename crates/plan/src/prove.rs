@@ -69,27 +69,29 @@ impl Prover {
     }
 }
 
+/// Facts that keep a query from being a plain read.
+pub(crate) const ACTS: [Facts; 16] = [
+    Facts::USER_VARIABLE_ASSIGNED,
+    Facts::GET_LOCK_FUNCTION,
+    Facts::RELEASE_LOCK_FUNCTION,
+    Facts::SETS_LAST_INSERT_ID,
+    Facts::LOCKING_READ,
+    Facts::INTO_OUTFILE,
+    Facts::CALLS_ROUTINE,
+    Facts::SEQUENCE,
+    Facts::DYNAMIC_SQL,
+    Facts::COMPOUND,
+    Facts::UNPARSED,
+    Facts::UNPARSED_SET,
+    Facts::UNTRUSTED_TEXT,
+    Facts::MULTI,
+    Facts::TEMPORARY_TABLE,
+    Facts::READS_LAST_GTID,
+];
+
 /// What the scanner's facts say. That it reads is only a guess, which the parser has to confirm.
 #[must_use]
 pub fn at_first_sight(statement: &Statement) -> Proof {
-    const ACTS: [Facts; 16] = [
-        Facts::USER_VARIABLE_ASSIGNED,
-        Facts::GET_LOCK_FUNCTION,
-        Facts::RELEASE_LOCK_FUNCTION,
-        Facts::SETS_LAST_INSERT_ID,
-        Facts::LOCKING_READ,
-        Facts::INTO_OUTFILE,
-        Facts::CALLS_ROUTINE,
-        Facts::SEQUENCE,
-        Facts::DYNAMIC_SQL,
-        Facts::COMPOUND,
-        Facts::UNPARSED,
-        Facts::UNPARSED_SET,
-        Facts::UNTRUSTED_TEXT,
-        Facts::MULTI,
-        Facts::TEMPORARY_TABLE,
-        Facts::READS_LAST_GTID,
-    ];
     if statement.statements != 1 || statement.unterminated {
         return Proof::NotProved;
     }

@@ -4,6 +4,7 @@
 //! what no server reports; what neither explains pins. It must never end a pin that might still hold. Input: the
 //! statement, the outcome of its answer, the server's facts.
 
+mod foresee;
 mod memory;
 
 use dbmesh_model::topology::Routines;
@@ -17,6 +18,7 @@ use crate::backend::{Flavor, LAST_GTID, ServerFacts};
 use crate::pins::PinReason;
 use crate::state::{LastId, SessionState};
 use crate::vector::is_charset_variable;
+pub use foresee::foresee;
 use memory::{diagnostics, insert_id};
 
 /// What else must be asked of the connection before anything is decided.

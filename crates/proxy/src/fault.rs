@@ -87,6 +87,8 @@ pub enum Fault {
     NoCursor(u32),
     /// More prepared statements than a session may hold.
     TooManyStatements(u32),
+    /// A statement that can only be sent as text.
+    NotPreparable(&'static str),
     /// No connection became free in time.
     PoolTimeout {
         /// Time waited, in ms.
@@ -188,6 +190,7 @@ impl Fault {
             Self::UnknownStatement { .. } => (1243, "HY000"),
             Self::NoCursor(_) => (1421, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
+            Self::NotPreparable(_) => (1295, "HY000"),
             Self::PoolTimeout { .. } | Self::TooBusy(_) => (1203, "42000"),
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
@@ -294,6 +297,10 @@ impl fmt::Display for Fault {
             Self::TooManyStatements(max) => write!(
                 f,
                 "Can't create more than max_prepared_stmt_count statements (current value: {max} per session)"
+            ),
+            Self::NotPreparable(what) => write!(
+                f,
+                "dbmesh: {what} is not supported in the prepared statement protocol; send it as text"
             ),
             Self::PoolTimeout {
                 waited_ms,
@@ -411,6 +418,7 @@ mod tests {
                 Blame::Mesh,
             ),
             (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
+            (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
             (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
         ];
         for (fault, code, state, blame) in table {

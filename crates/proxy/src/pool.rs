@@ -20,6 +20,7 @@ use crate::health::Health;
 use crate::standing::Standing;
 use crate::vector::Vector;
 
+mod drain;
 mod keeper;
 mod rate;
 
@@ -72,6 +73,8 @@ pub struct PoolGauge {
     pub waiting: u32,
     /// Leased, but given back when somebody asks.
     pub held: u32,
+    /// How long the first in line has waited, in ms.
+    pub oldest_wait_ms: u64,
 }
 
 /// The connections to one endpoint.
@@ -103,11 +106,14 @@ struct Inner {
     /// Sessions that hold a connection for their own comfort only.
     held: VecDeque<(u64, Arc<Control>)>,
     retired: bool,
+    /// Nobody gets a connection any more, until an operator says otherwise.
+    draining: bool,
 }
 
 #[derive(Debug)]
 struct Waiter {
     flags: Flags,
+    since: Instant,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -124,6 +130,8 @@ enum Choice {
     /// Open one in place of this one.
     Replace(Box<Backend>),
     Wait(oneshot::Receiver<Grant>),
+    /// The endpoint is being drained.
+    Leave,
 }
 
 impl Pool {
@@ -171,18 +179,22 @@ impl Pool {
     pub fn gauge(&self) -> PoolGauge {
         let inner = self.inner.lock();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        // Who gave up waiting stays in the queue until its turn comes.
+        let waiting = || inner.waiters.iter().filter(|w| !w.grant.is_closed());
+        let oldest = waiting().next().map(|w| w.since.elapsed().as_millis());
         PoolGauge {
             total: inner.total,
             idle: count(inner.idle.len()),
-            waiting: count(inner.waiters.len()),
+            waiting: count(waiting().count()),
             held: count(inner.held.len()),
+            oldest_wait_ms: u64::try_from(oldest.unwrap_or(0)).unwrap_or(u64::MAX),
         }
     }
 
     /// Leases a connection, opening or awaiting one.
     ///
     /// # Errors
-    /// [`Fault::PoolTimeout`], [`Fault::ConnectFailed`].
+    /// [`Fault::PoolTimeout`], [`Fault::ConnectFailed`]; [`Fault::NoEndpoint`] when the endpoint is being drained.
     pub async fn lease(self: &Arc<Self>, want: &Want<'_>, wait: Duration) -> Result<Lease, Fault> {
         let choice = self.choose(want);
         match choice {
@@ -194,12 +206,16 @@ impl Pool {
                 self.open(want, wait).await
             }
             Choice::Wait(granted) => self.wait(granted, want, wait).await,
+            Choice::Leave => Err(self.sends_away()),
         }
     }
 
     fn choose(&self, want: &Want<'_>) -> Choice {
         let mut stale = Vec::new();
         let mut inner = self.inner.lock();
+        if inner.draining {
+            return Choice::Leave;
+        }
         let choice = loop {
             let Some(at) = best_fit(&inner.idle, want) else {
                 break None;
@@ -244,15 +260,19 @@ impl Pool {
         match grant {
             Ok(Some(Grant::Connection(backend))) => Ok(self.hand_out(backend, want)),
             Ok(Some(Grant::Permit)) => self.open(want, wait.saturating_sub(waited)).await,
-            Ok(None) => Err(Fault::NoEndpoint(format!(
-                "endpoint {} is being removed",
-                self.endpoint().name
-            ))),
+            Ok(None) => Err(self.sends_away()),
             Err(_) => {
                 self.counters.wait_timeouts.fetch_add(1, Ordering::Relaxed);
                 Err(self.timeout(waited))
             }
         }
+    }
+
+    fn sends_away(&self) -> Fault {
+        Fault::NoEndpoint(format!(
+            "endpoint {} is being drained",
+            self.endpoint().name
+        ))
     }
 
     fn timeout(&self, waited: Duration) -> Fault {
@@ -317,7 +337,7 @@ impl Pool {
         let expired = now.saturating_duration_since(backend.opened)
             > Duration::from_millis(self.policy.max_lifetime_ms);
         let mut inner = self.inner.lock();
-        if inner.retired || expired || !backend.is_idle() {
+        if inner.retired || inner.draining || expired || !backend.is_idle() {
             drop(inner);
             return self.close(backend);
         }
@@ -362,34 +382,6 @@ impl Pool {
             }
         }
         inner.total = inner.total.saturating_sub(1);
-    }
-
-    /// Lets idle connections go; leased ones follow when they come back.
-    pub fn retire(&self) {
-        let idle = {
-            let mut inner = self.inner.lock();
-            inner.retired = true;
-            let idle = std::mem::take(&mut inner.idle);
-            inner.total = inner
-                .total
-                .saturating_sub(u32::try_from(idle.len()).unwrap_or(u32::MAX));
-            for (_, control) in inner.held.drain(..) {
-                control.say(Signals::RECLAIM);
-            }
-            idle
-        };
-        self.counters
-            .closed
-            .fetch_add(idle.len() as u64, Ordering::Relaxed);
-        for backend in idle {
-            tokio::spawn(backend.quit());
-        }
-    }
-
-    /// Whether the pool was retired.
-    #[must_use]
-    pub fn is_retired(&self) -> bool {
-        self.inner.lock().retired
     }
 
     /// Sends one command to the endpoint over a connection of its own: KILL.
@@ -450,6 +442,7 @@ impl Inner {
         let (grant, granted) = oneshot::channel();
         self.waiters.push_back(Waiter {
             flags: want.flags,
+            since: Instant::now(),
             grant,
         });
         if let Some((_, control)) = self.held.pop_front() {
@@ -550,7 +543,7 @@ impl Lease {
     pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
         self.held = Some(session);
         let mut inner = self.pool.inner.lock();
-        if inner.waiters.is_empty() {
+        if inner.waiters.is_empty() && !inner.draining {
             inner.held.push_back((session, control.clone()));
         } else {
             control.say(Signals::RECLAIM);

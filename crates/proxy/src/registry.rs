@@ -151,12 +151,26 @@ impl SessionHandle {
         })
     }
 
+    /// Whether the session has a connection of this pool: for the statement under way, or by a pin.
+    #[must_use]
+    pub fn is_at(&self, pool: &Arc<Pool>) -> bool {
+        let execution = self.execution.lock();
+        let uses = execution.thread_id != 0 || self.pins.load(Ordering::Relaxed) != 0;
+        let known = execution.pool.as_ref();
+        uses && known.is_some_and(|known| Arc::ptr_eq(known, pool))
+    }
+
+    /// Why it keeps its connection.
+    #[must_use]
+    pub fn pin_labels(&self) -> Vec<&'static str> {
+        let pins = Pins::reasons_of(self.pins.load(Ordering::Relaxed));
+        pins.map(|reason| reason.label()).collect()
+    }
+
     /// The session, as /debug/sessions shows it. Never SQL, never secrets.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed))
-            .map(|r| r.label())
-            .collect();
+        let pins = self.pin_labels();
         let execution = self.execution.lock();
         let at = execution.pool.as_ref().filter(|_| execution.thread_id != 0).map(
             |pool| json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": execution.thread_id}),

@@ -228,6 +228,10 @@ impl Current {
         }
         for (key, pool) in &before.pools {
             if !kept.contains(key) {
+                if pool.is_draining() {
+                    let endpoint = &pool.endpoint().name;
+                    tracing::warn!(%endpoint, "it was draining, and the configuration changed it: it serves again, if it is still there");
+                }
                 pool.retire();
             }
         }

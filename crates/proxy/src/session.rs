@@ -7,6 +7,7 @@
 mod acquire;
 mod exchange;
 mod execute;
+mod explain;
 mod identity;
 mod kill;
 mod leave;
@@ -339,7 +340,7 @@ impl Session {
         let admitted = self.govern(planned, query.sql)?;
         self.serving.metrics.begin();
         let executed = match admitted.plan {
-            Plan::Local(local) => self.answer_locally(local).await,
+            Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) => self.execute_text(packet, &query, &statement, route).await,
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };

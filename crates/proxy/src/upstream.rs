@@ -44,7 +44,9 @@ impl Member {
         Work { member: self }
     }
 
-    fn outstanding(&self) -> u32 {
+    /// Statements under way.
+    #[must_use]
+    pub fn outstanding(&self) -> u32 {
         self.outstanding.load(Ordering::Relaxed)
     }
 
@@ -210,7 +212,7 @@ impl Upstream {
         self.service.strategy.buffer
     }
 
-    fn reports_roles(&self) -> bool {
+    pub(crate) fn reports_roles(&self) -> bool {
         self.splitting()
             .is_some_and(|s| s.roles == RoleSource::Reported)
     }
@@ -225,30 +227,10 @@ impl Upstream {
     /// The role in which a member serves now; none while it serves in none.
     #[must_use]
     pub fn role_of(&self, member: &Arc<Member>) -> Option<Role> {
-        let standing = &member.pool.standing;
-        if standing.admin_state() == AdminState::Draining {
-            return None;
-        }
-        let role = match self.splitting().map(|s| s.roles) {
-            None => return Some(member.endpoint.role),
-            Some(RoleSource::Configured) => member.endpoint.role,
-            Some(RoleSource::Reported) => standing.role()?,
-        };
-        let serves = match (role, self.reports_roles()) {
-            (Role::Primary, false) => true,
-            (Role::Primary, true) => {
-                standing.is_up() && self.primary().is_some_and(|p| Arc::ptr_eq(p, member))
-            }
-            // Without a primary nobody writes, and a replica that lost it is as fresh as can be.
-            (Role::Replica, _) => {
-                standing.is_up()
-                    && (standing.is_fresh() || (standing.is_stranded() && !self.primary_is_up()))
-            }
-        };
-        serves.then_some(role)
+        self.serving_role(member).ok()
     }
 
-    fn primary_is_up(&self) -> bool {
+    pub(crate) fn primary_is_up(&self) -> bool {
         if self.reports_roles() {
             return self.primary().is_some();
         }

@@ -47,7 +47,7 @@ struct Search {
     /// It tries a server that could not be reached, for all who wait.
     scout: Option<Scout>,
     /// Why the last endpoint was none.
-    last: Fault,
+    last: Option<Fault>,
     /// No replica was fresh enough.
     only_primary: bool,
 }
@@ -62,7 +62,7 @@ impl Search {
             line: None,
             in_line: Duration::ZERO,
             scout: None,
-            last: Fault::NoEndpoint("no endpoint of the strategy is a primary".into()),
+            last: None,
             only_primary: false,
         }
     }
@@ -74,6 +74,14 @@ impl Search {
         }
         self.scout = upstream.scout();
         self.scout.is_none()
+    }
+}
+
+impl Search {
+    /// Why there is no connection.
+    fn why(&mut self, upstream: &Upstream) -> Fault {
+        let last = self.last.take();
+        last.unwrap_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))
     }
 }
 
@@ -156,8 +164,11 @@ impl Session {
 
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now,
     /// one that reads a server that has what it must see.
-    fn member_serves(&self, aim: Aim) -> bool {
+    pub(super) fn member_serves(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
+        if self.member.as_ref().is_some_and(|m| m.pool.is_draining()) {
+            return false;
+        }
         if upstream.splitting().is_none() {
             return true;
         }
@@ -286,10 +297,12 @@ impl Session {
         };
         let mut lease = match member.pool.lease(&want, search.left).await {
             Ok(lease) => lease,
-            Err(fault @ Fault::ConnectFailed { .. }) => {
-                member.pool.standing.forget_known();
-                self.serving.upstream.suspect();
-                search.last = fault;
+            Err(fault @ (Fault::ConnectFailed { .. } | Fault::NoEndpoint(_))) => {
+                if !member.pool.is_draining() {
+                    member.pool.standing.forget_known();
+                    self.serving.upstream.suspect();
+                }
+                search.last = Some(fault);
                 search.tried.push(member);
                 return Ok(Leased::NotThere);
             }
@@ -315,7 +328,7 @@ impl Session {
             Err(NotReady::Fault(fault)) => return Err(fault.into()),
             Err(NotReady::Stale(fault)) => {
                 // The pool's next connection may be alive, or be a new one.
-                search.last = fault;
+                search.last = Some(fault);
                 search.stale += 1;
                 if search.stale > STALE_IN_A_ROW_MAX {
                     search.tried.push(member);
@@ -373,7 +386,7 @@ impl Session {
         let limit = Duration::from_millis(buffer.max_wait_ms);
         let waited = self.started.elapsed();
         if waited >= limit {
-            let last = std::mem::replace(&mut search.last, Fault::Draining);
+            let last = search.why(upstream);
             return Err(match search.line {
                 None => last,
                 Some(_) => Fault::NoEndpoint(format!(
@@ -388,7 +401,8 @@ impl Session {
             if search.line.is_none() {
                 let full = format!(
                     "{} statements wait for a primary already (failover.buffer.maxStatements): {}",
-                    buffer.max_statements, search.last
+                    buffer.max_statements,
+                    search.why(upstream)
                 );
                 return Err(Fault::NoEndpoint(full).into());
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use dbmesh_plan::{Aim, Functions, Proof, plan, route};
+use dbmesh_plan::{Aim, Functions, Local, Plan, Proof, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
@@ -44,7 +44,11 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
-        drop(self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?);
+        let admitted = self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?;
+        if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
+            return Err(Fault::NotPreparable("EXPLAIN MESH").into());
+        }
+        drop(admitted);
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
             Functions::NONE => None,
