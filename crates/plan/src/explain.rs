@@ -205,7 +205,7 @@ fn reads_only(case: &Case<'_>) -> String {
         return "no: autocommit is off, so it begins a transaction".to_owned();
     }
     match proof {
-        Proof::Reads => match parsed(case.sql, case.dialect) {
+        Proof::Reads | Proof::ReadsServer => match parsed(case.sql, case.dialect) {
             None => "proved".to_owned(),
             Some(why) => format!("no: {why}"),
         },

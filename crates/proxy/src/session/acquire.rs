@@ -177,7 +177,9 @@ impl Session {
         };
         match (upstream.role_of(member), aim.role) {
             (None, _) | (Some(Role::Replica), Role::Primary) => false,
-            (Some(Role::Primary), _) => true,
+            (Some(Role::Primary), Role::Primary) => true,
+            // The connection only remembers something, which is no reason to read at the primary.
+            (Some(Role::Primary), Role::Replica) => upstream.all(Need::Replica).next().is_none(),
             (Some(Role::Replica), Role::Replica) => match self.wanted(aim).as_deref() {
                 Some(Position::Start) => true,
                 Some(Position::At(wanted)) => member.pool.standing.has(wanted),
@@ -216,6 +218,14 @@ impl Session {
             // It cannot be reached, and neither can the replicas reach it: nothing is fresher than they are.
             None if aim.role == Role::Replica && !search.only_primary => {
                 self.choose_replica(aim, search, Need::Stranded)
+            }
+            // What it asks about the server, another one may tell while there is no primary.
+            None if aim.why == Why::ServerLocal => {
+                let any = Aim {
+                    consistency: Consistency::Eventual,
+                    ..aim
+                };
+                self.choose_replica(any, search, Need::Replica)
             }
             None => None,
         }
