@@ -17,7 +17,7 @@ use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
-use super::leave::{Leave, Repeat, Runs, TurnedAway, Withhold, refuses_writes};
+use super::leave::{Leave, TurnedAway};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
@@ -350,10 +350,6 @@ async fn pump(
     infile: &Infile,
 ) -> Result<(), Lost> {
     let (leave, witness) = (parts.leave, parts.witness);
-    let cut_by = match leave.repeat {
-        Repeat::Safe => Signals::FENCED.and(Signals::DOWN),
-        Repeat::Never => Signals::FENCED,
-    };
     let Parts {
         backend,
         client,
@@ -379,20 +375,13 @@ async fn pump(
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
-            if leave.withhold == Withhold::ReadOnly
-                && !told
-                && relay.outcome().error.is_some_and(refuses_writes)
-                && let Some(turned) = TurnedAway::of(out)
-            {
+            if !told && let Some(turned) = leave.turned_away(relay.outcome(), out) {
                 return Err(Lost::TurnedAway(turned));
             }
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
-            // Behind an error nothing is reported, or not yet.
-            let unreported = leave.runs == Runs::Several || backend.facts.flavor == Flavor::MariaDb;
-            let failed = progress == Progress::Done && relay.outcome().error.is_some();
-            if failed && unreported && leave.repeat == Repeat::Never {
+            if progress == Progress::Done && leave.unreported(relay.outcome(), backend) {
                 upstream.note_written(&Position::Unknown);
             }
         }
@@ -409,44 +398,39 @@ async fn pump(
                 told = true;
             }
         }
-        let answer = std::future::poll_fn(|cx| {
-            if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
-                return Poll::Ready(Waited::Filled(filled));
-            }
-            if client.channel.poll_gone(cx).is_ready() {
-                return Poll::Ready(Waited::ClientGone);
-            }
-            let cut = control.poll(cut_by, cx).is_ready();
-            // What only reads can begin anew elsewhere only if nothing came.
-            let useless = control.signals().any(Signals::FENCED) || !(told || relay.started());
-            match cut && useless {
-                true => Poll::Ready(Waited::Cut),
-                false => Poll::Pending,
-            }
-        });
-        let filled = match guarded(control, None, pin!(answer)).await {
-            Done::Io(Waited::Filled(filled)) => filled,
-            Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
-            Done::Io(Waited::Cut) => {
-                let error = BackendError::Lost(io::ErrorKind::ConnectionAborted.into());
-                return Err(Lost::Backend { error, came: false });
-            }
-            Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+        let cut_by = match relay.started() || told {
+            true => Signals::FENCED,
+            false => leave.cut_by(),
         };
-        match filled {
-            Ok(0) => {
-                let error = BackendError::Lost(io::ErrorKind::UnexpectedEof.into());
-                return Err(Lost::Backend { error, came: false });
-            }
-            Ok(_) => {}
-            Err(e) => {
-                return Err(Lost::Backend {
-                    error: e.into(),
-                    came: false,
-                });
-            }
-        }
+        more(backend, client, control, cut_by).await?;
     }
+}
+
+/// Waits for more of an answer.
+async fn more(
+    backend: &mut Backend,
+    client: &mut Client,
+    control: &Control,
+    cut_by: Signals,
+) -> Result<(), Lost> {
+    let answer = std::future::poll_fn(|cx| {
+        if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
+            return Poll::Ready(Waited::Filled(filled));
+        }
+        if client.channel.poll_gone(cx).is_ready() {
+            return Poll::Ready(Waited::ClientGone);
+        }
+        control.poll(cut_by, cx).map(|_| Waited::Cut)
+    });
+    let error = match guarded(control, None, pin!(answer)).await {
+        Done::Io(Waited::Filled(Ok(filled))) if filled > 0 => return Ok(()),
+        Done::Io(Waited::Filled(Ok(_))) => io::ErrorKind::UnexpectedEof.into(),
+        Done::Io(Waited::Filled(Err(e))) => e,
+        Done::Io(Waited::Cut) => io::ErrorKind::ConnectionAborted.into(),
+        Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
+        Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+    };
+    Err(Lost::before(BackendError::Lost(error)))
 }
 
 /// Lets everybody know of what was written, before the client does; gives how much of the report was taken in.

@@ -400,24 +400,16 @@ impl Session {
             if self.lease.is_none() {
                 // The connection broke behind the answer, and nothing of the session was on it.
                 self.forget_memory();
+                if may_write(statement) {
+                    self.doubt_position();
+                }
                 return Ok(done);
             }
         }
         self.refused |= outcome.error.is_some_and(refuses_writes);
         let reported = self.state.position_reports != reports;
-        let in_transaction = self.state.in_transaction();
-        let doubtful = match flavor {
-            // It reports nothing with an error.
-            Flavor::MariaDb => outcome.error.is_some(),
-            Flavor::MySql => false,
-        };
-        let silent = outcome.affected_rows > 0 && !in_transaction && !reported;
-        if (!tracks_gtids || doubtful || silent) && may_write(statement) {
-            self.doubt_position();
-        } else if reported && outcome.error.is_some() {
-            // It came only when the server was asked again.
-            self.serving.upstream.note_written(&self.state.position);
-        }
+        let tells = tracks_gtids && !(flavor == Flavor::MariaDb && outcome.error.is_some());
+        self.settle_position(statement, outcome, tells, reported);
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
@@ -439,6 +431,23 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
+    }
+
+    /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.
+    fn settle_position(
+        &mut self,
+        statement: &Statement,
+        outcome: &Outcome,
+        tells: bool,
+        reported: bool,
+    ) {
+        let silent = outcome.affected_rows > 0 && !self.state.in_transaction() && !reported;
+        if (!tells || silent) && may_write(statement) {
+            self.doubt_position();
+        } else if reported && outcome.error.is_some() {
+            // It came only when the server was asked again.
+            self.serving.upstream.note_written(&self.state.position);
+        }
     }
 
     /// A client's own wait_timeout bounds its idle time here, as its server would.

@@ -4,8 +4,11 @@
 //! have done part of its work. Input: what the statement runs, the packet of an error.
 
 use dbmesh_wire::codec::HEADER_BYTES;
+use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::reply;
 
+use crate::backend::{Backend, Flavor};
+use crate::control::Signals;
 use crate::fault::Fault;
 
 /// ER_OPTION_PREVENTS_STATEMENT.
@@ -22,7 +25,7 @@ pub(super) struct TurnedAway {
 
 impl TurnedAway {
     /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, or ER_READ_ONLY_MODE, if that is what this packet is.
-    pub(super) fn of(packet: &[u8]) -> Option<Self> {
+    fn of(packet: &[u8]) -> Option<Self> {
         let payload = packet.get(HEADER_BYTES..)?;
         let [reply::ERR_MARKER, low, high, rest @ ..] = payload else {
             return None;
@@ -92,6 +95,27 @@ impl Leave {
         repeat: Repeat::Never,
         runs: Runs::One,
     };
+
+    /// What cuts it off while nothing of its answer has come.
+    pub(super) fn cut_by(self) -> Signals {
+        match self.repeat {
+            Repeat::Safe => Signals::FENCED.and(Signals::DOWN),
+            Repeat::Never => Signals::FENCED,
+        }
+    }
+
+    /// The error that is kept from the client, if this answer is one: all of it is in `out`.
+    pub(super) fn turned_away(self, outcome: &Outcome, out: &[u8]) -> Option<TurnedAway> {
+        let refused = outcome.error.is_some_and(refuses_writes);
+        let withheld = refused && self.withhold == Withhold::ReadOnly;
+        withheld.then(|| TurnedAway::of(out)).flatten()
+    }
+
+    /// Whether it failed and may have written what no server reports with an error, or not yet.
+    pub(super) fn unreported(self, outcome: &Outcome, backend: &Backend) -> bool {
+        let silent = self.runs == Runs::Several || backend.facts.flavor == Flavor::MariaDb;
+        outcome.error.is_some() && silent && self.repeat == Repeat::Never
+    }
 }
 
 /// Whether the error may say that a server takes no writes.

@@ -54,39 +54,31 @@ fn what_a_frozen_primary_answers_late_reaches_nobody() {
             "{kind}: {reply:?}"
         );
         assert!(owner.is_closed());
-        for op in 10..60 {
-            let mut client = if op % 2 == 0 {
-                cluster.client()
-            } else {
-                std::mem::replace(&mut writer, cluster.client())
-            };
-            assert_eq!(
-                client.query(&format!("SELECT {op}")).value(),
-                op.to_string(),
-                "{kind}: its own answer"
-            );
-            assert_eq!(
-                client.query(&format!("INSERT INTO app.ledger (op) VALUES ({op})")),
-                Reply::Ok
-            );
-        }
+        everybody_gets_their_own(&cluster, new, writer);
         assert_eq!(
             cluster.statements(0),
             before,
             "{kind}: a fenced server gets no statement"
         );
-        let there = "SELECT COUNT(*) FROM app.ledger WHERE op >= 10";
-        assert_eq!(
-            servers[new].query_value(there).unwrap().as_deref(),
-            Some("50"),
-            "{kind}"
-        );
-        assert_eq!(
-            servers[0].query_value(there).unwrap().as_deref(),
-            Some("0"),
-            "{kind}"
-        );
     }
+}
+
+/// Later statements are answered by the new primary, each with its own answer, and are there.
+fn everybody_gets_their_own(cluster: &Cluster, new: usize, mut writer: RawClient) {
+    for op in 10..60 {
+        let mut fresh = cluster.client();
+        let client = if op % 2 == 0 { &mut fresh } else { &mut writer };
+        let own = client.query(&format!("SELECT {op}")).value();
+        assert_eq!(own, op.to_string(), "its own answer");
+        let written = client.query(&format!("INSERT INTO app.ledger (op) VALUES ({op})"));
+        assert_eq!(written, Reply::Ok);
+    }
+    let there = |place: usize| {
+        let count = "SELECT COUNT(*) FROM app.ledger WHERE op >= 10";
+        cluster.servers()[place].query_value(count).unwrap()
+    };
+    assert_eq!(there(new).as_deref(), Some("50"));
+    assert_eq!(there(0).as_deref(), Some("0"));
 }
 
 fn assert_unknown(client: &mut RawClient) {
