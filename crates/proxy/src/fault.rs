@@ -270,12 +270,9 @@ impl fmt::Display for Fault {
                 )
             }
             Self::TooManyConnections(of) => write!(f, "Too many connections ({of})"),
-            Self::TlsRequired => {
-                write!(
-                    f,
-                    "Connections using insecure transport are prohibited: this listener requires TLS"
-                )
-            }
+            Self::TlsRequired => f.write_str(
+                "Connections using insecure transport are prohibited: this listener requires TLS",
+            ),
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
@@ -298,10 +295,7 @@ impl fmt::Display for Fault {
                 f,
                 "Can't create more than max_prepared_stmt_count statements (current value: {max} per session)"
             ),
-            Self::NotPreparable(what) => write!(
-                f,
-                "dbmesh: {what} is not supported in the prepared statement protocol; send it as text"
-            ),
+            Self::NotPreparable(it) => write!(f, "dbmesh: {it} is not prepared; send it as text"),
             Self::PoolTimeout {
                 waited_ms,
                 size,
