@@ -74,11 +74,30 @@ pub struct Options {
     stream_rows: u64,
 }
 
+impl Options {
+    /// Every combination of what clients do, how, and how many they are.
+    fn loads(&self) -> Vec<Load> {
+        let mut loads = Vec::new();
+        for workload in &self.workloads {
+            for statements in &self.statements {
+                loads.extend(self.clients.iter().map(|clients| Load {
+                    workload: *workload,
+                    statements: *statements,
+                    clients: *clients,
+                }));
+            }
+        }
+        loads
+    }
+}
+
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Scenario {
     /// Throughput, latency and processor time of every target under every load.
     Compare,
+    /// Reads split off to two replicas, beside one server.
+    Splitting,
     /// 1,000 clients over 32 connections, and directly.
     Many,
     /// Memory per idle client.
@@ -99,6 +118,7 @@ impl Scenario {
     fn name(self) -> &'static str {
         match self {
             Scenario::Compare => "compare",
+            Scenario::Splitting => "splitting",
             Scenario::Many => "many",
             Scenario::Idle => "idle",
             Scenario::Stream => "stream",
@@ -149,6 +169,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
     let outcome = match options.scenario {
         Scenario::Compare => compare_all(&options),
+        Scenario::Splitting => scenario::splitting::run(&options),
         Scenario::Many => scenario::many::run(&options),
         Scenario::Idle => scenario::idle::run(&options),
         Scenario::Stream => scenario::stream::run(&options),
@@ -189,16 +210,7 @@ fn compare_all(options: &Options) -> Result<Outcome, String> {
     let mut rig = Rig::start(options.server.into())?;
     rig.load_tables()?;
     let targets = rig.targets(options, &options.pools)?;
-    let mut loads = Vec::new();
-    for workload in &options.workloads {
-        for statements in &options.statements {
-            loads.extend(options.clients.iter().map(|clients| Load {
-                workload: *workload,
-                statements: *statements,
-                clients: *clients,
-            }));
-        }
-    }
+    let loads = options.loads();
     let cells = compare::run(&rig, &targets, &loads, options.rounds, options.seconds)?;
     let json = json!({ "cells": cells.iter().map(compare::Cell::json).collect::<Vec<_>>() });
     Ok(Outcome {

@@ -103,9 +103,8 @@ pub fn run(
 }
 
 fn measure(rig: &Rig, target: &Target, load: Load, seconds: u32) -> Result<Sample, String> {
-    let server = rig.server_pid()?;
     let cpu = |pid: Option<u32>| pid.and_then(cpu_us).unwrap_or_default();
-    let (server_before, proxy_before) = (cpu(Some(server)), cpu(target.proxy_pid));
+    let (server_before, proxy_before) = (rig.servers_cpu_us()?, cpu(target.proxy_pid));
     let Load {
         workload,
         statements,
@@ -125,7 +124,7 @@ fn measure(rig: &Rig, target: &Target, load: Load, seconds: u32) -> Result<Sampl
     }
     Ok(Sample {
         report,
-        server_cpu_us: cpu(Some(server)).saturating_sub(server_before),
+        server_cpu_us: rig.servers_cpu_us()?.saturating_sub(server_before),
         proxy_cpu_us: cpu(target.proxy_pid).saturating_sub(proxy_before),
     })
 }

@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use dbmesh_testkit::folder::Folder;
 use dbmesh_testkit::port::free_port;
 use dbmesh_testkit::server::{APP_PASSWORD, APP_USER};
-use dbmesh_testkit::{Kind, Server, ServerOptions};
+use dbmesh_testkit::{Fleet, FleetOptions, Kind, Server};
 
 use super::Options;
-use super::process::{Daemon, find_program};
+use super::process::{Daemon, cpu_us, find_program};
 use super::sysbench;
 use crate::workspace;
 
@@ -58,11 +58,22 @@ pub struct Proxy {
     pub pool: u32,
     /// Worker threads; 0 means one per CPU.
     pub workers: u32,
+    /// Where reads go.
+    pub reads: Reads,
+}
+
+/// Where reads go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    /// Where writes go.
+    AtThePrimary,
+    /// To the replicas, by rules and under session consistency.
+    SplitOff,
 }
 
 /// Everything that runs, and the folder it runs in.
 pub struct Rig {
-    server: Server,
+    fleet: Fleet,
     daemons: Vec<Daemon>,
     dbmesh: Option<PathBuf>,
     // Dropped after the programs that write into it.
@@ -75,22 +86,36 @@ impl Rig {
     /// # Errors
     /// When it cannot be found, fetched or started.
     pub fn start(kind: Kind) -> Result<Rig, String> {
-        step("starting a server");
-        let mut options = ServerOptions::new(kind)
-            .arg(format!("--max-connections={SERVER_CONNECTIONS_MAX}"))
-            .arg("--max-prepared-stmt-count=1000000")
-            .arg("--innodb-buffer-pool-size=256M")
-            .arg("--table-open-cache=4000");
-        if kind == Kind::MySql {
-            options = options.arg("--performance-schema=OFF");
+        Rig::with_replicas(kind, 0)
+    }
+
+    /// As [`Rig::start`], with servers that follow it.
+    ///
+    /// # Errors
+    /// As [`Rig::start`].
+    pub fn with_replicas(kind: Kind, replicas: u32) -> Result<Rig, String> {
+        step("starting servers");
+        let mut options = FleetOptions::new(kind, replicas);
+        options.extra_args = vec![
+            format!("--max-connections={SERVER_CONNECTIONS_MAX}"),
+            "--max-prepared-stmt-count=1000000".to_owned(),
+            "--innodb-buffer-pool-size=256M".to_owned(),
+            "--table-open-cache=4000".to_owned(),
+        ];
+        // Replication is looked at through it.
+        if kind == Kind::MySql && replicas == 0 {
+            options
+                .extra_args
+                .push("--performance-schema=OFF".to_owned());
         }
-        let server = Server::start(options).map_err(|error| error.to_string())?;
-        server
+        let fleet = Fleet::start(options).map_err(|error| error.to_string())?;
+        fleet
+            .primary()
             .execute(&format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"))
             .map_err(|error| error.to_string())?;
         let folder = Folder::create("bench").map_err(|error| error.to_string())?;
         Ok(Rig {
-            server,
+            fleet,
             folder,
             daemons: Vec::new(),
             dbmesh: None,
@@ -103,22 +128,33 @@ impl Rig {
     /// What sysbench says when it fails.
     pub fn load_tables(&self) -> Result<(), String> {
         step("loading tables");
-        sysbench::prepare(&self.server.socket_path().to_string_lossy())
+        sysbench::prepare(&self.server().socket_path().to_string_lossy())?;
+        self.fleet
+            .wait_until_caught_up()
+            .map_err(|error| error.to_string())
+    }
+
+    /// The server that takes writes.
+    fn server(&self) -> &Server {
+        self.fleet.primary()
     }
 
     /// What the server says it is.
     pub fn server_version(&self) -> &str {
-        self.server.installation().version()
+        self.server().installation().version()
     }
 
-    /// The server's process id.
+    /// Processor time that all servers have used.
     ///
     /// # Errors
-    /// When it has died.
-    pub fn server_pid(&self) -> Result<u32, String> {
-        self.server
-            .pid()
-            .ok_or_else(|| format!("the server has ended:\n{}", self.server.log_tail(10)))
+    /// When one of them has died.
+    pub fn servers_cpu_us(&self) -> Result<u64, String> {
+        let mut sum = 0;
+        for server in self.fleet.servers() {
+            let ended = || format!("a server has ended:\n{}", server.log_tail(10));
+            sum += server.pid().and_then(cpu_us).ok_or_else(ended)?;
+        }
+        Ok(sum)
     }
 
     /// Starts the targets that the options name; one dbmesh for each number in `pools`.
@@ -137,6 +173,7 @@ impl Rig {
                         targets.push(self.dbmesh(Proxy {
                             pool: *pool,
                             workers,
+                            reads: Reads::AtThePrimary,
                         })?);
                     }
                 }
@@ -150,7 +187,7 @@ impl Rig {
         Target {
             name: "direct".to_owned(),
             kind: TargetKind::Direct,
-            port: self.server.port(),
+            port: self.server().port(),
             proxy_pid: None,
         }
     }
@@ -163,7 +200,7 @@ impl Rig {
         let program =
             find_program("haproxy").ok_or("haproxy is missing: apt-get install haproxy")?;
         let port = free_port().map_err(|error| error.to_string())?;
-        let config = self.write("haproxy.cfg", &haproxy_config(port, self.server.port()))?;
+        let config = self.write("haproxy.cfg", &haproxy_config(port, self.server().port()))?;
         self.start_daemon(
             &program,
             &["-db", "-f", &config],
@@ -184,7 +221,10 @@ impl Rig {
             "127.0.0.1:{}",
             free_port().map_err(|error| error.to_string())?
         );
-        let config = self.dbmesh_config(port, proxy.pool)?;
+        let config = match proxy.reads {
+            Reads::AtThePrimary => self.dbmesh_config(port, proxy.pool)?,
+            Reads::SplitOff => self.split_config(port, proxy.pool)?,
+        };
         let workers = proxy.workers.to_string();
         let args = [
             "proxy",
@@ -200,7 +240,10 @@ impl Rig {
         self.start_daemon(
             &program,
             &args,
-            &format!("dbmesh/{}", proxy.pool),
+            &match proxy.reads {
+                Reads::AtThePrimary => format!("dbmesh/{}", proxy.pool),
+                Reads::SplitOff => format!("split/{}", proxy.pool),
+            },
             TargetKind::Dbmesh,
             port,
         )
@@ -224,8 +267,33 @@ impl Rig {
     pub fn dbmesh_config(&self, port: u16, pool: u32) -> Result<String, String> {
         self.write(
             &format!("dbmesh-{port}.yaml"),
-            &resources(port, self.server.port(), pool),
+            &resources(port, self.server().port(), pool),
         )
+    }
+
+    /// As [`Rig::dbmesh_config`], with all servers, and reads split off: ten rules by regular expression, which decide on
+    /// nothing, come before the one that decides.
+    fn split_config(&self, port: u16, pool: u32) -> Result<String, String> {
+        let mut rules: Vec<String> = (0..10)
+            .map(|n| format!("{{name: r{n}, type: regex, regex: ['(?i)^select .* from report_{n}\\b'], target: readwrite}}"))
+            .collect();
+        rules.push("{name: reads, type: generic}".to_owned());
+        let splitting = format!(
+            "readWriteSplitting: {{static: {{rules: [{}]}}}}",
+            rules.join(", ")
+        );
+        let plain = resources(port, self.server().port(), pool);
+        let mut text = plain.replace(
+            "{simpleLoadBalance: {kind: random}}",
+            &format!("{{simpleLoadBalance: {{kind: random}}, {splitting}}}"),
+        );
+        for (number, replica) in self.fleet.replicas().iter().enumerate() {
+            text.push_str(&format!(
+                "---\n{}",
+                endpoint(&format!("replica-{number}"), "replica", replica.port())
+            ));
+        }
+        self.write(&format!("split-{port}.yaml"), &text)
     }
 
     /// A file for the output of a program.
@@ -339,10 +407,19 @@ spec:
   selector: {{matchLabels: {{source: bench}}}}
   loadBalance: {{simpleLoadBalance: {{kind: random}}}}
 ---
-apiVersion: core.database-mesh.io/v1alpha1
+{}",
+        endpoint("bench", "primary", server_port)
+    )
+}
+
+fn endpoint(name: &str, role: &str, server_port: u16) -> String {
+    format!(
+        "apiVersion: core.database-mesh.io/v1alpha1
 kind: DatabaseEndpoint
-metadata: {{name: bench, namespace: default, labels: {{source: bench}}}}
-spec: {{database: {{MySQL: {{host: 127.0.0.1, port: {server_port}, user: {USER}, password: {PASSWORD}, db: {SCHEMA}, tls: {{mode: disabled}}}}}}}}
+metadata: {{name: {name}, namespace: default, labels: {{source: bench}}}}
+spec:
+  role: {role}
+  database: {{MySQL: {{host: 127.0.0.1, port: {server_port}, user: {USER}, password: {PASSWORD}, db: {SCHEMA}, tls: {{mode: disabled}}}}}}
 "
     )
 }

@@ -7,6 +7,7 @@ pub mod failover;
 pub mod idle;
 pub mod many;
 pub mod soak;
+pub mod splitting;
 pub mod stale;
 pub mod start;
 pub mod stream;

@@ -10,7 +10,7 @@ use super::{Outcome, mib};
 use crate::bench::Options;
 use crate::bench::client::Client;
 use crate::bench::process::{descriptors, raise_descriptor_limit, rss_bytes};
-use crate::bench::rig::{Proxy, Rig, step};
+use crate::bench::rig::{Proxy, Reads, Rig, step};
 
 /// Connections that dbmesh may open to the server.
 const POOL: u32 = 8;
@@ -30,6 +30,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let target = rig.dbmesh(Proxy {
         pool: POOL,
         workers: options.workers,
+        reads: Reads::AtThePrimary,
     })?;
     let pid = target.proxy_pid.ok_or("dbmesh has no process")?;
     let rss = || rss_bytes(pid).ok_or_else(|| "dbmesh has ended".to_owned());

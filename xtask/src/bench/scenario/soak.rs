@@ -10,7 +10,7 @@ use super::{Outcome, mib};
 use crate::bench::Options;
 use crate::bench::client::Client;
 use crate::bench::process::{descriptors, rss_bytes};
-use crate::bench::rig::{Proxy, Rig, Target, step};
+use crate::bench::rig::{Proxy, Reads, Rig, Target, step};
 use crate::bench::stats::slope;
 use crate::bench::sysbench::{self, Run, Statements, Workload};
 
@@ -60,6 +60,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let target = rig.dbmesh(Proxy {
         pool: POOL,
         workers: options.workers,
+        reads: Reads::AtThePrimary,
     })?;
     let pid = target.proxy_pid.ok_or("dbmesh has no process")?;
     let before = descriptors(pid);

@@ -69,11 +69,10 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
 
 fn read(rig: &Rig, target: &Target, rows: u64) -> Result<Sample, String> {
     let mut client = Client::connect(target.port)?;
-    let server = rig.server_pid()?;
     let cpu = |pid: Option<u32>| pid.and_then(cpu_us).unwrap_or_default();
     let rss = || target.proxy_pid.and_then(rss_bytes).unwrap_or_default();
     let (server_before, proxy_before, rss_before) =
-        (cpu(Some(server)), cpu(target.proxy_pid), rss());
+        (rig.servers_cpu_us()?, cpu(target.proxy_pid), rss());
     let (peak, done) = (AtomicU64::new(rss_before), AtomicBool::new(false));
     let started = Instant::now();
     let answer = std::thread::scope(|scope| {
@@ -100,7 +99,7 @@ fn read(rig: &Rig, target: &Target, rows: u64) -> Result<Sample, String> {
         seconds: started.elapsed().as_secs_f64(),
         bytes: answer.bytes,
         rows,
-        server_cpu_us: cpu(Some(server)).saturating_sub(server_before),
+        server_cpu_us: rig.servers_cpu_us()?.saturating_sub(server_before),
         proxy_cpu_us: cpu(target.proxy_pid).saturating_sub(proxy_before),
         extra_rss_bytes: peak.into_inner().saturating_sub(rss_before),
     })
