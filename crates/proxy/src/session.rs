@@ -31,8 +31,8 @@ use dbmesh_plan::{
 };
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
-use dbmesh_wire::relay::{Outcome, Shape};
+use dbmesh_wire::command::{CommandCode, MultiStatements, ProcessKill, Query, SetOption};
+use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use crate::backend::{Flags, Flavor};
@@ -49,8 +49,6 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
-use acquire::PRIMARY;
-use exchange::Lost;
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -442,38 +440,6 @@ impl Session {
             rows: done.rows,
             failed: done.failed,
         });
-    }
-
-    /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
-    async fn init_db(&mut self) -> Result<(), Failure> {
-        InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
-        self.chooses_schema = true;
-        self.acquire(PRIMARY).await?;
-        let packet = std::mem::take(&mut self.packet);
-        let answer = self.backend()?.run(&packet, Shape::Single).await;
-        self.packet = packet;
-        let outcome = match answer {
-            Ok(Ok((outcome, _))) => outcome,
-            Ok(Err(e)) => {
-                self.client.packet(&e.payload).await?;
-                Outcome {
-                    error: Some(e.code),
-                    ..Outcome::default()
-                }
-            }
-            Err(e) => return Err(self.lost(Lost::before(e), None)),
-        };
-        let (kept, failed) = (self.state.diagnostics.clone(), outcome.error.is_some());
-        let like_use = analyze(b"USE x", &Dialect::default());
-        self.take_in(&like_use, &outcome, &[]).await?;
-        if !failed {
-            // It leaves the warnings of the statement before.
-            self.state.diagnostics.warnings = kept.warnings;
-            self.state.diagnostics.warning_count = kept.warning_count;
-            let answer = self.answer();
-            self.client.ok_with(answer, &outcome.tracked).await?;
-        }
-        self.settle().await
     }
 
     /// Sends a command as it is and relays the answer.

@@ -413,13 +413,7 @@ impl Session {
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
-        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
-            let known = match self.state.last_insert_id {
-                LastId::Known(id) => Some(id),
-                LastId::OnConnection => None,
-            };
-            self.backend()?.last_insert_id = known;
-        }
+        self.pass_insert_id_on(outcome)?;
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
@@ -431,6 +425,18 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
+    }
+
+    /// The connection knows what LAST_INSERT_ID() is on it now.
+    fn pass_insert_id_on(&mut self, outcome: &Outcome) -> Result<(), Failure> {
+        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
+            let known = match self.state.last_insert_id {
+                LastId::Known(id) => Some(id),
+                LastId::OnConnection => None,
+            };
+            self.backend()?.last_insert_id = known;
+        }
+        Ok(())
     }
 
     /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.

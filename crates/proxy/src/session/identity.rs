@@ -1,4 +1,4 @@
-//! Who a session is: confirming a login, and another one on the same connection.
+//! Who a session is, and in which schema: confirming a login, another one on the same connection, COM_INIT_DB.
 //!
 //! Owns what `login.rs` may touch of a session. Nothing of the old identity may stay behind a change. Input: logins judged
 //! by `login.rs`.
@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dbmesh_sql::{Dialect, analyze};
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::command::InitDb;
+use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::track::{self, Item};
 
 use super::acquire::PRIMARY;
+use super::exchange::Lost;
 use super::{Failure, Session};
 use crate::backend::Flavor;
 use crate::client::Client;
@@ -25,6 +29,38 @@ use crate::tracking::Tracking;
 const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 impl Session {
+    /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
+    pub(super) async fn init_db(&mut self) -> Result<(), Failure> {
+        InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
+        self.chooses_schema = true;
+        self.acquire(PRIMARY).await?;
+        let packet = std::mem::take(&mut self.packet);
+        let answer = self.backend()?.run(&packet, Shape::Single).await;
+        self.packet = packet;
+        let outcome = match answer {
+            Ok(Ok((outcome, _))) => outcome,
+            Ok(Err(e)) => {
+                self.client.packet(&e.payload).await?;
+                Outcome {
+                    error: Some(e.code),
+                    ..Outcome::default()
+                }
+            }
+            Err(e) => return Err(self.lost(Lost::before(e), None)),
+        };
+        let (kept, failed) = (self.state.diagnostics.clone(), outcome.error.is_some());
+        let like_use = analyze(b"USE x", &Dialect::default());
+        self.take_in(&like_use, &outcome, &[]).await?;
+        if !failed {
+            // It leaves the warnings of the statement before.
+            self.state.diagnostics.warnings = kept.warnings;
+            self.state.diagnostics.warning_count = kept.warning_count;
+            let answer = self.answer();
+            self.client.ok_with(answer, &outcome.tracked).await?;
+        }
+        self.settle().await
+    }
+
     /// The nonce of the greeting.
     pub(crate) fn greeting_nonce(&self) -> [u8; 20] {
         self.nonce
