@@ -106,8 +106,6 @@ struct Inner {
     /// Sessions that hold a connection for their own comfort only.
     held: VecDeque<(u64, Arc<Control>)>,
     retired: bool,
-    /// Nobody gets a connection any more, until an operator says otherwise.
-    draining: bool,
 }
 
 #[derive(Debug)]
@@ -213,7 +211,7 @@ impl Pool {
     fn choose(&self, want: &Want<'_>) -> Choice {
         let mut stale = Vec::new();
         let mut inner = self.inner.lock();
-        if inner.draining {
+        if self.is_draining() {
             return Choice::Leave;
         }
         let choice = loop {
@@ -337,7 +335,7 @@ impl Pool {
         let expired = now.saturating_duration_since(backend.opened)
             > Duration::from_millis(self.policy.max_lifetime_ms);
         let mut inner = self.inner.lock();
-        if inner.retired || inner.draining || expired || !backend.is_idle() {
+        if inner.retired || self.is_draining() || expired || !backend.is_idle() {
             drop(inner);
             return self.close(backend);
         }
@@ -543,7 +541,7 @@ impl Lease {
     pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
         self.held = Some(session);
         let mut inner = self.pool.inner.lock();
-        if inner.waiters.is_empty() && !inner.draining {
+        if inner.waiters.is_empty() && !self.pool.is_draining() {
             inner.held.push_back((session, control.clone()));
         } else {
             control.say(Signals::RECLAIM);

@@ -228,14 +228,27 @@ impl Current {
         }
         for (key, pool) in &before.pools {
             if !kept.contains(key) {
-                if pool.is_draining() {
-                    let endpoint = &pool.endpoint().name;
-                    tracing::warn!(%endpoint, "it was draining, and the configuration changed it: it serves again, if it is still there");
-                }
+                self.tell_of_drained(pool);
                 pool.retire();
             }
         }
         Ok(())
+    }
+}
+
+impl Current {
+    /// A drained endpoint that has another address now is another server, and serves.
+    fn tell_of_drained(&self, before: &Pool) {
+        let services = self.services();
+        let same = |p: &&Arc<Pool>| {
+            let (now, then) = (p.endpoint(), before.endpoint());
+            (&now.namespace, &now.name) == (&then.namespace, &then.name)
+        };
+        let mut now = services.pools.values().filter(same);
+        if before.is_draining() && now.any(|pool| !pool.is_draining()) {
+            let endpoint = &before.endpoint().name;
+            tracing::warn!(%endpoint, "it was draining; with another address it serves again");
+        }
     }
 }
 

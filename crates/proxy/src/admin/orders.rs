@@ -38,7 +38,11 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
     let services = process.current.services();
     let found = match find(&services, name, order.parameter("service")) {
         Ok(found) => found,
-        Err(refusal) => return refusal,
+        Err(refusal) => {
+            let (path, query, peer, actor) = (order.path, order.query, order.peer, order.actor);
+            tracing::info!(path, query, %peer, actor, "an order of an operator was refused");
+            return refusal;
+        }
     };
     for (serving, member) in &found {
         let service = serving.service.label();

@@ -38,10 +38,10 @@ impl Pool {
 
     /// From now on nobody gets a connection. Who waits for one looks for another endpoint.
     pub fn drain(&self) {
+        // Before the lock: whoever holds it and has not seen this leaves an idle connection that is taken out now.
         self.standing.set_admin_state(AdminState::Draining);
         let (idle, waiters) = {
             let mut inner = self.inner.lock();
-            inner.draining = true;
             (inner.let_go(), std::mem::take(&mut inner.waiters))
         };
         drop(waiters);
@@ -50,7 +50,6 @@ impl Pool {
 
     /// Connections are leased again.
     pub fn undrain(&self) {
-        self.inner.lock().draining = false;
         self.standing.set_admin_state(AdminState::Active);
     }
 

@@ -28,6 +28,10 @@ pub async fn keep(pool: Weak<Pool>, vector: Arc<Vector>, flags: Flags) {
             if pool.is_retired() {
                 return;
             }
+            if pool.is_draining() {
+                // It may have been warmed while the order came.
+                pool.drain();
+            }
             pool.trim();
             pool.ping_idle().await;
             pool.warm(&vector, flags).await;
@@ -96,7 +100,7 @@ impl Pool {
             {
                 let mut inner = self.inner.lock();
                 if inner.retired
-                    || inner.draining
+                    || self.is_draining()
                     || inner.total >= self.policy.min_idle.min(self.policy.size)
                 {
                     return;

@@ -189,7 +189,7 @@ impl Session {
     }
 
     /// What a replica must have to answer; none when no replica may.
-    fn wanted(&self, aim: Aim) -> Option<Cow<'_, Position>> {
+    pub(super) fn wanted(&self, aim: Aim) -> Option<Cow<'_, Position>> {
         match aim.consistency {
             Consistency::Eventual => Some(Cow::Owned(Position::Start)),
             Consistency::Session => Some(Cow::Borrowed(&self.state.position)),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use dbmesh_model::topology::{Consistency, Role};
+use dbmesh_model::topology::Role;
 use dbmesh_plan::explain::{Candidate, Case, KnownPosition, Row, Serves, explain};
 use dbmesh_plan::{Aim, Plan, plan};
 use dbmesh_sql::analyze;
@@ -158,17 +158,10 @@ impl Session {
 
     /// Whether a replica has what the consistency wants of it.
     fn freshness(&self, member: &Member, aim: Aim) -> Option<&'static str> {
-        let upstream = &self.serving.upstream;
-        let all;
-        let wanted = match (aim.role, aim.consistency) {
-            (Role::Replica, Consistency::Session) => &self.state.position,
-            (Role::Replica, Consistency::Global) => {
-                all = upstream.written();
-                &all
-            }
-            _ => return None,
-        };
-        match wanted {
+        if aim.role != Role::Replica {
+            return None;
+        }
+        match self.wanted(aim).as_deref()? {
             Position::Start => None,
             Position::At(wanted) if member.pool.standing.has(wanted) => Some("has what is wanted"),
             Position::At(_) if member.pool.standing.is_behind(self.process.clock.now_ms()) => {

@@ -430,6 +430,12 @@ impl RawClient {
         Ok(())
     }
 
+    /// The answer to a command that was sent before others.
+    pub fn next_reply(&mut self) -> Reply {
+        self.seq = 1;
+        self.reply()
+    }
+
     /// Sends a statement and reads its first result.
     pub fn query(&mut self, sql: &str) -> Reply {
         self.begin_query(sql);

@@ -128,6 +128,30 @@ fn transactions_end_by_themselves_and_nobody_else_gets_in() {
     assert_eq!(inside.query("BEGIN"), Reply::Ok);
 }
 
+/// What an INSERT leaves on its connection holds it, and commands that are there already leave no time to give it back.
+#[test]
+fn a_session_that_merely_holds_a_connection_lets_it_go() {
+    let fleet = fleet(Kind::MySql, 0);
+    let stage = stage(&fleet, 4, &[]);
+    let mut client = RawClient::app(stage.port);
+    for _ in 0..100 {
+        client.begin_query("INSERT INTO app.t (v) SELECT SLEEP(0.05)");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let (code, text) = said(&dbmesh(&stage, &["drain", "server-0", "--timeout", "2s"]));
+    assert_eq!(code, Some(0), "{text}");
+    let replies: Vec<Reply> = (0..100).map(|_| client.next_reply()).collect();
+    let done = replies
+        .iter()
+        .take_while(|reply| **reply == Reply::Ok)
+        .count();
+    assert!((1..50).contains(&done), "{done} of 100 were done");
+    for reply in replies.get(done..).unwrap() {
+        assert_eq!(reply.code(), Some(2003), "{reply:?}");
+    }
+    assert_eq!(counted(&fleet), done as u64);
+}
+
 #[test]
 fn who_waits_for_a_connection_of_a_drained_endpoint_waits_for_a_primary() {
     let fleet = fleet(Kind::MySql, 0);
@@ -162,7 +186,7 @@ fn who_waits_for_a_connection_of_a_drained_endpoint_waits_for_a_primary() {
 }
 
 #[test]
-fn a_reload_keeps_what_drains_as_long_as_its_pool_lives() {
+fn a_reload_keeps_what_drains_while_it_is_the_same_server() {
     let fleet = fleet(Kind::MySql, 1);
     let port = Port::reserve().unwrap();
     let number = port.number();
@@ -184,12 +208,29 @@ fn a_reload_keeps_what_drains_as_long_as_its_pool_lives() {
     ));
     assert_eq!(endpoint(&stage, "server-1")["admin_state"], "draining");
     assert_eq!(endpoint(&stage, "server-1")["pool"]["open"], 0);
+    // Another pool, the same server.
     apply(&yaml(&fleet, number, 5, &[SPLITTING]));
+    eventually(
+        "the other replica is probed",
+        Duration::from_secs(10),
+        || endpoint(&stage, "server-1")["lag"] == "behind",
+    );
+    assert_eq!(endpoint(&stage, "server-1")["pool"]["size"], 5);
+    assert_eq!(endpoint(&stage, "server-1")["admin_state"], "draining");
+    assert_eq!(endpoint(&stage, "server-1")["pool"]["open"], 0);
+    // Another address is another server.
+    let replica = format!("port: {}", fleet.replicas()[0].port());
+    let moved = yaml(&fleet, number, 5, &[SPLITTING]).replace(
+        &format!("host: 127.0.0.1\n      {replica}"),
+        &format!("host: localhost\n      {replica}"),
+    );
+    assert!(moved.contains("host: localhost"), "{moved}");
+    apply(&moved);
     assert_eq!(endpoint(&stage, "server-1")["admin_state"], "active");
+    let log = stage.proxy.log();
     assert!(
-        stage.proxy.log().contains("it was draining"),
-        "{}",
-        stage.proxy.log()
+        log.contains("with another address it serves again"),
+        "{log}"
     );
 }
 
@@ -214,6 +255,12 @@ fn what_cannot_be_drained_is_a_clear_error() {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
     assert_eq!(endpoint(&stage, "server-0")["admin_state"], "active");
+    assert!(
+        stage
+            .proxy
+            .log()
+            .contains("an order of an operator was refused")
+    );
     for name in ["mysql", "testkit/mysql", "default/testkit/mysql"] {
         let (code, text) = said(&dbmesh(&stage, &["drain", "server-0", "--service", name]));
         assert_eq!(code, Some(0), "{text}");
