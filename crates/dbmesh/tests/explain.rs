@@ -42,7 +42,10 @@ fn check(name: &str, arguments: &[&str]) {
     if std::env::var_os("DBMESH_BLESS").is_some() {
         std::fs::write(&file, got).unwrap();
     } else {
-        assert_eq!(got, expected, "{name}");
+        for (number, (got, expected)) in got.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(got, expected, "{name}.txt:{}", number + 1);
+        }
+        assert_eq!(got.lines().count(), expected.lines().count(), "{name}");
     }
 }
 
