@@ -5,9 +5,12 @@ use std::time::Duration;
 use crate::faultkit::client::{RawClient, Reply};
 use crate::faultkit::eventually;
 use crate::faultkit::stage::Stage;
-use crate::ground::{BUFFER, KINDS, Load, SPLITTING, dbmesh, endpoint, fleet, said, stage, yaml};
+use crate::ground::{
+    BUFFER, KINDS, Load, REPORTED, SPLITTING, dbmesh, endpoint, fleet, said, stage, yaml,
+};
+use dbmesh_testkit::operator;
 use dbmesh_testkit::port::Port;
-use dbmesh_testkit::server::Kind;
+use dbmesh_testkit::server::{Kind, Server};
 
 fn statements(stage: &Stage, name: &str) -> u64 {
     endpoint(stage, name)["statements"].as_u64().unwrap()
@@ -87,6 +90,36 @@ fn the_primary_is_drained_under_load_and_statements_wait() {
         });
         let rows = load.end();
         assert_eq!(counted(&fleet), rows, "{kind:?}");
+    }
+}
+
+/// The planned way to another primary: drain it, move the role, and nobody notices but for the wait.
+#[test]
+fn a_drained_primary_hands_over_and_no_statement_fails() {
+    for kind in KINDS {
+        let fleet = fleet(kind, 1);
+        let stage = stage(&fleet, 4, &[REPORTED]);
+        let load = Load::start(stage.port);
+        eventually("it serves", Duration::from_secs(10), || {
+            statements(&stage, "server-0") > 50
+        });
+        let (code, text) = said(&dbmesh(&stage, &["drain", "server-0", "--timeout", "20s"]));
+        assert_eq!(code, Some(0), "{kind:?}: {text}");
+        let servers: Vec<&Server> = fleet.servers().collect();
+        operator::switch_over(servers[0], servers[1], &[]).unwrap();
+        eventually("the new primary serves", Duration::from_secs(10), || {
+            endpoint(&stage, "server-1")["serves_as"] == "primary"
+        });
+        assert_eq!(endpoint(&stage, "server-0")["pool"]["open"], 0);
+        let (code, text) = said(&dbmesh(&stage, &["undrain", "server-0"]));
+        assert_eq!(code, Some(0), "{text}");
+        let before = statements(&stage, "server-1");
+        eventually("statements go on", Duration::from_secs(10), || {
+            statements(&stage, "server-1") > before + 50
+        });
+        let rows = load.end();
+        let count = servers[1].query_value("SELECT COUNT(*) FROM app.t");
+        assert_eq!(count.unwrap(), Some(rows.to_string()), "{kind:?}");
     }
 }
 

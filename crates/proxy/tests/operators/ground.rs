@@ -45,6 +45,9 @@ pub fn yaml(fleet: &Fleet, port: u16, pool_size: u32, strategy: &[&str]) -> Stri
 /// Reads to replicas, and statements that wait for a primary.
 pub const SPLITTING: &str =
     "loadBalance: {simpleLoadBalance: {kind: roundrobin}, readWriteSplitting: {static: {}}}";
+/// The servers report who is the primary.
+pub const REPORTED: &str =
+    "loadBalance: {readWriteSplitting: {dynamic: {discovery: {masterHighAvailability: {}}}}}";
 pub const BUFFER: &str = "failover: {buffer: {maxWaitMs: 15000}}";
 
 /// A proxy in front of a fleet; the name of each endpoint is `server-N`.
