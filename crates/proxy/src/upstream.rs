@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Balance, Buffer, Endpoint, Role, RoleSource, Service, Splitting};
 use parking_lot::Mutex;
@@ -103,8 +103,8 @@ pub struct Upstream {
     suspicion: watch::Sender<u64>,
     /// Another one is in its place: the monitor ends, and who waits here looks there.
     retired: AtomicBool,
-    /// Whether somebody tries to connect for all who wait.
-    scouted: AtomicBool,
+    /// When somebody last began to connect for all who wait.
+    scouted: Mutex<Option<Instant>>,
     registry: Arc<Registry>,
     /// Everything that sessions of this service wrote, for reads that must see all of it.
     written: Mutex<Position>,
@@ -189,7 +189,7 @@ impl Upstream {
             changes: watch::Sender::new(0),
             suspicion: watch::Sender::new(0),
             retired: AtomicBool::new(false),
-            scouted: AtomicBool::new(false),
+            scouted: Mutex::default(),
             registry,
             written: Mutex::new(before.map(|b| b.written.lock().clone()).unwrap_or_default()),
             waiting: AtomicU32::new(0),
@@ -330,13 +330,21 @@ impl Upstream {
         self.registry.say_at(&member.pool.standing, Signals::DOWN);
     }
 
-    /// The right to try a server that could not be reached, for all who wait for it; none while another one tries.
+    /// The right to try a server that could not be reached, for all who wait for it; none if somebody has begun to a moment
+    /// ago.
     #[must_use]
-    pub fn scout(self: &Arc<Self>) -> Option<Scout> {
-        let free = !self.scouted.swap(true, Ordering::AcqRel);
-        free.then(|| Scout {
-            upstream: self.clone(),
-        })
+    pub fn scout(&self) -> Option<Scout> {
+        let mut last = self.scouted.lock();
+        if last.is_some_and(|last| last.elapsed() < BETWEEN_SCOUTS) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(Scout)
+    }
+
+    /// A scout got through: all who wait may follow.
+    pub fn scout_came_through(&self) {
+        self.changes.send_modify(|n| *n += 1);
     }
 
     /// Decides who is the primary, from what the servers report. The one confirmed first stays until it cannot be reached
@@ -513,19 +521,12 @@ impl Drop for InLine {
     }
 }
 
-/// The right to try a server that could not be reached.
+/// The right to try a server that could not be reached, once.
 #[derive(Debug)]
-pub struct Scout {
-    upstream: Arc<Upstream>,
-}
+pub struct Scout;
 
-impl Drop for Scout {
-    fn drop(&mut self) {
-        self.upstream.scouted.store(false, Ordering::Release);
-        // It is there again, or the next one may try.
-        self.upstream.changes.send_modify(|n| *n += 1);
-    }
-}
+/// Time between two attempts to reach a server for which statements wait.
+const BETWEEN_SCOUTS: Duration = Duration::from_millis(50);
 
 /// An odd multiplier that spreads consecutive numbers evenly (2^64 divided by the golden ratio).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -111,6 +111,9 @@ impl Session {
             }
             match self.lease_from(member, missing, &mut search).await? {
                 Leased::Ready => {
+                    if search.scout.is_some() {
+                        self.serving.upstream.scout_came_through();
+                    }
                     if aim.why == Why::Transaction && aim.role == Role::Replica {
                         self.fixed.clone_from(&self.member);
                     }

@@ -24,6 +24,10 @@ fn what_a_frozen_primary_answers_late_reaches_nobody() {
         );
         servers[0].pause();
         writer.begin_query("INSERT INTO app.ledger (op) VALUES (3)");
+        eventually("the statement is at the frozen primary", NOTICE, || {
+            let (_, sessions) = cluster.stage.proxy.admin_get("/debug/sessions").unwrap();
+            sessions.contains("thread_id")
+        });
         // A client that comes later waits, and is answered by the new primary.
         let mut later = cluster.client();
         later.begin_query("INSERT INTO app.ledger (op) VALUES (4)");
