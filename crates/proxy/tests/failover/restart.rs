@@ -33,7 +33,9 @@ fn statements_wait_for_the_only_primary() {
         let (server, stage) = alone(kind, "{maxWaitMs: 60000}");
         let load = Load::start(stage.port, 8);
         load.run_on(300);
+        let began = Instant::now();
         server.restart().unwrap();
+        let away = began.elapsed();
         load.run_on(300);
         let writes = load.stop();
         let under_way = writes.iter().filter(|w| !matches!(w.told, Told::Done));
@@ -45,6 +47,14 @@ fn statements_wait_for_the_only_primary() {
         );
         assert!(told.len() <= 8, "{kind}: one per client at most");
         load::check(&writes, &server);
+        // One of those who wait tries every 50 ms, for all of them.
+        let attempts = stage.metric("dbmesh_pool_connect_failures_total");
+        let at_most = away.as_secs_f64() * 20.0 + 40.0;
+        println!("{kind}: away for {away:?}, {attempts} attempts failed");
+        assert!(
+            attempts <= at_most,
+            "{kind}: {attempts} attempts in {away:?}"
+        );
         stage.assert_pool_calm();
     }
 }
