@@ -211,7 +211,15 @@ fn late_answers_of_a_frozen_server_reach_nobody_else() {
     for (n, client) in warm.iter_mut().enumerate() {
         client.begin_query(&format!("SELECT 'late {n}'"));
     }
-    std::thread::sleep(Duration::from_millis(300));
+    // An idle connection left over would take the statement of who comes later.
+    eventually(
+        "all are at the frozen server",
+        Duration::from_secs(20),
+        || {
+            let (_, sessions) = stage.proxy.admin_get("/debug/sessions").unwrap();
+            sessions.matches("\"thread_id\"").count() == 8
+        },
+    );
     // Half of those who wait are killed, a quarter leaves, the rest has patience.
     for client in &warm[..4] {
         assert_eq!(
