@@ -13,6 +13,7 @@ mod listener;
 mod selector;
 mod service;
 mod splitting;
+mod steering;
 mod strategy;
 mod user;
 

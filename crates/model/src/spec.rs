@@ -7,6 +7,7 @@
 mod database_endpoint;
 mod password;
 mod splitting;
+mod steering;
 mod traffic_strategy;
 mod virtual_database;
 
@@ -25,6 +26,7 @@ pub use splitting::{
     ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
     TransactionalReadKind,
 };
+pub use steering::{HintsModeSpec, HintsSpec};
 pub use traffic_strategy::{
     BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,
     LoadBalance, MatchExpression, MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy,

@@ -10,6 +10,7 @@ mod policy;
 mod redacted;
 mod service;
 mod splitting;
+mod steering;
 mod strategy;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use splitting::{
     CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, RoleSource, Splitting,
     SplittingMatch, SplittingRule, TransactionalRead,
 };
+pub use steering::{HintPolicy, HintRights};
 pub use strategy::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
     Ejection, Strategy,

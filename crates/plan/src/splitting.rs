@@ -6,17 +6,9 @@
 use dbmesh_model::topology::{
     Balance, Consistency, Role, Splitting, SplittingMatch, TransactionalRead,
 };
+use dbmesh_sql::RoleHint;
 
 use crate::Proof;
-
-/// What a client asks for in a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleHint {
-    /// The primary.
-    Primary,
-    /// A replica, as stale as it may be, if the statement is proved to read only.
-    Replica,
-}
 
 /// Why a statement goes where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

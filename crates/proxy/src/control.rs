@@ -23,6 +23,8 @@ impl Signals {
     pub const IDLE: Self = Self(8);
     /// The drain's time is up: end now, boundary or not.
     pub const CLOSE: Self = Self(16);
+    /// KILL QUERY while no server has the statement.
+    pub const INTERRUPT: Self = Self(32);
 
     /// Whether any of `other` is in it.
     #[must_use]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dbmesh_runtime::exposition::{Kind, Text};
 use dbmesh_sql::Class;
 
-use crate::fault::Blame;
+use crate::fault::{Blame, Fault, Overdue};
 use crate::pins::PinReason;
 
 /// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
@@ -72,7 +72,14 @@ pub struct ServiceMetrics {
     pub prepared: AtomicI64,
     /// Statements denied or held back by rules.
     pub rule_hits: AtomicU64,
+    /// Statements that took too long, by what became of them.
+    overdue: [AtomicU64; OVERDUE.len()],
+    /// Hints that could not be followed, or not by their user.
+    pub hints_refused: AtomicU64,
 }
+
+/// What became of statements that took too long, as labels.
+const OVERDUE: [&str; 3] = ["waiting", "ended", "abandoned"];
 
 fn shard_index() -> usize {
     use std::sync::atomic::AtomicUsize;
@@ -112,6 +119,21 @@ impl ServiceMetrics {
         self.shard()
             .under_processing
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement took too long.
+    pub fn overdue(&self, fault: &Fault) {
+        let at = match fault {
+            Fault::Overdue { when, .. } => match when {
+                Overdue::Waiting => 0,
+                Overdue::Ended => 1,
+                Overdue::Abandoned { .. } => 2,
+            },
+            _ => return,
+        };
+        if let Some(counter) = self.overdue.get(at) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A statement ended without an answer to count.
@@ -344,4 +366,18 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Counter,
     );
     each(all, out, family, |m| count(&m.rule_hits));
+    let family = (
+        "dbmesh_statements_overdue_total",
+        "Statements that took longer than they may, by what became of them.",
+        Kind::Counter,
+    );
+    each_of(all, out, family, ("when", &OVERDUE), |m, at| {
+        m.overdue.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_hints_refused_total",
+        "Statements with hints that cannot be followed, or not by their user.",
+        Kind::Counter,
+    );
+    each(all, out, family, |m| count(&m.hints_refused));
 }

@@ -5,6 +5,8 @@
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
 mod acquire;
+mod deadline;
+mod demand;
 mod exchange;
 mod execute;
 mod identity;
@@ -48,6 +50,7 @@ use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use acquire::PRIMARY;
+use demand::{Attributes, Demand};
 use exchange::Lost;
 use waiting::Wake;
 
@@ -132,6 +135,10 @@ pub struct Session {
     /// When the last exchange with a server ended.
     answered: Instant,
     pinned: bool,
+    /// That the statement at hand took too long, if the client was told so in place of its server's answer.
+    told_overdue: Option<Fault>,
+    /// What the statement at hand demands.
+    demand: Demand,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
 }
@@ -209,6 +216,8 @@ impl Session {
             started: Instant::now(),
             answered: Instant::now(),
             pinned: false,
+            told_overdue: None,
+            demand: Demand::default(),
             chooses_schema: false,
         }
     }
@@ -246,7 +255,9 @@ impl Session {
             let served = match read {
                 Ok(Some(())) => {
                     self.handle().busy.store(true, Ordering::Relaxed);
-                    self.handle().control.clear(Signals::IDLE);
+                    let heard = Signals::IDLE.and(Signals::INTERRUPT);
+                    self.handle().control.clear(heard);
+                    self.demand_nothing();
                     let served = {
                         let serving = pin!(self.serve());
                         exchange::unless_stopped(&control, serving).await
@@ -330,7 +341,11 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
-        let proof = self.prove(&statement, query.sql);
+        let attributes = match query.attributes.is_empty() {
+            true => Attributes::None,
+            false => Attributes::Read(query.attributes.iter()),
+        };
+        let proof = self.take_demand(&statement, query.sql, attributes).await?;
         let planned = plan(&statement, query.sql, self.view(proof));
         let admitted = self.govern(planned, query.sql)?;
         self.serving.metrics.begin();
@@ -378,11 +393,11 @@ impl Session {
     }
 
     /// Whether the statement is proved to read only; where nobody asks, it is not.
-    fn prove(&mut self, statement: &Statement, sql: &[u8]) -> Proof {
+    fn prove(&mut self, statement: &Statement, sql: &[u8], asked: bool) -> Proof {
         thread_local! {
             static PROVER: RefCell<Prover> = RefCell::default();
         }
-        if self.serving.upstream.splitting().is_none() {
+        if self.serving.upstream.splitting().is_none() && !asked {
             return Proof::NotProved;
         }
         let dialect = self.dialect();
@@ -419,7 +434,7 @@ impl Session {
             },
             splitting: self.serving.upstream.splitting(),
             proof,
-            hint: None,
+            hint: self.demand.role,
         }
     }
 
@@ -554,6 +569,14 @@ impl Session {
 
     async fn report(&mut self, fault: &Fault) -> io::Result<()> {
         self.serving.metrics.fault(fault.blame());
+        match fault {
+            Fault::Overdue { .. } => self.serving.metrics.overdue(fault),
+            Fault::Hint(_) | Fault::HintDenied(_) => {
+                let refused = &self.serving.metrics.hints_refused;
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
         let (session, user, code) = (self.handle().id, &self.handle().user, fault.code().0);
         match fault.blame() {
             // A client can cause these as often as it likes: they are counted, and logged for who asks.

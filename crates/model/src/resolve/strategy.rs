@@ -9,7 +9,7 @@ use regex::{RegexSet, RegexSetBuilder};
 use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
-use super::{selector, splitting};
+use super::{selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
@@ -124,6 +124,7 @@ fn strategy(
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
+    let hints = steering::hints(&at, spec.hints.as_ref(), findings);
     let splitting = splitting?;
     let buffer = buffer(spec.failover.as_ref(), splitting.as_ref());
     let endpoints = endpoints?;
@@ -147,6 +148,7 @@ fn strategy(
         ejection: ejection?,
         buffer,
         splitting,
+        hints: hints?,
     })
 }
 

@@ -131,6 +131,7 @@ fn strategy(strategy: &Strategy) -> Value {
         "ejection": strategy.ejection,
         "buffer": strategy.buffer,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),
+        "hints": strategy.hints,
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::RegexSet;
 use serde::Serialize;
 
-use super::{Endpoint, Name, Splitting};
+use super::{Endpoint, HintPolicy, Name, Splitting};
 
 /// Consecutive failures to connect after which an endpoint is ejected.
 pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
@@ -112,4 +112,6 @@ pub struct Strategy {
     pub buffer: Buffer,
     /// Reads to replicas; without it, every statement goes to a primary.
     pub splitting: Option<Splitting>,
+    /// Who may use hints.
+    pub hints: HintPolicy,
 }

@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 
+use super::demand::Place;
 use super::exchange::TurnedAway;
 use super::{Failure, Session};
 use crate::backend::{Applied, Backend, BackendError, Flags, ServerError};
+use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::position::{Gtids, Position};
@@ -54,24 +57,46 @@ impl Search {
             only_primary: false,
         }
     }
+
+    fn has_tried(&self, member: &Arc<Member>) -> bool {
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
+    }
 }
 
 /// Whether a lease came of an endpoint.
 enum Leased {
     Ready,
     NotThere,
+    /// The statement's time is up.
+    Overdue,
 }
 
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
+        let found = self.find_connection(aim).await;
+        match self.overdue() {
+            // Whatever came of it, the statement is not sent any more.
+            Some(overdue) => {
+                found?;
+                Err(overdue.into())
+            }
+            None => found,
+        }
+    }
+
+    async fn find_connection(&mut self, aim: Aim) -> Result<(), Failure> {
         if self.keep_lease(aim).await {
             return Ok(());
         }
         self.follow_reload()?;
         let mut search = Search::new(self.wait_limit());
         loop {
-            let Some((member, missing)) = self.choose(aim, &search) else {
+            let found = match self.demanded(&mut search)? {
+                Some(member) => Some((member, None)),
+                None => self.choose(aim, &search),
+            };
+            let Some((member, missing)) = found else {
                 self.await_primary(&mut search).await?;
                 continue;
             };
@@ -83,8 +108,30 @@ impl Session {
                     return Ok(());
                 }
                 Leased::NotThere => {}
+                Leased::Overdue => return Ok(()),
             }
             search.left = search.limit.saturating_sub(self.started.elapsed());
+        }
+    }
+
+    /// The endpoint at which alone the statement may run, if there is one.
+    fn demanded(&self, search: &mut Search) -> Result<Option<Arc<Member>>, Failure> {
+        let upstream = &self.serving.upstream;
+        let (member, name) = match &self.demand.place {
+            Place::Home => return Ok(None),
+            Place::Named(name) => {
+                let named = |m: &&Arc<Member>| m.endpoint.name == *name;
+                let serves = |m: &&Arc<Member>| upstream.role_of(m).is_some();
+                (upstream.members.iter().find(named).filter(serves), name)
+            }
+        };
+        match member {
+            Some(member) if !search.has_tried(member) => Ok(Some(member.clone())),
+            Some(_) => Err(std::mem::replace(&mut search.last, Fault::Draining).into()),
+            None => {
+                let why = format!("endpoint {name} does not serve now");
+                Err(Fault::Misplaced(why).into())
+            }
         }
     }
 
@@ -111,6 +158,9 @@ impl Session {
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
     fn member_serves(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
+        if self.demand.place != Place::Home {
+            return self.is_in_place();
+        }
         if upstream.splitting().is_none() || aim.role == Role::Replica {
             return true;
         }
@@ -215,8 +265,13 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
         };
-        let mut lease = match member.pool.lease(&want, search.left).await {
+        let wait = self.within_deadline(search.left);
+        let leasing = member.pool.lease(&want, wait);
+        let mut lease = match self.unless_interrupted(leasing).await? {
             Ok(lease) => lease,
+            Err(Fault::PoolTimeout { .. }) if self.overdue().is_some() => {
+                return Ok(Leased::Overdue);
+            }
             Err(fault @ Fault::ConnectFailed { .. }) => {
                 self.serving.upstream.suspect();
                 search.last = fault;
@@ -297,6 +352,9 @@ impl Session {
         let buffer = upstream.buffer();
         let limit = Duration::from_millis(buffer.max_wait_ms);
         let waited = self.started.elapsed();
+        if let Some(overdue) = self.overdue() {
+            return Err(overdue.into());
+        }
         let mut last = || std::mem::replace(&mut search.last, Fault::Draining);
         if waited >= limit {
             return Err(last().into());
@@ -311,11 +369,26 @@ impl Session {
         };
         let mut changes = upstream.changes();
         upstream.suspect();
-        let pause = LOOK_AGAIN.min(limit - waited);
-        let _ = tokio::time::timeout(pause, changes.changed()).await;
+        let pause = self.within_deadline(LOOK_AGAIN.min(limit - waited));
+        let look = tokio::time::timeout(pause, changes.changed());
+        let _ = self.unless_interrupted(look).await?;
         search.tried.clear();
         search.stale = 0;
         Ok(())
+    }
+
+    /// Waits, unless KILL QUERY says otherwise.
+    async fn unless_interrupted<T>(&self, waiting: impl Future<Output = T>) -> Result<T, Failure> {
+        let control = &self.handle().control;
+        let mut waiting = std::pin::pin!(waiting);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            let interrupted = control.poll(Signals::INTERRUPT, cx);
+            interrupted.map(|_| Err(Fault::Interrupted.into()))
+        })
+        .await
     }
 
     /// A server does not take writes, and the client has not been told: where to next.
@@ -350,7 +423,7 @@ impl Session {
     }
 
     /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
-    fn follow_reload(&mut self) -> Result<(), Failure> {
+    pub(super) fn follow_reload(&mut self) -> Result<(), Failure> {
         let epoch = self.process.current.epoch();
         if epoch == self.epoch {
             return Ok(());

@@ -18,12 +18,14 @@ use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
+use super::deadline::{INTERRUPTED, QUERY_TIMEOUT, Watch};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::position::Position;
+use crate::registry::Begun;
 use crate::upstream::Upstream;
 use dbmesh_wire::caps::Capabilities;
 
@@ -36,6 +38,10 @@ pub(super) enum Lost {
     ClientGone,
     /// The session was told to end.
     Stopped,
+    /// KILL QUERY came before anything was sent.
+    Interrupted,
+    /// The statement's time was up, and its server did not end it.
+    Overdue,
     /// The connection broke; an error can be sent.
     Backend {
         /// How.
@@ -176,7 +182,15 @@ impl Session {
         let pool = lease.pool().clone();
         let handle = self.registered.handle.clone();
         let backend = lease.backend().map_err(Lost::before)?;
-        handle.begin_execution(&pool, backend.thread_id);
+        if handle.begin_execution(&pool, backend.thread_id) == Begun::Interrupted {
+            return Err(Lost::Interrupted);
+        }
+        let mut watch = Watch::new(
+            self.demand.deadline,
+            self.demand.late,
+            &handle,
+            &self.state.vector,
+        );
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
@@ -188,8 +202,9 @@ impl Session {
             witness: (self.serving.upstream.splitting())
                 .filter(|s| s.consistency == Consistency::Global)
                 .map(|_| &*self.serving.upstream),
+            watch: &mut watch,
         };
-        let result = relay(parts, status, command, shape, infile).await;
+        let mut result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
@@ -208,12 +223,28 @@ impl Session {
             self.state.diagnostics.row_count_only_here = true;
         }
         // A busy connection is never shared again, so that this KILL can hit nobody else.
-        if matches!(result, Err(Lost::ClientGone | Lost::Stopped)) && !backend.is_idle() {
+        if matches!(
+            result,
+            Err(Lost::ClientGone | Lost::Stopped | Lost::Overdue)
+        ) && !backend.is_idle()
+        {
             // A closed socket does not end a statement on the server.
             let (thread_id, vector) = (backend.thread_id, self.state.vector.clone());
             tokio::spawn(
                 async move { pool.run_aside(&vector, &format!("KILL {thread_id}")).await },
             );
+        }
+        if result.is_ok() {
+            watch.doubt()?;
+        }
+        if let Ok(outcome) = &mut result
+            && watch.is_speaking()
+        {
+            outcome.error = Some(QUERY_TIMEOUT);
+            outcome.rows = 0;
+            let fault = watch.fault();
+            self.serving.metrics.overdue(&fault);
+            self.told_overdue = Some(fault);
         }
         result
     }
@@ -227,6 +258,8 @@ struct Parts<'a> {
     withhold: Withhold,
     /// Who must know of a write before the client does.
     witness: Option<&'a Upstream>,
+    /// Sees to the statement's deadline.
+    watch: &'a mut Watch,
 }
 
 async fn relay(
@@ -271,10 +304,21 @@ async fn relay(
     return_buffer(out);
     parts.client.seq = match result {
         Err(Lost::TurnedAway(_)) => first_seq,
+        _ if parts.watch.is_speaking() => first_seq,
         _ => relay.sequence().1,
     };
     match result {
-        Ok(()) => Ok(relay.into_outcome()),
+        Ok(()) => {
+            if parts.watch.is_speaking() {
+                let told = parts.client.fault(&parts.watch.fault()).await;
+                told.map_err(|_| Lost::Client)?;
+            }
+            Ok(relay.into_outcome())
+        }
+        Err(Lost::Overdue) if !relay.at_boundary() && !parts.watch.is_speaking() => {
+            let slow = io::ErrorKind::TimedOut.into();
+            Err(Lost::Cut(BackendError::Lost(slow)))
+        }
         Err(Lost::Backend { error, .. }) if !relay.at_boundary() => Err(Lost::Cut(error)),
         Err(Lost::Backend { error, came }) => Err(Lost::Backend {
             error,
@@ -284,8 +328,6 @@ async fn relay(
     }
 }
 
-/// ER_QUERY_INTERRUPTED.
-const INTERRUPTED: u16 = 1317;
 /// ER_OPTION_PREVENTS_STATEMENT.
 const OPTION_PREVENTS: u16 = 1290;
 /// How long a client may take to read what was written, as net_write_timeout.
@@ -380,6 +422,7 @@ async fn pump(
         backend,
         client,
         control,
+        watch,
         ..
     } = parts;
     let (mut told, mut witnessed) = (false, 0);
@@ -412,6 +455,12 @@ async fn pump(
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
         }
+        if progress == Progress::Done && !told {
+            watch.speak_for(relay.outcome().error);
+        }
+        if watch.is_speaking() {
+            out.clear();
+        }
         told |= !out.is_empty();
         write(client, control, out).await?;
         match progress {
@@ -430,10 +479,16 @@ async fn pump(
             }
             client.channel.poll_gone(cx).map(|()| None)
         });
-        let filled = match guarded(control, None, pin!(answer)).await {
+        let limit = watch.limit();
+        if limit == Some(Duration::ZERO) {
+            watch.strike(told)?;
+            continue;
+        }
+        let filled = match guarded(control, limit, pin!(answer)).await {
             Done::Io(Some(filled)) => filled,
             Done::Io(None) => return Err(Lost::ClientGone),
-            Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+            Done::Stopped => return Err(Lost::Stopped),
+            Done::TooSlow => continue,
         };
         match filled {
             Ok(0) => {

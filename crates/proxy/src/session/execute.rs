@@ -20,11 +20,13 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
+use super::deadline::QUERY_TIMEOUT;
+use super::demand::Place;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
-use crate::fault::Fault;
+use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::position::Position;
@@ -258,6 +260,9 @@ impl Session {
     pub(super) fn withholds(&self, statement: &Statement, aim: Aim) -> Withhold {
         let upstream = &self.serving.upstream;
         let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        if self.demand.place != Place::Home {
+            return Withhold::Nothing;
+        }
         let elsewhere = aim.role == Role::Replica || upstream.buffer().max_wait_ms > 0;
         if upstream.splitting().is_some() && elsewhere && !kept && statement.statements <= 1 {
             Withhold::ReadOnly
@@ -283,6 +288,10 @@ impl Session {
 
     /// The error for a broken connection; the lease is dropped, which closes it.
     pub(super) fn lost(&mut self, lost: Lost, statement: Option<&Statement>) -> Failure {
+        if matches!(lost, Lost::Interrupted) {
+            // Nothing was sent: the connection is as good as before.
+            return Fault::Interrupted.into();
+        }
         let in_transaction = self.state.in_transaction();
         let had_state = in_transaction || !self.state.pins.is_empty();
         let endpoint = self
@@ -296,6 +305,8 @@ impl Session {
         if statement.is_some_and(|s| at_first_sight(s) == Proof::NotProved) {
             self.doubt_position();
         }
+        // What commits by itself leaves the same doubt as COMMIT.
+        let committing = statement.is_some_and(may_commit);
         match lost {
             Lost::Client | Lost::ClientGone => Failure::ClientLost,
             Lost::Cut(e) => {
@@ -303,8 +314,6 @@ impl Session {
                 Failure::AnswerCut
             }
             Lost::Backend { error, .. } => {
-                // What commits by itself leaves the same doubt as COMMIT.
-                let committing = statement.is_some_and(may_commit);
                 let fault = match error {
                     _ if committing && in_transaction => Fault::CommitUnknown(endpoint),
                     BackendError::Protocol(what) => Fault::BackendProtocol {
@@ -319,6 +328,15 @@ impl Session {
                 };
                 fault.into()
             }
+            Lost::Overdue if committing && in_transaction => Fault::CommitUnknown(endpoint).into(),
+            Lost::Overdue => Fault::Overdue {
+                limit_ms: self.demand.deadline.map_or(0, |d| d.limit_ms),
+                when: Overdue::Abandoned {
+                    state_lost: had_state,
+                },
+            }
+            .into(),
+            Lost::Interrupted => Fault::Interrupted.into(),
             Lost::Stopped => Failure::Stopped,
             Lost::TurnedAway(error) => error.into_fault().into(),
             Lost::Refused(_) if had_state => Fault::BackendLost {
@@ -409,6 +427,12 @@ impl Session {
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
+        if outcome.error == Some(QUERY_TIMEOUT)
+            && let Some(overdue) = self.told_overdue.take()
+        {
+            // What the client was told, not what its server says.
+            self.state.note_fault(&overdue);
+        }
         if !outcome.tracked.is_empty() {
             self.follow_wait_timeout();
         }

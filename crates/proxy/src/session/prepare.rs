@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dbmesh_plan::{Functions, Proof, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
@@ -15,6 +15,7 @@ use dbmesh_wire::column::put_definition;
 use dbmesh_wire::command::CommandCode;
 
 use super::acquire::PRIMARY;
+use super::demand::Attributes;
 use super::exchange::Lost;
 use super::settle::close_statements;
 use super::{Failure, Session};
@@ -26,6 +27,8 @@ use crate::vector::{Transition, Vector, transition};
 
 /// Largest packet of a PREPARE's answer, in bytes.
 const DEFINITION_BYTES_MAX: usize = 1 << 20;
+/// Without a deadline, a server may take its time to prepare: 10 years.
+const FOREVER: Duration = Duration::from_secs(315_360_000);
 
 /// A statement prepared on the connection, or the server's refusal.
 type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
@@ -45,6 +48,7 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
+        self.take_demand(&statement, sql, Attributes::None).await?;
         drop(self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?);
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
@@ -148,8 +152,12 @@ impl Session {
     ) -> Result<Prepared, Failure> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
-            self.acquire(PRIMARY).await?;
+            if answer || fresh_lease {
+                // Who executes has chosen the connection already.
+                self.acquire(PRIMARY).await?;
+            }
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
+            let patience = self.within_deadline(FOREVER);
             let backend = self.backend()?;
             if answer {
                 if let (Some(answer), Some(known)) = (
@@ -161,7 +169,12 @@ impl Session {
             } else if let Some(known) = backend.statements.find(key) {
                 return Ok(Ok((known.id, known.answer.clone())));
             }
-            match prepare_on(backend, key, epoch).await {
+            let preparing = prepare_on(backend, key, epoch);
+            let Ok(prepared) = tokio::time::timeout(patience, preparing).await else {
+                self.kill_connection();
+                return Err(self.lost(Lost::Overdue, None));
+            };
+            match prepared {
                 Ok(prepared) => return Ok(prepared),
                 Err(BackendError::Lost(_)) if fresh_lease && attempt == 1 => self.lease = None,
                 Err(e) => return Err(self.lost(Lost::before(e), None)),
