@@ -72,6 +72,7 @@ fn a_write_that_waits_for_a_lock_is_killed() {
         holder.execute("ROLLBACK").unwrap();
         let v = client.query("SELECT v FROM late.a_write WHERE id = 1");
         assert_eq!(v.value(), "0", "{kind:?}");
+        drop(client);
         stage.assert_pool_calm();
     }
 }
@@ -175,6 +176,7 @@ fn rows_that_were_sent_are_followed_by_the_servers_own_error() {
         for _ in 0..5 {
             assert_eq!(client.query("SELECT 1").value(), "1");
         }
+        drop(client);
         stage.assert_pool_calm();
     }
 }
