@@ -35,8 +35,12 @@ impl Host for PlentifulHost {
 }
 
 fn page() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/resources.md");
-    std::fs::read_to_string(file).unwrap()
+    page_of("resources.md")
+}
+
+fn page_of(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 /// The info string and the text of every fenced block.
@@ -68,6 +72,20 @@ fn every_example_does_what_the_page_says() {
                 let defects = resolved.unwrap_err().to_string();
                 assert!(defects.contains(reason), "{defects}");
             }
+        }
+    }
+}
+
+#[test]
+fn examples_of_other_pages_resolve() {
+    for name in ["hints.md", "deadlines.md"] {
+        let blocks = blocks(&page_of(name));
+        let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();
+        assert!(!examples.is_empty(), "{name}");
+        for (_, text) in examples {
+            let resolved = resolve(load_text(Path::new(name), text), &PlentifulHost);
+            let topology = resolved.unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(topology.warnings.is_empty(), "{name}: {:?}", topology.warnings);
         }
     }
 }
