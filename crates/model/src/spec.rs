@@ -26,7 +26,10 @@ pub use splitting::{
     ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
     TransactionalReadKind,
 };
-pub use steering::{HintsModeSpec, HintsSpec};
+pub use steering::{
+    ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec,
+    SiteSpec, UnitsSpec, UnownedSpec,
+};
 pub use traffic_strategy::{
     BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,
     LoadBalance, MatchExpression, MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy,

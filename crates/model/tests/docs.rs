@@ -85,7 +85,11 @@ fn examples_of_other_pages_resolve() {
         for (_, text) in examples {
             let resolved = resolve(load_text(Path::new(name), text), &PlentifulHost);
             let topology = resolved.unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert!(topology.warnings.is_empty(), "{name}: {:?}", topology.warnings);
+            assert!(
+                topology.warnings.is_empty(),
+                "{name}: {:?}",
+                topology.warnings
+            );
         }
     }
 }
