@@ -99,7 +99,7 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
         let why = Why::Rule(number);
         return match role {
             Role::Replica => replica(rule.balance, why),
-            Role::Primary => Aim {
+            Role::Primary | Role::Shadow => Aim {
                 balance: rule.balance,
                 ..Aim::primary(why)
             },
@@ -107,7 +107,7 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
     }
     match splitting.default_target {
         Role::Replica => replica(None, Why::Default),
-        Role::Primary => Aim::primary(Why::Default),
+        Role::Primary | Role::Shadow => Aim::primary(Why::Default),
     }
 }
 

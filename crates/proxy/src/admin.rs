@@ -51,7 +51,8 @@ impl Pages {
         let mut all = Vec::new();
         for serving in &self.process.current.services().list {
             let service = format!("{}/{}", serving.database_label(), serving.service.name);
-            for member in &serving.upstream.members {
+            let upstream = &serving.upstream;
+            for member in upstream.members.iter().chain(&upstream.away) {
                 all.push((service.clone(), member.clone()));
             }
         }

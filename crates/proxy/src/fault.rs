@@ -186,6 +186,8 @@ pub enum Fault {
     HintDenied(&'static str),
     /// A statement that cannot run where it must: why.
     Misplaced(String),
+    /// A statement whose key is another site's, or nobody's, or on its way: why.
+    Unit(String),
     /// A statement took too long.
     Overdue {
         /// The limit, in ms.
@@ -231,7 +233,7 @@ impl Fault {
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::NotOwner(_) => (1095, "HY000"),
             Self::KillTarget => (1235, "42000"),
-            Self::Denied(_) | Self::Misplaced(_) => (1105, "HY000"),
+            Self::Denied(_) | Self::Misplaced(_) | Self::Unit(_) => (1105, "HY000"),
             Self::Hint(_) => (1064, "42000"),
             Self::HintDenied(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
@@ -406,7 +408,7 @@ impl fmt::Display for Fault {
                 f,
                 "Access denied; dbmesh: the user may not use {what}; who may stands in `hints.users` of the TrafficStrategy"
             ),
-            Self::Misplaced(why) => write!(f, "dbmesh: {why}"),
+            Self::Misplaced(why) | Self::Unit(why) => write!(f, "dbmesh: {why}"),
             Self::Overdue { limit_ms, when } => write!(
                 f,
                 "Query execution was interrupted, maximum statement execution time exceeded (dbmesh: {limit_ms} ms; {})",

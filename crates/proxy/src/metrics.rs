@@ -74,8 +74,38 @@ pub struct ServiceMetrics {
     pub rule_hits: AtomicU64,
     /// Statements that took too long, by what became of them.
     overdue: [AtomicU64; OVERDUE.len()],
+    /// Statements with a unit's key, by what became of them.
+    units: [AtomicU64; UnitFate::ALL.len()],
     /// Hints that could not be followed, or not by their user.
     pub hints_refused: AtomicU64,
+}
+
+/// What becomes of a statement where keys have sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitFate {
+    /// Its key is this site's.
+    Own,
+    /// It runs at another site.
+    Forwarded,
+    /// Its key is another site's, and it is refused.
+    Foreign,
+    /// Its key is on its way to another site, and it is refused.
+    Moving,
+    /// Its key is no site's.
+    Unknown,
+    /// It is a write without a key where that is refused.
+    WithoutKey,
+}
+
+impl UnitFate {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Own, "own"),
+        (Self::Forwarded, "forwarded"),
+        (Self::Foreign, "foreign"),
+        (Self::Moving, "moving"),
+        (Self::Unknown, "unknown"),
+        (Self::WithoutKey, "without_key"),
+    ];
 }
 
 /// What became of statements that took too long, as labels.
@@ -119,6 +149,13 @@ impl ServiceMetrics {
         self.shard()
             .under_processing
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A unit's key decided on a statement.
+    pub fn unit(&self, fate: UnitFate) {
+        if let Some(counter) = self.units.get(fate as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A statement took too long.
@@ -373,6 +410,15 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
     );
     each_of(all, out, family, ("when", &OVERDUE), |m, at| {
         m.overdue.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_unit_statements_total",
+        "Statements on which a unit's key, or that there is none, decided; by what became of them.",
+        Kind::Counter,
+    );
+    let fates = UnitFate::ALL.map(|(_, label)| label);
+    each_of(all, out, family, ("fate", &fates), |m, at| {
+        m.units.get(at).map_or(0.0, count)
     });
     let family = (
         "dbmesh_hints_refused_total",

@@ -265,22 +265,33 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             "{}/{}/{}",
             service.namespace, service.database, service.name
         );
-        let mut members = Vec::new();
-        for endpoint in &service.strategy.endpoints {
-            let key = pool_key(endpoint, &service.pool, &owner);
+        let mut pool_of = |endpoint: &Arc<Endpoint>, policy: &PoolPolicy, owner: &str| {
+            let key = pool_key(endpoint, policy, owner);
             let pool = match before.pools.get(&key) {
                 Some(pool) => pool.clone(),
                 None => {
                     let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
                     let dialer = Dialer::new(endpoint.clone(), timeout)?;
                     let health = Health::new(service.strategy.ejection.clone());
-                    let pool = Arc::new(Pool::new(dialer, service.pool.clone(), health));
+                    let pool = Arc::new(Pool::new(dialer, policy.clone(), health));
                     fresh.push(pool.clone());
                     pool
                 }
             };
             pools.insert(key, pool.clone());
-            members.push((endpoint.clone(), pool));
+            Ok::<_, String>((endpoint.clone(), pool))
+        };
+        let strategy = &service.strategy;
+        let (mut members, mut away) = (Vec::new(), Vec::new());
+        for endpoint in &strategy.endpoints {
+            members.push(pool_of(endpoint, &service.pool, &owner)?);
+        }
+        let shadow = strategy.shadow.iter().map(|shadow| &shadow.endpoint);
+        let sites = strategy.units.iter().flat_map(|units| &units.sites);
+        for endpoint in shadow.chain(sites.filter_map(|site| site.endpoint.as_ref())) {
+            if !away.iter().any(|(known, _)| Arc::ptr_eq(known, endpoint)) {
+                away.push(pool_of(endpoint, &service.pool, &owner)?);
+            }
         }
         let old = before
             .list
@@ -295,7 +306,12 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
         };
         list.push(Arc::new(Serving {
             service: service.clone(),
-            upstream: Arc::new(Upstream::new(service, members, old.map(|s| &*s.upstream))),
+            upstream: Arc::new(Upstream::new(
+                service,
+                members,
+                away,
+                old.map(|s| &*s.upstream),
+            )),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
             metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),

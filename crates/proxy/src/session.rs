@@ -15,6 +15,7 @@ mod local;
 mod prepare;
 mod prepared;
 mod settle;
+mod steering;
 mod tracking;
 mod waiting;
 
@@ -50,7 +51,7 @@ use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use acquire::PRIMARY;
-use demand::{Attributes, Demand};
+use demand::{Attributes, Demand, Place};
 use exchange::Lost;
 use waiting::Wake;
 
@@ -121,6 +122,8 @@ pub struct Session {
     state: SessionState,
     lease: Option<Lease>,
     member: Option<Arc<Member>>,
+    /// Where the lease was taken for.
+    lease_place: Place,
     /// The replica of its READ ONLY transactions.
     fixed: Option<Arc<Member>>,
     registered: Registered,
@@ -206,6 +209,7 @@ impl Session {
             state: start.state,
             lease: None,
             member: None,
+            lease_place: Place::Home,
             fixed: None,
             registered: start.registered,
             login: Some(start.login),

@@ -103,6 +103,8 @@ impl Standing {
         let number = match role {
             Role::Primary => 1,
             Role::Replica => 2,
+            // No server reports this.
+            Role::Shadow => 0,
         };
         self.role.swap(number, Ordering::Relaxed) != number
     }

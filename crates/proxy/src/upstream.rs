@@ -89,6 +89,8 @@ impl Drop for Work<'_> {
 pub struct Upstream {
     /// In the strategy's order.
     pub members: Vec<Arc<Member>>,
+    /// Endpoints that no role leads to: only a statement that has to run there does.
+    pub away: Vec<Arc<Member>>,
     service: Arc<Service>,
     turn: AtomicU64,
     /// The confirmed primary, where roles are what servers report: its place among the members.
@@ -116,26 +118,27 @@ impl Upstream {
     pub fn new(
         service: &Arc<Service>,
         pools: Vec<(Arc<Endpoint>, Arc<Pool>)>,
+        away: Vec<(Arc<Endpoint>, Arc<Pool>)>,
         before: Option<&Self>,
     ) -> Self {
-        let members: Vec<Arc<Member>> = pools
-            .into_iter()
-            .map(|(endpoint, pool)| {
-                Arc::new(Member {
-                    endpoint,
-                    pool,
-                    outstanding: AtomicU32::new(0),
-                    latency_ns: AtomicU64::new(0),
-                    statements: AtomicU64::new(0),
-                })
+        let member = |(endpoint, pool)| {
+            Arc::new(Member {
+                endpoint,
+                pool,
+                outstanding: AtomicU32::new(0),
+                latency_ns: AtomicU64::new(0),
+                statements: AtomicU64::new(0),
             })
-            .collect();
+        };
+        let members: Vec<Arc<Member>> = pools.into_iter().map(member).collect();
+        let away = away.into_iter().map(member).collect();
         let primary = before.and_then(|before| {
             let old = before.primary()?;
             members.iter().position(|m| Arc::ptr_eq(&m.pool, &old.pool))
         });
         Self {
             members,
+            away,
             service: service.clone(),
             turn: AtomicU64::new(0),
             primary: Mutex::new(primary),
@@ -187,6 +190,7 @@ impl Upstream {
             Some(RoleSource::Reported) => standing.role()?,
         };
         let serves = match (role, self.reports_roles()) {
+            (Role::Shadow, _) => false,
             (Role::Primary, false) => true,
             (Role::Primary, true) => {
                 standing.is_up() && self.primary().is_some_and(|p| Arc::ptr_eq(p, member))

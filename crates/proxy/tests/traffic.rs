@@ -9,3 +9,7 @@ mod deadlines;
 mod faultkit;
 #[path = "traffic/hints.rs"]
 mod hints;
+#[path = "traffic/shadow.rs"]
+mod shadow;
+#[path = "traffic/units.rs"]
+mod units;

@@ -124,6 +124,10 @@ impl Session {
                 let serves = |m: &&Arc<Member>| upstream.role_of(m).is_some();
                 (upstream.members.iter().find(named).filter(serves), name)
             }
+            Place::Away(_, name) => {
+                let named = |m: &&Arc<Member>| m.endpoint.name == *name;
+                (upstream.away.iter().find(named), name)
+            }
         };
         match member {
             Some(member) if !search.has_tried(member) => Ok(Some(member.clone())),
@@ -158,7 +162,7 @@ impl Session {
     /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
     fn member_serves(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
-        if self.demand.place != Place::Home {
+        if self.demand.place != Place::Home || self.is_away() {
             return self.is_in_place();
         }
         if upstream.splitting().is_none() || aim.role == Role::Replica {
@@ -315,6 +319,7 @@ impl Session {
         // What this connection says of "the last statement" is not this session's.
         self.state.diagnostics.row_count_only_here = true;
         self.lease = Some(lease);
+        self.lease_place.clone_from(&self.demand.place);
         self.member = Some(member);
     }
 

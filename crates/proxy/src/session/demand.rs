@@ -49,6 +49,17 @@ pub(super) enum Place {
     Home,
     /// At this endpoint of the service.
     Named(Name),
+    /// At this endpoint, which is none of the service's own.
+    Away(Errand, Name),
+}
+
+/// Why a statement runs away from home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// It is a shadow statement.
+    Shadow,
+    /// Another site owns its key.
+    Site,
 }
 
 /// What becomes of an answer that comes when the time is up.
@@ -65,6 +76,8 @@ pub(super) enum LateAnswer {
 pub(super) enum Attributes<'a> {
     /// It has none.
     None,
+    /// It is a PREPARE: an execution may bring some.
+    Later,
     /// These.
     Read(Parameters<'a>),
     /// They cannot be found behind parameters that came before in pieces.
@@ -75,7 +88,7 @@ impl Attributes<'_> {
     /// The hints in them.
     fn hints(&self) -> Result<Option<&[u8]>, Fault> {
         let parameters = match self {
-            Self::None => return Ok(None),
+            Self::None | Self::Later => return Ok(None),
             Self::Read(parameters) => parameters.clone(),
             Self::Hidden => {
                 let why = "query attributes cannot be read together with COM_STMT_SEND_LONG_DATA";
@@ -98,11 +111,12 @@ impl Attributes<'_> {
 }
 
 impl Session {
-    /// Begins a command that may take as long as the service allows, and may run at home.
+    /// Begins a command that may take as long as the service allows, and runs where its session's commands do.
     pub(super) fn demand_nothing(&mut self) {
         let limit_ms = self.serving.service.limits.statement_timeout_ms;
         self.demand = Demand {
             deadline: self.deadline(limit_ms),
+            place: self.usual_place(),
             ..Demand::default()
         };
     }
@@ -126,20 +140,37 @@ impl Session {
             self.follow_reload()?;
         }
         self.demand_nothing();
+        self.demand.place = Place::Home;
         let hints = self.hints(statement, sql, &attributes)?;
         if let Some(hints) = &hints {
             self.follow_hints(hints, statement)?;
         }
+        let shadow = self.shadow_place(hints.as_ref(), sql)?;
         if statement.class == Class::Tcl {
             // A COMMIT that is cut short leaves nobody the wiser.
             self.demand.deadline = None;
         }
-        let asked = self.demand.place != Place::Home || self.demand.deadline.is_some();
+        let asked = self.demand.place != Place::Home
+            || self.demand.deadline.is_some()
+            || self.serving.service.strategy.units.is_some();
         let proof = self.prove(statement, sql, asked);
         if proof == Proof::Reads {
             self.demand.late = LateAnswer::Dropped;
         }
-        self.take_place(proof).await?;
+        match shadow {
+            // It writes nothing that a site owns.
+            Some(place) => self.demand.place = place,
+            None => {
+                let later = matches!(attributes, Attributes::Later);
+                let place = self.unit_place(hints.as_ref(), statement, proof, later)?;
+                self.demand_unit(place)?;
+            }
+        }
+        let follows = match attributes {
+            Attributes::Later => true,
+            _ => Self::follows_transaction(statement),
+        };
+        self.take_place(follows, proof).await?;
         Ok(proof)
     }
 
@@ -150,7 +181,8 @@ impl Session {
         sql: &'a [u8],
         attributes: &'a Attributes<'_>,
     ) -> Result<Option<Hints<'a>>, Fault> {
-        if statement.hints.is_empty() && matches!(attributes, Attributes::None) {
+        if statement.hints.is_empty() && matches!(attributes, Attributes::None | Attributes::Later)
+        {
             return Ok(None);
         }
         let user = &self.handle().user;
@@ -200,12 +232,6 @@ impl Session {
                 self.demand.deadline = self.deadline(limit_ms);
             }
         }
-        if hints.shadow {
-            return refused("'shadow' needs a `shadow` endpoint in the service's TrafficStrategy");
-        }
-        if hints.unit.is_some() {
-            return refused("'unit' needs `units` in the service's TrafficStrategy");
-        }
         if let Some(name) = hints.endpoint {
             if hints.role.is_some() {
                 return refused("'endpoint' excludes 'primary' and 'replica'");
@@ -219,10 +245,29 @@ impl Session {
         Ok(())
     }
 
+    /// A key that is another site's, and hints that name servers of this one, exclude each other.
+    fn demand_unit(&mut self, place: Place) -> Result<(), Fault> {
+        let chosen = self.demand.place != Place::Home || self.demand.role.is_some();
+        if place == Place::Home {
+            return Ok(());
+        }
+        if chosen {
+            let why =
+                "the unit's key is another site's: 'endpoint', 'primary' and 'replica' exclude it";
+            return Err(Fault::Hint(why.into()));
+        }
+        self.demand.place = place;
+        Ok(())
+    }
+
     /// Makes sure that the statement can run where it has to: that the session is not bound elsewhere.
-    async fn take_place(&mut self, proof: Proof) -> Result<(), Failure> {
+    /// What `follows` runs where its session is bound, if nothing says otherwise.
+    async fn take_place(&mut self, follows: bool, proof: Proof) -> Result<(), Failure> {
         if let Place::Named(name) = &self.demand.place {
             self.allow_named(&name.clone(), proof)?;
+        }
+        if follows && self.is_away() && self.is_bound() && self.demand.place == Place::Home {
+            self.demand.place.clone_from(&self.lease_place);
         }
         if self.lease.is_none() || self.is_in_place() {
             return Ok(());
@@ -242,9 +287,13 @@ impl Session {
 
     /// Whether the session's connection is where the statement has to run.
     pub(super) fn is_in_place(&self) -> bool {
+        let away = matches!(self.lease_place, Place::Away(..));
         match &self.demand.place {
-            Place::Home => true,
-            Place::Named(name) => (self.member.as_ref()).is_some_and(|m| m.endpoint.name == *name),
+            Place::Home => !away,
+            Place::Named(name) => {
+                !away && (self.member.as_ref()).is_some_and(|m| m.endpoint.name == *name)
+            }
+            Place::Away(..) => self.lease_place == self.demand.place,
         }
     }
 
@@ -259,6 +308,8 @@ impl Session {
         let wanted = match &self.demand.place {
             Place::Home => "the service's own endpoints".to_owned(),
             Place::Named(name) => format!("endpoint {name}"),
+            Place::Away(Errand::Shadow, name) => format!("shadow endpoint {name}"),
+            Place::Away(Errand::Site, name) => format!("another site's endpoint {name}"),
         };
         format!("the session is bound to {at} by {by}, and the statement must run at {wanted}")
     }
@@ -279,7 +330,7 @@ impl Session {
                 "is a replica, and without autocommit a read begins a transaction that may write",
             ),
             Some(Role::Replica) => Ok(()),
-            None => refused("does not serve now"),
+            Some(Role::Shadow) | None => refused("does not serve now"),
         }
     }
 

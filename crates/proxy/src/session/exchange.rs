@@ -176,6 +176,12 @@ impl Session {
         infile: &Infile,
         withhold: Withhold,
     ) -> Result<Outcome, Lost> {
+        let away = self.is_away();
+        if !self.is_in_place() {
+            // Whatever led here: nothing marked reaches production, and nothing else a shadow.
+            let why = Fault::Misplaced("the connection is not where the statement must run".into());
+            return Err(Lost::Refused(why));
+        }
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
         };
@@ -200,7 +206,7 @@ impl Session {
             control: &handle.control,
             withhold,
             witness: (self.serving.upstream.splitting())
-                .filter(|s| s.consistency == Consistency::Global)
+                .filter(|s| s.consistency == Consistency::Global && !away)
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
         };

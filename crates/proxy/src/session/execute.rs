@@ -350,6 +350,9 @@ impl Session {
 
     /// Something may have been written that no server reported.
     fn doubt_position(&mut self) {
+        if self.is_away() {
+            return;
+        }
         self.state.position = Position::Unknown;
         let upstream = &self.serving.upstream;
         if upstream.splitting().is_some() {
@@ -377,6 +380,8 @@ impl Session {
         };
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
+        // Other servers' transactions say nothing of what replicas must have.
+        let own_position = self.is_away().then(|| self.state.position.clone());
         let Some(Ok(backend)) = self.lease.as_mut().map(Lease::backend) else {
             return Err(Fault::NoEndpoint("the connection is gone".into()).into());
         };
@@ -413,6 +418,9 @@ impl Session {
         let silent = outcome.affected_rows > 0 && !in_transaction && !reported;
         if (!tracks_gtids || doubtful || silent) && may_write(statement) {
             self.state.position = Position::Unknown;
+        }
+        if let Some(position) = own_position {
+            self.state.position = position;
         }
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);

@@ -48,7 +48,7 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
-        self.take_demand(&statement, sql, Attributes::None).await?;
+        self.take_demand(&statement, sql, Attributes::Later).await?;
         drop(self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?);
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
