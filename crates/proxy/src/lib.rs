@@ -18,6 +18,7 @@ mod health;
 mod listener;
 mod login;
 mod metrics;
+mod mirror;
 mod monitor;
 mod pins;
 mod pool;

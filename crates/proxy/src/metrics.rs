@@ -76,8 +76,40 @@ pub struct ServiceMetrics {
     overdue: [AtomicU64; OVERDUE.len()],
     /// Statements with a unit's key, by what became of them.
     units: [AtomicU64; UnitFate::ALL.len()],
+    /// Copies, by what their comparison says.
+    copies: [AtomicU64; CopyFate::ALL.len()],
+    /// Time of originals, and of their copies, that were compared.
+    copy_ns: [AtomicU64; 2],
     /// Hints that could not be followed, or not by their user.
     pub hints_refused: AtomicU64,
+}
+
+/// What a copy's comparison says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFate {
+    /// The same came of it.
+    Same,
+    /// Another number of rows.
+    Rows,
+    /// Other rows.
+    Content,
+    /// Another error, or one on one side only.
+    Error,
+    /// It could not be run to its end.
+    Failed,
+    /// There were too many.
+    Dropped,
+}
+
+impl CopyFate {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Same, "same"),
+        (Self::Rows, "rows"),
+        (Self::Content, "content"),
+        (Self::Error, "error"),
+        (Self::Failed, "failed"),
+        (Self::Dropped, "dropped"),
+    ];
 }
 
 /// What becomes of a statement where keys have sites.
@@ -149,6 +181,19 @@ impl ServiceMetrics {
         self.shard()
             .under_processing
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A copy was made, or not; with the time of both sides if they were compared.
+    pub fn copied(&self, fate: CopyFate, took: Option<(Duration, Duration)>) {
+        if let Some(counter) = self.copies.get(fate as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some((original, copy)) = took {
+            for (counter, time) in self.copy_ns.iter().zip([original, copy]) {
+                let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                counter.fetch_add(ns, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A unit's key decided on a statement.
@@ -419,6 +464,24 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
     let fates = UnitFate::ALL.map(|(_, label)| label);
     each_of(all, out, family, ("fate", &fates), |m, at| {
         m.units.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_mirror_copies_total",
+        "Copies of statements, by what their comparison says.",
+        Kind::Counter,
+    );
+    let fates = CopyFate::ALL.map(|(_, label)| label);
+    each_of(all, out, family, ("outcome", &fates), |m, at| {
+        m.copies.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_mirror_seconds_total",
+        "Time of statements and of their copies that were compared.",
+        Kind::Counter,
+    );
+    let sides = ["original", "copy"];
+    each_of(all, out, family, ("side", &sides), |m, at| {
+        m.copy_ns.get(at).map_or(0.0, count) / 1e9
     });
     let family = (
         "dbmesh_hints_refused_total",

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::{Dialer, Flags};
 use crate::health::Health;
 use crate::metrics::ServiceMetrics;
+use crate::mirror::Copies;
 use crate::monitor;
 use crate::pool::{Pool, keep};
 use crate::rules::Rules;
@@ -37,6 +38,8 @@ pub struct Serving {
     pub service: Arc<Service>,
     /// Its endpoints.
     pub upstream: Arc<Upstream>,
+    /// Copies of its statements.
+    pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Rules,
     /// Its counters, the same through reloads.
@@ -293,10 +296,23 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
                 away.push(pool_of(endpoint, &service.pool, &owner)?);
             }
         }
+        let mirror = match &strategy.mirror {
+            Some(mirror) => {
+                let policy = PoolPolicy {
+                    size: mirror.connections,
+                    min_idle: 0,
+                    ..service.pool.clone()
+                };
+                let (_, pool) = pool_of(&mirror.endpoint, &policy, &format!("{owner}/mirror"))?;
+                Some((mirror.clone(), pool))
+            }
+            None => None,
+        };
         let old = before
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
+        let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
         // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
         let tls = match old.filter(|s| s.service.tls == service.tls) {
             Some(old) => old.tls.clone(),
@@ -313,7 +329,8 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
                 old.map(|s| &*s.upstream),
             )),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
-            metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
+            mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
+            metrics,
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
             tls,
             schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),

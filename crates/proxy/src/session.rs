@@ -12,6 +12,7 @@ mod execute;
 mod identity;
 mod kill;
 mod local;
+mod mirroring;
 mod prepare;
 mod prepared;
 mod settle;
@@ -43,6 +44,7 @@ use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
 use crate::listener::Counted;
 use crate::metrics::Done;
+use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
@@ -140,6 +142,10 @@ pub struct Session {
     pinned: bool,
     /// That the statement at hand took too long, if the client was told so in place of its server's answer.
     told_overdue: Option<Fault>,
+    /// Sums up the rows of the statement at hand, if a copy of it is to be made.
+    tally: Option<Box<Tally>>,
+    /// What came of it.
+    seen: Option<Seen>,
     /// What the statement at hand demands.
     demand: Demand,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
@@ -221,6 +227,8 @@ impl Session {
             answered: Instant::now(),
             pinned: false,
             told_overdue: None,
+            tally: None,
+            seen: None,
             demand: Demand::default(),
             chooses_schema: false,
         }
@@ -355,7 +363,12 @@ impl Session {
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local).await,
-            Plan::Route(route) => self.execute_text(packet, &query, &statement, route).await,
+            Plan::Route(route) => {
+                self.draw(&statement, query.sql, proof, route);
+                let executed = self.execute_text(packet, &query, &statement, route).await;
+                self.copy(query.sql);
+                executed
+            }
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };
         self.count(&statement, packet.len(), &executed);

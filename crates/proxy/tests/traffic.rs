@@ -9,6 +9,8 @@ mod deadlines;
 mod faultkit;
 #[path = "traffic/hints.rs"]
 mod hints;
+#[path = "traffic/mirror.rs"]
+mod mirror;
 #[path = "traffic/shadow.rs"]
 mod shadow;
 #[path = "traffic/units.rs"]

@@ -152,6 +152,7 @@ impl Session {
         }
         let asked = self.demand.place != Place::Home
             || self.demand.deadline.is_some()
+            || self.serving.mirror.is_some()
             || self.serving.service.strategy.units.is_some();
         let proof = self.prove(statement, sql, asked);
         if proof == Proof::Reads {

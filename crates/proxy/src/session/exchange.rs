@@ -24,6 +24,7 @@ use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
+use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
 use crate::upstream::Upstream;
@@ -209,11 +210,15 @@ impl Session {
                 .filter(|s| s.consistency == Consistency::Global && !away)
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
+            tally: self.tally.as_deref_mut(),
         };
         let mut result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
+        if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
+            self.seen = Some(tally.seen(outcome, ended - started));
+        }
         drop(work);
         let struck = handle.end_execution().await;
         if struck
@@ -266,6 +271,8 @@ struct Parts<'a> {
     witness: Option<&'a Upstream>,
     /// Sees to the statement's deadline.
     watch: &'a mut Watch,
+    /// Sums up the rows, for a copy to be compared with.
+    tally: Option<&'a mut Tally>,
 }
 
 async fn relay(
@@ -429,8 +436,12 @@ async fn pump(
         client,
         control,
         watch,
+        tally,
         ..
     } = parts;
+    if let Some(tally) = tally {
+        tally.restart();
+    }
     let (mut told, mut witnessed) = (false, 0);
     loop {
         let channel = backend.channel();
@@ -466,6 +477,9 @@ async fn pump(
         }
         if watch.is_speaking() {
             out.clear();
+        }
+        if let Some(tally) = tally {
+            tally.feed(out);
         }
         told |= !out.is_empty();
         write(client, control, out).await?;

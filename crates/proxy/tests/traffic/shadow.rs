@@ -106,9 +106,7 @@ fn an_attribute_marks_one_execution() {
     let (home, shadow) = pair(Kind::MySql);
     let lines = ["shadow: {endpoint: shade}", "hints: {users: [app]}"];
     let stage = before(&home, shadow.port(), &lines);
-    let credentials = Credentials::app().schema("app");
     let mut client = attributed(stage.port);
-    drop(credentials);
     let who = "SELECT id FROM app.who";
     assert_eq!(query_with(&mut client, "shadow", who).value(), "away");
     let (id, _) = prepare(&mut client, who).unwrap();
@@ -254,13 +252,25 @@ impl Draw {
 }
 
 /// Writes with and without marks in every way; gives the unmarked ids that must be in production.
-fn interleave(port: u16, seed: u64, next: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
+fn interleave(kind: Kind, port: u16, seed: u64, next: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
+    // MariaDB knows no query attributes: there, the mark stands in the text of a statement that is prepared.
+    let attributes = kind == Kind::MySql;
     let mut draw = Draw(seed);
     let mut sure = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let mut client = attributed(port);
-        let prepared = "INSERT INTO app.t VALUES (?, ?)";
-        let Ok((statement, _)) = prepare(&mut client, prepared) else {
+        let mut client = match attributes {
+            true => attributed(port),
+            false => RawClient::app(port),
+        };
+        let texts = match attributes {
+            true => ["INSERT INTO app.t VALUES (?, ?)"; 2],
+            false => [
+                "INSERT INTO app.t VALUES (?, ?)",
+                "/* mesh: shadow */ INSERT INTO app.t VALUES (?, ?)",
+            ],
+        };
+        let prepared = texts.map(|text| prepare(&mut client, text));
+        let [Ok((plain, _)), Ok((shadow, _))] = prepared else {
             continue;
         };
         let mut pending: Option<Vec<u64>> = None;
@@ -297,18 +307,18 @@ fn interleave(port: u16, seed: u64, next: &AtomicU64, stop: &AtomicBool) -> Vec<
                     let mark = if marked { "m" } else { "u" };
                     let hint = if marked { "shadow" } else { "tenant=x" };
                     let values = format!("({id}, '{mark}')");
+                    let text = format!("INSERT INTO app.t VALUES {values}");
                     let reply = match way % 4 {
-                        0 => client.query(&format!(
-                            "/* mesh: {hint} */ INSERT INTO app.t VALUES {values}"
-                        )),
-                        1 => query_with(
-                            &mut client,
-                            hint,
-                            &format!("INSERT INTO app.t VALUES {values}"),
-                        ),
-                        2 => client
-                            .query(&format!("INSERT INTO app.t VALUES {values} # mesh: {hint}")),
-                        _ => execute(&mut client, statement, &[&id.to_string(), mark], Some(hint)),
+                        0 => client.query(&format!("/* mesh: {hint} */ {text}")),
+                        1 if attributes => query_with(&mut client, hint, &text),
+                        1 | 2 => client.query(&format!("{text} # mesh: {hint}")),
+                        _ => {
+                            let values = [id.to_string(), mark.to_owned()];
+                            let values = [values[0].as_str(), values[1].as_str()];
+                            let statement = if marked { shadow } else { plain };
+                            let hint = attributes.then_some(hint);
+                            execute(&mut client, statement, &values, hint)
+                        }
                     };
                     if reply == Reply::Ok && !marked {
                         match &mut pending {
@@ -342,7 +352,7 @@ fn no_interleaving_lets_marked_and_unmarked_statements_meet() {
             let workers: Vec<_> = (0..6)
                 .map(|n| {
                     let (next, stop, port) = (&next, &stop, stage.port);
-                    scope.spawn(move || interleave(port, 77 + n, next, stop))
+                    scope.spawn(move || interleave(kind, port, 77 + n, next, stop))
                 })
                 .collect();
             let began = Instant::now();
