@@ -2,6 +2,8 @@
 CREATE DATABASE socksdb CHARACTER SET utf8mb4;
 CREATE USER 'mesh'@'%' IDENTIFIED BY 'mesh_password';
 GRANT ALL ON socksdb.* TO 'mesh'@'%';
+-- Probes ask replicas how far behind they are.
+GRANT REPLICATION CLIENT /*M!100500 , SLAVE MONITOR */ ON *.* TO 'mesh'@'%';
 USE socksdb;
 
 CREATE TABLE sock (

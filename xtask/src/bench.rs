@@ -89,6 +89,10 @@ enum Scenario {
     Start,
     /// Memory and descriptors over a long mixed run.
     Soak,
+    /// Promotion to first write after a killed primary; statements lost in planned switchovers.
+    Failover,
+    /// Reads checked for staleness while replicas lag.
+    Stale,
 }
 
 impl Scenario {
@@ -100,6 +104,8 @@ impl Scenario {
             Scenario::Stream => "stream",
             Scenario::Start => "start",
             Scenario::Soak => "soak",
+            Scenario::Failover => "failover",
+            Scenario::Stale => "stale",
         }
     }
 }
@@ -148,6 +154,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Stream => scenario::stream::run(&options),
         Scenario::Start => scenario::start::run(&options),
         Scenario::Soak => scenario::soak::run(&options),
+        Scenario::Failover => scenario::failover::run(&options),
+        Scenario::Stale => scenario::stale::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

@@ -161,9 +161,23 @@ impl Demo {
             "  SELECT sock.name, GROUP_CONCAT(tag.name) FROM sock JOIN sock_tag USING (sock_id) JOIN tag USING (tag_id) GROUP BY sock.name;"
         );
         println!("  DELETE FROM sock;           -- refused by a rule of the traffic strategy");
+        let Some(replica) = fleet.replicas().first() else {
+            return;
+        };
+        let (stop, writes) = match primary.kind() {
+            Kind::MySql => (
+                "STOP REPLICA",
+                "super_read_only = 0; SET GLOBAL read_only = 0",
+            ),
+            Kind::MariaDb => ("STOP SLAVE", "read_only = 0"),
+        };
         println!(
-            "  kill -9 {}              -- in a shell: the primary crashes; see what clients are told\n",
-            primary.pid().unwrap_or_default()
+            "\nReads go to the replicas. Lose the primary, in a shell, and promote a replica: writes wait meanwhile."
+        );
+        println!("  kill -9 {}", primary.pid().unwrap_or_default());
+        println!(
+            "  mysql --socket={} --user=root --execute='{stop}; SET GLOBAL {writes}'\n",
+            replica.socket_path().display()
         );
     }
 }

@@ -3,8 +3,7 @@
 //! It owns how defects look. It never decides what is one: `dbmesh_model` does. Texts of the
 //! configuration are escaped before they reach a terminal.
 
-use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use dbmesh_model::{Defect, Severity, Topology, topology};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, OutputFormat};
+use crate::terminal::{Colour, Escaped};
 
 /// Checks a configuration and prints what was found; fails if there is an error.
 pub fn run_check(args: &CheckArgs) -> ExitCode {
@@ -55,33 +55,6 @@ fn json_answer(defects: &[Defect], served: Option<&Topology>) -> String {
         "defects": defects,
     });
     format!("{answer:#}")
-}
-
-/// Whether to use the terminal's colours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Colour {
-    Plain,
-    Ansi,
-}
-
-impl Colour {
-    /// Colour on a terminal, unless `NO_COLOR` is set to anything (no-color.org) or it is dumb.
-    fn of(terminal: bool) -> Self {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
-        if terminal && !refused && !dumb {
-            Colour::Ansi
-        } else {
-            Colour::Plain
-        }
-    }
-
-    fn paint(self, code: &'static str, text: &str) -> String {
-        match self {
-            Colour::Plain => text.to_owned(),
-            Colour::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
-    }
 }
 
 fn list(defects: &[Defect], colour: Colour) -> String {
@@ -140,22 +113,6 @@ fn count(defects: &[Defect]) -> (usize, usize) {
 
 fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-/// A text without control characters, which could move the cursor of the reader's terminal.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

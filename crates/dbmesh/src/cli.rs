@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbmesh_model::Kind;
@@ -37,6 +38,20 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the JSON Schema of the resources.
     Schema(SchemaArgs),
+    /// Explain what would become of a statement, from a configuration alone.
+    ///
+    /// The rule, role and endpoints that it would get, whether it is proved to read only, what it would pin. The statement
+    /// runs nowhere. On a connection through the proxy, `EXPLAIN MESH statement` says the same of the session as it is.
+    Explain(ExplainArgs),
+    /// List what a running proxy serves, and how it stands.
+    Get(GetArgs),
+    /// Take an endpoint of a running proxy out of service, without losing a statement.
+    ///
+    /// It gets no new statements; idle connections are closed at once, others when their transactions end. Shows how many
+    /// are left, and exits with 0 when there is none, with 1 when the time is up: the endpoint stays draining then.
+    Drain(DrainArgs),
+    /// Let an endpoint serve again that was drained.
+    Undrain(OrderArgs),
 }
 
 /// `dbmesh proxy`.
@@ -106,6 +121,116 @@ pub enum OutputFormat {
     Json,
 }
 
+/// Where the running proxy is.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// Address of the proxy's admin page, as its own `--admin`.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6070")]
+    pub admin: String,
+}
+
+/// `dbmesh explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Resource file, or folder of .yaml, .yml and .json files.
+    #[arg(long, value_name = "PATH")]
+    pub config: PathBuf,
+    /// The service, as `service`, `database/service` or `namespace/database/service`; not needed if there is one.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// The VirtualDatabase to which the service belongs.
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// The statement.
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+}
+
+/// `dbmesh get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to list.
+    #[arg(value_enum)]
+    pub what: Listing,
+    /// Where the running proxy is.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = GetFormat::Table)]
+    pub output: GetFormat,
+}
+
+/// What `dbmesh get` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// Who is the primary, who may answer reads.
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// Role, state, lag and load of every server.
+    #[value(alias = "endpoint", alias = "ep")]
+    Endpoints,
+    /// Connections to servers, and who waits for one.
+    #[value(alias = "pool")]
+    Pools,
+    /// Who is connected, and what keeps a connection.
+    #[value(alias = "session")]
+    Sessions,
+}
+
+/// Form of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GetFormat {
+    /// For people; in colour on a terminal, unless NO_COLOR is set.
+    Table,
+    /// The same with every column.
+    Wide,
+    /// For programs: all that the proxy says.
+    Json,
+}
+
+/// `dbmesh undrain`.
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    /// Name of the DatabaseEndpoint.
+    #[arg(value_name = "ENDPOINT")]
+    pub endpoint: String,
+    /// Only in this service, as `service`, `database/service` or `namespace/database/service`; in all if absent.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Where the running proxy is.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `dbmesh drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Which endpoint.
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// How long to wait for its connections, such as 500ms, 60s or 5m.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// A number with `ms`, `s` or `m`; seconds without.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number with ms, s or m is expected, such as 60s".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(format!("`{unit}` is no unit here: ms, s or m")),
+    }
+}
+
 /// `dbmesh schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
@@ -147,6 +272,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "-1s", "1h", "1.5s", "s1"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

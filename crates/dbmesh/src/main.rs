@@ -4,8 +4,13 @@
 
 mod check;
 mod cli;
+mod drain;
+mod explain;
+mod get;
+mod page;
 mod proxy;
 mod schema;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -18,5 +23,9 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy::run_proxy(&args),
         Command::Check(args) => check::run_check(&args),
         Command::Schema(args) => schema::run_schema(&args),
+        Command::Explain(args) => explain::run_explain(&args),
+        Command::Get(args) => get::run_get(&args),
+        Command::Drain(args) => drain::run_drain(&args),
+        Command::Undrain(args) => drain::run_undrain(&args),
     }
 }

@@ -94,6 +94,23 @@ fn examples_of_other_pages_resolve() {
     }
 }
 
+#[test]
+fn the_example_of_splitting_resolves() {
+    let examples: Vec<_> = blocks(&page_of("splitting.md"))
+        .into_iter()
+        .filter(|(info, _)| info == "yaml")
+        .collect();
+    assert_eq!(examples.len(), 1);
+    for (_, text) in examples {
+        let resolved = resolve(load_text(Path::new("splitting.md"), &text), &PlentifulHost);
+        let topology = resolved.unwrap_or_else(|defects| panic!("{defects}"));
+        let strategy = &topology.services[0].strategy;
+        assert!(strategy.splitting.is_some());
+        assert_eq!(strategy.buffer.max_wait_ms, 15_000);
+        assert_eq!(strategy.endpoints.len(), 2);
+    }
+}
+
 fn fields(schema: &Value, names: &mut BTreeSet<String>) {
     match schema {
         Value::Object(map) => {

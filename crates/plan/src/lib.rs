@@ -4,6 +4,7 @@
 //! known to be safe on a shared connection is routed, and pins there. Input: a statement's facts and a view of the session.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod explain;
 mod prove;
 mod splitting;
 
@@ -12,7 +13,7 @@ use std::fmt;
 use dbmesh_model::topology::Splitting;
 pub use dbmesh_sql::RoleHint;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
-use dbmesh_sql::{Facts, Statement, Verb};
+use dbmesh_sql::{Dialect, Facts, Span, Statement, Verb};
 
 pub use prove::{Proof, Prover, at_first_sight};
 pub use splitting::{Aim, Why, aim};
@@ -110,6 +111,11 @@ pub enum Local {
     },
     /// SHOW COUNT(*) WARNINGS or ERRORS.
     WarningCount(ConditionKind),
+    /// EXPLAIN MESH.
+    Explain {
+        /// The statement to explain.
+        subject: Span,
+    },
     /// KILL, by the ids that clients see.
     Kill {
         /// The statement only, or the whole connection.
@@ -201,6 +207,11 @@ pub enum Refuse {
 /// Plans one statement (or one text of several); `sql` is the text that was analysed.
 #[must_use]
 pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan {
+    if statement.verb == Verb::Explain
+        && let Some(subject) = explain::subject(sql, &Dialect::default())
+    {
+        return Plan::Local(Local::Explain { subject });
+    }
     if statement.statements <= 1
         && let Some(plan) = plan_special(statement, sql, session)
     {
@@ -349,6 +360,7 @@ impl fmt::Display for Plan {
             Self::Local(Local::NothingToEnd) => write!(f, "local: no transaction is open"),
             Self::Local(Local::Warnings { kind, .. }) => write!(f, "local: kept {kind:?}"),
             Self::Local(Local::WarningCount(kind)) => write!(f, "local: count of kept {kind:?}"),
+            Self::Local(Local::Explain { .. }) => write!(f, "local: explained, not executed"),
             Self::Local(Local::Kill {
                 kind,
                 target: Some(id),
@@ -374,7 +386,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dbmesh_sql::{Dialect, analyze};
+    use dbmesh_sql::analyze;
 
     fn shown(sql: &str, connection: Connection) -> String {
         let statement = analyze(sql.as_bytes(), &Dialect::default());

@@ -14,6 +14,8 @@ use dbmesh_sql::{Class, Dialect, Facts, ParsedFacts, Parser, Statement, Verb};
 pub enum Proof {
     /// It reads tables and nothing else.
     Reads,
+    /// It reads, and what it says is of the server that answers: its variables, its system tables.
+    ReadsServer,
     /// It begins a transaction that the server itself holds to reading.
     ReadOnlyTransaction,
     /// It may write, lock, or see what only one server has.
@@ -61,35 +63,37 @@ impl Prover {
             return Proof::NotProved;
         };
         self.facts.fill(ast, sql, dialect);
-        if self.facts.read_only == ReadOnly::Proved && !self.facts.server_local {
-            Proof::Reads
-        } else {
-            Proof::NotProved
+        match (self.facts.read_only, self.facts.server_local) {
+            (ReadOnly::Proved, false) => Proof::Reads,
+            (ReadOnly::Proved, true) => Proof::ReadsServer,
+            (ReadOnly::No(_), _) => Proof::NotProved,
         }
     }
 }
 
+/// Facts that keep a query from being a plain read.
+pub(crate) const ACTS: [Facts; 16] = [
+    Facts::USER_VARIABLE_ASSIGNED,
+    Facts::GET_LOCK_FUNCTION,
+    Facts::RELEASE_LOCK_FUNCTION,
+    Facts::SETS_LAST_INSERT_ID,
+    Facts::LOCKING_READ,
+    Facts::INTO_OUTFILE,
+    Facts::CALLS_ROUTINE,
+    Facts::SEQUENCE,
+    Facts::DYNAMIC_SQL,
+    Facts::COMPOUND,
+    Facts::UNPARSED,
+    Facts::UNPARSED_SET,
+    Facts::UNTRUSTED_TEXT,
+    Facts::MULTI,
+    Facts::TEMPORARY_TABLE,
+    Facts::READS_LAST_GTID,
+];
+
 /// What the scanner's facts say. That it reads is only a guess, which the parser has to confirm.
 #[must_use]
 pub fn at_first_sight(statement: &Statement) -> Proof {
-    const ACTS: [Facts; 16] = [
-        Facts::USER_VARIABLE_ASSIGNED,
-        Facts::GET_LOCK_FUNCTION,
-        Facts::RELEASE_LOCK_FUNCTION,
-        Facts::SETS_LAST_INSERT_ID,
-        Facts::LOCKING_READ,
-        Facts::INTO_OUTFILE,
-        Facts::CALLS_ROUTINE,
-        Facts::SEQUENCE,
-        Facts::DYNAMIC_SQL,
-        Facts::COMPOUND,
-        Facts::UNPARSED,
-        Facts::UNPARSED_SET,
-        Facts::UNTRUSTED_TEXT,
-        Facts::MULTI,
-        Facts::TEMPORARY_TABLE,
-        Facts::READS_LAST_GTID,
-    ];
     if statement.statements != 1 || statement.unterminated {
         return Proof::NotProved;
     }
@@ -145,8 +149,6 @@ mod tests {
             "SELECT a INTO @b FROM t",
             "SELECT GET_LOCK('a', 1)",
             "SELECT LAST_INSERT_ID(7)",
-            "SELECT @@server_id",
-            "SELECT * FROM information_schema.tables",
             "SELECT a FROM t; DELETE FROM t",
             "SELECT a FRM t WHERE (",
             "INSERT INTO t VALUES (1)",
@@ -158,6 +160,12 @@ mod tests {
         ];
         for sql in others {
             assert_eq!(prove(&mut prover, sql), Proof::NotProved, "{sql}");
+        }
+        for sql in [
+            "SELECT @@server_id",
+            "SELECT * FROM information_schema.tables",
+        ] {
+            assert_eq!(prove(&mut prover, sql), Proof::ReadsServer, "{sql}");
         }
         let begin = "START TRANSACTION READ ONLY";
         assert_eq!(prove(&mut prover, begin), Proof::ReadOnlyTransaction);

@@ -27,6 +27,8 @@ pub enum Why {
     Default,
     /// `transactionalRead` says so.
     Transaction,
+    /// What it says is of the server that answers: the primary's, or any while there is no primary.
+    ServerLocal,
 }
 
 /// What a statement needs of an endpoint.
@@ -69,6 +71,7 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
     };
     match (proof, hint) {
         (Proof::NotProved, _) => return Aim::primary(Why::NotProved),
+        (Proof::ReadsServer, _) => return Aim::primary(Why::ServerLocal),
         (_, Some(RoleHint::Primary)) => return Aim::primary(Why::Hint),
         (_, Some(RoleHint::Replica)) => {
             return Aim {
@@ -128,6 +131,7 @@ impl Why {
             }
             Self::Default => "defaultTarget".into(),
             Self::Transaction => "transactionalRead".into(),
+            Self::ServerLocal => "it asks about the server itself".into(),
         }
     }
 }

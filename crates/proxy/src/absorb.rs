@@ -4,6 +4,7 @@
 //! what no server reports; what neither explains pins. It must never end a pin that might still hold. Input: the
 //! statement, the outcome of its answer, the server's facts.
 
+mod foresee;
 mod memory;
 
 use dbmesh_model::topology::Routines;
@@ -17,6 +18,7 @@ use crate::backend::{Flavor, LAST_GTID, ServerFacts};
 use crate::pins::PinReason;
 use crate::state::{LastId, SessionState};
 use crate::vector::is_charset_variable;
+pub use foresee::foresee;
 use memory::{diagnostics, insert_id};
 
 /// What else must be asked of the connection before anything is decided.
@@ -222,7 +224,10 @@ fn absorb_error(
     }
     // MariaDB forgets what changed before an error: where anything may have changed, the connection is in doubt.
     let silent = around.facts.flavor == Flavor::MariaDb || !around.facts.tracks_state;
-    let may_have_changed = several || !statement.effects.is_empty() || !is_plain(statement);
+    // A COMMIT that is refused leaves the transaction, which the status shows.
+    let ends = !several && matches!(statement.verb, Verb::Commit | Verb::Rollback);
+    let may_have_changed =
+        !ends && (several || !statement.effects.is_empty() || !is_plain(statement));
     if silent && may_have_changed {
         state.pins.add_unnamed(PinReason::AfterError);
     }

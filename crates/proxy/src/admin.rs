@@ -3,10 +3,13 @@
 //! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's text. Input: the
 //! process, looked at when asked.
 
+mod endpoints;
+mod orders;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbmesh_runtime::admin::AdminContent;
+use dbmesh_runtime::admin::{AdminContent, Answer, Order};
 use dbmesh_runtime::exposition::{Kind, Text};
 use dbmesh_runtime::source::Source;
 use serde_json::{Value, json};
@@ -15,7 +18,6 @@ use crate::metrics::{Labelled, expose};
 use crate::pool::Pool;
 use crate::process::Process;
 use crate::serving::Services;
-use crate::standing::AdminState;
 use crate::upstream::{Member, Upstream};
 
 /// The admin page's content.
@@ -50,7 +52,7 @@ impl Pages {
     fn members(&self) -> Vec<(String, Arc<Member>)> {
         let mut all = Vec::new();
         for serving in &self.process.current.services().list {
-            let service = format!("{}/{}", serving.database_label(), serving.service.name);
+            let service = serving.service.label();
             let upstream = &serving.upstream;
             for member in upstream.members.iter().chain(&upstream.away) {
                 all.push((service.clone(), member.clone()));
@@ -75,6 +77,7 @@ impl Pages {
                 "idle": gauge.idle,
                 "held": gauge.held,
                 "waiting": gauge.waiting,
+                "oldest_wait_ms": gauge.oldest_wait_ms,
                 "ejected": pool.health.is_ejected(),
                 "connect_failures_in_a_row": pool.health.failures(),
                 "latency_us": member.latency_ns() / 1000,
@@ -100,6 +103,7 @@ impl AdminContent for Pages {
             "ready": !draining,
             "draining": draining,
             "sessions": self.process.registry.len(),
+            "services_without_primary": endpoints::without_primary(&self.process.current.services()),
             "configuration": self.source.status().json(),
         });
         (!draining, detail)
@@ -119,6 +123,7 @@ impl AdminContent for Pages {
         expose(&labelled, out);
         expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
+        endpoints::expose(&services, out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
     }
@@ -128,12 +133,25 @@ impl AdminContent for Pages {
             "config" => Some(self.process.current.services().topology.redacted()),
             "sessions" => Some(self.sessions()),
             "pools" => Some(self.pools()),
+            "endpoints" => {
+                let services = self.process.current.services();
+                Some(endpoints::endpoints(&services, &self.process.registry))
+            }
+            "services" => Some(endpoints::services(&self.process.current.services())),
             _ => None,
         }
     }
 
+    fn act(&self, order: &Order<'_>) -> Answer {
+        orders::act(&self.process, order)
+    }
+
+    fn orders(&self) -> &'static [&'static str] {
+        &orders::PATHS
+    }
+
     fn debug_pages(&self) -> &'static [&'static str] {
-        &["config", "sessions", "pools"]
+        &["config", "services", "endpoints", "pools", "sessions"]
     }
 }
 
@@ -141,7 +159,7 @@ type PoolValue = fn(&Pool) -> f64;
 
 /// Name, help, kind and value of each metric of a pool.
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 20] = [
+const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 21] = [
     (
         "dbmesh_pool_size",
         "Most connections to the endpoint.",
@@ -171,6 +189,12 @@ const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 20] = [
         "Sessions waiting for a connection.",
         Kind::Gauge,
         |p| f64::from(p.gauge().waiting),
+    ),
+    (
+        "dbmesh_pool_oldest_wait_seconds",
+        "How long the first in line has waited for a connection.",
+        Kind::Gauge,
+        |p| p.gauge().oldest_wait_ms as f64 / 1e3,
     ),
     (
         "dbmesh_pool_opened_total",
@@ -248,7 +272,7 @@ const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 20] = [
         "dbmesh_endpoint_draining",
         "1 while an operator keeps the endpoint from new statements.",
         Kind::Gauge,
-        |p| f64::from(u8::from(p.standing.admin_state() == AdminState::Draining)),
+        |p| f64::from(u8::from(p.is_draining())),
     ),
     (
         "dbmesh_endpoint_replication_lag_seconds",
@@ -302,7 +326,7 @@ fn expose_upstreams(services: &Services, out: &mut Text) {
     for (name, help, kind, value) in UPSTREAM_FAMILIES {
         out.family(name, help, kind);
         for serving in &services.list {
-            let service = format!("{}/{}", serving.database_label(), serving.service.name);
+            let service = serving.service.label();
             out.sample(&[("service", &service)], value(&serving.upstream));
         }
     }
@@ -321,20 +345,5 @@ fn expose_pools(members: &[(String, Arc<Member>)], out: &mut Text) {
                 value(&member.pool),
             );
         }
-    }
-    out.family(
-        "dbmesh_endpoint_statements_total",
-        "Statements sent to the endpoint.",
-        Kind::Counter,
-    );
-    for (service, member) in members {
-        let n = member.statements.load(Ordering::Relaxed) as f64;
-        out.sample(
-            &[
-                ("service", service),
-                ("endpoint", member.endpoint.name.as_str()),
-            ],
-            n,
-        );
     }
 }

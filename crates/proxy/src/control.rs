@@ -23,8 +23,12 @@ impl Signals {
     pub const IDLE: Self = Self(8);
     /// The drain's time is up: end now, boundary or not.
     pub const CLOSE: Self = Self(16);
+    /// The server at work lost the place of the primary: what it still answers is worth nothing.
+    pub const FENCED: Self = Self(32);
+    /// The server at work cannot be reached: what only reads is better asked elsewhere.
+    pub const DOWN: Self = Self(64);
     /// KILL QUERY while no server has the statement.
-    pub const INTERRUPT: Self = Self(32);
+    pub const INTERRUPT: Self = Self(128);
 
     /// Whether any of `other` is in it.
     #[must_use]

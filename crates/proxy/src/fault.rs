@@ -101,6 +101,8 @@ pub enum Fault {
     NoCursor(u32),
     /// More prepared statements than a session may hold.
     TooManyStatements(u32),
+    /// A statement that can only be sent as text.
+    NotPreparable(&'static str),
     /// No connection became free in time.
     PoolTimeout {
         /// Time waited, in ms.
@@ -217,6 +219,7 @@ impl Fault {
             Self::UnknownStatement { .. } => (1243, "HY000"),
             Self::NoCursor(_) => (1421, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
+            Self::NotPreparable(_) => (1295, "HY000"),
             Self::PoolTimeout { .. } | Self::TooBusy(_) => (1203, "42000"),
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
@@ -307,12 +310,9 @@ impl fmt::Display for Fault {
                 )
             }
             Self::TooManyConnections(of) => write!(f, "Too many connections ({of})"),
-            Self::TlsRequired => {
-                write!(
-                    f,
-                    "Connections using insecure transport are prohibited: this listener requires TLS"
-                )
-            }
+            Self::TlsRequired => f.write_str(
+                "Connections using insecure transport are prohibited: this listener requires TLS",
+            ),
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
@@ -335,6 +335,7 @@ impl fmt::Display for Fault {
                 f,
                 "Can't create more than max_prepared_stmt_count statements (current value: {max} per session)"
             ),
+            Self::NotPreparable(it) => write!(f, "dbmesh: {it} is not prepared; send it as text"),
             Self::PoolTimeout {
                 waited_ms,
                 size,
@@ -480,6 +481,7 @@ mod tests {
                 "HY000",
                 Blame::Client,
             ),
+            (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
             (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
         ];
         for (fault, code, state, blame) in table {

@@ -1,19 +1,20 @@
 //! Watches the servers of a service whose reads are split off: reachable, primary or replica, how far behind.
 //!
 //! Owns one task and one connection per endpoint, beside the pools. It must never take a server's role on hearsay: every
-//! server is asked itself. It ends with its upstream. Input: the strategy's probes; sessions that suspect something.
+//! server is asked itself. It ends when its upstream is replaced. Input: the strategy's probes; sessions that suspect something.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Endpoint, Monitor, ProbePolicy, Role};
+use dbmesh_model::topology::{Endpoint, Monitor, ProbePolicy, Role, RoleSource};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::Shape;
+use tokio::sync::watch;
 
 use crate::backend::{Backend, BackendError, Cell, Dialer, Flags, Flavor, NamedRow};
 use crate::position::Gtids;
 use crate::standing::{Lag, Standing};
-use crate::upstream::{Member, Upstream};
+use crate::upstream::{Member, Seen, Upstream};
 use crate::vector::{Charset, Vector};
 
 /// Time between probes while there is no primary, or something is suspected.
@@ -34,8 +35,9 @@ pub fn watch(runtime: &tokio::runtime::Handle, upstream: &Arc<Upstream>) -> Resu
     let mut tasks = Vec::new();
     for member in &upstream.members {
         let dialer = dialer(&member.endpoint, &splitting.monitor)?;
-        let probes = Probes::new(dialer, splitting.monitor.clone());
-        tasks.push(probes.run(Arc::downgrade(upstream), Arc::downgrade(member)));
+        let probes = Probes::new(dialer, splitting.monitor.clone(), splitting.roles);
+        let suspicions = upstream.suspicions();
+        tasks.push(probes.run(Arc::downgrade(upstream), Arc::downgrade(member), suspicions));
     }
     for task in tasks {
         runtime.spawn(task);
@@ -100,7 +102,10 @@ impl Due {
 struct Probes {
     dialer: Dialer,
     monitor: Monitor,
+    roles: RoleSource,
     backend: Option<Backend>,
+    /// It answers, but has not said for long whether it takes writes.
+    role_lost: bool,
     reach: Streak,
     writable: Streak,
     role_unknown: Streak,
@@ -135,12 +140,14 @@ impl std::fmt::Display for Failed {
 }
 
 impl Probes {
-    fn new(dialer: Dialer, monitor: Monitor) -> Self {
+    fn new(dialer: Dialer, monitor: Monitor, roles: RoleSource) -> Self {
         let now = Instant::now();
         Self {
             dialer,
             monitor,
+            roles,
             backend: None,
+            role_lost: false,
             reach: Streak::default(),
             writable: Streak::default(),
             role_unknown: Streak::default(),
@@ -152,37 +159,63 @@ impl Probes {
         }
     }
 
-    async fn run(mut self, upstream: Weak<Upstream>, member: Weak<Member>) {
+    async fn run(
+        mut self,
+        upstream: Weak<Upstream>,
+        member: Weak<Member>,
+        mut suspicions: watch::Receiver<u64>,
+    ) {
         let mut hasty_until = Instant::now();
         loop {
             let pause = {
                 let (Some(upstream), Some(member)) = (upstream.upgrade(), member.upgrade()) else {
                     return;
                 };
-                let hasty = Instant::now() < hasty_until || !upstream.has_primary();
-                if self.round(&member.pool.standing, &member, hasty).await {
-                    upstream.judge();
+                if upstream.is_retired() {
+                    return;
                 }
-                if hasty { HASTE } else { self.shortest_period() }
+                let hasty = Instant::now() < hasty_until || !upstream.has_primary();
+                let hasty = hasty || self.doubts();
+                let seen = match self.round(&upstream, &member, hasty).await {
+                    true => Seen::Changed,
+                    false => Seen::Same,
+                };
+                upstream.judge(seen);
+                if hasty || self.doubts() {
+                    HASTE
+                } else {
+                    self.until_due()
+                }
             };
-            let Some(upstream) = upstream.upgrade() else {
-                return;
-            };
-            let suspected = upstream.suspicion.notified();
-            if tokio::time::timeout(pause, suspected).await.is_ok() {
-                hasty_until = Instant::now() + HASTE_LASTS;
+            match tokio::time::timeout(pause, suspicions.changed()).await {
+                Ok(Ok(())) => hasty_until = Instant::now() + HASTE_LASTS,
+                Ok(Err(_)) => return,
+                Err(_) => {}
             }
         }
     }
 
-    fn shortest_period(&self) -> Duration {
-        let m = &self.monitor;
-        let periods = [m.connection, m.ping, m.read_only, m.lag].map(|p| p.period_ms);
-        Duration::from_millis(periods.into_iter().min().unwrap_or(1_000))
+    /// Whether probes failed, and not often enough yet for a verdict.
+    fn doubts(&self) -> bool {
+        let policy = match self.backend {
+            Some(_) => self.monitor.ping,
+            None => self.monitor.connection,
+        };
+        (1..policy.failures).contains(&self.reach.bad)
+    }
+
+    fn until_due(&self) -> Duration {
+        let due = match self.backend {
+            Some(_) => self.ping_due.0.min(self.role_due.0).min(self.lag_due.0),
+            None => self.connect_due.0,
+        };
+        let pause = due.saturating_duration_since(Instant::now());
+        pause.max(Duration::from_millis(1))
     }
 
     /// One round of what is due; says whether anything changed for those who choose.
-    async fn round(&mut self, standing: &Standing, member: &Member, hasty: bool) -> bool {
+    async fn round(&mut self, upstream: &Upstream, member: &Member, hasty: bool) -> bool {
+        let standing = &*member.pool.standing;
         let mut changed = false;
         if self.backend.is_none() {
             if !self
@@ -201,7 +234,7 @@ impl Probes {
                 Ok(backend) => self.backend = Some(backend),
                 Err(e) => complain(standing, member, "cannot be reached", &e.to_string()),
             }
-            changed |= self.reached(standing, member, good, self.monitor.connection);
+            changed |= self.reached(upstream, member, good, self.monitor.connection);
         } else if self.ping_due.now(self.monitor.ping.period_ms, hasty) {
             let good = match self.ping().await {
                 Ok(()) => true,
@@ -210,7 +243,7 @@ impl Probes {
                     false
                 }
             };
-            changed |= self.reached(standing, member, good, self.monitor.ping);
+            changed |= self.reached(upstream, member, good, self.monitor.ping);
         }
         if self.backend.is_some() && self.role_due.now(self.monitor.read_only.period_ms, hasty) {
             changed |= self.probe_role(standing, member).await;
@@ -223,14 +256,21 @@ impl Probes {
 
     fn reached(
         &mut self,
-        standing: &Standing,
+        upstream: &Upstream,
         member: &Member,
         good: bool,
         policy: ProbePolicy,
     ) -> bool {
+        let standing = &member.pool.standing;
+        if !good {
+            standing.forget_known();
+        }
         let Some(up) = self.reach.note(good, policy) else {
             return false;
         };
+        if up && self.role_lost {
+            return false;
+        }
         let changed = standing.set_up(up);
         if changed {
             let endpoint = &member.endpoint.name;
@@ -238,6 +278,8 @@ impl Probes {
                 tracing::info!(%endpoint, "up");
             } else {
                 tracing::warn!(%endpoint, error = standing.last_error(), "down");
+                self.writable = Streak::default();
+                upstream.lost(member);
             }
         }
         if up && good {
@@ -292,7 +334,9 @@ impl Probes {
             .await;
         let read_only = match answer {
             Ok(rows) => {
-                self.role_unknown.note(true, policy);
+                if self.role_unknown.note(true, policy) == Some(true) {
+                    self.role_lost = false;
+                }
                 cell(rows.first(), "ro")
                     .is_some_and(|v| v != b"0" && !v.eq_ignore_ascii_case(b"OFF"))
             }
@@ -304,8 +348,8 @@ impl Probes {
                     &e.to_string(),
                 );
                 // A server that cannot say so for long is not trusted with writes.
-                let lost = self.role_unknown.note(false, policy) == Some(false);
-                return lost && standing.set_up(false);
+                self.role_lost |= self.role_unknown.note(false, policy) == Some(false);
+                return self.role_lost && standing.set_up(false);
             }
         };
         let role = match (read_only, self.writable.note(!read_only, policy)) {
@@ -345,9 +389,13 @@ impl Probes {
                 Lag::Unknown
             }
         };
-        standing.set_lag(lag);
+        // A server that takes no writes and follows nobody gets nothing new while somebody else is the primary.
+        let orphan = lag == Lag::NoReplica
+            && self.roles == RoleSource::Reported
+            && standing.role() == Some(Role::Replica);
+        standing.set_lag(lag, orphan || lag == Lag::Disconnected);
         let good = match lag {
-            Lag::NoReplica => true,
+            Lag::NoReplica => !orphan,
             Lag::Behind(ms) => ms <= self.monitor.lag_ms_max,
             Lag::Unknown | Lag::Disconnected | Lag::Stopped | Lag::Denied => false,
         };
@@ -365,7 +413,7 @@ impl Probes {
             return;
         };
         let sql = match flavor {
-            Flavor::MySql => "SELECT @@global.gtid_executed AS position",
+            Flavor::MySql => "SELECT @@global.gtid_executed AS position, @@server_uuid AS own",
             Flavor::MariaDb => "SELECT @@global.gtid_slave_pos AS position",
         };
         if let Ok(rows) = self.ask(sql, self.monitor.lag.timeout_ms).await
@@ -374,6 +422,9 @@ impl Probes {
             let mut known = Gtids::held();
             if known.note(text, flavor).is_ok() {
                 standing.set_known(known);
+            }
+            if let Some(own) = cell(rows.first(), "own") {
+                standing.set_own_source(own);
             }
         }
     }

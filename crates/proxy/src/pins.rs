@@ -153,14 +153,14 @@ pub enum Parting {
 }
 
 /// The pins of one session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pins {
     bits: u32,
     names: Option<Box<Names>>,
 }
 
 /// What the pins that end by name still hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Names {
     temporary_tables: BTreeSet<Vec<u8>>,
     locks: BTreeMap<Vec<u8>, u32>,

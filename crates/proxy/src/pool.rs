@@ -20,8 +20,12 @@ use crate::health::Health;
 use crate::standing::Standing;
 use crate::vector::Vector;
 
+mod drain;
 mod keeper;
+mod rate;
+
 pub use keeper::keep;
+use rate::Rate;
 
 /// Idle connections looked at for one whose state fits; the most recently used ones.
 const SEARCH_DEPTH: usize = 16;
@@ -69,6 +73,8 @@ pub struct PoolGauge {
     pub waiting: u32,
     /// Leased, but given back when somebody asks.
     pub held: u32,
+    /// How long the first in line has waited, in ms.
+    pub oldest_wait_ms: u64,
 }
 
 /// The connections to one endpoint.
@@ -82,7 +88,7 @@ pub struct Pool {
     /// Whether the endpoint can be reached.
     pub health: Health,
     /// What the monitor and operators say of it.
-    pub standing: Standing,
+    pub standing: Arc<Standing>,
     /// What was done.
     pub counters: PoolCounters,
 }
@@ -100,11 +106,14 @@ struct Inner {
     /// Sessions that hold a connection for their own comfort only.
     held: VecDeque<(u64, Arc<Control>)>,
     retired: bool,
+    /// Nobody gets a connection any more, until an operator says otherwise.
+    draining: bool,
 }
 
 #[derive(Debug)]
 struct Waiter {
     flags: Flags,
+    since: Instant,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -115,28 +124,26 @@ enum Grant {
     Permit,
 }
 
-#[derive(Debug)]
-struct Rate {
-    tokens: f64,
-    at: Instant,
-}
-
 enum Choice {
     Take(Box<Backend>),
     Open,
     /// Open one in place of this one.
     Replace(Box<Backend>),
     Wait(oneshot::Receiver<Grant>),
+    /// The endpoint is being drained.
+    Leave,
 }
 
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(dialer: Dialer, policy: PoolPolicy, health: Health) -> Self {
-        let rate = Rate {
-            tokens: f64::from(policy.connect_rate_per_second),
-            at: Instant::now(),
-        };
+    pub fn new(
+        dialer: Dialer,
+        policy: PoolPolicy,
+        health: Health,
+        standing: Arc<Standing>,
+    ) -> Self {
+        let rate = Rate::new(policy.connect_rate_per_second);
         Self {
             dialer,
             policy,
@@ -144,7 +151,7 @@ impl Pool {
             facts: Mutex::new(None),
             rate: Mutex::new(rate),
             health,
-            standing: Standing::default(),
+            standing,
             counters: PoolCounters::default(),
         }
     }
@@ -172,18 +179,22 @@ impl Pool {
     pub fn gauge(&self) -> PoolGauge {
         let inner = self.inner.lock();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        // Who gave up waiting stays in the queue until its turn comes.
+        let waiting = || inner.waiters.iter().filter(|w| !w.grant.is_closed());
+        let oldest = waiting().next().map(|w| w.since.elapsed().as_millis());
         PoolGauge {
             total: inner.total,
             idle: count(inner.idle.len()),
-            waiting: count(inner.waiters.len()),
+            waiting: count(waiting().count()),
             held: count(inner.held.len()),
+            oldest_wait_ms: u64::try_from(oldest.unwrap_or(0)).unwrap_or(u64::MAX),
         }
     }
 
     /// Leases a connection, opening or awaiting one.
     ///
     /// # Errors
-    /// [`Fault::PoolTimeout`], [`Fault::ConnectFailed`].
+    /// [`Fault::PoolTimeout`], [`Fault::ConnectFailed`]; [`Fault::NoEndpoint`] when the endpoint is being drained.
     pub async fn lease(self: &Arc<Self>, want: &Want<'_>, wait: Duration) -> Result<Lease, Fault> {
         let choice = self.choose(want);
         match choice {
@@ -195,12 +206,16 @@ impl Pool {
                 self.open(want, wait).await
             }
             Choice::Wait(granted) => self.wait(granted, want, wait).await,
+            Choice::Leave => Err(self.sends_away()),
         }
     }
 
     fn choose(&self, want: &Want<'_>) -> Choice {
         let mut stale = Vec::new();
         let mut inner = self.inner.lock();
+        if inner.draining {
+            return Choice::Leave;
+        }
         let choice = loop {
             let Some(at) = best_fit(&inner.idle, want) else {
                 break None;
@@ -245,15 +260,19 @@ impl Pool {
         match grant {
             Ok(Some(Grant::Connection(backend))) => Ok(self.hand_out(backend, want)),
             Ok(Some(Grant::Permit)) => self.open(want, wait.saturating_sub(waited)).await,
-            Ok(None) => Err(Fault::NoEndpoint(format!(
-                "endpoint {} is being removed",
-                self.endpoint().name
-            ))),
+            Ok(None) => Err(self.sends_away()),
             Err(_) => {
                 self.counters.wait_timeouts.fetch_add(1, Ordering::Relaxed);
                 Err(self.timeout(waited))
             }
         }
+    }
+
+    fn sends_away(&self) -> Fault {
+        Fault::NoEndpoint(format!(
+            "endpoint {} is being drained",
+            self.endpoint().name
+        ))
     }
 
     fn timeout(&self, waited: Duration) -> Fault {
@@ -318,7 +337,7 @@ impl Pool {
         let expired = now.saturating_duration_since(backend.opened)
             > Duration::from_millis(self.policy.max_lifetime_ms);
         let mut inner = self.inner.lock();
-        if inner.retired || expired || !backend.is_idle() {
+        if inner.retired || inner.draining || expired || !backend.is_idle() {
             drop(inner);
             return self.close(backend);
         }
@@ -363,34 +382,6 @@ impl Pool {
             }
         }
         inner.total = inner.total.saturating_sub(1);
-    }
-
-    /// Lets idle connections go; leased ones follow when they come back.
-    pub fn retire(&self) {
-        let idle = {
-            let mut inner = self.inner.lock();
-            inner.retired = true;
-            let idle = std::mem::take(&mut inner.idle);
-            inner.total = inner
-                .total
-                .saturating_sub(u32::try_from(idle.len()).unwrap_or(u32::MAX));
-            for (_, control) in inner.held.drain(..) {
-                control.say(Signals::RECLAIM);
-            }
-            idle
-        };
-        self.counters
-            .closed
-            .fetch_add(idle.len() as u64, Ordering::Relaxed);
-        for backend in idle {
-            tokio::spawn(backend.quit());
-        }
-    }
-
-    /// Whether the pool was retired.
-    #[must_use]
-    pub fn is_retired(&self) -> bool {
-        self.inner.lock().retired
     }
 
     /// Sends one command to the endpoint over a connection of its own: KILL.
@@ -451,27 +442,13 @@ impl Inner {
         let (grant, granted) = oneshot::channel();
         self.waiters.push_back(Waiter {
             flags: want.flags,
+            since: Instant::now(),
             grant,
         });
         if let Some((_, control)) = self.held.pop_front() {
             control.say(Signals::RECLAIM);
         }
         Choice::Wait(granted)
-    }
-}
-
-impl Rate {
-    /// Takes a token, or says how long to wait for one.
-    fn take(&mut self, per_second: u32) -> Option<Duration> {
-        let rate = f64::from(per_second.max(1));
-        let now = Instant::now();
-        self.tokens = (self.tokens + now.duration_since(self.at).as_secs_f64() * rate).min(rate);
-        self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return None;
-        }
-        Some(Duration::from_secs_f64((1.0 - self.tokens) / rate))
     }
 }
 
@@ -566,7 +543,7 @@ impl Lease {
     pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
         self.held = Some(session);
         let mut inner = self.pool.inner.lock();
-        if inner.waiters.is_empty() {
+        if inner.waiters.is_empty() && !inner.draining {
             inner.held.push_back((session, control.clone()));
         } else {
             control.say(Signals::RECLAIM);

@@ -161,6 +161,29 @@ impl Gtids {
         })
     }
 
+    /// Leaves out what these sources numbered behind the last that `held` has of them: they number nothing any more, and what
+    /// is not there now is nowhere.
+    #[must_use]
+    pub fn without_lost(&self, sources: &[Box<str>], held: &Self) -> Self {
+        let mut left = self.clone();
+        for source in &mut left.sources {
+            let (uuid, _) = source.name.split_once(':').unwrap_or((&source.name, ""));
+            if !sources.iter().any(|s| **s == *uuid) {
+                continue;
+            }
+            let has = held.sources.iter().find(|s| s.name == source.name);
+            let last = has
+                .and_then(|s| s.spans.last())
+                .map_or(0, |(_, last)| *last);
+            source.spans.retain(|(first, _)| *first <= last);
+            if let Some(newest) = source.spans.last_mut() {
+                newest.1 = newest.1.min(last);
+            }
+        }
+        left.sources.retain(|source| !source.spans.is_empty());
+        left
+    }
+
     /// Asks for all that a source numbered before, too.
     fn widen_to_start(&mut self) {
         for source in &mut self.sources {
@@ -336,6 +359,24 @@ mod tests {
         assert!(mariadb("0-1-9,3-1-2").covers(&mariadb("0-7-9")));
         assert!(!mariadb("0-1-9").covers(&mariadb("0-1-10")));
         assert!(!mariadb("0-1-9").covers(&mariadb("1-1-1")));
+    }
+
+    #[test]
+    fn what_a_lost_primary_alone_had_is_not_waited_for() {
+        let wanted = mysql(&format!("{A}:5-9:12,{A}:app:3,{B}:7"));
+        let held = mysql(&format!("{A}:1-6,{B}:1-4"));
+        let left = wanted.without_lost(&[A.into()], &held);
+        assert_eq!(
+            left,
+            mysql(&format!("{A}:5-6,{B}:7")),
+            "of B nothing is lost"
+        );
+        assert_eq!(wanted.without_lost(&[], &held), wanted);
+        assert!(
+            mysql(&format!("{A}:9"))
+                .without_lost(&[A.into()], &held)
+                .is_empty()
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Process {
     #[must_use]
     pub fn new(current: Current, clock: Coarse) -> Self {
         Self {
-            registry: Arc::default(),
+            registry: current.registry().clone(),
             current,
             clock,
             draining: Drain::new(),

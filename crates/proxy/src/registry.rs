@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::control::{Control, Signals};
 use crate::pins::Pins;
 use crate::pool::Pool;
+use crate::standing::Standing;
 
 /// What a session is doing on a server.
 #[derive(Debug, Default)]
@@ -134,6 +135,10 @@ impl SessionHandle {
     /// Says where the session's statement runs from now on; not if it was interrupted before.
     #[must_use]
     pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) -> Begun {
+        let of_the_last = Signals::FENCED.and(Signals::DOWN);
+        if self.control.signals().any(of_the_last) {
+            self.control.clear(of_the_last);
+        }
         let mut execution = self.execution.lock();
         if !execution
             .pool
@@ -189,6 +194,13 @@ impl SessionHandle {
         (execution.kills == 0).then_some(execution.struck)
     }
 
+    /// Whether a statement is under way at this server.
+    fn executes_at(&self, standing: &Arc<Standing>) -> bool {
+        let execution = self.execution.lock();
+        let at = execution.pool.as_ref().map(|pool| &pool.standing);
+        execution.thread_id != 0 && at.is_some_and(|at| Arc::ptr_eq(at, standing))
+    }
+
     /// Takes aim at the statement under way, if there is one.
     pub fn aim(self: &Arc<Self>) -> Option<Aim> {
         let mut execution = self.execution.lock();
@@ -203,12 +215,26 @@ impl SessionHandle {
         })
     }
 
+    /// Whether the session has a connection of this pool: for the statement under way, or by a pin.
+    #[must_use]
+    pub fn is_at(&self, pool: &Arc<Pool>) -> bool {
+        let execution = self.execution.lock();
+        let uses = execution.thread_id != 0 || self.pins.load(Ordering::Relaxed) != 0;
+        let known = execution.pool.as_ref();
+        uses && known.is_some_and(|known| Arc::ptr_eq(known, pool))
+    }
+
+    /// Why it keeps its connection.
+    #[must_use]
+    pub fn pin_labels(&self) -> Vec<&'static str> {
+        let pins = Pins::reasons_of(self.pins.load(Ordering::Relaxed));
+        pins.map(|reason| reason.label()).collect()
+    }
+
     /// The session, as /debug/sessions shows it. Never SQL, never secrets.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let pins: Vec<&str> = Pins::reasons_of(self.pins.load(Ordering::Relaxed))
-            .map(|r| r.label())
-            .collect();
+        let pins = self.pin_labels();
         let execution = self.execution.lock();
         let at = execution.pool.as_ref().filter(|_| execution.thread_id != 0).map(
             |pool| json!({"endpoint": pool.endpoint().name.as_str(), "thread_id": execution.thread_id}),
@@ -312,6 +338,15 @@ impl Registry {
     /// Tells every session something.
     pub fn say_all(&self, signals: Signals) {
         self.for_each(|handle| handle.control.say(signals));
+    }
+
+    /// Tells every session something that has a statement under way at this server.
+    pub fn say_at(&self, standing: &Arc<Standing>, signals: Signals) {
+        self.for_each(|handle| {
+            if handle.executes_at(standing) {
+                handle.control.say(signals);
+            }
+        });
     }
 
     /// Closes sessions that are idle for longer than they may be.

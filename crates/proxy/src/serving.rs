@@ -22,7 +22,9 @@ use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
 use crate::monitor;
 use crate::pool::{Pool, keep};
+use crate::registry::Registry;
 use crate::rules::Rules;
+use crate::standing::Standing;
 use crate::upstream::Upstream;
 use crate::vector::{Charset, Vector};
 
@@ -142,6 +144,8 @@ pub struct Current {
     /// Counts replacements: a session compares one number per transaction.
     epoch: AtomicU64,
     runtime: tokio::runtime::Handle,
+    /// The sessions: the monitor tells those at a server that is lost.
+    registry: Arc<Registry>,
 }
 
 impl Current {
@@ -155,7 +159,8 @@ impl Current {
             list: Vec::new(),
             pools: HashMap::new(),
         };
-        let (services, fresh) = build(topology, &empty)?;
+        let registry = Arc::new(Registry::default());
+        let (services, fresh) = build(topology, &empty, &registry)?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -164,7 +169,14 @@ impl Current {
             services: RwLock::new(Arc::new(services)),
             epoch: AtomicU64::new(1),
             runtime,
+            registry,
         })
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The services now.
@@ -195,7 +207,7 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let (services, fresh) = build(topology, &before)?;
+        let (services, fresh) = build(topology, &before, &self.registry)?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -214,8 +226,15 @@ impl Current {
         let kept: Vec<u64> = services.pools.keys().copied().collect();
         *self.services.write() = Arc::new(services);
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        for serving in &before.list {
+            serving.upstream.retire();
+        }
         for (key, pool) in &before.pools {
             if !kept.contains(key) {
+                if pool.is_draining() {
+                    let endpoint = &pool.endpoint().name;
+                    tracing::warn!(%endpoint, "it was draining, and the configuration changed it: it serves again, if it is still there");
+                }
                 pool.retire();
             }
         }
@@ -259,7 +278,21 @@ fn warm_flags() -> Flags {
     ))
 }
 
-fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Arc<Pool>>), String> {
+/// What is known of the same server, whatever changed in how connections to it are made.
+fn standing_of(old: &Serving, endpoint: &Endpoint) -> Option<Arc<Standing>> {
+    let same = |e: &Endpoint| {
+        (&e.namespace, &e.name, &e.address)
+            == (&endpoint.namespace, &endpoint.name, &endpoint.address)
+    };
+    let member = old.upstream.members.iter().find(|m| same(&m.endpoint))?;
+    Some(member.pool.standing.clone())
+}
+
+fn build(
+    topology: Arc<Topology>,
+    before: &Services,
+    registry: &Arc<Registry>,
+) -> Result<(Services, Vec<Arc<Pool>>), String> {
     let mut pools = HashMap::new();
     let mut fresh = Vec::new();
     let mut list = Vec::new();
@@ -268,6 +301,10 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             "{}/{}/{}",
             service.namespace, service.database, service.name
         );
+        let old = before
+            .list
+            .iter()
+            .find(|s| same_service(&s.service, service));
         let mut pool_of = |endpoint: &Arc<Endpoint>, policy: &PoolPolicy, owner: &str| {
             let key = pool_key(endpoint, policy, owner);
             let pool = match before.pools.get(&key) {
@@ -276,7 +313,10 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
                     let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
                     let dialer = Dialer::new(endpoint.clone(), timeout)?;
                     let health = Health::new(service.strategy.ejection.clone());
-                    let pool = Arc::new(Pool::new(dialer, policy.clone(), health));
+                    let standing = old
+                        .and_then(|s| standing_of(s, endpoint))
+                        .unwrap_or_default();
+                    let pool = Arc::new(Pool::new(dialer, policy.clone(), health, standing));
                     fresh.push(pool.clone());
                     pool
                 }
@@ -308,10 +348,6 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
             }
             None => None,
         };
-        let old = before
-            .list
-            .iter()
-            .find(|s| same_service(&s.service, service));
         let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
         // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
         let tls = match old.filter(|s| s.service.tls == service.tls) {
@@ -327,6 +363,7 @@ fn build(topology: Arc<Topology>, before: &Services) -> Result<(Services, Vec<Ar
                 members,
                 away,
                 old.map(|s| &*s.upstream),
+                registry.clone(),
             )),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
             mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),

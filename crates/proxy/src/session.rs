@@ -9,8 +9,10 @@ mod deadline;
 mod demand;
 mod exchange;
 mod execute;
+mod explain;
 mod identity;
 mod kill;
+mod leave;
 mod local;
 mod mirroring;
 mod prepare;
@@ -148,6 +150,8 @@ pub struct Session {
     seen: Option<Seen>,
     /// What the statement at hand demands.
     demand: Demand,
+    /// The server of its connection refused to write, and the client was told.
+    refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
 }
@@ -230,6 +234,7 @@ impl Session {
             tally: None,
             seen: None,
             demand: Demand::default(),
+            refused: false,
             chooses_schema: false,
         }
     }
@@ -362,7 +367,7 @@ impl Session {
         let admitted = self.govern(planned, query.sql)?;
         self.serving.metrics.begin();
         let executed = match admitted.plan {
-            Plan::Local(local) => self.answer_locally(local).await,
+            Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) => {
                 self.draw(&statement, query.sql, proof, route);
                 let executed = self.execute_text(packet, &query, &statement, route).await;

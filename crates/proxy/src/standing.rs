@@ -55,6 +55,10 @@ pub enum AdminState {
 pub struct Standing {
     /// 0: not known; 1: primary; 2: replica.
     role: AtomicU8,
+    /// The role that it reported last, also when it was reachable last a while ago.
+    last_role: AtomicU8,
+    /// It was the primary, was lost as such, and another one took its place: it may miss what was written since.
+    deposed: AtomicBool,
     /// Whether probes reach it; true until they have failed often enough.
     up: AtomicBool,
     fenced: AtomicBool,
@@ -62,9 +66,11 @@ pub struct Standing {
     lag: Mutex<Lag>,
     /// Whether the lag lets it serve reads.
     fresh: AtomicBool,
-    /// Whether it would serve but for a source that it cannot reach.
-    disconnected: AtomicBool,
+    /// Whether it would serve but for a source that it cannot reach, or does not have.
+    stranded: AtomicBool,
     known: Mutex<Gtids>,
+    /// The name under which it numbers its own transactions.
+    own_source: Mutex<Option<Box<str>>>,
     /// Until when waiting for it is pointless, in ms of the coarse clock.
     behind_until_ms: AtomicU64,
     last_error: Mutex<String>,
@@ -74,13 +80,16 @@ impl Default for Standing {
     fn default() -> Self {
         Self {
             role: AtomicU8::new(0),
+            last_role: AtomicU8::new(0),
+            deposed: AtomicBool::new(false),
             up: AtomicBool::new(true),
             fenced: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             lag: Mutex::new(Lag::Unknown),
             fresh: AtomicBool::new(false),
-            disconnected: AtomicBool::new(false),
+            stranded: AtomicBool::new(false),
             known: Mutex::new(Gtids::held()),
+            own_source: Mutex::default(),
             behind_until_ms: AtomicU64::new(0),
             last_error: Mutex::default(),
         }
@@ -91,11 +100,24 @@ impl Standing {
     /// The role that the server reports.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
-        match self.role.load(Ordering::Relaxed) {
-            1 => Some(Role::Primary),
-            2 => Some(Role::Replica),
-            _ => None,
-        }
+        role_of(self.role.load(Ordering::Relaxed))
+    }
+
+    /// The role that it reported last; it may have been lost since.
+    #[must_use]
+    pub fn last_role(&self) -> Option<Role> {
+        role_of(self.last_role.load(Ordering::Relaxed))
+    }
+
+    /// Whether it lost the place of the primary to another server without having given it up.
+    #[must_use]
+    pub fn is_deposed(&self) -> bool {
+        self.deposed.load(Ordering::Relaxed)
+    }
+
+    /// Another server took its place. It is a candidate again once it has reported that it takes no writes.
+    pub fn depose(&self) {
+        self.deposed.store(true, Ordering::Relaxed);
     }
 
     /// Notes the role; says whether it is another one.
@@ -106,6 +128,10 @@ impl Standing {
             // No server reports this.
             Role::Shadow => 0,
         };
+        if role == Role::Replica {
+            self.deposed.store(false, Ordering::Relaxed);
+        }
+        self.last_role.store(number, Ordering::Relaxed);
         self.role.swap(number, Ordering::Relaxed) != number
     }
 
@@ -118,8 +144,9 @@ impl Standing {
     /// Notes whether probes reach it; says whether that changed.
     pub fn set_up(&self, up: bool) -> bool {
         if !up {
-            // Whatever comes back may be another server, or an older copy of this one.
-            *self.known.lock() = Gtids::held();
+            // Whatever comes back may be another server, or an older copy of this one, in another role.
+            self.forget_known();
+            self.role.store(0, Ordering::Relaxed);
         }
         self.up.swap(up, Ordering::Relaxed) != up
     }
@@ -157,11 +184,10 @@ impl Standing {
         *self.lag.lock()
     }
 
-    /// Notes the lag.
-    pub fn set_lag(&self, lag: Lag) {
+    /// Notes the lag, and whether it is as fresh as can be but for its source.
+    pub fn set_lag(&self, lag: Lag, stranded: bool) {
         *self.lag.lock() = lag;
-        self.disconnected
-            .store(lag == Lag::Disconnected, Ordering::Relaxed);
+        self.stranded.store(stranded, Ordering::Relaxed);
     }
 
     /// Whether the lag lets it serve reads.
@@ -175,10 +201,10 @@ impl Standing {
         self.fresh.swap(fresh, Ordering::Relaxed) != fresh
     }
 
-    /// Whether it has applied what it has and cannot reach its source.
+    /// Whether it has applied what it has, and its source is not there.
     #[must_use]
-    pub fn is_disconnected(&self) -> bool {
-        self.disconnected.load(Ordering::Relaxed)
+    pub fn is_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Relaxed)
     }
 
     /// Whether it is known to have this.
@@ -195,9 +221,32 @@ impl Standing {
         }
     }
 
+    /// The name under which it numbers its own transactions, once a probe has seen it.
+    #[must_use]
+    pub fn own_source(&self) -> Option<Box<str>> {
+        self.own_source.lock().clone()
+    }
+
+    /// Notes that name.
+    pub fn set_own_source(&self, name: &[u8]) {
+        *self.own_source.lock() = std::str::from_utf8(name).ok().map(Into::into);
+    }
+
+    /// What is left of `wanted` if this is the primary, and `sources` are those of servers that are not.
+    #[must_use]
+    pub fn surviving(&self, wanted: &Gtids, sources: &[Box<str>]) -> Option<Gtids> {
+        let known = self.known.lock();
+        (!known.is_empty()).then(|| wanted.without_lost(sources, &known))
+    }
+
     /// A probe saw its whole position.
     pub fn set_known(&self, known: Gtids) {
         *self.known.lock() = known;
+    }
+
+    /// A connection to it broke: a server that starts again may have lost the end of what it had.
+    pub fn forget_known(&self) {
+        *self.known.lock() = Gtids::held();
     }
 
     /// Whether a read waited for it in vain a moment ago.
@@ -225,5 +274,13 @@ impl Standing {
             error.clone_into(&mut last);
         }
         news
+    }
+}
+
+fn role_of(number: u8) -> Option<Role> {
+    match number {
+        1 => Some(Role::Primary),
+        2 => Some(Role::Replica),
+        _ => None,
     }
 }

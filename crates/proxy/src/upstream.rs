@@ -6,16 +6,18 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dbmesh_model::topology::{Balance, Buffer, Endpoint, Role, RoleSource, Service, Splitting};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use crate::control::Signals;
 use crate::pool::Pool;
-use crate::position::Position;
+use crate::position::{Gtids, Position};
+use crate::registry::Registry;
 use crate::standing::AdminState;
 
 /// One endpoint as this service uses it.
@@ -42,7 +44,9 @@ impl Member {
         Work { member: self }
     }
 
-    fn outstanding(&self) -> u32 {
+    /// Statements under way.
+    #[must_use]
+    pub fn outstanding(&self) -> u32 {
         self.outstanding.load(Ordering::Relaxed)
     }
 
@@ -94,11 +98,16 @@ pub struct Upstream {
     service: Arc<Service>,
     turn: AtomicU64,
     /// The confirmed primary, where roles are what servers report: its place among the members.
-    primary: Mutex<Option<usize>>,
+    primary: Mutex<Place>,
     /// Changes when somebody may serve who could not before.
     changes: watch::Sender<u64>,
     /// Wakes the monitor before its time.
-    pub suspicion: Notify,
+    suspicion: watch::Sender<u64>,
+    /// Another one is in its place: the monitor ends, and who waits here looks there.
+    retired: AtomicBool,
+    /// Whether somebody tries to connect for all who wait.
+    scouted: AtomicBool,
+    registry: Arc<Registry>,
     /// Everything that sessions of this service wrote, for reads that must see all of it.
     written: Mutex<Position>,
     /// Statements that wait for a primary.
@@ -107,6 +116,34 @@ pub struct Upstream {
     pub elections: AtomicU64,
     /// Reads that were meant for a replica and went to the primary to be fresh.
     pub turned_fresh: AtomicU64,
+}
+
+/// Who is the primary, as a place among the members.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    now: Option<usize>,
+    /// The last one that was; the same as `now` while there is one.
+    last: Option<usize>,
+}
+
+/// Whether a look at the servers found anything new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Somebody stands otherwise than before.
+    Changed,
+    /// All is as it was.
+    Same,
+}
+
+/// What a statement needs of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// That it takes writes.
+    Primary,
+    /// That it is fresh enough for reads.
+    Replica,
+    /// That it was fresh when its source was lost: for reads that would fail otherwise.
+    Stranded,
 }
 
 /// A few members, without allocation.
@@ -120,6 +157,7 @@ impl Upstream {
         pools: Vec<(Arc<Endpoint>, Arc<Pool>)>,
         away: Vec<(Arc<Endpoint>, Arc<Pool>)>,
         before: Option<&Self>,
+        registry: Arc<Registry>,
     ) -> Self {
         let member = |(endpoint, pool)| {
             Arc::new(Member {
@@ -132,9 +170,18 @@ impl Upstream {
         };
         let members: Vec<Arc<Member>> = pools.into_iter().map(member).collect();
         let away = away.into_iter().map(member).collect();
-        let primary = before.and_then(|before| {
-            let old = before.primary()?;
-            members.iter().position(|m| Arc::ptr_eq(&m.pool, &old.pool))
+        let primary = before.map_or_else(Place::default, |before| {
+            let old = *before.primary.lock();
+            let place = |at: Option<usize>| {
+                let standing = &before.members.get(at?)?.pool.standing;
+                members
+                    .iter()
+                    .position(|m| Arc::ptr_eq(&m.pool.standing, standing))
+            };
+            Place {
+                now: place(old.now),
+                last: place(old.last),
+            }
         });
         Self {
             members,
@@ -143,7 +190,10 @@ impl Upstream {
             turn: AtomicU64::new(0),
             primary: Mutex::new(primary),
             changes: watch::Sender::new(0),
-            suspicion: Notify::new(),
+            suspicion: watch::Sender::new(0),
+            retired: AtomicBool::new(false),
+            scouted: AtomicBool::new(false),
+            registry,
             written: Mutex::new(before.map(|b| b.written.lock().clone()).unwrap_or_default()),
             waiting: AtomicU32::new(0),
             elections: AtomicU64::new(before.map_or(0, |b| b.elections.load(Ordering::Relaxed))),
@@ -165,7 +215,7 @@ impl Upstream {
         self.service.strategy.buffer
     }
 
-    fn reports_roles(&self) -> bool {
+    pub(crate) fn reports_roles(&self) -> bool {
         self.splitting()
             .is_some_and(|s| s.roles == RoleSource::Reported)
     }
@@ -173,39 +223,17 @@ impl Upstream {
     /// The confirmed primary, where roles are what servers report.
     #[must_use]
     pub fn primary(&self) -> Option<&Arc<Member>> {
-        let at = *self.primary.lock();
+        let at = self.primary.lock().now;
         at.and_then(|at| self.members.get(at))
     }
 
     /// The role in which a member serves now; none while it serves in none.
     #[must_use]
     pub fn role_of(&self, member: &Arc<Member>) -> Option<Role> {
-        let standing = &member.pool.standing;
-        if standing.admin_state() == AdminState::Draining {
-            return None;
-        }
-        let role = match self.splitting().map(|s| s.roles) {
-            None => return Some(member.endpoint.role),
-            Some(RoleSource::Configured) => member.endpoint.role,
-            Some(RoleSource::Reported) => standing.role()?,
-        };
-        let serves = match (role, self.reports_roles()) {
-            (Role::Shadow, _) => false,
-            (Role::Primary, false) => true,
-            (Role::Primary, true) => {
-                standing.is_up() && self.primary().is_some_and(|p| Arc::ptr_eq(p, member))
-            }
-            // Without a primary nobody writes, and a replica that lost it is as fresh as can be.
-            (Role::Replica, _) => {
-                standing.is_up()
-                    && (standing.is_fresh()
-                        || (standing.is_disconnected() && !self.primary_is_up()))
-            }
-        };
-        serves.then_some(role)
+        self.serving_role(member).ok()
     }
 
-    fn primary_is_up(&self) -> bool {
+    pub(crate) fn primary_is_up(&self) -> bool {
         if self.reports_roles() {
             return self.primary().is_some();
         }
@@ -224,25 +252,44 @@ impl Upstream {
             .any(|m| self.role_of(m) == Some(Role::Primary))
     }
 
-    /// Chooses an endpoint of this role, not one of `tried`. Ejected ones only when nothing else is left.
+    fn meets(&self, member: &Arc<Member>, need: Need) -> bool {
+        let standing = &member.pool.standing;
+        match need {
+            Need::Primary => self.role_of(member) == Some(Role::Primary),
+            Need::Replica => self.role_of(member) == Some(Role::Replica),
+            Need::Stranded => {
+                let role = match self.reports_roles() {
+                    true => standing.role(),
+                    false => Some(member.endpoint.role),
+                };
+                role == Some(Role::Replica)
+                    && standing.is_up()
+                    && standing.is_stranded()
+                    && standing.admin_state() == AdminState::Active
+            }
+        }
+    }
+
+    /// Chooses an endpoint that meets the need, not one of `tried`. Ejected ones only when nothing else is left.
     #[must_use]
     pub fn choose(
         &self,
-        role: Role,
+        need: Need,
         balance: Option<Balance>,
         tried: &[Arc<Member>],
     ) -> Option<&Arc<Member>> {
-        let fits = |m: &&Arc<Member>| {
-            !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.role_of(m) == Some(role)
-        };
+        let fits =
+            |m: &&Arc<Member>| !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.meets(m, need);
         if let [only] = self.members.as_slice() {
             return Some(only).filter(fits);
         }
         let balance = balance.unwrap_or(self.service.strategy.balance);
+        // A server that took the primary's place has its work to do, whatever its share of the reads.
+        let weightless = need == Need::Primary && self.reports_roles();
         let able: Few<'_> = self
             .members
             .iter()
-            .filter(|m| m.endpoint.weight > 0 && fits(m))
+            .filter(|m| (m.endpoint.weight > 0 || weightless) && fits(m))
             .collect();
         let healthy: Few<'_> = able
             .iter()
@@ -252,58 +299,116 @@ impl Upstream {
         self.pick(balance, if healthy.is_empty() { &able } else { &healthy })
     }
 
-    /// Replicas that serve now.
-    pub fn replicas(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.members
-            .iter()
-            .filter(|m| self.role_of(m) == Some(Role::Replica))
+    /// Everybody that meets the need now.
+    pub fn all(&self, need: Need) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().filter(move |m| self.meets(m, need))
     }
 
     /// Something looks wrong: the monitor looks at once.
     pub fn suspect(&self) {
-        self.suspicion.notify_waiters();
+        self.suspicion.send_modify(|n| *n += 1);
     }
 
-    /// Decides who is the primary, from what the servers report. The one confirmed first stays until it cannot be reached
-    /// or does not take writes any more; others that would take them are fenced meanwhile.
-    pub fn judge(&self) {
-        if self.reports_roles() {
-            self.elect();
-        }
+    /// A receiver that hears of suspicions from now on, also of those while nobody listens.
+    #[must_use]
+    pub fn suspicions(&self) -> watch::Receiver<u64> {
+        self.suspicion.subscribe()
+    }
+
+    /// Another one serves in its place.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.suspect();
         self.changes.send_modify(|n| *n += 1);
     }
 
-    fn elect(&self) {
+    /// Whether another one serves in its place.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// A server cannot be reached: reads under way there are better asked elsewhere.
+    pub fn lost(&self, member: &Member) {
+        self.registry.say_at(&member.pool.standing, Signals::DOWN);
+    }
+
+    /// The right to try a server that could not be reached, for all who wait for it; none while another one tries.
+    #[must_use]
+    pub fn scout(self: &Arc<Self>) -> Option<Scout> {
+        let free = !self.scouted.swap(true, Ordering::AcqRel);
+        free.then(|| Scout {
+            upstream: self.clone(),
+        })
+    }
+
+    /// Decides who is the primary, from what the servers report. The one confirmed first stays until it cannot be reached
+    /// or does not take writes any more; others that would take them are fenced meanwhile. One that lost its place without
+    /// giving it up stays fenced until it has reported that it takes no writes: it may miss what was written since.
+    ///
+    /// It looks at everybody each time: whoever looked before may have looked for an upstream that is no more.
+    pub fn judge(&self, seen: Seen) {
+        let elected = self.reports_roles() && !self.is_retired() && self.elect();
+        if elected || seen == Seen::Changed {
+            self.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Says whether another one is the primary now, or none.
+    fn elect(&self) -> bool {
         let writable = |m: &Arc<Member>| {
             m.pool.standing.is_up() && m.pool.standing.role() == Some(Role::Primary)
         };
+        let electable = |m: &Arc<Member>| writable(m) && !m.pool.standing.is_deposed();
         let mut primary = self.primary.lock();
         let before = *primary;
-        let stays = primary
+        let stays = before
+            .now
             .and_then(|at| self.members.get(at))
             .is_some_and(writable);
         if !stays {
-            *primary = self.members.iter().position(writable);
+            primary.now = self.members.iter().position(electable);
         }
-        for (at, member) in self.members.iter().enumerate() {
-            let second = writable(member) && *primary != Some(at);
-            if member.pool.standing.set_fenced(second) {
-                let endpoint = &member.endpoint.name;
-                if second {
-                    tracing::warn!(%endpoint, "fenced: it takes writes, and another server is the primary");
-                } else {
-                    tracing::info!(%endpoint, "no longer fenced");
-                }
+        if primary.now.is_some() && primary.now != before.last {
+            primary.last = primary.now;
+            let last = before.last.and_then(|at| self.members.get(at));
+            if let Some(last) = last
+                && last.pool.standing.last_role() == Some(Role::Primary)
+            {
+                last.pool.standing.depose();
             }
         }
-        if *primary != before {
+        for (at, member) in self.members.iter().enumerate() {
+            let deposed = member.pool.standing.is_deposed();
+            let second = writable(member) && primary.now != Some(at);
+            self.fence(member, deposed || second);
+        }
+        if primary.now != before.now {
             self.elections.fetch_add(1, Ordering::Relaxed);
-            match primary.and_then(|at| self.members.get(at)) {
+            match primary.now.and_then(|at| self.members.get(at)) {
                 Some(new) => {
-                    tracing::info!(endpoint = %new.endpoint.name, "this is the primary now")
+                    // What was known of it is from before it had caught up.
+                    new.pool.standing.forget_known();
+                    tracing::info!(endpoint = %new.endpoint.name, "this is the primary now");
                 }
                 None => tracing::warn!(service = %self.service.database, "there is no primary"),
             }
+        }
+        primary.now != before.now
+    }
+
+    fn fence(&self, member: &Member, fenced: bool) {
+        let standing = &member.pool.standing;
+        if !standing.set_fenced(fenced) {
+            return;
+        }
+        let endpoint = &member.endpoint.name;
+        if fenced {
+            tracing::warn!(%endpoint, "fenced: another server is the primary");
+            // What it answers from now on was not seen by the primary.
+            self.registry.say_at(standing, Signals::FENCED);
+        } else {
+            tracing::info!(%endpoint, "no longer fenced");
         }
     }
 
@@ -316,16 +421,18 @@ impl Upstream {
     /// A server that was the primary takes no writes: where roles are reported, it has just reported another.
     pub fn refused_write(&self, member: &Member) {
         if self.reports_roles() && member.pool.standing.set_role(Role::Replica) {
-            self.judge();
+            self.judge(Seen::Changed);
         }
         self.suspect();
     }
 
     /// A place among those who wait for a primary; none when there are too many.
     #[must_use]
-    pub fn wait_in_line(&self) -> Option<InLine<'_>> {
+    pub fn wait_in_line(self: &Arc<Self>) -> Option<InLine> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = InLine { upstream: self };
+        let place = InLine {
+            upstream: self.clone(),
+        };
         (before < self.buffer().max_statements).then_some(place)
     }
 
@@ -338,6 +445,23 @@ impl Upstream {
     #[must_use]
     pub fn written(&self) -> Position {
         self.written.lock().clone()
+    }
+
+    /// What is left of `wanted` after the transactions that were lost with a former primary: they are not at the primary of
+    /// now, and nobody will ever have them.
+    #[must_use]
+    pub fn surviving(&self, wanted: Gtids) -> Gtids {
+        let Some(primary) = self.primary().filter(|_| self.reports_roles()) else {
+            return wanted;
+        };
+        let others = self.members.iter().filter(|m| !Arc::ptr_eq(m, primary));
+        let own = primary.pool.standing.own_source();
+        let sources: Vec<_> = others
+            .filter_map(|m| m.pool.standing.own_source())
+            .filter(|source| Some(source) != own.as_ref())
+            .collect();
+        let left = primary.pool.standing.surviving(&wanted, &sources);
+        left.unwrap_or(wanted)
     }
 
     fn pick<'a>(&self, balance: Balance, from: &[&'a Arc<Member>]) -> Option<&'a Arc<Member>> {
@@ -382,13 +506,27 @@ impl Upstream {
 
 /// A place among those who wait for a primary.
 #[derive(Debug)]
-pub struct InLine<'a> {
-    upstream: &'a Upstream,
+pub struct InLine {
+    upstream: Arc<Upstream>,
 }
 
-impl Drop for InLine<'_> {
+impl Drop for InLine {
     fn drop(&mut self) {
         self.upstream.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right to try a server that could not be reached.
+#[derive(Debug)]
+pub struct Scout {
+    upstream: Arc<Upstream>,
+}
+
+impl Drop for Scout {
+    fn drop(&mut self) {
+        self.upstream.scouted.store(false, Ordering::Release);
+        // It is there again, or the next one may try.
+        self.upstream.changes.send_modify(|n| *n += 1);
     }
 }
 

@@ -140,6 +140,24 @@ fn reads_go_to_replicas_and_all_else_to_the_primary() {
 }
 
 #[test]
+fn what_the_primary_remembers_of_a_session_does_not_keep_its_reads_there() {
+    for kind in KINDS {
+        let fleet = fleet(kind);
+        let stage = before(&fleet, "{static: {}}");
+        let primary = ask(fleet.primary(), "SELECT @@server_id");
+        let mut client = RawClient::app(stage.port);
+        assert_eq!(
+            client.query("SELECT @@server_id").value(),
+            primary,
+            "{kind:?}: about the server"
+        );
+        // As the mysql client asks when it connects: an error, which SHOW WARNINGS would list.
+        assert_eq!(client.query("SELECT nothing").code(), Some(1054));
+        assert_ne!(server_id(&mut client), primary, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_session_reads_what_it_wrote_while_replicas_stand_still() {
     for kind in KINDS {
         let fleet = fleet(kind);

@@ -1,8 +1,9 @@
 //! The admin page: health, metrics and a look inside, over HTTP/1.1.
 //!
-//! It owns paths, bounds and forms; what they say comes from [`AdminContent`]. It changes nothing in
-//! the process and asks for no password, which is why it belongs on loopback or behind a network
-//! policy. Its input is operators, probes and scrapers, and, on a laptop, any page in a browser.
+//! It owns paths, bounds and forms; what they say and do comes from [`AdminContent`]. It asks for no
+//! password, which is why it belongs on loopback or behind a network policy. Only a POST changes
+//! anything, and never one of a browser. Its input is operators, probes and scrapers, and, on a
+//! laptop, any page in a browser.
 
 use std::fmt;
 use std::io;
@@ -47,6 +48,56 @@ pub trait AdminContent {
 
     /// The names of the pages below `/debug/`.
     fn debug_pages(&self) -> &'static [&'static str];
+
+    /// Does what a POST asks for.
+    fn act(&self, order: &Order<'_>) -> Answer {
+        let _ = order;
+        Answer::NoSuchPath
+    }
+
+    /// The paths that a POST may name, for people.
+    fn orders(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// What a POST asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The path, as it came.
+    pub path: &'a str,
+    /// What follows `?`, as it came; empty for nothing.
+    pub query: &'a str,
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// Who says to have sent it: the header `X-Dbmesh-Actor`, in visible ASCII; empty for nobody.
+    pub actor: &'a str,
+}
+
+impl<'a> Order<'a> {
+    /// The value of a parameter of the query. Names and values are not decoded: those that exist
+    /// need no escapes.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        let mut pairs = self
+            .query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+/// What came of a POST.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It was done.
+    Done(serde_json::Value),
+    /// Nothing takes a POST there.
+    NoSuchPath,
+    /// What it names does not exist: the reason.
+    NoSuchThing(String),
+    /// It is not clear what is meant, or it cannot be done: the reason.
+    Refused(String),
 }
 
 /// What the page says, and when it ends.
@@ -109,10 +160,10 @@ async fn accept(listener: TcpListener, bound: SocketAddr, admin: Admin) {
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (admin, guard) = (admin.clone(), admin.stop.guard());
                 tokio::spawn(async move {
-                    converse(stream, bound, admin).await;
+                    converse(stream, [bound, peer], admin).await;
                     drop((place, guard));
                 });
             }
@@ -125,10 +176,10 @@ async fn accept(listener: TcpListener, bound: SocketAddr, admin: Admin) {
 }
 
 /// Serves one connection to its end. Errors of it are the client's alone and end it.
-async fn converse(stream: TcpStream, bound: SocketAddr, admin: Admin) {
+async fn converse(stream: TcpStream, [bound, peer]: [SocketAddr; 2], admin: Admin) {
     let stop = admin.stop.waiter();
     let service = service_fn(|request| {
-        let response = page::respond(&request, bound, admin.content.as_ref());
+        let response = page::respond(&request, [bound, peer], admin.content.as_ref());
         async move { Ok::<_, std::convert::Infallible>(response) }
     });
     let connection = http1::Builder::new()

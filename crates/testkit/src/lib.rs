@@ -13,6 +13,7 @@ mod error;
 pub mod fleet;
 pub mod folder;
 mod http;
+pub mod operator;
 pub mod port;
 pub mod process;
 pub mod proxy;

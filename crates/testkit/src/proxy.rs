@@ -108,16 +108,7 @@ impl Proxy {
     /// The sum of the values of one metric over all its labels that contain `label` (empty: all of
     /// them); `None` when it is not in `GET /metrics`.
     pub fn metric(&self, name: &str, label: &str) -> Result<Option<f64>> {
-        let (_, text) = self.admin_get("/metrics")?;
-        let values: Vec<f64> = text
-            .lines()
-            .filter_map(|line| sample(line, name, label))
-            .collect();
-        Ok(if values.is_empty() {
-            None
-        } else {
-            Some(values.iter().sum())
-        })
+        metric(self.admin.number(), name, label)
     }
 
     /// The configuration file.
@@ -186,6 +177,20 @@ impl Drop for Proxy {
         // The process goes before the folder it writes into, whatever the order of the fields.
         self.kill();
     }
+}
+
+/// The same of whatever listens for the administration at this port of 127.0.0.1.
+pub fn metric(admin_port: u16, name: &str, label: &str) -> Result<Option<f64>> {
+    let (_, text) = http::get(admin_port, "/metrics")?;
+    let values: Vec<f64> = text
+        .lines()
+        .filter_map(|line| sample(line, name, label))
+        .collect();
+    Ok(if values.is_empty() {
+        None
+    } else {
+        Some(values.iter().sum())
+    })
 }
 
 /// The path of the `dbmesh` binary: `DBMESH_BIN`, or one that cargo has just brought up to date.

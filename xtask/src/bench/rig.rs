@@ -214,11 +214,7 @@ impl Rig {
         if let Some(program) = &self.dbmesh {
             return Ok(program.clone());
         }
-        let program = match std::env::var_os("DBMESH_BIN") {
-            Some(program) => PathBuf::from(program),
-            None => build_release()?,
-        };
-        Ok(self.dbmesh.insert(program).clone())
+        Ok(self.dbmesh.insert(program()?).clone())
     }
 
     /// Writes resources for a proxy at `port` with `pool` backend connections; returns the path of the file.
@@ -271,6 +267,17 @@ impl Rig {
 /// Says on stderr what happens now.
 pub fn step(what: &str) {
     eprintln!("bench: {what}");
+}
+
+/// The program to measure: what `DBMESH_BIN` names, or a release build of this work tree.
+///
+/// # Errors
+/// When cargo fails.
+pub fn program() -> Result<PathBuf, String> {
+    match std::env::var_os("DBMESH_BIN") {
+        Some(program) => Ok(PathBuf::from(program)),
+        None => build_release(),
+    }
 }
 
 fn build_release() -> Result<PathBuf, String> {

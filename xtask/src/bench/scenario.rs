@@ -1,9 +1,13 @@
-//! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run. Each starts what it needs
+//! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run, failover,
+//! stale reads. Each starts what it needs
 //! on a rig, prints a table and returns the same numbers as JSON. Input: the options of the command line.
 
+pub mod cluster;
+pub mod failover;
 pub mod idle;
 pub mod many;
 pub mod soak;
+pub mod stale;
 pub mod start;
 pub mod stream;
 

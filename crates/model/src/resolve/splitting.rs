@@ -21,35 +21,13 @@ pub fn resolve(
     host: &dyn Host,
     findings: &mut Findings,
 ) -> Option<Splitting> {
-    let (at_form, roles, default_target, rules, monitor) = match (&spec.fixed, &spec.dynamic) {
-        (Some(fixed), None) => {
-            let at = at.field("static");
-            let monitor = fixed.monitor.as_ref().map(|m| (at.field("monitor"), m));
-            (
-                at,
-                RoleSource::Configured,
-                fixed.default_target,
-                &fixed.rules,
-                monitor,
-            )
-        }
-        (None, Some(dynamic)) => {
-            let at = at.field("dynamic");
-            let place = at.field("discovery").field("masterHighAvailability");
-            let monitor = Some((place, &dynamic.discovery.master_high_availability));
-            (
-                at,
-                RoleSource::Reported,
-                dynamic.default_target,
-                &dynamic.rules,
-                monitor,
-            )
-        }
-        _ => {
-            findings.error(at, "needs exactly one of `static` and `dynamic`");
-            return None;
-        }
-    };
+    let Form {
+        at: at_form,
+        roles,
+        default_target,
+        rules,
+        monitor,
+    } = form(at, spec, findings)?;
     let rules: Vec<Option<SplittingRule>> = rules
         .iter()
         .flatten()
@@ -86,6 +64,51 @@ pub fn resolve(
         catch_up_wait_ms: spec.catch_up_wait_ms.unwrap_or(CATCH_UP_WAIT_MS_DEFAULT),
         monitor: monitor?,
     })
+}
+
+/// `static` or `dynamic`, as written.
+struct Form<'a> {
+    at: At<'a>,
+    roles: RoleSource,
+    default_target: Option<Target>,
+    rules: &'a Option<Vec<spec::SplittingRule>>,
+    monitor: Option<(At<'a>, &'a MasterHighAvailability)>,
+}
+
+fn form<'a>(
+    at: &At<'a>,
+    spec: &'a ReadWriteSplitting,
+    findings: &mut Findings,
+) -> Option<Form<'a>> {
+    match (&spec.fixed, &spec.dynamic) {
+        (Some(fixed), None) => {
+            let at = at.field("static");
+            let monitor = fixed.monitor.as_ref().map(|m| (at.field("monitor"), m));
+            Some(Form {
+                at,
+                roles: RoleSource::Configured,
+                default_target: fixed.default_target,
+                rules: &fixed.rules,
+                monitor,
+            })
+        }
+        (None, Some(dynamic)) => {
+            let at = at.field("dynamic");
+            let place = at.field("discovery").field("masterHighAvailability");
+            let monitor = Some((place, &dynamic.discovery.master_high_availability));
+            Some(Form {
+                at,
+                roles: RoleSource::Reported,
+                default_target: dynamic.default_target,
+                rules: &dynamic.rules,
+                monitor,
+            })
+        }
+        _ => {
+            findings.error(at, "needs exactly one of `static` and `dynamic`");
+            None
+        }
+    }
 }
 
 fn role_of(target: Target) -> Role {

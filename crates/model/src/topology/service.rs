@@ -183,9 +183,39 @@ pub struct Service {
     pub strategy: Arc<Strategy>,
 }
 
+impl Service {
+    /// `namespace/database/service`: its name in metrics and for operators.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}/{}", self.namespace, self.database, self.name)
+    }
+
+    /// Whether `asked` names it: in full, or by the last parts of its label.
+    #[must_use]
+    pub fn answers_to(&self, asked: &str) -> bool {
+        is_named(&self.label(), asked)
+    }
+}
+
+fn is_named(label: &str, asked: &str) -> bool {
+    label
+        .strip_suffix(asked)
+        .is_some_and(|before| !asked.is_empty() && (before.is_empty() || before.ends_with('/')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_are_named_by_their_last_parts() {
+        for asked in ["mysql", "shop/mysql", "default/shop/mysql"] {
+            assert!(is_named("default/shop/mysql", asked), "{asked}");
+        }
+        for asked in ["", "sql", "op/mysql", "shop", "other/default/shop/mysql"] {
+            assert!(!is_named("default/shop/mysql", asked), "{asked}");
+        }
+    }
 
     #[test]
     fn password_hashes_are_read() {

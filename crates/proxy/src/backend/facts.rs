@@ -239,6 +239,17 @@ impl ServerFacts {
         }
     }
 
+    /// A server of this version that has and reports all that can be restored: where none was asked.
+    #[must_use]
+    pub fn assumed(version: &str) -> Self {
+        let names = RESTORABLE.iter().copied();
+        let rows: Vec<Vec<Cell>> = names
+            .chain(["session_track_state_change"])
+            .map(|name| vec![Some(name.as_bytes().to_vec()), Some(Vec::new())])
+            .collect();
+        Self::new(version, &rows)
+    }
+
     /// The charset that a handshake with this collation leads to: a server that does not know it takes its own.
     #[must_use]
     pub fn handshake_charset(&self, collation: u16) -> Charset {

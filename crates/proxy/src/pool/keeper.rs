@@ -95,7 +95,10 @@ impl Pool {
         loop {
             {
                 let mut inner = self.inner.lock();
-                if inner.retired || inner.total >= self.policy.min_idle.min(self.policy.size) {
+                if inner.retired
+                    || inner.draining
+                    || inner.total >= self.policy.min_idle.min(self.policy.size)
+                {
                     return;
                 }
                 inner.total += 1;

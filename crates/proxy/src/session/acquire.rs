@@ -3,6 +3,7 @@
 //! Owns the choice among a service's endpoints and the wait for one: for a replica to catch up, for a primary to be there. It
 //! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -10,16 +11,18 @@ use std::time::Duration;
 
 use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
+use tokio::sync::watch;
 
 use super::demand::Place;
-use super::exchange::TurnedAway;
+use super::exchange::Lost;
+use super::leave::TurnedAway;
 use super::{Failure, Session};
 use crate::backend::{Applied, Backend, BackendError, Flags, ServerError};
 use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::position::{Gtids, Position};
-use crate::upstream::Member;
+use crate::upstream::{InLine, Member, Need, Scout, Upstream};
 
 /// What every command that is no read needs.
 pub(super) const PRIMARY: Aim = Aim::primary(Why::NotProved);
@@ -40,8 +43,14 @@ struct Search {
     left: Duration,
     tried: Vec<Arc<Member>>,
     stale: u32,
+    /// Its place among those who wait for a primary, once it does.
+    line: Option<InLine>,
+    /// How long it has waited there; this is not the pool's to count.
+    in_line: Duration,
+    /// It tries a server that could not be reached, for all who wait.
+    scout: Option<Scout>,
     /// Why the last endpoint was none.
-    last: Fault,
+    last: Option<Fault>,
     /// No replica was fresh enough.
     only_primary: bool,
 }
@@ -53,13 +62,33 @@ impl Search {
             left: limit,
             tried: Vec::new(),
             stale: 0,
-            last: Fault::NoEndpoint("no endpoint of the strategy is a primary".into()),
+            line: None,
+            in_line: Duration::ZERO,
+            scout: None,
+            last: None,
             only_primary: false,
         }
     }
 
     fn has_tried(&self, member: &Arc<Member>) -> bool {
         self.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
+    }
+
+    /// Whether the endpoint is left to another one who waits too: it could not be reached, and one attempt serves all.
+    fn leaves(&mut self, member: &Member, upstream: &Arc<Upstream>) -> bool {
+        if self.line.is_none() || member.pool.health.failures() == 0 {
+            return false;
+        }
+        self.scout = upstream.scout();
+        self.scout.is_none()
+    }
+}
+
+impl Search {
+    /// Why there is no connection.
+    fn why(&mut self, upstream: &Upstream) -> Fault {
+        let last = self.last.take();
+        last.unwrap_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))
     }
 }
 
@@ -86,20 +115,25 @@ impl Session {
     }
 
     async fn find_connection(&mut self, aim: Aim) -> Result<(), Failure> {
-        if self.keep_lease(aim).await {
+        if self.keep_lease(aim).await? {
             return Ok(());
         }
-        self.follow_reload()?;
         let mut search = Search::new(self.wait_limit());
         loop {
+            self.follow_reload()?;
+            let mut changes = self.serving.upstream.changes();
             let found = match self.demanded(&mut search)? {
                 Some(member) => Some((member, None)),
                 None => self.choose(aim, &search),
             };
             let Some((member, missing)) = found else {
-                self.await_primary(&mut search).await?;
+                self.await_primary(&mut search, &mut changes).await?;
                 continue;
             };
+            if search.leaves(&member, &self.serving.upstream) {
+                search.tried.push(member);
+                continue;
+            }
             match self.lease_from(member, missing, &mut search).await? {
                 Leased::Ready => {
                     if aim.why == Why::Transaction && aim.role == Role::Replica {
@@ -110,7 +144,8 @@ impl Session {
                 Leased::NotThere => {}
                 Leased::Overdue => return Ok(()),
             }
-            search.left = search.limit.saturating_sub(self.started.elapsed());
+            search.scout = None;
+            search.left = (search.limit + search.in_line).saturating_sub(self.started.elapsed());
         }
     }
 
@@ -131,48 +166,91 @@ impl Session {
         };
         match member {
             Some(member) if !search.has_tried(member) => Ok(Some(member.clone())),
-            Some(_) => Err(std::mem::replace(&mut search.last, Fault::Draining).into()),
-            None => {
-                let why = format!("endpoint {name} does not serve now");
-                Err(Fault::Misplaced(why).into())
+            tried => {
+                let why = || Fault::Misplaced(format!("endpoint {name} does not serve now"));
+                let last = search.last.take().filter(|_| tried.is_some());
+                Err(last.unwrap_or_else(why).into())
             }
         }
     }
 
     /// Whether the connection that the session has serves.
-    async fn keep_lease(&mut self, aim: Aim) -> bool {
+    async fn keep_lease(&mut self, aim: Aim) -> Result<bool, Failure> {
         let id = u64::from(self.handle().id);
         let kept = self.state.in_transaction() || !self.state.pins.is_empty();
         if !kept && self.lease.is_some() && !self.member_serves(aim) {
             // It only remembers something of the last statement, which is fetched.
             self.give_up_hold().await;
         }
+        let left_behind = self.is_left_behind(aim);
         let Some(lease) = &mut self.lease else {
-            return false;
+            return Ok(false);
         };
         lease.unhold(id, &self.registered.handle.control);
+        let fenced = lease.pool().standing.is_fenced();
+        if fenced || left_behind {
+            // Nothing that happens there counts any more, or nothing more can.
+            let gone = BackendError::Lost(std::io::ErrorKind::ConnectionAborted.into());
+            return Err(self.lost(Lost::before(gone), None));
+        }
         if kept || !lease.backend().is_ok_and(Backend::is_stale) {
-            return true;
+            return Ok(true);
         }
         // Only what the last statement left was on it; that is lost with it.
         self.forget_memory();
-        false
+        Ok(false)
     }
 
-    /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now.
-    fn member_serves(&self, aim: Aim) -> bool {
+    /// Whether the session's state is on a server that is no primary any more and has refused it a write: it would be
+    /// refused for good. One that only reads what it has there may go on.
+    fn is_left_behind(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
+        let demoted = |m: &Arc<Member>| upstream.role_of(m) == Some(Role::Replica);
+        self.refused
+            && aim.role == Role::Primary
+            && !self.state.in_transaction()
+            && upstream.splitting().is_some()
+            && self.member.as_ref().is_some_and(demoted)
+    }
+
+    /// Whether the endpoint of the session's connection may take the statement: one that writes needs the primary of now,
+    /// one that reads a server that has what it must see.
+    pub(super) fn member_serves(&self, aim: Aim) -> bool {
+        let upstream = &self.serving.upstream;
+        if self.member.as_ref().is_some_and(|m| m.pool.is_draining()) {
+            return false;
+        }
         if self.demand.place != Place::Home || self.is_away() {
             return self.is_in_place();
         }
-        if upstream.splitting().is_none() || aim.role == Role::Replica {
+        if upstream.splitting().is_none() {
             return true;
         }
-        let role = self
-            .member
-            .as_ref()
-            .and_then(|member| upstream.role_of(member));
-        role == Some(Role::Primary)
+        let Some(member) = &self.member else {
+            return false;
+        };
+        match (upstream.role_of(member), aim.role) {
+            (None, _) | (Some(Role::Replica), Role::Primary) => false,
+            (Some(Role::Shadow), _) | (_, Role::Shadow) => false,
+            (Some(Role::Primary), Role::Primary) => true,
+            // The connection only remembers something, which is no reason to read at the primary.
+            (Some(Role::Primary), Role::Replica) => upstream.all(Need::Replica).next().is_none(),
+            (Some(Role::Replica), Role::Replica) => match self.wanted(aim).as_deref() {
+                Some(Position::Start) => true,
+                Some(Position::At(wanted)) => member.pool.standing.has(wanted),
+                Some(Position::Unknown) | None => false,
+            },
+        }
+    }
+
+    /// What a replica must have to answer; none when no replica may.
+    fn wanted(&self, aim: Aim) -> Option<Cow<'_, Position>> {
+        match aim.consistency {
+            Consistency::Eventual => Some(Cow::Owned(Position::Start)),
+            Consistency::Session => Some(Cow::Borrowed(&self.state.position)),
+            Consistency::Global => Some(Cow::Owned(self.serving.upstream.written())),
+            Consistency::Primary => None,
+        }
     }
 
     /// An endpoint, and the transactions that it must be seen to have before it is used.
@@ -180,54 +258,67 @@ impl Session {
         let upstream = &self.serving.upstream;
         if aim.role == Role::Replica
             && !search.only_primary
-            && let Some(found) = self.choose_replica(aim, search)
+            && let Some(found) = self.choose_replica(aim, search, Need::Replica)
         {
             return Some(found);
         }
         // A primary may answer every read.
         let member = upstream.choose(
-            Role::Primary,
+            Need::Primary,
             aim.balance.filter(|_| aim.role == Role::Primary),
             &search.tried,
-        )?;
-        Some((member.clone(), None))
+        );
+        match member {
+            Some(member) => Some((member.clone(), None)),
+            // It cannot be reached, and neither can the replicas reach it: nothing is fresher than they are.
+            None if aim.role == Role::Replica && !search.only_primary => {
+                self.choose_replica(aim, search, Need::Stranded)
+            }
+            // What it asks about the server, another one may tell while there is no primary.
+            None if aim.why == Why::ServerLocal => {
+                let any = Aim {
+                    consistency: Consistency::Eventual,
+                    ..aim
+                };
+                self.choose_replica(any, search, Need::Replica)
+            }
+            None => None,
+        }
     }
 
-    fn choose_replica(&self, aim: Aim, search: &Search) -> Option<(Arc<Member>, Option<Gtids>)> {
+    fn choose_replica(
+        &self,
+        aim: Aim,
+        search: &Search,
+        need: Need,
+    ) -> Option<(Arc<Member>, Option<Gtids>)> {
         let upstream = &self.serving.upstream;
         let chosen = match self.fixed_replica(aim, search) {
             Some(fixed) => fixed,
-            None => upstream.choose(Role::Replica, aim.balance, &search.tried)?,
+            None => upstream.choose(need, aim.balance, &search.tried)?,
         };
-        let all;
-        let wanted = match (aim.consistency, &self.state.position) {
-            (Consistency::Eventual, _) => &Position::Start,
-            (Consistency::Session, own) => own,
-            (Consistency::Global, _) => {
-                all = upstream.written();
-                &all
-            }
-            (Consistency::Primary, _) => return None,
-        };
-        let wanted = match wanted {
+        let wanted = match &*self.wanted(aim)? {
             Position::Start => return Some((chosen.clone(), None)),
-            Position::At(wanted) => wanted,
+            Position::At(wanted) if chosen.pool.standing.has(wanted) => {
+                return Some((chosen.clone(), None));
+            }
+            Position::At(wanted) => upstream.surviving(wanted.clone()),
             Position::Unknown => return self.turn_to_primary(),
         };
-        if chosen.pool.standing.has(wanted) {
+        if chosen.pool.standing.has(&wanted) {
             return Some((chosen.clone(), None));
         }
         let other = upstream
-            .replicas()
+            .all(need)
             .filter(|m| !search.tried.iter().any(|t| Arc::ptr_eq(t, m)))
-            .find(|m| m.pool.standing.has(wanted));
+            .find(|m| m.pool.standing.has(&wanted));
         if let Some(other) = other {
             return Some((other.clone(), None));
         }
         if chosen.pool.standing.is_behind(self.process.clock.now_ms()) {
             return self.turn_to_primary();
         }
-        Some((chosen.clone(), Some(wanted.clone())))
+        Some((chosen.clone(), Some(wanted)))
     }
 
     /// The replica of the session's READ ONLY transactions, where they stay at one.
@@ -276,9 +367,12 @@ impl Session {
             Err(Fault::PoolTimeout { .. }) if self.overdue().is_some() => {
                 return Ok(Leased::Overdue);
             }
-            Err(fault @ Fault::ConnectFailed { .. }) => {
-                self.serving.upstream.suspect();
-                search.last = fault;
+            Err(fault @ (Fault::ConnectFailed { .. } | Fault::NoEndpoint(_))) => {
+                if !member.pool.is_draining() {
+                    member.pool.standing.forget_known();
+                    self.serving.upstream.suspect();
+                }
+                search.last = Some(fault);
                 search.tried.push(member);
                 return Ok(Leased::NotThere);
             }
@@ -304,7 +398,7 @@ impl Session {
             Err(NotReady::Fault(fault)) => return Err(fault.into()),
             Err(NotReady::Stale(fault)) => {
                 // The pool's next connection may be alive, or be a new one.
-                search.last = fault;
+                search.last = Some(fault);
                 search.stale += 1;
                 if search.stale > STALE_IN_A_ROW_MAX {
                     search.tried.push(member);
@@ -318,6 +412,7 @@ impl Session {
     fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {
         // What this connection says of "the last statement" is not this session's.
         self.state.diagnostics.row_count_only_here = true;
+        self.refused = false;
         self.lease = Some(lease);
         self.lease_place.clone_from(&self.demand.place);
         self.member = Some(member);
@@ -352,7 +447,11 @@ impl Session {
     }
 
     /// Waits until somebody may serve who did not before, if statements wait here at all.
-    async fn await_primary(&self, search: &mut Search) -> Result<(), Failure> {
+    async fn await_primary(
+        &self,
+        search: &mut Search,
+        changes: &mut watch::Receiver<u64>,
+    ) -> Result<(), Failure> {
         let upstream = &self.serving.upstream;
         let buffer = upstream.buffer();
         let limit = Duration::from_millis(buffer.max_wait_ms);
@@ -360,23 +459,33 @@ impl Session {
         if let Some(overdue) = self.overdue() {
             return Err(overdue.into());
         }
-        let mut last = || std::mem::replace(&mut search.last, Fault::Draining);
         if waited >= limit {
-            return Err(last().into());
+            let last = search.why(upstream);
+            return Err(match search.line {
+                None => last,
+                Some(_) => Fault::NoEndpoint(format!(
+                    "no primary within {} ms (failover.buffer.maxWaitMs): {last}",
+                    buffer.max_wait_ms
+                )),
+            }
+            .into());
         }
-        let Some(_place) = upstream.wait_in_line() else {
-            let full = format!(
-                "{}; {} statements wait for a primary already",
-                last(),
-                buffer.max_statements
-            );
-            return Err(Fault::NoEndpoint(full).into());
-        };
-        let mut changes = upstream.changes();
-        upstream.suspect();
+        if search.line.is_none() {
+            search.line = upstream.wait_in_line();
+            if search.line.is_none() {
+                let full = format!(
+                    "{} statements wait for a primary already (failover.buffer.maxStatements): {}",
+                    buffer.max_statements,
+                    search.why(upstream)
+                );
+                return Err(Fault::NoEndpoint(full).into());
+            }
+            upstream.suspect();
+        }
         let pause = self.within_deadline(LOOK_AGAIN.min(limit - waited));
         let look = tokio::time::timeout(pause, changes.changed());
         let _ = self.unless_interrupted(look).await?;
+        search.in_line += self.started.elapsed().saturating_sub(waited);
         search.tried.clear();
         search.stale = 0;
         Ok(())

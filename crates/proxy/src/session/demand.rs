@@ -4,6 +4,7 @@
 //! run elsewhere than where it has to: what cannot be had is refused, with the reason. Input: a statement, its query
 //! attributes, the service's strategy, and where the session's connection is.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{HintRights, Name, Role};
@@ -51,6 +52,17 @@ pub(super) enum Place {
     Named(Name),
     /// At this endpoint, which is none of the service's own.
     Away(Errand, Name),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home => f.write_str("the service's own endpoints"),
+            Self::Named(name) => write!(f, "endpoint {name}"),
+            Self::Away(Errand::Shadow, name) => write!(f, "shadow endpoint {name}"),
+            Self::Away(Errand::Site, name) => write!(f, "another site's endpoint {name}"),
+        }
+    }
 }
 
 /// Why a statement runs away from home.
@@ -281,6 +293,11 @@ impl Session {
         Ok(())
     }
 
+    /// For who asks where it would run: the place, if it is no question of roles.
+    pub(super) fn demanded_target(&self) -> Option<String> {
+        (self.demand.place != Place::Home).then(|| format!("{}, and no other", self.demand.place))
+    }
+
     /// Whether transaction or pins keep the session at its connection.
     pub(super) fn is_bound(&self) -> bool {
         self.state.in_transaction() || !self.state.pins.is_empty()
@@ -306,12 +323,7 @@ impl Session {
         };
         let at = self.member.as_ref().map(|m| m.endpoint.name.as_str());
         let at = at.unwrap_or("another endpoint");
-        let wanted = match &self.demand.place {
-            Place::Home => "the service's own endpoints".to_owned(),
-            Place::Named(name) => format!("endpoint {name}"),
-            Place::Away(Errand::Shadow, name) => format!("shadow endpoint {name}"),
-            Place::Away(Errand::Site, name) => format!("another site's endpoint {name}"),
-        };
+        let wanted = &self.demand.place;
         format!("the session is bound to {at} by {by}, and the statement must run at {wanted}")
     }
 
@@ -321,7 +333,7 @@ impl Session {
         let member = upstream.members.iter().find(|m| m.endpoint.name == *name);
         let role = member.and_then(|m| upstream.role_of(m));
         let refused = |why: &str| Err(Fault::Misplaced(format!("endpoint {name} {why}")));
-        let begins = !self.state.status.contains(Status::AUTOCOMMIT) && proof == Proof::Reads;
+        let begins = !self.state.status.contains(Status::AUTOCOMMIT) && proof != Proof::ReadOnlyTransaction;
         match role {
             Some(Role::Primary) => Ok(()),
             Some(Role::Replica) if proof == Proof::NotProved => {

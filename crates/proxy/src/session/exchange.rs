@@ -13,12 +13,12 @@ use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
-use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
 use super::deadline::{INTERRUPTED, QUERY_TIMEOUT, Watch};
+use super::leave::{Leave, TurnedAway};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
@@ -54,6 +54,8 @@ pub(super) enum Lost {
     Cut(BackendError),
     /// The server takes no writes and said so at once; the client has not been told.
     TurnedAway(TurnedAway),
+    /// The server lost the place of the primary before the command was sent.
+    NotSent,
     /// The exchange was refused half-way: the connection is closed, the client told.
     Refused(Fault),
 }
@@ -73,40 +75,6 @@ impl Lost {
                 came: false
             }
         )
-    }
-}
-
-/// What a server that takes no writes said.
-#[derive(Debug)]
-pub(super) struct TurnedAway {
-    code: u16,
-    message: String,
-}
-
-impl TurnedAway {
-    /// ER_OPTION_PREVENTS_STATEMENT that names the option read_only, if that is what this packet is.
-    fn of(packet: &[u8]) -> Option<Self> {
-        let payload = packet.get(HEADER_BYTES..)?;
-        let [reply::ERR_MARKER, low, high, rest @ ..] = payload else {
-            return None;
-        };
-        let code = u16::from_le_bytes([*low, *high]);
-        let message = match rest {
-            [b'#', _, _, _, _, _, message @ ..] => message,
-            message => message,
-        };
-        let message = String::from_utf8_lossy(message).into_owned();
-        let read_only = code == OPTION_PREVENTS && message.contains("read-only");
-        read_only.then_some(Self { code, message })
-    }
-
-    /// The server's own error.
-    pub(super) fn into_fault(self) -> Fault {
-        Fault::Server {
-            code: self.code,
-            sqlstate: "HY000".into(),
-            message: self.message,
-        }
     }
 }
 
@@ -132,15 +100,6 @@ impl Command<'_> {
 
 /// Payloads from this size on are not copied, in bytes.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
-
-/// Whether an error may be kept from the client, because the statement can go elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Withhold {
-    /// Every answer is the client's.
-    Nothing,
-    /// That a server takes no writes.
-    ReadOnly,
-}
 
 /// What a server may ask of the client in this command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +134,7 @@ impl Session {
         command: Command<'_>,
         shape: Shape,
         infile: &Infile,
-        withhold: Withhold,
+        leave: Leave,
     ) -> Result<Outcome, Lost> {
         let away = self.is_away();
         if !self.is_in_place() {
@@ -198,6 +157,11 @@ impl Session {
             &handle,
             &self.state.vector,
         );
+        // Whoever fences it later sees this statement under way.
+        if pool.standing.is_fenced() {
+            handle.end_execution().await;
+            return Err(Lost::NotSent);
+        }
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
@@ -205,7 +169,7 @@ impl Session {
             backend,
             client: &mut self.client,
             control: &handle.control,
-            withhold,
+            leave,
             witness: (self.serving.upstream.splitting())
                 .filter(|s| s.consistency == Consistency::Global && !away)
                 .map(|_| &*self.serving.upstream),
@@ -221,11 +185,12 @@ impl Session {
         }
         drop(work);
         let struck = handle.end_execution().await;
-        if struck
-            && result
-                .as_ref()
-                .is_ok_and(|outcome| outcome.error != Some(INTERRUPTED))
-        {
+        let spared = match &result {
+            Ok(outcome) => outcome.error != Some(INTERRUPTED),
+            Err(Lost::TurnedAway(_)) => true,
+            Err(_) => false,
+        };
+        if struck && spared {
             // A KILL that came too late for this statement would end the next one: a ping takes it.
             let _ = backend
                 .run(&[CommandCode::Ping as u8], Shape::Single)
@@ -266,7 +231,7 @@ struct Parts<'a> {
     backend: &'a mut Backend,
     client: &'a mut Client,
     control: &'a Control,
-    withhold: Withhold,
+    leave: Leave,
     /// Who must know of a write before the client does.
     witness: Option<&'a Upstream>,
     /// Sees to the statement's deadline.
@@ -341,8 +306,6 @@ async fn relay(
     }
 }
 
-/// ER_OPTION_PREVENTS_STATEMENT.
-const OPTION_PREVENTS: u16 = 1290;
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -424,13 +387,23 @@ async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Res
     }
 }
 
+/// What came first while an answer was due.
+enum Waited {
+    /// Something of the server.
+    Filled(io::Result<usize>),
+    /// The client went away.
+    ClientGone,
+    /// The server is not to be waited for any more.
+    Cut,
+}
+
 async fn pump(
     parts: &mut Parts<'_>,
     relay: &mut Relay,
     out: &mut Vec<u8>,
     infile: &Infile,
 ) -> Result<(), Lost> {
-    let (withhold, witness) = (parts.withhold, parts.witness);
+    let (leave, witness) = (parts.leave, parts.witness);
     let Parts {
         backend,
         client,
@@ -461,16 +434,15 @@ async fn pump(
         if progress == Progress::Done {
             // The answer is whole: the connection is good whatever becomes of the client.
             backend.answered(relay.outcome().status);
-            if withhold == Withhold::ReadOnly
-                && !told
-                && relay.outcome().error == Some(OPTION_PREVENTS)
-                && let Some(turned) = TurnedAway::of(out)
-            {
+            if !told && let Some(turned) = leave.turned_away(relay.outcome(), out) {
                 return Err(Lost::TurnedAway(turned));
             }
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
+            if progress == Progress::Done && leave.unreported(relay.outcome(), backend) {
+                upstream.note_written(&Position::Unknown);
+            }
         }
         if progress == Progress::Done && !told {
             watch.speak_for(relay.outcome().error);
@@ -491,39 +463,50 @@ async fn pump(
                 guarded(control, None, pin!(sent))
                     .await
                     .unwrap_or(Err(Lost::Stopped))?;
+                told = true;
             }
         }
-        let answer = std::future::poll_fn(|cx| {
-            if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
-                return Poll::Ready(Some(filled));
-            }
-            client.channel.poll_gone(cx).map(|()| None)
-        });
         let limit = watch.limit();
         if limit == Some(Duration::ZERO) {
             watch.strike(told)?;
             continue;
         }
-        let filled = match guarded(control, limit, pin!(answer)).await {
-            Done::Io(Some(filled)) => filled,
-            Done::Io(None) => return Err(Lost::ClientGone),
-            Done::Stopped => return Err(Lost::Stopped),
-            Done::TooSlow => continue,
+        let cut_by = match relay.started() || told {
+            true => Signals::FENCED,
+            false => leave.cut_by(),
         };
-        match filled {
-            Ok(0) => {
-                let error = BackendError::Lost(io::ErrorKind::UnexpectedEof.into());
-                return Err(Lost::Backend { error, came: false });
-            }
-            Ok(_) => {}
-            Err(e) => {
-                return Err(Lost::Backend {
-                    error: e.into(),
-                    came: false,
-                });
-            }
-        }
+        more(backend, client, control, cut_by, limit).await?;
     }
+}
+
+/// Waits for more of an answer.
+async fn more(
+    backend: &mut Backend,
+    client: &mut Client,
+    control: &Control,
+    cut_by: Signals,
+    limit: Option<Duration>,
+) -> Result<(), Lost> {
+    let answer = std::future::poll_fn(|cx| {
+        if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
+            return Poll::Ready(Waited::Filled(filled));
+        }
+        if client.channel.poll_gone(cx).is_ready() {
+            return Poll::Ready(Waited::ClientGone);
+        }
+        control.poll(cut_by, cx).map(|_| Waited::Cut)
+    });
+    let error = match guarded(control, limit, pin!(answer)).await {
+        Done::Io(Waited::Filled(Ok(filled))) if filled > 0 => return Ok(()),
+        Done::Io(Waited::Filled(Ok(_))) => io::ErrorKind::UnexpectedEof.into(),
+        Done::Io(Waited::Filled(Err(e))) => e,
+        Done::Io(Waited::Cut) => io::ErrorKind::ConnectionAborted.into(),
+        Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
+        Done::Stopped => return Err(Lost::Stopped),
+        // Who watches the clock says what comes of it.
+        Done::TooSlow => return Ok(()),
+    };
+    Err(Lost::before(BackendError::Lost(error)))
 }
 
 /// Lets everybody know of what was written, before the client does; gives how much of the report was taken in.

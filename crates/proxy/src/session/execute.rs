@@ -22,7 +22,8 @@ use dbmesh_wire::relay::{Outcome, Shape};
 use super::acquire::PRIMARY;
 use super::deadline::QUERY_TIMEOUT;
 use super::demand::Place;
-use super::exchange::{Command, Infile, LARGE_BYTES, Lost, Withhold};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -32,14 +33,8 @@ use crate::pool::Lease;
 use crate::position::Position;
 use crate::state::{FoundRows, LastId, Warnings};
 
-/// Whether a command may be sent again after its connection broke before anything came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// It only reads.
-    Safe,
-    /// It may have been executed.
-    Never,
-}
+/// How often a statement is tried whose connections break before anything of it was sent, or of a read came back.
+const ATTEMPTS_MAX: u32 = 4;
 
 impl Session {
     /// A statement in text.
@@ -71,7 +66,11 @@ impl Session {
         let outcome = loop {
             attempt += 1;
             self.acquire(aim).await?;
-            self.restore_insert_id(route.last_insert_id).await?;
+            let ready = self.restore_insert_id(route.last_insert_id).await;
+            if let Err(failure) = ready {
+                again_unsent(failure, attempt)?;
+                continue;
+            }
             let backend = self.backend()?;
             let both = Capabilities::QUERY_ATTRIBUTES;
             let as_it_came = spliced.is_none() && backend.capabilities.contains(both);
@@ -87,11 +86,12 @@ impl Session {
                 codec::put_packet(&mut out, &mut 0, &backend.query_payload(sql));
             }
             let command = command.unwrap_or(Command::Packets(&out));
-            let withhold = self.withholds(statement, aim);
-            match self
-                .exchange(command, Shape::Results, &infile, withhold)
-                .await
-            {
+            let leave = Leave {
+                withhold: self.withholds(statement, aim),
+                repeat,
+                runs: runs(statement),
+            };
+            match self.exchange(command, Shape::Results, &infile, leave).await {
                 Ok(outcome) => {
                     crate::channel::return_buffer(out);
                     break outcome;
@@ -113,7 +113,7 @@ impl Session {
                 Command::Packets(&out),
                 shape,
                 &Infile::Refused,
-                Withhold::Nothing,
+                Leave::NEVER,
             )
             .await
         {
@@ -264,7 +264,10 @@ impl Session {
             return Withhold::Nothing;
         }
         let elsewhere = aim.role == Role::Replica || upstream.buffer().max_wait_ms > 0;
-        if upstream.splitting().is_some() && elsewhere && !kept && statement.statements <= 1 {
+        // What runs several statements may have done some of them before it met one that writes.
+        let locks = Facts::GET_LOCK_FUNCTION | Facts::RELEASE_LOCK_FUNCTION;
+        let one = runs(statement) == Runs::One && !statement.facts.has_any(locks);
+        if upstream.splitting().is_some() && elsewhere && !kept && one {
             Withhold::ReadOnly
         } else {
             Withhold::Nothing
@@ -279,7 +282,13 @@ impl Session {
         attempt: u32,
         statement: &Statement,
     ) -> Result<(), Failure> {
-        if repeat == Repeat::Safe && attempt == 1 && lost.nothing_came() {
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        let again = match &lost {
+            Lost::NotSent => !kept,
+            lost => repeat == Repeat::Safe && lost.nothing_came(),
+        };
+        if again && attempt < ATTEMPTS_MAX {
+            self.serving.upstream.suspect();
             self.lease = None;
             return Ok(());
         }
@@ -299,7 +308,12 @@ impl Session {
             .as_ref()
             .map(|m| m.endpoint.name.to_string())
             .unwrap_or_default();
-        self.lease = None;
+        if let Some(lease) = self.lease.take()
+            && matches!(lost, Lost::Cut(_) | Lost::Backend { .. })
+        {
+            lease.pool().standing.forget_known();
+            self.serving.upstream.suspect();
+        }
         self.state.pins.clear();
         self.state.status = self.state.status.difference(dbmesh_wire::Status::IN_TRANS);
         if statement.is_some_and(|s| at_first_sight(s) == Proof::NotProved) {
@@ -338,6 +352,11 @@ impl Session {
             .into(),
             Lost::Interrupted => Fault::Interrupted.into(),
             Lost::Stopped => Failure::Stopped,
+            Lost::NotSent => Fault::BackendLost {
+                endpoint,
+                state_lost: had_state,
+            }
+            .into(),
             Lost::TurnedAway(error) => error.into_fault().into(),
             Lost::Refused(_) if had_state => Fault::BackendLost {
                 endpoint,
@@ -357,7 +376,6 @@ impl Session {
         let upstream = &self.serving.upstream;
         if upstream.splitting().is_some() {
             upstream.note_written(&Position::Unknown);
-            upstream.suspect();
         }
     }
 
@@ -405,20 +423,16 @@ impl Session {
             if self.lease.is_none() {
                 // The connection broke behind the answer, and nothing of the session was on it.
                 self.forget_memory();
+                if may_write(statement) {
+                    self.doubt_position();
+                }
                 return Ok(done);
             }
         }
+        self.refused |= outcome.error.is_some_and(refuses_writes);
         let reported = self.state.position_reports != reports;
-        let in_transaction = self.state.in_transaction();
-        let doubtful = match flavor {
-            // It reports nothing with an error.
-            Flavor::MariaDb => outcome.error.is_some(),
-            Flavor::MySql => false,
-        };
-        let silent = outcome.affected_rows > 0 && !in_transaction && !reported;
-        if (!tracks_gtids || doubtful || silent) && may_write(statement) {
-            self.state.position = Position::Unknown;
-        }
+        let tells = tracks_gtids && !(flavor == Flavor::MariaDb && outcome.error.is_some());
+        self.settle_position(statement, outcome, tells, reported);
         if let Some(position) = own_position {
             self.state.position = position;
         }
@@ -449,6 +463,23 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
+    }
+
+    /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.
+    fn settle_position(
+        &mut self,
+        statement: &Statement,
+        outcome: &Outcome,
+        tells: bool,
+        reported: bool,
+    ) {
+        let silent = outcome.affected_rows > 0 && !self.state.in_transaction() && !reported;
+        if (!tells || silent) && may_write(statement) {
+            self.doubt_position();
+        } else if reported && outcome.error.is_some() {
+            // It came only when the server was asked again.
+            self.serving.upstream.note_written(&self.state.position);
+        }
     }
 
     /// A client's own wait_timeout bounds its idle time here, as its server would.
@@ -522,6 +553,27 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// Clears the way for another attempt after a connection broke before the statement was sent on it, or gives the error.
+pub(super) fn again_unsent(failure: Failure, attempt: u32) -> Result<(), Failure> {
+    match failure {
+        Failure::Fault(Fault::BackendLost {
+            state_lost: false, ..
+        }) if attempt < ATTEMPTS_MAX => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// What a statement runs.
+pub(super) fn runs(statement: &Statement) -> Runs {
+    let several = Facts::CALLS_ROUTINE | Facts::COMPOUND | Facts::DYNAMIC_SQL | Facts::UNPARSED;
+    if statement.statements > 1 || statement.verb == Verb::Call || statement.facts.has_any(several)
+    {
+        Runs::Several
+    } else {
+        Runs::One
     }
 }
 

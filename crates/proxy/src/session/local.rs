@@ -16,8 +16,12 @@ use crate::state::{FoundRows, Warning, Warnings};
 use crate::vector::Charset;
 
 impl Session {
-    /// Answers a local plan.
-    pub(super) async fn answer_locally(&mut self, local: Local) -> Result<Executed, Failure> {
+    /// Answers a local plan of this text.
+    pub(super) async fn answer_locally(
+        &mut self,
+        local: Local,
+        sql: &[u8],
+    ) -> Result<Executed, Failure> {
         match local {
             Local::NothingToEnd | Local::NothingToSet => {
                 self.state.set_row_count(0);
@@ -36,6 +40,7 @@ impl Session {
                 self.client.ok_with(answer, &tracked).await?;
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,
+            Local::Explain { subject } => return self.explain_mesh(subject.of(sql)).await,
             Local::WarningCount(kind) => self.show_warning_count(kind).await?,
             Local::Kill { kind, target } => {
                 self.state.diagnostics.warnings = Warnings::None;

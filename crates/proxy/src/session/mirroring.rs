@@ -30,7 +30,7 @@ impl Session {
         let copied = match proof {
             Proof::Reads => route.last_insert_id == LastInsertId::Unread,
             Proof::NotProved => mirror.writes() && is_plain_write(statement),
-            Proof::ReadOnlyTransaction => false,
+            Proof::ReadsServer | Proof::ReadOnlyTransaction => false,
         };
         if copied && mirror.draws() {
             let client = self.client.capabilities;

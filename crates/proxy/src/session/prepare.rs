@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_plan::{Functions, Proof, plan, route};
+use dbmesh_plan::{Aim, Functions, Local, Plan, Proof, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::column::put_definition;
 use dbmesh_wire::command::CommandCode;
 
-use super::acquire::PRIMARY;
 use super::demand::Attributes;
 use super::exchange::Lost;
 use super::settle::close_statements;
@@ -49,7 +48,11 @@ impl Session {
         }
         let statement = self.interpret(sql);
         self.take_demand(&statement, sql, Attributes::Later).await?;
-        drop(self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?);
+        let admitted = self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?;
+        if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
+            return Err(Fault::NotPreparable("EXPLAIN MESH").into());
+        }
+        drop(admitted);
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
             Functions::NONE => None,
@@ -65,7 +68,10 @@ impl Session {
             statement
         };
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
-        let prepared = self.prepared_on_connection(&key, true).await?;
+        let proof = self.prove(&statement, text, false);
+        // Where it will be executed, it is prepared: reads go on while there is no primary.
+        let aim = route(&statement, text, self.view(proof)).aim;
+        let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
         if !self.is_mariadb() {
             // MariaDB keeps the list of the statement before.
             self.state.diagnostics.warnings = Warnings::None;
@@ -143,23 +149,22 @@ impl Session {
         out
     }
 
-    /// The statement of this key on a connection of the session, prepared there if need be. With `answer`, the client
-    /// waits for what PREPARE says, so an old answer does not do.
+    /// The statement of this key on a connection of the session, prepared there if need be. With an aim, the client
+    /// waits for what PREPARE says, so an old answer does not do; without, it is the connection that the session has.
     async fn prepared_on_connection(
         &mut self,
         key: &Arc<Key>,
-        answer: bool,
+        answer: Option<Aim>,
     ) -> Result<Prepared, Failure> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
-            if answer || fresh_lease {
-                // Who executes has chosen the connection already.
-                self.acquire(PRIMARY).await?;
+            if let Some(aim) = answer {
+                self.acquire(aim).await?;
             }
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
             let patience = self.within_deadline(FOREVER);
             let backend = self.backend()?;
-            if answer {
+            if answer.is_some() {
                 if let (Some(answer), Some(known)) = (
                     backend.statements.fresh_answer(key, Instant::now(), epoch),
                     backend.statements.find(key),
@@ -176,7 +181,9 @@ impl Session {
             };
             match prepared {
                 Ok(prepared) => return Ok(prepared),
-                Err(BackendError::Lost(_)) if fresh_lease && attempt == 1 => self.lease = None,
+                Err(BackendError::Lost(_)) if fresh_lease && answer.is_some() && attempt == 1 => {
+                    self.lease = None;
+                }
                 Err(e) => return Err(self.lost(Lost::before(e), None)),
             }
         }
@@ -199,7 +206,7 @@ impl Session {
             let there = Arc::new(now.for_preparing(under));
             self.move_to(&there).await?;
         }
-        let prepared = self.prepared_on_connection(key, false).await;
+        let prepared = self.prepared_on_connection(key, None).await;
         if elsewhere {
             self.move_to(&now).await?;
         }

@@ -21,7 +21,9 @@ use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
 use super::demand::Attributes;
-use super::exchange::{Command, Infile, LARGE_BYTES, Lost, Withhold};
+use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::execute::{again_unsent, runs};
+use super::leave::Leave;
 use super::settle::close_statements;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
@@ -122,16 +124,25 @@ impl Session {
         let outcome = loop {
             attempt += 1;
             self.acquire(aim).await?;
-            let server_id = self.server_statement(run.key, run.under).await?;
-            self.restore_insert_id(run.route.last_insert_id).await?;
+            let server_id = match self.ready_prepared(run).await {
+                Ok(id) => id,
+                Err(failure) => {
+                    again_unsent(failure, attempt)?;
+                    continue;
+                }
+            };
             let mut out = output_buffer();
             self.put_execute(packet, run, server_id, &mut out)?;
-            let withhold = self.withholds(run.statement, aim);
+            let leave = Leave {
+                withhold: self.withholds(run.statement, aim),
+                repeat,
+                runs: runs(run.statement),
+            };
             let command = match out.is_empty() {
                 true => Command::Payload(packet),
                 false => Command::Packets(&out),
             };
-            let answer = self.exchange(command, Shape::Results, &Infile::Refused, withhold);
+            let answer = self.exchange(command, Shape::Results, &Infile::Refused, leave);
             match answer.await {
                 Ok(outcome) => {
                     return_buffer(out);
@@ -154,6 +165,13 @@ impl Session {
         let done = self.take_in(run.statement, &outcome, &run.key.sql).await?;
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         Ok(done)
+    }
+
+    /// The statement on the connection at hand, with all that it reads of the session.
+    async fn ready_prepared(&mut self, run: &Run<'_>) -> Result<u32, Failure> {
+        let server_id = self.server_statement(run.key, run.under).await?;
+        self.restore_insert_id(run.route.last_insert_id).await?;
+        Ok(server_id)
     }
 
     /// The EXECUTE packet for this connection: its statement id, and the parameter types if it does not have them. Nothing
@@ -364,7 +382,7 @@ impl Session {
                 Command::Packets(&out),
                 Shape::Rows,
                 &Infile::Refused,
-                Withhold::Nothing,
+                Leave::NEVER,
             )
             .await
         {

@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// Whether the connection knows something of the last statement that the session does not.
-    fn remembers(&self) -> bool {
+    pub(super) fn remembers(&self) -> bool {
         self.state.diagnostics.warnings == Warnings::OnConnection
             || self.state.diagnostics.found_rows == FoundRows::OnConnection
             || self.state.last_insert_id == LastId::OnConnection

@@ -8,7 +8,8 @@ use dbmesh_sql::{Facts, Lexer, Statement, TokenKind, TrackingSet, Verb, split_tr
 use dbmesh_wire::codec;
 use dbmesh_wire::relay::Shape;
 
-use super::exchange::{Command, Infile, Lost, Withhold};
+use super::exchange::{Command, Infile, Lost};
+use super::leave::Leave;
 use super::{Executed, Failure, Session};
 use crate::backend::Cell;
 use crate::pins::PinReason;
@@ -58,7 +59,7 @@ impl Session {
                         Command::Packets(&out),
                         Shape::Results,
                         &Infile::Refused,
-                        Withhold::Nothing,
+                        Leave::NEVER,
                     )
                     .await;
                 self.client.tracking = before;

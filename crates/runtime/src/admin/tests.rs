@@ -29,6 +29,19 @@ impl AdminContent for Content {
     fn debug_pages(&self) -> &'static [&'static str] {
         &["config"]
     }
+
+    fn act(&self, order: &Order<'_>) -> Answer {
+        match order.path {
+            "/things/a/stop" => Answer::Done(json!({
+                "of": order.parameter("of"),
+                "actor": order.actor,
+                "local": order.peer.ip().is_loopback(),
+            })),
+            "/things/b/stop" => Answer::NoSuchThing("there is no thing b".to_owned()),
+            "/things/c/stop" => Answer::Refused("there are two".to_owned()),
+            _ => Answer::NoSuchPath,
+        }
+    }
 }
 
 async fn start(ready: bool) -> (SocketAddr, Drain) {
@@ -121,7 +134,7 @@ async fn unready_is_503_and_still_alive() {
 #[tokio::test]
 async fn only_get_and_head_and_only_by_a_name_of_our_own() {
     let (address, _stop) = start(true).await;
-    let (status, response) = request(address, "POST", "/healthz", "localhost").await;
+    let (status, response) = request(address, "PUT", "/healthz", "localhost").await;
     assert_eq!(status, 405);
     assert!(
         response.to_ascii_lowercase().contains("allow: get, head"),
@@ -155,6 +168,50 @@ async fn only_get_and_head_and_only_by_a_name_of_our_own() {
             "{host}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_post_is_done_only_with_our_header_and_never_for_a_browser() {
+    let (address, _stop) = start(true).await;
+    let post = async |path: &str, headers: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n{headers}\r\n"
+        );
+        let response = exchange(address, &head).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    };
+    let (status, body) = post(
+        "/things/a/stop?x=1&of=n/d/s",
+        "X-Dbmesh: 1\r\nX-Dbmesh-Actor: ann@host\r\n",
+    )
+    .await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap(),
+        json!({ "of": "n/d/s", "actor": "ann@host", "local": true })
+    );
+    for headers in [
+        "",
+        "X-Dbmesh: 0\r\n",
+        "X-Dbmesh: 1\r\nOrigin: http://attacker.example\r\n",
+        "X-Dbmesh: 1\r\nOrigin: null\r\n",
+    ] {
+        let (status, body) = post("/things/a/stop", headers).await;
+        assert_eq!(status, 403, "{headers}");
+        assert!(body.contains("X-Dbmesh"), "{body}");
+    }
+    assert_eq!(post("/things/b/stop", "X-Dbmesh: 1\r\n").await.0, 404);
+    assert_eq!(post("/things/c/stop", "X-Dbmesh: 1\r\n").await.0, 409);
+    assert_eq!(post("/nothing", "X-Dbmesh: 1\r\n").await.0, 404);
+    assert_eq!(post("/metrics", "X-Dbmesh: 1\r\n").await.0, 405);
+    let (status, _) = request(address, "POST", "/things/a/stop", "attacker.example").await;
+    assert_eq!(status, 421);
+    let (status, _) = request(address, "GET", "/things/a/stop", "localhost").await;
+    assert_eq!(status, 404);
+    let (status, _) = request(address, "OPTIONS", "/things/a/stop", "localhost").await;
+    assert_eq!(status, 405);
 }
 
 #[tokio::test]
