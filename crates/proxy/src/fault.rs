@@ -399,11 +399,21 @@ impl fmt::Display for Fault {
                     "dbmesh: too many statements of rule '{rule}' at a time; try again later"
                 )
             }
-            Self::LocalInfileRefused => write!(
-                f,
-                "dbmesh: LOAD DATA LOCAL refused: the server asked for a file that the statement does not name, or \
-                 local files are off"
-            ),
+            Self::Hint(_)
+            | Self::HintDenied(_)
+            | Self::Misplaced(_)
+            | Self::Unit(_)
+            | Self::Overdue { .. }
+            | Self::LocalInfileRefused
+            | Self::DiagnosticsGone(_) => self.of_demand(f),
+        }
+    }
+}
+
+impl Fault {
+    /// What is wrong with what a statement asks for.
+    fn of_demand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Hint(why) => write!(f, "dbmesh: {why}"),
             Self::HintDenied(what) => write!(
                 f,
@@ -422,11 +432,17 @@ impl fmt::Display for Fault {
                         "its server did not end it in time; the transaction or session state is gone, please reconnect",
                 }
             ),
+            Self::LocalInfileRefused => write!(
+                f,
+                "dbmesh: LOAD DATA LOCAL refused: the server asked for a file that the statement does not name, or \
+                 local files are off"
+            ),
             Self::DiagnosticsGone(what) => write!(
                 f,
                 "dbmesh: {what} must directly follow its statement inside a transaction, or with pool.multiplexing: \
                  session; the connection that knew the answer is shared"
             ),
+            _ => Ok(()),
         }
     }
 }

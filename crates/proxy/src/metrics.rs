@@ -448,6 +448,12 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Counter,
     );
     each(all, out, family, |m| count(&m.rule_hits));
+    expose_steering(all, out);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_steering(all: &[Labelled<'_>], out: &mut Text) {
+    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
     let family = (
         "dbmesh_statements_overdue_total",
         "Statements that took longer than they may, by what became of them.",

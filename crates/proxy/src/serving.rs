@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Endpoint, PoolPolicy, Service, Topology};
+use dbmesh_model::topology::{Endpoint, Mirror, PoolPolicy, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
@@ -293,8 +293,11 @@ fn build(
     before: &Services,
     registry: &Arc<Registry>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
-    let mut pools = HashMap::new();
-    let mut fresh = Vec::new();
+    let mut pools = Pools {
+        before: &before.pools,
+        now: HashMap::new(),
+        fresh: Vec::new(),
+    };
     let mut list = Vec::new();
     for service in &topology.services {
         let owner = format!(
@@ -305,47 +308,14 @@ fn build(
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
-        let mut pool_of = |endpoint: &Arc<Endpoint>, policy: &PoolPolicy, owner: &str| {
-            let key = pool_key(endpoint, policy, owner);
-            let pool = match before.pools.get(&key) {
-                Some(pool) => pool.clone(),
-                None => {
-                    let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
-                    let dialer = Dialer::new(endpoint.clone(), timeout)?;
-                    let health = Health::new(service.strategy.ejection.clone());
-                    let standing = old
-                        .and_then(|s| standing_of(s, endpoint))
-                        .unwrap_or_default();
-                    let pool = Arc::new(Pool::new(dialer, policy.clone(), health, standing));
-                    fresh.push(pool.clone());
-                    pool
-                }
-            };
-            pools.insert(key, pool.clone());
-            Ok::<_, String>((endpoint.clone(), pool))
-        };
         let strategy = &service.strategy;
-        let (mut members, mut away) = (Vec::new(), Vec::new());
-        for endpoint in &strategy.endpoints {
-            members.push(pool_of(endpoint, &service.pool, &owner)?);
-        }
+        let members = pools.of_all(&owner, service, strategy.endpoints.iter(), old)?;
         let shadow = strategy.shadow.iter().map(|shadow| &shadow.endpoint);
         let sites = strategy.units.iter().flat_map(|units| &units.sites);
-        for endpoint in shadow.chain(sites.filter_map(|site| site.endpoint.as_ref())) {
-            if !away.iter().any(|(known, _)| Arc::ptr_eq(known, endpoint)) {
-                away.push(pool_of(endpoint, &service.pool, &owner)?);
-            }
-        }
+        let away = shadow.chain(sites.filter_map(|site| site.endpoint.as_ref()));
+        let away = pools.of_all(&owner, service, away, old)?;
         let mirror = match &strategy.mirror {
-            Some(mirror) => {
-                let policy = PoolPolicy {
-                    size: mirror.connections,
-                    min_idle: 0,
-                    ..service.pool.clone()
-                };
-                let (_, pool) = pool_of(&mirror.endpoint, &policy, &format!("{owner}/mirror"))?;
-                Some((mirror.clone(), pool))
-            }
+            Some(mirror) => Some((mirror.clone(), pools.of_mirror(&owner, service, mirror)?)),
             None => None,
         };
         let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
@@ -377,8 +347,80 @@ fn build(
         Services {
             topology,
             list,
-            pools,
+            pools: pools.now,
         },
-        fresh,
+        pools.fresh,
     ))
+}
+
+/// An endpoint with its connections.
+type Pooled = (Arc<Endpoint>, Arc<Pool>);
+
+/// The pools of a topology: those of the one before where nothing changed.
+struct Pools<'a> {
+    before: &'a HashMap<u64, Arc<Pool>>,
+    now: HashMap<u64, Arc<Pool>>,
+    fresh: Vec<Arc<Pool>>,
+}
+
+impl Pools<'_> {
+    /// Of these endpoints, once each.
+    fn of_all<'e>(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        endpoints: impl Iterator<Item = &'e Arc<Endpoint>>,
+        old: Option<&Arc<Serving>>,
+    ) -> Result<Vec<Pooled>, String> {
+        let mut all: Vec<Pooled> = Vec::new();
+        for endpoint in endpoints {
+            if !all.iter().any(|(known, _)| Arc::ptr_eq(known, endpoint)) {
+                let standing = old.and_then(|s| standing_of(s, endpoint));
+                let standing = standing.unwrap_or_default();
+                let pool = self.of(owner, service, endpoint, service.pool.clone(), standing)?;
+                all.push((endpoint.clone(), pool));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Of copies, which have connections of their own.
+    fn of_mirror(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        mirror: &Mirror,
+    ) -> Result<Arc<Pool>, String> {
+        let policy = PoolPolicy {
+            size: mirror.connections,
+            min_idle: 0,
+            ..service.pool.clone()
+        };
+        let owner = format!("{owner}/mirror");
+        self.of(&owner, service, &mirror.endpoint, policy, Arc::default())
+    }
+
+    fn of(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        endpoint: &Arc<Endpoint>,
+        policy: PoolPolicy,
+        standing: Arc<Standing>,
+    ) -> Result<Arc<Pool>, String> {
+        let key = pool_key(endpoint, &policy, owner);
+        let pool = match self.before.get(&key) {
+            Some(pool) => pool.clone(),
+            None => {
+                let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
+                let dialer = Dialer::new(endpoint.clone(), timeout)?;
+                let health = Health::new(service.strategy.ejection.clone());
+                let pool = Arc::new(Pool::new(dialer, policy, health, standing));
+                self.fresh.push(pool.clone());
+                pool
+            }
+        };
+        self.now.insert(key, pool.clone());
+        Ok(pool)
+    }
 }

@@ -5,6 +5,7 @@
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
 mod acquire;
+mod commands;
 mod deadline;
 mod demand;
 mod exchange;
@@ -17,6 +18,7 @@ mod local;
 mod mirroring;
 mod prepare;
 mod prepared;
+mod ready;
 mod settle;
 mod steering;
 mod tracking;
@@ -35,11 +37,11 @@ use dbmesh_plan::{
 };
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::command::{CommandCode, InitDb, MultiStatements, ProcessKill, Query, SetOption};
-use dbmesh_wire::relay::{Outcome, Shape};
+use dbmesh_wire::command::{CommandCode, Query};
+use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
-use crate::backend::{Flags, Flavor};
+use crate::backend::Flavor;
 use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
@@ -54,9 +56,7 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
-use acquire::PRIMARY;
 use demand::{Attributes, Demand, Place};
-use exchange::Lost;
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -474,84 +474,6 @@ impl Session {
             rows: done.rows,
             failed: done.failed,
         });
-    }
-
-    /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
-    async fn init_db(&mut self) -> Result<(), Failure> {
-        InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
-        self.chooses_schema = true;
-        self.acquire(PRIMARY).await?;
-        let packet = std::mem::take(&mut self.packet);
-        let answer = self.backend()?.run(&packet, Shape::Single).await;
-        self.packet = packet;
-        let outcome = match answer {
-            Ok(Ok((outcome, _))) => outcome,
-            Ok(Err(e)) => {
-                self.client.packet(&e.payload).await?;
-                Outcome {
-                    error: Some(e.code),
-                    ..Outcome::default()
-                }
-            }
-            Err(e) => return Err(self.lost(Lost::before(e), None)),
-        };
-        let (kept, failed) = (self.state.diagnostics.clone(), outcome.error.is_some());
-        let like_use = analyze(b"USE x", &Dialect::default());
-        self.take_in(&like_use, &outcome, &[]).await?;
-        if !failed {
-            // It leaves the warnings of the statement before.
-            self.state.diagnostics.warnings = kept.warnings;
-            self.state.diagnostics.warning_count = kept.warning_count;
-            let answer = self.answer();
-            self.client.ok_with(answer, &outcome.tracked).await?;
-        }
-        self.settle().await
-    }
-
-    /// Sends a command as it is and relays the answer.
-    async fn pass(&mut self, shape: Shape) -> Result<(), Failure> {
-        let packet = std::mem::take(&mut self.packet);
-        let result = self.pass_packet(&packet, shape).await;
-        self.packet = packet;
-        result
-    }
-
-    async fn set_option(&mut self) -> Result<(), Failure> {
-        let option = SetOption::decode(&self.packet).map_err(|_| Fault::UnknownCommand)?;
-        let before = Flags::of(self.client.capabilities);
-        self.client.capabilities = match option.multi_statements {
-            MultiStatements::On => self
-                .client
-                .capabilities
-                .union(Capabilities::MULTI_STATEMENTS),
-            MultiStatements::Off => self
-                .client
-                .capabilities
-                .difference(Capabilities::MULTI_STATEMENTS),
-        };
-        let after = Flags::of(self.client.capabilities);
-        self.give_up_hold().await;
-        if self.lease.is_none() || before == after {
-            self.client.eof(self.state.status).await?;
-            return Ok(());
-        }
-        // Pinned: the server must know, and the pool that this connection has other flags now.
-        let passed = self.pass(Shape::Single).await;
-        if let Ok(backend) = self.backend() {
-            backend.flags = after;
-        }
-        passed
-    }
-
-    async fn process_kill(&mut self) -> Result<(), Failure> {
-        let kill =
-            ProcessKill::decode(&self.packet).map_err(|_| Fault::Malformed("COM_PROCESS_KILL"))?;
-        self.kill(
-            dbmesh_sql::effects::KillKind::Connection,
-            Some(u64::from(kill.connection_id)),
-        )
-        .await?;
-        Ok(())
     }
 
     /// The connection id that the client sees.

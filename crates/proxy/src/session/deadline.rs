@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use dbmesh_wire::relay::Outcome;
+
+use super::Session;
 use super::demand::{Deadline, LateAnswer};
 use super::exchange::Lost;
 use crate::backend::BackendError;
@@ -23,7 +26,36 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// ER_QUERY_INTERRUPTED.
 pub(super) const INTERRUPTED: u16 = 1317;
 /// ER_QUERY_TIMEOUT.
-pub(super) const QUERY_TIMEOUT: u16 = 3024;
+const QUERY_TIMEOUT: u16 = 3024;
+
+impl Session {
+    /// What came of a command, with what the client was told in place of its server's answer.
+    pub(super) fn tell_overdue(
+        &mut self,
+        watch: &Watch,
+        result: Result<Outcome, Lost>,
+    ) -> Result<Outcome, Lost> {
+        let mut outcome = result?;
+        watch.doubt()?;
+        if watch.is_speaking() {
+            outcome.error = Some(QUERY_TIMEOUT);
+            outcome.rows = 0;
+            let fault = watch.fault();
+            self.serving.metrics.overdue(&fault);
+            self.told_overdue = Some(fault);
+        }
+        Ok(outcome)
+    }
+
+    /// SHOW WARNINGS lists what the client was told.
+    pub(super) fn note_overdue(&mut self, outcome: &Outcome) {
+        if outcome.error == Some(QUERY_TIMEOUT)
+            && let Some(overdue) = self.told_overdue.take()
+        {
+            self.state.note_fault(&overdue);
+        }
+    }
+}
 
 /// Watches the clock while an answer comes.
 #[derive(Debug)]
@@ -103,9 +135,9 @@ impl Watch {
         self.speaks
     }
 
-    /// The server ended the statement as it was told to; the client has nothing of an answer: it hears why.
-    pub(super) fn speak_for(&mut self, error: Option<u16>) {
-        self.speaks |= self.struck.is_some() && error == Some(INTERRUPTED);
+    /// If the server ended the statement as it was told to, and the client has nothing of an answer, it hears why.
+    pub(super) fn speak_for(&mut self, error: Option<u16>, told: bool) {
+        self.speaks |= !told && self.struck.is_some() && error == Some(INTERRUPTED);
     }
 
     /// What the client is told.

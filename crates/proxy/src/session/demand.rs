@@ -333,7 +333,8 @@ impl Session {
         let member = upstream.members.iter().find(|m| m.endpoint.name == *name);
         let role = member.and_then(|m| upstream.role_of(m));
         let refused = |why: &str| Err(Fault::Misplaced(format!("endpoint {name} {why}")));
-        let begins = !self.state.status.contains(Status::AUTOCOMMIT) && proof != Proof::ReadOnlyTransaction;
+        let begins =
+            !self.state.status.contains(Status::AUTOCOMMIT) && proof != Proof::ReadOnlyTransaction;
         match role {
             Some(Role::Primary) => Ok(()),
             Some(Role::Replica) if proof == Proof::NotProved => {

@@ -17,7 +17,7 @@ use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
-use super::deadline::{INTERRUPTED, QUERY_TIMEOUT, Watch};
+use super::deadline::{INTERRUPTED, Watch};
 use super::leave::{Leave, TurnedAway};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
@@ -136,12 +136,8 @@ impl Session {
         infile: &Infile,
         leave: Leave,
     ) -> Result<Outcome, Lost> {
+        self.assure_place()?;
         let away = self.is_away();
-        if !self.is_in_place() {
-            // Whatever led here: nothing marked reaches production, and nothing else a shadow.
-            let why = Fault::Misplaced("the connection is not where the statement must run".into());
-            return Err(Lost::Refused(why));
-        }
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
         };
@@ -162,6 +158,9 @@ impl Session {
             handle.end_execution().await;
             return Err(Lost::NotSent);
         }
+        if let Some(tally) = &mut self.tally {
+            tally.restart();
+        }
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
@@ -176,7 +175,7 @@ impl Session {
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
         };
-        let mut result = relay(parts, status, command, shape, infile).await;
+        let result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
@@ -185,45 +184,34 @@ impl Session {
         }
         drop(work);
         let struck = handle.end_execution().await;
-        let spared = match &result {
-            Ok(outcome) => outcome.error != Some(INTERRUPTED),
-            Err(Lost::TurnedAway(_)) => true,
-            Err(_) => false,
-        };
-        if struck && spared {
+        if struck && spared(&result) {
             // A KILL that came too late for this statement would end the next one: a ping takes it.
-            let _ = backend
-                .run(&[CommandCode::Ping as u8], Shape::Single)
-                .await
-                .map_err(Lost::before)?;
+            let ping = backend.run(&[CommandCode::Ping as u8], Shape::Single);
+            let _ = ping.await.map_err(Lost::before)?;
             self.state.diagnostics.row_count_only_here = true;
         }
         // A busy connection is never shared again, so that this KILL can hit nobody else.
-        if matches!(
-            result,
-            Err(Lost::ClientGone | Lost::Stopped | Lost::Overdue)
-        ) && !backend.is_idle()
-        {
+        if abandoned(&result) && !backend.is_idle() {
             // A closed socket does not end a statement on the server.
-            let (thread_id, vector) = (backend.thread_id, self.state.vector.clone());
-            tokio::spawn(
-                async move { pool.run_aside(&vector, &format!("KILL {thread_id}")).await },
-            );
+            self.kill_connection();
         }
-        if result.is_ok() {
-            watch.doubt()?;
-        }
-        if let Ok(outcome) = &mut result
-            && watch.is_speaking()
-        {
-            outcome.error = Some(QUERY_TIMEOUT);
-            outcome.rows = 0;
-            let fault = watch.fault();
-            self.serving.metrics.overdue(&fault);
-            self.told_overdue = Some(fault);
-        }
-        result
+        self.tell_overdue(&watch, result)
     }
+}
+
+/// Whether a KILL that was aimed at the command has not hit it.
+fn spared(result: &Result<Outcome, Lost>) -> bool {
+    match result {
+        Ok(outcome) => outcome.error != Some(INTERRUPTED),
+        Err(Lost::TurnedAway(_)) => true,
+        Err(_) => false,
+    }
+}
+
+/// Whether nobody waits for the answer any more.
+fn abandoned(result: &Result<Outcome, Lost>) -> bool {
+    use Lost::{ClientGone, Overdue, Stopped};
+    matches!(result, Err(ClientGone | Stopped | Overdue))
 }
 
 /// Who takes part in an exchange.
@@ -412,9 +400,6 @@ async fn pump(
         tally,
         ..
     } = parts;
-    if let Some(tally) = tally {
-        tally.restart();
-    }
     let (mut told, mut witnessed) = (false, 0);
     loop {
         let channel = backend.channel();
@@ -437,6 +422,7 @@ async fn pump(
             if !told && let Some(turned) = leave.turned_away(relay.outcome(), out) {
                 return Err(Lost::TurnedAway(turned));
             }
+            watch.speak_for(relay.outcome().error, told);
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
@@ -444,25 +430,15 @@ async fn pump(
                 upstream.note_written(&Position::Unknown);
             }
         }
-        if progress == Progress::Done && !told {
-            watch.speak_for(relay.outcome().error);
-        }
-        if watch.is_speaking() {
-            out.clear();
-        }
-        if let Some(tally) = tally {
-            tally.feed(out);
-        }
-        told |= !out.is_empty();
+        told |= meant_for_client(watch, tally.as_deref_mut(), out);
         write(client, control, out).await?;
         match progress {
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile(name) => {
-                let sent = send_file(backend, client, relay, &name, infile);
-                guarded(control, None, pin!(sent))
-                    .await
-                    .unwrap_or(Err(Lost::Stopped))?;
+                let sent = pin!(send_file(backend, client, relay, &name, infile));
+                let sent = guarded(control, None, sent).await;
+                sent.unwrap_or(Err(Lost::Stopped))?;
                 told = true;
             }
         }
@@ -477,6 +453,17 @@ async fn pump(
         };
         more(backend, client, control, cut_by, limit).await?;
     }
+}
+
+/// Leaves in `out` what the client gets, and says whether that is anything.
+fn meant_for_client(watch: &Watch, tally: Option<&mut Tally>, out: &mut Vec<u8>) -> bool {
+    if watch.is_speaking() {
+        out.clear();
+    }
+    if let Some(tally) = tally {
+        tally.feed(out);
+    }
+    !out.is_empty()
 }
 
 /// Waits for more of an answer.

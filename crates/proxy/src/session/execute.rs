@@ -20,7 +20,6 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
-use super::deadline::QUERY_TIMEOUT;
 use super::demand::Place;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
 use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
@@ -369,7 +368,7 @@ impl Session {
 
     /// Something may have been written that no server reported.
     fn doubt_position(&mut self) {
-        if self.is_away() {
+        if matches!(self.lease_place, Place::Away(..)) {
             return;
         }
         self.state.position = Position::Unknown;
@@ -386,16 +385,7 @@ impl Session {
         outcome: &Outcome,
         sql: &[u8],
     ) -> Result<Executed, Failure> {
-        let done = Executed {
-            flow: if statement.facts.has(Facts::RELEASE) && outcome.error.is_none() {
-                Flow::Quit
-            } else {
-                Flow::Continue
-            },
-            bytes_out: outcome.bytes,
-            rows: outcome.rows,
-            failed: outcome.error.is_some(),
-        };
+        let done = executed(statement, outcome);
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
         // Other servers' transactions say nothing of what replicas must have.
@@ -449,12 +439,7 @@ impl Session {
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
-        if outcome.error == Some(QUERY_TIMEOUT)
-            && let Some(overdue) = self.told_overdue.take()
-        {
-            // What the client was told, not what its server says.
-            self.state.note_fault(&overdue);
-        }
+        self.note_overdue(outcome);
         if !outcome.tracked.is_empty() {
             self.follow_wait_timeout();
         }
@@ -574,6 +559,17 @@ pub(super) fn runs(statement: &Statement) -> Runs {
         Runs::Several
     } else {
         Runs::One
+    }
+}
+
+/// What the counters hear of a statement.
+fn executed(statement: &Statement, outcome: &Outcome) -> Executed {
+    let releases = statement.facts.has(Facts::RELEASE) && outcome.error.is_none();
+    Executed {
+        flow: if releases { Flow::Quit } else { Flow::Continue },
+        bytes_out: outcome.bytes,
+        rows: outcome.rows,
+        failed: outcome.error.is_some(),
     }
 }
 

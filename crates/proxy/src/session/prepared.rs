@@ -55,14 +55,12 @@ impl Session {
         }
         let execute =
             StmtExecute::decode(packet, known.params, capabilities).map_err(|_| malformed)?;
-        let types = match execute.types(packet) {
-            Some(types) if known.types.as_deref() == Some(types) => known.types.clone(),
-            Some(types) => {
-                known.types = Some(types.into());
-                known.types.clone()
-            }
-            None => known.types.clone(),
-        };
+        if let Some(types) = execute.types(packet)
+            && known.types.as_deref() != Some(types)
+        {
+            known.types = Some(types.into());
+        }
+        let types = known.types.clone();
         let (statement, params) = (known.statement.clone(), known.params);
         let in_pieces = known.long_data;
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);

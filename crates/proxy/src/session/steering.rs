@@ -11,6 +11,7 @@ use dbmesh_sql::{Class, Hints, Statement};
 
 use super::Session;
 use super::demand::{Errand, Place};
+use super::exchange::Lost;
 use crate::fault::Fault;
 use crate::metrics::UnitFate;
 
@@ -18,6 +19,15 @@ impl Session {
     /// Whether the session's connection is away from home.
     pub(super) fn is_away(&self) -> bool {
         self.lease.is_some() && matches!(self.lease_place, Place::Away(..))
+    }
+
+    /// Whatever led to this connection: nothing marked reaches production, and nothing else a shadow.
+    pub(super) fn assure_place(&self) -> Result<(), Lost> {
+        if self.lease.is_none() || self.is_in_place() {
+            return Ok(());
+        }
+        let why = "the connection is not where the statement must run".to_owned();
+        Err(Lost::Refused(Fault::Misplaced(why)))
     }
 
     /// Where a command runs that is no statement: where the session is bound, or where all that its user does runs.
@@ -65,7 +75,7 @@ impl Session {
     fn is_marked(&self, shadow: &Shadow, hints: Option<&Hints<'_>>, sql: &[u8]) -> bool {
         let user = &self.handle().user;
         let text = std::cell::LazyCell::new(|| String::from_utf8_lossy(sql));
-        let tags = hints.map_or(&[][..], |hints| &hints.tags);
+        let tags = hints.map(|hints| hints.tags.as_slice()).unwrap_or_default();
         shadow.rules.iter().any(|rule| {
             let user_fits = rule.users.as_ref().is_none_or(|users| users.contains(user));
             let mut wanted = rule.tags.iter();

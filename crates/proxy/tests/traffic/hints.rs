@@ -247,3 +247,42 @@ fn labels_are_shown_to_who_looks_at_sessions() {
         "{page}"
     );
 }
+
+#[test]
+fn what_runs_at_a_replica_is_killed_there() {
+    for kind in [Kind::MySql, Kind::MariaDb] {
+        let fleet = fleet(kind);
+        let stage = before(&fleet, "hints: {users: [app]}");
+        let mut client = RawClient::app(stage.port);
+        let mut killer = RawClient::app(stage.port);
+        let slow = "/* mesh: replica */ SELECT id, SLEEP(30), 'at the replica' FROM app.who";
+        let runs = "SELECT COUNT(*) FROM information_schema.processlist \
+                    WHERE info LIKE '%at the replica%' AND info NOT LIKE '%processlist%'";
+        let running = |n: &str| {
+            eventually("statements at the replica", Duration::from_secs(10), || {
+                fleet.replicas()[0].query_value(runs).unwrap().as_deref() == Some(n)
+            });
+        };
+        client.begin_query(slow);
+        running("1");
+        assert_eq!(
+            killer.query(&format!("KILL QUERY {}", client.id)),
+            Reply::Ok
+        );
+        let reply = client.reply();
+        let ended = match &reply {
+            // MySQL answers a SLEEP that was interrupted with a row.
+            Reply::Rows(rows) => rows[0][1].as_deref() == Some("1"),
+            other => other.code() == Some(1317),
+        };
+        assert!(ended, "{kind:?}: {reply:?}");
+        running("0");
+        let late = slow.replace("replica */", "replica, timeout_ms=300 */");
+        assert_error(&client.query(&late), 3024, "it was killed");
+        running("0");
+        client.begin_query(slow);
+        running("1");
+        drop(client);
+        running("0");
+    }
+}

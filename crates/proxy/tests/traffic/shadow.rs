@@ -251,6 +251,29 @@ impl Draw {
     }
 }
 
+/// A write of this id, with or without a mark, in one of several ways.
+fn insert(
+    client: &mut RawClient,
+    way: u64,
+    [plain, shadow]: [u32; 2],
+    (id, marked): (u64, bool),
+    attributes: bool,
+) -> Reply {
+    let mark = if marked { "m" } else { "u" };
+    let hint = if marked { "shadow" } else { "tenant=x" };
+    let text = format!("INSERT INTO app.t VALUES ({id}, '{mark}')");
+    match way % 4 {
+        0 => client.query(&format!("/* mesh: {hint} */ {text}")),
+        1 if attributes => query_with(client, hint, &text),
+        1 | 2 => client.query(&format!("{text} # mesh: {hint}")),
+        _ => {
+            let statement = if marked { shadow } else { plain };
+            let hint = attributes.then_some(hint);
+            execute(client, statement, &[&id.to_string(), mark], hint)
+        }
+    }
+}
+
 /// Writes with and without marks in every way; gives the unmarked ids that must be in production.
 fn interleave(kind: Kind, port: u16, seed: u64, next: &AtomicU64, stop: &AtomicBool) -> Vec<u64> {
     // MariaDB knows no query attributes: there, the mark stands in the text of a statement that is prepared.
@@ -278,11 +301,7 @@ fn interleave(kind: Kind, port: u16, seed: u64, next: &AtomicU64, stop: &AtomicB
             let marked = draw.below(2) == 1;
             let reply = match draw.below(10) {
                 0 => {
-                    let begin = if marked {
-                        "/* mesh: shadow */ BEGIN"
-                    } else {
-                        "BEGIN"
-                    };
+                    let begin = ["BEGIN", "/* mesh: shadow */ BEGIN"][usize::from(marked)];
                     let reply = client.query(begin);
                     if reply == Reply::Ok {
                         // A second BEGIN commits what was before.
@@ -304,22 +323,8 @@ fn interleave(kind: Kind, port: u16, seed: u64, next: &AtomicU64, stop: &AtomicB
                 }
                 way => {
                     let id = next.fetch_add(1, Ordering::Relaxed);
-                    let mark = if marked { "m" } else { "u" };
-                    let hint = if marked { "shadow" } else { "tenant=x" };
-                    let values = format!("({id}, '{mark}')");
-                    let text = format!("INSERT INTO app.t VALUES {values}");
-                    let reply = match way % 4 {
-                        0 => client.query(&format!("/* mesh: {hint} */ {text}")),
-                        1 if attributes => query_with(&mut client, hint, &text),
-                        1 | 2 => client.query(&format!("{text} # mesh: {hint}")),
-                        _ => {
-                            let values = [id.to_string(), mark.to_owned()];
-                            let values = [values[0].as_str(), values[1].as_str()];
-                            let statement = if marked { shadow } else { plain };
-                            let hint = attributes.then_some(hint);
-                            execute(&mut client, statement, &values, hint)
-                        }
-                    };
+                    let statements = [plain, shadow];
+                    let reply = insert(&mut client, way, statements, (id, marked), attributes);
                     if reply == Reply::Ok && !marked {
                         match &mut pending {
                             Some(pending) => pending.push(id),
