@@ -13,6 +13,7 @@ mod listener;
 mod selector;
 mod service;
 mod splitting;
+mod steering;
 mod strategy;
 mod user;
 
@@ -75,7 +76,12 @@ fn check_use(
         let Some(endpoint) = &candidate.endpoint else {
             continue;
         };
-        if !strategies.selects(endpoint) {
+        if endpoint.role == Role::Shadow {
+            if !strategies.names(endpoint) {
+                let reason = "it gets no statements: no strategy names it in `shadow` or `mirror`";
+                findings.warning(&at, reason);
+            }
+        } else if !strategies.selects(endpoint) {
             findings.warning(&at, "no TrafficStrategy selects this endpoint");
         } else if endpoint.role == Role::Replica && !strategies.reads_from(endpoint) {
             let reason =
@@ -132,6 +138,17 @@ impl Strategies {
         self.selected
             .as_ref()
             .is_none_or(|selected| selected.contains(&key))
+    }
+
+    /// Whether some strategy uses the endpoint, as far as is known.
+    fn names(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.by_name.values().any(|strategy| {
+            strategy.as_ref().is_none_or(|strategy| {
+                strategy
+                    .all_endpoints()
+                    .any(|e| e.namespace == endpoint.namespace && e.name == endpoint.name)
+            })
+        })
     }
 
     /// Whether some strategy splits reads off and selects the endpoint, as far as is known.

@@ -7,6 +7,7 @@
 mod database_endpoint;
 mod password;
 mod splitting;
+mod steering;
 mod traffic_strategy;
 mod virtual_database;
 
@@ -24,6 +25,10 @@ pub use splitting::{
     ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
     ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
     TransactionalReadKind,
+};
+pub use steering::{
+    ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec,
+    SiteSpec, UnitsSpec, UnownedSpec,
 };
 pub use traffic_strategy::{
     BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,

@@ -10,6 +10,7 @@ mod policy;
 mod redacted;
 mod service;
 mod splitting;
+mod steering;
 mod strategy;
 
 use std::fmt;
@@ -26,6 +27,10 @@ pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, 
 pub use splitting::{
     CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, RoleSource, Splitting,
     SplittingMatch, SplittingRule, TransactionalRead,
+};
+pub use steering::{
+    Foreign, HintPolicy, HintRights, MIRROR_CONNECTIONS_DEFAULT, MIRROR_MAX_COPIES_DEFAULT,
+    MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, Shadow, ShadowRule, Site, Units, Unowned,
 };
 pub use strategy::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
@@ -97,11 +102,8 @@ impl Topology {
     /// Every endpoint that some service uses, once each, ordered by namespace and name.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut all: Vec<Arc<Endpoint>> = Vec::new();
-        for endpoint in self
-            .services
-            .iter()
-            .flat_map(|service| &service.strategy.endpoints)
-        {
+        let used = self.services.iter();
+        for endpoint in used.flat_map(|service| service.strategy.all_endpoints()) {
             let key = (&endpoint.namespace, &endpoint.name);
             match all.binary_search_by(|known| (&known.namespace, &known.name).cmp(&key)) {
                 Ok(_) => {}

@@ -39,8 +39,8 @@ fn page() -> String {
 }
 
 fn page_of(name: &str) -> String {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    std::fs::read_to_string(docs.join(name)).unwrap()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 /// The info string and the text of every fenced block.
@@ -72,6 +72,24 @@ fn every_example_does_what_the_page_says() {
                 let defects = resolved.unwrap_err().to_string();
                 assert!(defects.contains(reason), "{defects}");
             }
+        }
+    }
+}
+
+#[test]
+fn examples_of_other_pages_resolve() {
+    for name in ["hints.md", "deadlines.md", "shadow.md", "units.md"] {
+        let blocks = blocks(&page_of(name));
+        let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();
+        assert!(!examples.is_empty(), "{name}");
+        for (_, text) in examples {
+            let resolved = resolve(load_text(Path::new(name), text), &PlentifulHost);
+            let topology = resolved.unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(
+                topology.warnings.is_empty(),
+                "{name}: {:?}",
+                topology.warnings
+            );
         }
     }
 }

@@ -296,7 +296,7 @@ fn target(case: &Case<'_>, aim: Aim) -> String {
         return kept.clone();
     }
     let mut target = match aim.role {
-        Role::Primary => "primary".to_owned(),
+        Role::Primary | Role::Shadow => "primary".to_owned(),
         Role::Replica => format!("replica, {}", promise(aim, case.position)),
     };
     let balance = aim.balance.unwrap_or(case.strategy.balance);
@@ -326,6 +326,7 @@ fn candidacy(candidate: &Candidate, aim: Aim, kept: bool) -> String {
     };
     match (candidate.serves, aim.role) {
         (Serves::Not, _) => with("no"),
+        (Serves::As(Role::Shadow), _) | (_, Role::Shadow) => with("no: it is a shadow"),
         (_, _) if kept => with("no: the session keeps its connection"),
         (Serves::As(Role::Primary), Role::Primary) | (Serves::As(Role::Replica), Role::Replica) => {
             with("yes")

@@ -11,11 +11,12 @@ mod splitting;
 use std::fmt;
 
 use dbmesh_model::topology::Splitting;
+pub use dbmesh_sql::RoleHint;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
 use dbmesh_sql::{Dialect, Facts, Span, Statement, Verb};
 
 pub use prove::{Proof, Prover, at_first_sight};
-pub use splitting::{Aim, RoleHint, Why, aim};
+pub use splitting::{Aim, Why, aim};
 
 /// Where the state of a session's last statement (warnings, row counts) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,17 +6,9 @@
 use dbmesh_model::topology::{
     Balance, Consistency, Role, Splitting, SplittingMatch, TransactionalRead,
 };
+use dbmesh_sql::RoleHint;
 
 use crate::Proof;
-
-/// What a client asks for in a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleHint {
-    /// The primary.
-    Primary,
-    /// A replica, as stale as it may be, if the statement is proved to read only.
-    Replica,
-}
 
 /// Why a statement goes where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +102,7 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
         let why = Why::Rule(number);
         return match role {
             Role::Replica => replica(rule.balance, why),
-            Role::Primary => Aim {
+            Role::Primary | Role::Shadow => Aim {
                 balance: rule.balance,
                 ..Aim::primary(why)
             },
@@ -118,7 +110,7 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
     }
     match splitting.default_target {
         Role::Replica => replica(None, Why::Default),
-        Role::Primary => Aim::primary(Why::Default),
+        Role::Primary | Role::Shadow => Aim::primary(Why::Default),
     }
 }
 

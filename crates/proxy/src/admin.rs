@@ -53,7 +53,8 @@ impl Pages {
         let mut all = Vec::new();
         for serving in &self.process.current.services().list {
             let service = serving.service.label();
-            for member in &serving.upstream.members {
+            let upstream = &serving.upstream;
+            for member in upstream.members.iter().chain(&upstream.away) {
                 all.push((service.clone(), member.clone()));
             }
         }
@@ -312,6 +313,16 @@ const UPSTREAM_FAMILIES: [UpstreamFamily; 3] = [
 ];
 
 fn expose_upstreams(services: &Services, out: &mut Text) {
+    out.family(
+        "dbmesh_mirror_copies",
+        "Copies of statements that wait or run.",
+        Kind::Gauge,
+    );
+    for serving in &services.list {
+        let service = format!("{}/{}", serving.database_label(), serving.service.name);
+        let copies = serving.mirror.as_ref().map_or(0, |m| m.under_way());
+        out.sample(&[("service", &service)], f64::from(copies));
+    }
     for (name, help, kind, value) in UPSTREAM_FAMILIES {
         out.family(name, help, kind);
         for serving in &services.list {

@@ -27,6 +27,8 @@ impl Signals {
     pub const FENCED: Self = Self(32);
     /// The server at work cannot be reached: what only reads is better asked elsewhere.
     pub const DOWN: Self = Self(64);
+    /// KILL QUERY while no server has the statement.
+    pub const INTERRUPT: Self = Self(128);
 
     /// Whether any of `other` is in it.
     #[must_use]

@@ -46,6 +46,20 @@ pub enum After {
     Close,
 }
 
+/// What had become of a statement when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// It had not been sent to a server.
+    Waiting,
+    /// The server ended it.
+    Ended,
+    /// The server did not end it, and its connection was closed.
+    Abandoned {
+        /// Whether the session's state was lost with it.
+        state_lost: bool,
+    },
+}
+
 /// An error answered by dbmesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -168,6 +182,21 @@ pub enum Fault {
     TooBusy(String),
     /// The server asked for a file that the statement does not name.
     LocalInfileRefused,
+    /// A hint that cannot be followed: why.
+    Hint(String),
+    /// Hints that the user may not use: which.
+    HintDenied(&'static str),
+    /// A statement that cannot run where it must: why.
+    Misplaced(String),
+    /// A statement whose key is another site's, or nobody's, or on its way: why.
+    Unit(String),
+    /// A statement took too long.
+    Overdue {
+        /// The limit, in ms.
+        limit_ms: u64,
+        /// What had become of it.
+        when: Overdue,
+    },
     /// Diagnostics of the last statement are gone with its connection.
     DiagnosticsGone(&'static str),
 }
@@ -207,7 +236,10 @@ impl Fault {
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::NotOwner(_) => (1095, "HY000"),
             Self::KillTarget => (1235, "42000"),
-            Self::Denied(_) => (1105, "HY000"),
+            Self::Denied(_) | Self::Misplaced(_) | Self::Unit(_) => (1105, "HY000"),
+            Self::Hint(_) => (1064, "42000"),
+            Self::HintDenied(_) => (1227, "42000"),
+            Self::Overdue { .. } => (3024, "HY000"),
         }
     }
 
@@ -221,6 +253,10 @@ impl Fault {
             | Self::CommitUnknown(_)
             | Self::BackendProtocol { .. } => Blame::Backend,
             Self::PoolTimeout { .. }
+            | Self::Overdue {
+                when: Overdue::Waiting,
+                ..
+            }
             | Self::StateReplay { .. }
             | Self::Draining
             | Self::TooManyConnections(_)
@@ -247,6 +283,10 @@ impl Fault {
                 state_lost: true, ..
             }
             | Self::CommitUnknown(_)
+            | Self::Overdue {
+                when: Overdue::Abandoned { state_lost: true },
+                ..
+            }
             | Self::Draining
             | Self::Killed
             | Self::IdleTimeout => After::Close,
@@ -359,6 +399,39 @@ impl fmt::Display for Fault {
                     "dbmesh: too many statements of rule '{rule}' at a time; try again later"
                 )
             }
+            Self::Hint(_)
+            | Self::HintDenied(_)
+            | Self::Misplaced(_)
+            | Self::Unit(_)
+            | Self::Overdue { .. }
+            | Self::LocalInfileRefused
+            | Self::DiagnosticsGone(_) => self.of_demand(f),
+        }
+    }
+}
+
+impl Fault {
+    /// What is wrong with what a statement asks for.
+    fn of_demand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hint(why) => write!(f, "dbmesh: {why}"),
+            Self::HintDenied(what) => write!(
+                f,
+                "Access denied; dbmesh: the user may not use {what}; who may stands in `hints.users` of the TrafficStrategy"
+            ),
+            Self::Misplaced(why) | Self::Unit(why) => write!(f, "dbmesh: {why}"),
+            Self::Overdue { limit_ms, when } => write!(
+                f,
+                "Query execution was interrupted, maximum statement execution time exceeded (dbmesh: {limit_ms} ms; {})",
+                match when {
+                    Overdue::Waiting => "it waited for a connection and was not executed",
+                    Overdue::Ended => "it was killed",
+                    Overdue::Abandoned { state_lost: false } =>
+                        "its server did not end it in time; it may or may not have been executed",
+                    Overdue::Abandoned { state_lost: true } =>
+                        "its server did not end it in time; the transaction or session state is gone, please reconnect",
+                }
+            ),
             Self::LocalInfileRefused => write!(
                 f,
                 "dbmesh: LOAD DATA LOCAL refused: the server asked for a file that the statement does not name, or \
@@ -369,6 +442,7 @@ impl fmt::Display for Fault {
                 "dbmesh: {what} must directly follow its statement inside a transaction, or with pool.multiplexing: \
                  session; the connection that knew the answer is shared"
             ),
+            _ => Ok(()),
         }
     }
 }
@@ -412,6 +486,17 @@ mod tests {
                 Blame::Mesh,
             ),
             (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
+            (Fault::Hint("h".into()), 1064, "42000", Blame::Client),
+            (Fault::HintDenied("h"), 1227, "42000", Blame::Client),
+            (
+                Fault::Overdue {
+                    limit_ms: 5,
+                    when: Overdue::Ended,
+                },
+                3024,
+                "HY000",
+                Blame::Client,
+            ),
             (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
             (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
         ];

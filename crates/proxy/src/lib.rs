@@ -19,6 +19,7 @@ mod health;
 mod listener;
 mod login;
 mod metrics;
+mod mirror;
 mod monitor;
 mod pins;
 mod pool;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dbmesh_runtime::exposition::{Kind, Text};
 use dbmesh_sql::Class;
 
-use crate::fault::Blame;
+use crate::fault::{Blame, Fault, Overdue};
 use crate::pins::PinReason;
 
 /// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
@@ -72,7 +72,76 @@ pub struct ServiceMetrics {
     pub prepared: AtomicI64,
     /// Statements denied or held back by rules.
     pub rule_hits: AtomicU64,
+    /// Statements that took too long, by what became of them.
+    overdue: [AtomicU64; OVERDUE.len()],
+    /// Statements with a unit's key, by what became of them.
+    units: [AtomicU64; UnitFate::ALL.len()],
+    /// Copies, by what their comparison says.
+    copies: [AtomicU64; CopyFate::ALL.len()],
+    /// Time of originals, and of their copies, that were compared.
+    copy_ns: [AtomicU64; 2],
+    /// Hints that could not be followed, or not by their user.
+    pub hints_refused: AtomicU64,
 }
+
+/// What a copy's comparison says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFate {
+    /// The same came of it.
+    Same,
+    /// Another number of rows.
+    Rows,
+    /// Other rows.
+    Content,
+    /// Another error, or one on one side only.
+    Error,
+    /// It could not be run to its end.
+    Failed,
+    /// There were too many.
+    Dropped,
+}
+
+impl CopyFate {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Same, "same"),
+        (Self::Rows, "rows"),
+        (Self::Content, "content"),
+        (Self::Error, "error"),
+        (Self::Failed, "failed"),
+        (Self::Dropped, "dropped"),
+    ];
+}
+
+/// What becomes of a statement where keys have sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitFate {
+    /// Its key is this site's.
+    Own,
+    /// It runs at another site.
+    Forwarded,
+    /// Its key is another site's, and it is refused.
+    Foreign,
+    /// Its key is on its way to another site, and it is refused.
+    Moving,
+    /// Its key is no site's.
+    Unknown,
+    /// It is a write without a key where that is refused.
+    WithoutKey,
+}
+
+impl UnitFate {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Own, "own"),
+        (Self::Forwarded, "forwarded"),
+        (Self::Foreign, "foreign"),
+        (Self::Moving, "moving"),
+        (Self::Unknown, "unknown"),
+        (Self::WithoutKey, "without_key"),
+    ];
+}
+
+/// What became of statements that took too long, as labels.
+const OVERDUE: [&str; 3] = ["waiting", "ended", "abandoned"];
 
 fn shard_index() -> usize {
     use std::sync::atomic::AtomicUsize;
@@ -112,6 +181,41 @@ impl ServiceMetrics {
         self.shard()
             .under_processing
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A copy was made, or not; with the time of both sides if they were compared.
+    pub fn copied(&self, fate: CopyFate, took: Option<(Duration, Duration)>) {
+        if let Some(counter) = self.copies.get(fate as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some((original, copy)) = took {
+            for (counter, time) in self.copy_ns.iter().zip([original, copy]) {
+                let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                counter.fetch_add(ns, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A unit's key decided on a statement.
+    pub fn unit(&self, fate: UnitFate) {
+        if let Some(counter) = self.units.get(fate as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A statement took too long.
+    pub fn overdue(&self, fault: &Fault) {
+        let at = match fault {
+            Fault::Overdue { when, .. } => match when {
+                Overdue::Waiting => 0,
+                Overdue::Ended => 1,
+                Overdue::Abandoned { .. } => 2,
+            },
+            _ => return,
+        };
+        if let Some(counter) = self.overdue.get(at) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A statement ended without an answer to count.
@@ -344,4 +448,51 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Counter,
     );
     each(all, out, family, |m| count(&m.rule_hits));
+    expose_steering(all, out);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_steering(all: &[Labelled<'_>], out: &mut Text) {
+    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
+    let family = (
+        "dbmesh_statements_overdue_total",
+        "Statements that took longer than they may, by what became of them.",
+        Kind::Counter,
+    );
+    each_of(all, out, family, ("when", &OVERDUE), |m, at| {
+        m.overdue.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_unit_statements_total",
+        "Statements on which a unit's key, or that there is none, decided; by what became of them.",
+        Kind::Counter,
+    );
+    let fates = UnitFate::ALL.map(|(_, label)| label);
+    each_of(all, out, family, ("fate", &fates), |m, at| {
+        m.units.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_mirror_copies_total",
+        "Copies of statements, by what their comparison says.",
+        Kind::Counter,
+    );
+    let fates = CopyFate::ALL.map(|(_, label)| label);
+    each_of(all, out, family, ("outcome", &fates), |m, at| {
+        m.copies.get(at).map_or(0.0, count)
+    });
+    let family = (
+        "dbmesh_mirror_seconds_total",
+        "Time of statements and of their copies that were compared.",
+        Kind::Counter,
+    );
+    let sides = ["original", "copy"];
+    each_of(all, out, family, ("side", &sides), |m, at| {
+        m.copy_ns.get(at).map_or(0.0, count) / 1e9
+    });
+    let family = (
+        "dbmesh_hints_refused_total",
+        "Statements with hints that cannot be followed, or not by their user.",
+        Kind::Counter,
+    );
+    each(all, out, family, |m| count(&m.hints_refused));
 }

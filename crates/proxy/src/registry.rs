@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Instant;
 
 use dbmesh_runtime::clock::Coarse;
+use dbmesh_sql::Hints;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -29,6 +30,43 @@ struct Execution {
     struck: bool,
     /// KILLs on their way to that connection. It is used for nothing else until they have arrived.
     kills: u32,
+}
+
+/// Whether a statement runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It does.
+    Runs,
+    /// It was interrupted before.
+    Interrupted,
+}
+
+/// What a client says of its statement in hints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Labels {
+    tenant: Option<Box<str>>,
+    traceparent: Option<Box<str>>,
+    tags: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Labels {
+    fn of(hints: &Hints<'_>) -> Self {
+        let tags = hints.tags.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        Self {
+            tenant: hints.tenant.map(Into::into),
+            traceparent: hints.traceparent.map(Into::into),
+            tags: tags.collect(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let tags: serde_json::Map<String, Value> = self
+            .tags
+            .iter()
+            .map(|(k, v)| (k.to_string(), Value::from(v.as_ref())))
+            .collect();
+        json!({ "tenant": self.tenant.as_deref(), "traceparent": self.traceparent.as_deref(), "tags": tags })
+    }
 }
 
 /// One session, as others see it.
@@ -58,6 +96,8 @@ pub struct SessionHandle {
     pub digest: AtomicU64,
     /// Statements answered.
     pub statements: AtomicU64,
+    /// What it said of its last statement with hints.
+    labels: Mutex<Labels>,
     execution: Mutex<Execution>,
     killed: Notify,
 }
@@ -86,13 +126,15 @@ impl SessionHandle {
             pins: AtomicU32::new(0),
             digest: AtomicU64::new(0),
             statements: AtomicU64::new(0),
+            labels: Mutex::default(),
             execution: Mutex::default(),
             killed: Notify::new(),
         }
     }
 
-    /// Says where the session's statement runs from now on.
-    pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) {
+    /// Says where the session's statement runs from now on; not if it was interrupted before.
+    #[must_use]
+    pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) -> Begun {
         let of_the_last = Signals::FENCED.and(Signals::DOWN);
         if self.control.signals().any(of_the_last) {
             self.control.clear(of_the_last);
@@ -105,8 +147,30 @@ impl SessionHandle {
         {
             execution.pool = Some(pool.clone());
         }
+        // Said under this lock while no server had the statement.
+        if self.control.signals().any(Signals::INTERRUPT) {
+            return Begun::Interrupted;
+        }
         execution.thread_id = thread_id;
         execution.struck = false;
+        Begun::Runs
+    }
+
+    /// Interrupts a statement that dbmesh holds; nothing if a server has it, or there is none.
+    pub fn interrupt(&self) {
+        let execution = self.execution.lock();
+        if execution.thread_id == 0 && self.busy.load(Ordering::Relaxed) {
+            self.control.say(Signals::INTERRUPT);
+        }
+    }
+
+    /// Remembers what the client says of its statement, for who looks at sessions.
+    pub fn note_labels(&self, hints: &Hints<'_>) {
+        let labels = Labels::of(hints);
+        let mut known = self.labels.lock();
+        if *known != labels {
+            *known = labels;
+        }
     }
 
     /// Says that the statement ended, and waits for KILLs that were aimed at it: the next user of the connection must
@@ -186,6 +250,7 @@ impl SessionHandle {
             "last_digest": format!("{:016x}", self.digest.load(Ordering::Relaxed)),
             "statements": self.statements.load(Ordering::Relaxed),
             "executing_at": at,
+            "labels": self.labels.lock().to_json(),
         })
     }
 }

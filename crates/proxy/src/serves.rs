@@ -99,6 +99,8 @@ impl Upstream {
                 }
             }
             Role::Primary => Ok(role),
+            // No role leads to it.
+            Role::Shadow => Err(Idle::NotConfirmed),
             // Without a primary nobody writes, and a replica that lost it is as fresh as can be.
             Role::Replica
                 if standing.is_fresh() || (standing.is_stranded() && !self.primary_is_up()) =>

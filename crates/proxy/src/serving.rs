@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Endpoint, PoolPolicy, Service, Topology};
+use dbmesh_model::topology::{Endpoint, Mirror, PoolPolicy, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::{Dialer, Flags};
 use crate::health::Health;
 use crate::metrics::ServiceMetrics;
+use crate::mirror::Copies;
 use crate::monitor;
 use crate::pool::{Pool, keep};
 use crate::registry::Registry;
@@ -39,6 +40,8 @@ pub struct Serving {
     pub service: Arc<Service>,
     /// Its endpoints.
     pub upstream: Arc<Upstream>,
+    /// Copies of its statements.
+    pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Rules,
     /// Its counters, the same through reloads.
@@ -303,38 +306,32 @@ fn build(
     before: &Services,
     registry: &Arc<Registry>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
-    let mut pools = HashMap::new();
-    let mut fresh = Vec::new();
+    let mut pools = Pools {
+        before: &before.pools,
+        now: HashMap::new(),
+        fresh: Vec::new(),
+    };
     let mut list = Vec::new();
     for service in &topology.services {
         let owner = format!(
             "{}/{}/{}",
             service.namespace, service.database, service.name
         );
-        let mut members = Vec::new();
         let old = before
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
-        for endpoint in &service.strategy.endpoints {
-            let key = pool_key(endpoint, &service.pool, &owner);
-            let pool = match before.pools.get(&key) {
-                Some(pool) => pool.clone(),
-                None => {
-                    let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
-                    let dialer = Dialer::new(endpoint.clone(), timeout)?;
-                    let health = Health::new(service.strategy.ejection.clone());
-                    let standing = old
-                        .and_then(|s| standing_of(s, endpoint))
-                        .unwrap_or_default();
-                    let pool = Arc::new(Pool::new(dialer, service.pool.clone(), health, standing));
-                    fresh.push(pool.clone());
-                    pool
-                }
-            };
-            pools.insert(key, pool.clone());
-            members.push((endpoint.clone(), pool));
-        }
+        let strategy = &service.strategy;
+        let members = pools.of_all(&owner, service, strategy.endpoints.iter(), old)?;
+        let shadow = strategy.shadow.iter().map(|shadow| &shadow.endpoint);
+        let sites = strategy.units.iter().flat_map(|units| &units.sites);
+        let away = shadow.chain(sites.filter_map(|site| site.endpoint.as_ref()));
+        let away = pools.of_all(&owner, service, away, old)?;
+        let mirror = match &strategy.mirror {
+            Some(mirror) => Some((mirror.clone(), pools.of_mirror(&owner, service, mirror)?)),
+            None => None,
+        };
+        let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
         // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
         let tls = match old.filter(|s| s.service.tls == service.tls) {
             Some(old) => old.tls.clone(),
@@ -347,11 +344,13 @@ fn build(
             upstream: Arc::new(Upstream::new(
                 service,
                 members,
+                away,
                 old.map(|s| &*s.upstream),
                 registry.clone(),
             )),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
-            metrics: old.map(|s| s.metrics.clone()).unwrap_or_default(),
+            mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
+            metrics,
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
             tls,
             schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
@@ -361,8 +360,80 @@ fn build(
         Services {
             topology,
             list,
-            pools,
+            pools: pools.now,
         },
-        fresh,
+        pools.fresh,
     ))
+}
+
+/// An endpoint with its connections.
+type Pooled = (Arc<Endpoint>, Arc<Pool>);
+
+/// The pools of a topology: those of the one before where nothing changed.
+struct Pools<'a> {
+    before: &'a HashMap<u64, Arc<Pool>>,
+    now: HashMap<u64, Arc<Pool>>,
+    fresh: Vec<Arc<Pool>>,
+}
+
+impl Pools<'_> {
+    /// Of these endpoints, once each.
+    fn of_all<'e>(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        endpoints: impl Iterator<Item = &'e Arc<Endpoint>>,
+        old: Option<&Arc<Serving>>,
+    ) -> Result<Vec<Pooled>, String> {
+        let mut all: Vec<Pooled> = Vec::new();
+        for endpoint in endpoints {
+            if !all.iter().any(|(known, _)| Arc::ptr_eq(known, endpoint)) {
+                let standing = old.and_then(|s| standing_of(s, endpoint));
+                let standing = standing.unwrap_or_default();
+                let pool = self.of(owner, service, endpoint, service.pool.clone(), standing)?;
+                all.push((endpoint.clone(), pool));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Of copies, which have connections of their own.
+    fn of_mirror(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        mirror: &Mirror,
+    ) -> Result<Arc<Pool>, String> {
+        let policy = PoolPolicy {
+            size: mirror.connections,
+            min_idle: 0,
+            ..service.pool.clone()
+        };
+        let owner = format!("{owner}/mirror");
+        self.of(&owner, service, &mirror.endpoint, policy, Arc::default())
+    }
+
+    fn of(
+        &mut self,
+        owner: &str,
+        service: &Service,
+        endpoint: &Arc<Endpoint>,
+        policy: PoolPolicy,
+        standing: Arc<Standing>,
+    ) -> Result<Arc<Pool>, String> {
+        let key = pool_key(endpoint, &policy, owner);
+        let pool = match self.before.get(&key) {
+            Some(pool) => pool.clone(),
+            None => {
+                let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
+                let dialer = Dialer::new(endpoint.clone(), timeout)?;
+                let health = Health::new(service.strategy.ejection.clone());
+                let pool = Arc::new(Pool::new(dialer, policy, health, standing));
+                self.fresh.push(pool.clone());
+                pool
+            }
+        };
+        self.now.insert(key, pool.clone());
+        Ok(pool)
+    }
 }

@@ -5,6 +5,9 @@
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
 mod acquire;
+mod commands;
+mod deadline;
+mod demand;
 mod exchange;
 mod execute;
 mod explain;
@@ -12,9 +15,12 @@ mod identity;
 mod kill;
 mod leave;
 mod local;
+mod mirroring;
 mod prepare;
 mod prepared;
+mod ready;
 mod settle;
+mod steering;
 mod tracking;
 mod waiting;
 
@@ -31,17 +37,18 @@ use dbmesh_plan::{
 };
 use dbmesh_sql::{Dialect, Statement, analyze};
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::command::{CommandCode, MultiStatements, ProcessKill, Query, SetOption};
+use dbmesh_wire::command::{CommandCode, Query};
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
-use crate::backend::{Flags, Flavor};
+use crate::backend::Flavor;
 use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
 use crate::listener::Counted;
 use crate::metrics::Done;
+use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
@@ -49,6 +56,7 @@ use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
+use demand::{Attributes, Demand, Place};
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -118,6 +126,8 @@ pub struct Session {
     state: SessionState,
     lease: Option<Lease>,
     member: Option<Arc<Member>>,
+    /// Where the lease was taken for.
+    lease_place: Place,
     /// The replica of its READ ONLY transactions.
     fixed: Option<Arc<Member>>,
     registered: Registered,
@@ -132,6 +142,14 @@ pub struct Session {
     /// When the last exchange with a server ended.
     answered: Instant,
     pinned: bool,
+    /// That the statement at hand took too long, if the client was told so in place of its server's answer.
+    told_overdue: Option<Fault>,
+    /// Sums up the rows of the statement at hand, if a copy of it is to be made.
+    tally: Option<Box<Tally>>,
+    /// What came of it.
+    seen: Option<Seen>,
+    /// What the statement at hand demands.
+    demand: Demand,
     /// The server of its connection refused to write, and the client was told.
     refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
@@ -201,6 +219,7 @@ impl Session {
             state: start.state,
             lease: None,
             member: None,
+            lease_place: Place::Home,
             fixed: None,
             registered: start.registered,
             login: Some(start.login),
@@ -211,6 +230,10 @@ impl Session {
             started: Instant::now(),
             answered: Instant::now(),
             pinned: false,
+            told_overdue: None,
+            tally: None,
+            seen: None,
+            demand: Demand::default(),
             refused: false,
             chooses_schema: false,
         }
@@ -249,7 +272,9 @@ impl Session {
             let served = match read {
                 Ok(Some(())) => {
                     self.handle().busy.store(true, Ordering::Relaxed);
-                    self.handle().control.clear(Signals::IDLE);
+                    let heard = Signals::IDLE.and(Signals::INTERRUPT);
+                    self.handle().control.clear(heard);
+                    self.demand_nothing();
                     let served = {
                         let serving = pin!(self.serve());
                         exchange::unless_stopped(&control, serving).await
@@ -333,13 +358,22 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
-        let proof = self.prove(&statement, query.sql);
+        let attributes = match query.attributes.is_empty() {
+            true => Attributes::None,
+            false => Attributes::Read(query.attributes.iter()),
+        };
+        let proof = self.take_demand(&statement, query.sql, attributes).await?;
         let planned = plan(&statement, query.sql, self.view(proof));
         let admitted = self.govern(planned, query.sql)?;
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
-            Plan::Route(route) => self.execute_text(packet, &query, &statement, route).await,
+            Plan::Route(route) => {
+                self.draw(&statement, query.sql, proof, route);
+                let executed = self.execute_text(packet, &query, &statement, route).await;
+                self.copy(query.sql);
+                executed
+            }
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };
         self.count(&statement, packet.len(), &executed);
@@ -381,11 +415,11 @@ impl Session {
     }
 
     /// Whether the statement is proved to read only; where nobody asks, it is not.
-    fn prove(&mut self, statement: &Statement, sql: &[u8]) -> Proof {
+    fn prove(&mut self, statement: &Statement, sql: &[u8], asked: bool) -> Proof {
         thread_local! {
             static PROVER: RefCell<Prover> = RefCell::default();
         }
-        if self.serving.upstream.splitting().is_none() {
+        if self.serving.upstream.splitting().is_none() && !asked {
             return Proof::NotProved;
         }
         let dialect = self.dialect();
@@ -422,7 +456,7 @@ impl Session {
             },
             splitting: self.serving.upstream.splitting(),
             proof,
-            hint: None,
+            hint: self.demand.role,
         }
     }
 
@@ -440,52 +474,6 @@ impl Session {
             rows: done.rows,
             failed: done.failed,
         });
-    }
-
-    /// Sends a command as it is and relays the answer.
-    async fn pass(&mut self, shape: Shape) -> Result<(), Failure> {
-        let packet = std::mem::take(&mut self.packet);
-        let result = self.pass_packet(&packet, shape).await;
-        self.packet = packet;
-        result
-    }
-
-    async fn set_option(&mut self) -> Result<(), Failure> {
-        let option = SetOption::decode(&self.packet).map_err(|_| Fault::UnknownCommand)?;
-        let before = Flags::of(self.client.capabilities);
-        self.client.capabilities = match option.multi_statements {
-            MultiStatements::On => self
-                .client
-                .capabilities
-                .union(Capabilities::MULTI_STATEMENTS),
-            MultiStatements::Off => self
-                .client
-                .capabilities
-                .difference(Capabilities::MULTI_STATEMENTS),
-        };
-        let after = Flags::of(self.client.capabilities);
-        self.give_up_hold().await;
-        if self.lease.is_none() || before == after {
-            self.client.eof(self.state.status).await?;
-            return Ok(());
-        }
-        // Pinned: the server must know, and the pool that this connection has other flags now.
-        let passed = self.pass(Shape::Single).await;
-        if let Ok(backend) = self.backend() {
-            backend.flags = after;
-        }
-        passed
-    }
-
-    async fn process_kill(&mut self) -> Result<(), Failure> {
-        let kill =
-            ProcessKill::decode(&self.packet).map_err(|_| Fault::Malformed("COM_PROCESS_KILL"))?;
-        self.kill(
-            dbmesh_sql::effects::KillKind::Connection,
-            Some(u64::from(kill.connection_id)),
-        )
-        .await?;
-        Ok(())
     }
 
     /// The connection id that the client sees.
@@ -525,6 +513,14 @@ impl Session {
 
     async fn report(&mut self, fault: &Fault) -> io::Result<()> {
         self.serving.metrics.fault(fault.blame());
+        match fault {
+            Fault::Overdue { .. } => self.serving.metrics.overdue(fault),
+            Fault::Hint(_) | Fault::HintDenied(_) => {
+                let refused = &self.serving.metrics.hints_refused;
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
         let (session, user, code) = (self.handle().id, &self.handle().user, fault.code().0);
         match fault.blame() {
             // A client can cause these as often as it likes: they are counted, and logged for who asks.

@@ -125,6 +125,8 @@ impl Standing {
         let number = match role {
             Role::Primary => 1,
             Role::Replica => 2,
+            // No server reports this.
+            Role::Shadow => 0,
         };
         if role == Role::Replica {
             self.deposed.store(false, Ordering::Relaxed);

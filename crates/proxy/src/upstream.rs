@@ -93,6 +93,8 @@ impl Drop for Work<'_> {
 pub struct Upstream {
     /// In the strategy's order.
     pub members: Vec<Arc<Member>>,
+    /// Endpoints that no role leads to: only a statement that has to run there does.
+    pub away: Vec<Arc<Member>>,
     service: Arc<Service>,
     turn: AtomicU64,
     /// The confirmed primary, where roles are what servers report: its place among the members.
@@ -153,21 +155,21 @@ impl Upstream {
     pub fn new(
         service: &Arc<Service>,
         pools: Vec<(Arc<Endpoint>, Arc<Pool>)>,
+        away: Vec<(Arc<Endpoint>, Arc<Pool>)>,
         before: Option<&Self>,
         registry: Arc<Registry>,
     ) -> Self {
-        let members: Vec<Arc<Member>> = pools
-            .into_iter()
-            .map(|(endpoint, pool)| {
-                Arc::new(Member {
-                    endpoint,
-                    pool,
-                    outstanding: AtomicU32::new(0),
-                    latency_ns: AtomicU64::new(0),
-                    statements: AtomicU64::new(0),
-                })
+        let member = |(endpoint, pool)| {
+            Arc::new(Member {
+                endpoint,
+                pool,
+                outstanding: AtomicU32::new(0),
+                latency_ns: AtomicU64::new(0),
+                statements: AtomicU64::new(0),
             })
-            .collect();
+        };
+        let members: Vec<Arc<Member>> = pools.into_iter().map(member).collect();
+        let away = away.into_iter().map(member).collect();
         let primary = before.map_or_else(Place::default, |before| {
             let old = *before.primary.lock();
             let place = |at: Option<usize>| {
@@ -183,6 +185,7 @@ impl Upstream {
         });
         Self {
             members,
+            away,
             service: service.clone(),
             turn: AtomicU64::new(0),
             primary: Mutex::new(primary),

@@ -11,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::digest::{HashSink, Normalizer, Sink};
 use crate::effects::{self, Effects};
 use crate::facts::Facts;
+use crate::hints;
 use crate::lexer::{Lexer, Span, Token, TokenKind};
 use crate::statement::Statement;
 use crate::verb::{Class, Verb};
@@ -37,6 +38,7 @@ pub(crate) fn scan(sql: &[u8], dialect: &Dialect, sink: HashSink) -> Statement {
         facts,
         effects: scanner.effects,
         unterminated: scanner.unterminated,
+        hints: scanner.hints,
     }
 }
 
@@ -112,6 +114,7 @@ struct Scanner<'a, S: Sink> {
     class: Class,
     statements: u16,
     unterminated: bool,
+    hints: Vec<Span>,
     // Of the current statement.
     start: Lexer<'a>,
     current: Facts,
@@ -142,6 +145,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             class: Class::Show,
             statements: 0,
             unterminated: false,
+            hints: Vec::new(),
             start: lexer,
             current: Facts::NONE,
             verb: None,
@@ -169,7 +173,8 @@ impl<'a, S: Sink> Scanner<'a, S> {
             let token = self.lexer.read_last(kind);
             self.unterminated |= token.unterminated;
             match token.kind {
-                TokenKind::Comment | TokenKind::ExecutableClose => continue,
+                TokenKind::Comment => self.comment(token.span),
+                TokenKind::ExecutableClose => continue,
                 TokenKind::Hint => self.current.add(Facts::HINT),
                 TokenKind::ExecutableOpen => self.current.add(Facts::EXECUTABLE_COMMENT),
                 TokenKind::Semicolon if !self.block.holds_semicolon(self.context) => {
@@ -181,6 +186,14 @@ impl<'a, S: Sink> Scanner<'a, S> {
         }
         self.unterminated |= self.lexer.in_executable_comment();
         self.end_statement();
+    }
+
+    /// Comments are nothing to the server; some speak to the mesh.
+    fn comment(&mut self, span: Span) {
+        let few = self.hints.len() <= hints::HINT_COMMENTS_MAX;
+        if few && hints::is_hint(span.of(self.lexer.sql())) {
+            self.hints.push(span);
+        }
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use crate::dialect::Dialect;
 use crate::digest::{Digest, HashSink};
 use crate::effects::{Effect, Effects};
 use crate::facts::Facts;
+use crate::lexer::Span;
 use crate::verb::{Class, Verb};
 
 /// The outcome of [`analyze`].
@@ -23,6 +24,8 @@ pub struct Statement {
     pub effects: Effects,
     /// A quote or comment is not closed, or the lexer and the server may disagree on where it is.
     pub unterminated: bool,
+    /// Comments that hold hints, wherever they stand; empty without allocation. Of too many, one too many is listed.
+    pub hints: Vec<Span>,
 }
 
 impl Statement {

@@ -101,7 +101,10 @@ fn between(first: &Token, last: &Token) -> Span {
 mod tests {
     use super::*;
 
-    fn split(sql: &str) -> Option<(Option<String>, Vec<(String, String)>)> {
+    /// What is left of the statement, and the assignments.
+    type Split = (Option<String>, Vec<(String, String)>);
+
+    fn split(sql: &str) -> Option<Split> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         split_tracking_set(sql.as_bytes(), &Dialect::default()).map(|set| {
             let assignments = set.assignments.into_iter().map(|(n, v)| (n, text(v)));

@@ -3,7 +3,7 @@
 
 use dbmesh_sql::literal::{decode, hex_literal, quote_identifier, quote_literal, unquote_name};
 use dbmesh_sql::{
-    Dialect, Flavor, LexCharset, Lexer, SessionFunctionValues, analyze, digest_text,
+    Dialect, Flavor, Hints, LexCharset, Lexer, SessionFunctionValues, analyze, digest_text,
     replace_session_functions,
 };
 use proptest::prelude::*;
@@ -231,5 +231,46 @@ proptest! {
                 prop_assert!(facts.names().any(|name| name == fact), "{sql}: {facts:?}");
             }
         }
+    }
+}
+
+/// Text of comments that are nearly hints.
+fn nearly_hints() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "mesh:",
+        "SHARDINGSPHERE_HINT:",
+        "primary",
+        "replica",
+        "endpoint",
+        "timeout_ms",
+        "tag.a",
+        "=",
+        ",",
+        "'",
+        "\"",
+        " ",
+        "\n",
+        "7",
+        "x",
+        "\u{e9}",
+        "*",
+        "/",
+        "#",
+        "--",
+    ];
+    let piece = (0..PIECES.len()).prop_map(|at| PIECES[at].to_owned());
+    prop::collection::vec(prop_oneof![4 => piece, 1 => ".{0,3}"], 0..20).prop_map(|p| p.concat())
+}
+
+proptest! {
+    #[test]
+    fn hints_are_read_or_refused_and_change_no_digest(text in nearly_hints(), dialect in dialects()) {
+        let _ = Hints::of_attribute(text.as_bytes());
+        let inside = text.replace("*/", "").replace(['*', '!', '+'], "");
+        let sql = format!("/* mesh: {inside} */ SELECT a FROM t WHERE b = 1");
+        let statement = analyze(sql.as_bytes(), &dialect);
+        prop_assert_eq!(statement.hints.len(), 1);
+        let _ = Hints::of_comments(sql.as_bytes(), &statement.hints);
+        prop_assert_eq!(statement.digest, analyze(b"SELECT a FROM t WHERE b = 2", &dialect).digest);
     }
 }

@@ -185,6 +185,7 @@ fn role(top: &At<'_>, endpoint: &DatabaseEndpoint, findings: &mut Findings) -> O
     let spec = endpoint.spec.role.map(|role| match role {
         RoleSpec::Primary => Role::Primary,
         RoleSpec::Replica => Role::Replica,
+        RoleSpec::Shadow => Role::Shadow,
     });
     let annotations = endpoint.metadata.annotations.as_ref();
     let written = annotations.and_then(|annotations| annotations.get(ROLE_ANNOTATION));

@@ -271,6 +271,9 @@ fn limits(spec: Option<&LimitsSpec>) -> Limits {
             .max_prepared_statements
             .unwrap_or(defaults.max_prepared_statements),
         queue_wait_ms: spec.queue_wait_ms.unwrap_or(defaults.queue_wait_ms),
+        statement_timeout_ms: spec
+            .statement_timeout_ms
+            .unwrap_or(defaults.statement_timeout_ms),
         local_infile: match spec.local_infile {
             Some(true) => LocalInfile::Allow,
             Some(false) | None => LocalInfile::Refuse,

@@ -9,7 +9,8 @@ use regex::{RegexSet, RegexSetBuilder};
 use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
-use super::{selector, splitting};
+use super::steering::Named;
+use super::{selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
@@ -64,7 +65,14 @@ pub fn resolve(
         }
         let reported = reports_roles(&resource.content);
         let endpoints = matched.and_then(|matched| serving(&at, &matched, reported, findings));
-        let strategy = strategy(resource, endpoints, host, findings);
+        let strategy = strategy(resource, endpoints, candidates, host, findings);
+        match (&strategy, &mut selected) {
+            (Some(strategy), Some(selected)) => {
+                let all = strategy.all_endpoints();
+                selected.extend(all.map(|e| (e.namespace.clone(), e.name.clone())));
+            }
+            _ => selected = None,
+        }
         let key = (resource.namespace.to_string(), resource.name.to_string());
         by_name.insert(key, strategy.map(Arc::new));
     }
@@ -88,10 +96,15 @@ fn serving(
 ) -> Option<Vec<Arc<Endpoint>>> {
     let endpoints: Option<Vec<_>> = matched.iter().map(|c| c.endpoint.clone()).collect();
     let mut endpoints = endpoints?;
+    // They serve only what names them.
+    endpoints.retain(|endpoint| endpoint.role != Role::Shadow);
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
     let replica = |endpoint: &Arc<Endpoint>| endpoint.role == Role::Replica;
-    if !reported && endpoints.iter().all(replica) {
-        let reason = "no readwrite endpoint: every endpoint that the selector matches is `read`";
+    if endpoints.is_empty() || (!reported && endpoints.iter().all(replica)) {
+        let reason = match endpoints.is_empty() {
+            true => "no readwrite endpoint: every endpoint that the selector matches is `shadow`",
+            false => "no readwrite endpoint: every endpoint that the selector matches is `read`",
+        };
         let suggestion = "give one of them the role `readwrite`, or label one that has it";
         findings.error_with(at, reason, suggestion.to_owned());
         return None;
@@ -102,6 +115,7 @@ fn serving(
 fn strategy(
     resource: &Resource<'_, TrafficStrategy>,
     endpoints: Option<Vec<Arc<Endpoint>>>,
+    candidates: &Candidates<'_>,
     host: &dyn Host,
     findings: &mut Findings,
 ) -> Option<Strategy> {
@@ -124,8 +138,17 @@ fn strategy(
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
+    let hints = steering::hints(&at, spec.hints.as_ref(), findings);
     let splitting = splitting?;
     let buffer = buffer(spec.failover.as_ref(), splitting.as_ref());
+    let named = Named {
+        namespace: &resource.namespace.to_string(),
+        candidates,
+        serving: endpoints.as_deref().unwrap_or_default(),
+    };
+    let shadow = steering::shadow(&at, spec.shadow.as_ref(), &named, findings);
+    let mirror = steering::mirror(&at, spec.mirror.as_ref(), &named, findings);
+    let units = steering::units(&at, spec.units.as_ref(), &named, findings);
     let endpoints = endpoints?;
     let mut primaries = endpoints
         .iter()
@@ -147,6 +170,10 @@ fn strategy(
         ejection: ejection?,
         buffer,
         splitting,
+        hints: hints?,
+        shadow: shadow?,
+        mirror: mirror?,
+        units: units?,
     })
 }
 

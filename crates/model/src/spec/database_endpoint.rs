@@ -128,4 +128,6 @@ pub enum RoleSpec {
     Primary,
     /// Reads only.
     Replica,
+    /// Nothing but what `shadow` and `mirror` of a strategy send there by its name.
+    Shadow,
 }

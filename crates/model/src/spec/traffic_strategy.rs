@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiVersion, Metadata, ReadWriteSplitting};
+use super::{
+    ApiVersion, HintsSpec, Metadata, MirrorSpec, ReadWriteSplitting, ShadowSpec, UnitsSpec,
+};
 
 /// Which endpoints serve, in what shares, and which statements are held back.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -43,6 +45,14 @@ pub struct TrafficStrategySpec {
     pub concurrency_controls: Option<Vec<ConcurrencyControl>>,
     /// What happens when an endpoint fails.
     pub failover: Option<FailoverSpec>,
+    /// Who may ask for what in comments and query attributes.
+    pub hints: Option<HintsSpec>,
+    /// Statements that run on a shadow endpoint instead.
+    pub shadow: Option<ShadowSpec>,
+    /// Statements of which a copy runs elsewhere too.
+    pub mirror: Option<MirrorSpec>,
+    /// Which site owns which keys.
+    pub units: Option<UnitsSpec>,
 }
 
 /// Selects endpoints by label, as in Kubernetes: all conditions must hold; no condition selects all.

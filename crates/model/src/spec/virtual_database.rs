@@ -162,6 +162,9 @@ pub struct LimitsSpec {
     /// Milliseconds that a statement waits for a backend connection or a permit; 10000 if absent.
     #[schemars(range(max = 3_600_000))]
     pub queue_wait_ms: Option<u64>,
+    /// Milliseconds that a statement may take, waiting included; 0, no limit, if absent.
+    #[schemars(range(max = 86_400_000))]
+    pub statement_timeout_ms: Option<u64>,
     /// Whether clients may use `LOAD DATA LOCAL INFILE`; false if absent.
     pub local_infile: Option<bool>,
 }

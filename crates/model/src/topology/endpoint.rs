@@ -56,6 +56,8 @@ pub enum Role {
     Primary,
     /// Reads that are proved to be reads (`read` in the older form).
     Replica,
+    /// Nothing of production: only what is marked, or copies.
+    Shadow,
 }
 
 /// How a connection to a server is encrypted, as MySQL's `--ssl-mode` of the same names.

@@ -21,6 +21,8 @@ pub const MAX_PACKET_BYTES_DEFAULT: u64 = 67_108_864;
 pub const MAX_PREPARED_STATEMENTS_DEFAULT: u32 = 1_000;
 /// How long a statement waits for a backend connection or a permit.
 pub const QUEUE_WAIT_MS_DEFAULT: u64 = 10_000;
+/// How long a statement may take: without limit.
+pub const STATEMENT_TIMEOUT_MS_DEFAULT: u64 = 0;
 
 /// Connections to one endpoint.
 pub const POOL_SIZE_DEFAULT: u32 = 64;
@@ -67,6 +69,8 @@ pub struct Limits {
     pub max_prepared_statements: u32,
     /// How long a statement waits for a backend connection or a permit; 0 refuses at once.
     pub queue_wait_ms: u64,
+    /// How long a statement may take, waiting included; 0 is no limit.
+    pub statement_timeout_ms: u64,
     /// Whether `LOAD DATA LOCAL INFILE` may ask a client for a file.
     pub local_infile: LocalInfile,
 }
@@ -82,6 +86,7 @@ impl Default for Limits {
             max_packet_bytes: MAX_PACKET_BYTES_DEFAULT,
             max_prepared_statements: MAX_PREPARED_STATEMENTS_DEFAULT,
             queue_wait_ms: QUEUE_WAIT_MS_DEFAULT,
+            statement_timeout_ms: STATEMENT_TIMEOUT_MS_DEFAULT,
             local_infile: LocalInfile::Allow,
         }
     }

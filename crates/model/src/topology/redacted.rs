@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, PemFile, Service, Splitting,
-    SplittingMatch, SplittingRule, Strategy, Topology, User,
+    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, Mirror, PemFile, Service, Shadow,
+    ShadowRule, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology, Units, User,
 };
 use crate::secret::REDACTED;
 
@@ -34,7 +34,7 @@ impl Topology {
             if let Some(splitting) = &service.strategy.splitting {
                 splitting.monitor.hash(&mut hasher);
             }
-            for endpoint in &service.strategy.endpoints {
+            for endpoint in service.strategy.all_endpoints() {
                 endpoint.fingerprint().hash(&mut hasher);
             }
         }
@@ -131,6 +131,53 @@ fn strategy(strategy: &Strategy) -> Value {
         "ejection": strategy.ejection,
         "buffer": strategy.buffer,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),
+        "hints": strategy.hints,
+        "shadow": strategy.shadow.as_ref().map(shadow),
+        "mirror": strategy.mirror.as_ref().map(mirror),
+        "units": strategy.units.as_ref().map(units),
+    })
+}
+
+fn shadow(shadow: &Shadow) -> Value {
+    let rule = |rule: &ShadowRule| {
+        json!({
+            "name": rule.name,
+            "regex": rule.regexes.as_ref().map(|r| r.patterns()),
+            "users": rule.users,
+            "tags": rule.tags,
+        })
+    };
+    let rules: Vec<Value> = shadow.rules.iter().map(rule).collect();
+    json!({ "endpoint": shadow.endpoint.name, "rules": rules })
+}
+
+fn mirror(mirror: &Mirror) -> Value {
+    json!({
+        "endpoint": mirror.endpoint.name,
+        "percent": mirror.percent,
+        "writes": mirror.writes,
+        "maxCopies": mirror.max_copies,
+        "connections": mirror.connections,
+        "timeoutMs": mirror.timeout_ms,
+    })
+}
+
+fn units(units: &Units) -> Value {
+    let site = |site: &Site| {
+        json!({
+            "name": site.name,
+            "keys": site.keys,
+            "ranges": site.ranges,
+            "endpoint": site.endpoint.as_ref().map(|e| &e.name),
+        })
+    };
+    json!({
+        "site": units.site,
+        "sites": units.sites.iter().map(site).collect::<Vec<_>>(),
+        "moving": units.moving,
+        "foreign": units.foreign,
+        "unknownKeys": units.unknown_keys,
+        "withoutKey": units.without_key,
     })
 }
 

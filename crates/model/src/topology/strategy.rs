@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::RegexSet;
 use serde::Serialize;
 
-use super::{Endpoint, Name, Splitting};
+use super::{Endpoint, HintPolicy, Mirror, Name, Shadow, Splitting, Units};
 
 /// Consecutive failures to connect after which an endpoint is ejected.
 pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
@@ -112,4 +112,24 @@ pub struct Strategy {
     pub buffer: Buffer,
     /// Reads to replicas; without it, every statement goes to a primary.
     pub splitting: Option<Splitting>,
+    /// Who may use hints.
+    pub hints: HintPolicy,
+    /// Statements that run on a shadow endpoint instead.
+    pub shadow: Option<Shadow>,
+    /// Statements of which a copy runs elsewhere too.
+    pub mirror: Option<Mirror>,
+    /// Which site owns which keys.
+    pub units: Option<Units>,
+}
+
+impl Strategy {
+    /// The endpoints that serve, and those that it names for other purposes.
+    pub fn all_endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let sites = self.units.iter().flat_map(|units| &units.sites);
+        self.endpoints
+            .iter()
+            .chain(self.shadow.iter().map(|shadow| &shadow.endpoint))
+            .chain(self.mirror.iter().map(|mirror| &mirror.endpoint))
+            .chain(sites.filter_map(|site| site.endpoint.as_ref()))
+    }
 }

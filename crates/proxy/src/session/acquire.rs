@@ -6,16 +6,20 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 use tokio::sync::watch;
 
+use super::demand::Place;
 use super::exchange::Lost;
 use super::leave::TurnedAway;
+use super::ready::{NotReady, make_ready};
 use super::{Failure, Session};
-use crate::backend::{Applied, Backend, BackendError, Flags, ServerError};
+use crate::backend::{Backend, BackendError, Flags};
+use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::position::{Gtids, Position};
@@ -67,6 +71,10 @@ impl Search {
         }
     }
 
+    fn has_tried(&self, member: &Arc<Member>) -> bool {
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
+    }
+
     /// Whether the endpoint is left to another one who waits too: it could not be reached, and one attempt serves all.
     fn leaves(&mut self, member: &Member, upstream: &Arc<Upstream>) -> bool {
         if self.line.is_none() || member.pool.health.failures() == 0 {
@@ -89,11 +97,25 @@ impl Search {
 enum Leased {
     Ready,
     NotThere,
+    /// The statement's time is up.
+    Overdue,
 }
 
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
+        let found = self.find_connection(aim).await;
+        match self.overdue() {
+            // Whatever came of it, the statement is not sent any more.
+            Some(overdue) => {
+                found?;
+                Err(overdue.into())
+            }
+            None => found,
+        }
+    }
+
+    async fn find_connection(&mut self, aim: Aim) -> Result<(), Failure> {
         if self.keep_lease(aim).await? {
             return Ok(());
         }
@@ -101,7 +123,11 @@ impl Session {
         loop {
             self.follow_reload()?;
             let mut changes = self.serving.upstream.changes();
-            let Some((member, missing)) = self.choose(aim, &search) else {
+            let found = match self.demanded(&mut search)? {
+                Some(member) => Some((member, None)),
+                None => self.choose(aim, &search),
+            };
+            let Some((member, missing)) = found else {
                 self.await_primary(&mut search, &mut changes).await?;
                 continue;
             };
@@ -120,9 +146,35 @@ impl Session {
                     return Ok(());
                 }
                 Leased::NotThere => {}
+                Leased::Overdue => return Ok(()),
             }
             search.scout = None;
             search.left = (search.limit + search.in_line).saturating_sub(self.started.elapsed());
+        }
+    }
+
+    /// The endpoint at which alone the statement may run, if there is one.
+    fn demanded(&self, search: &mut Search) -> Result<Option<Arc<Member>>, Failure> {
+        let upstream = &self.serving.upstream;
+        let (member, name) = match &self.demand.place {
+            Place::Home => return Ok(None),
+            Place::Named(name) => {
+                let named = |m: &&Arc<Member>| m.endpoint.name == *name;
+                let serves = |m: &&Arc<Member>| upstream.role_of(m).is_some();
+                (upstream.members.iter().find(named).filter(serves), name)
+            }
+            Place::Away(_, name) => {
+                let named = |m: &&Arc<Member>| m.endpoint.name == *name;
+                (upstream.away.iter().find(named), name)
+            }
+        };
+        match member {
+            Some(member) if !search.has_tried(member) => Ok(Some(member.clone())),
+            tried => {
+                let why = || Fault::Misplaced(format!("endpoint {name} does not serve now"));
+                let last = search.last.take().filter(|_| tried.is_some());
+                Err(last.unwrap_or_else(why).into())
+            }
         }
     }
 
@@ -172,6 +224,9 @@ impl Session {
         if self.member.as_ref().is_some_and(|m| m.pool.is_draining()) {
             return false;
         }
+        if self.demand.place != Place::Home || self.is_away() {
+            return self.is_in_place();
+        }
         if upstream.splitting().is_none() {
             return true;
         }
@@ -180,6 +235,7 @@ impl Session {
         };
         match (upstream.role_of(member), aim.role) {
             (None, _) | (Some(Role::Replica), Role::Primary) => false,
+            (Some(Role::Shadow), _) | (_, Role::Shadow) => false,
             (Some(Role::Primary), Role::Primary) => true,
             // The connection only remembers something, which is no reason to read at the primary.
             (Some(Role::Primary), Role::Replica) => upstream.all(Need::Replica).next().is_none(),
@@ -308,8 +364,13 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
         };
-        let mut lease = match member.pool.lease(&want, search.left).await {
+        let wait = self.within_deadline(search.left);
+        let leasing = member.pool.lease(&want, wait);
+        let mut lease = match self.unless_interrupted(leasing).await? {
             Ok(lease) => lease,
+            Err(Fault::PoolTimeout { .. }) if self.overdue().is_some() => {
+                return Ok(Leased::Overdue);
+            }
             Err(fault @ (Fault::ConnectFailed { .. } | Fault::NoEndpoint(_))) => {
                 if !member.pool.is_draining() {
                     member.pool.standing.forget_known();
@@ -357,6 +418,7 @@ impl Session {
         self.state.diagnostics.row_count_only_here = true;
         self.refused = false;
         self.lease = Some(lease);
+        self.lease_place.clone_from(&self.demand.place);
         self.member = Some(member);
     }
 
@@ -398,6 +460,9 @@ impl Session {
         let buffer = upstream.buffer();
         let limit = Duration::from_millis(buffer.max_wait_ms);
         let waited = self.started.elapsed();
+        if let Some(overdue) = self.overdue() {
+            return Err(overdue.into());
+        }
         if waited >= limit {
             let last = search.why(upstream);
             return Err(match search.line {
@@ -421,12 +486,27 @@ impl Session {
             }
             upstream.suspect();
         }
-        let pause = LOOK_AGAIN.min(limit - waited);
-        let _ = tokio::time::timeout(pause, changes.changed()).await;
+        let pause = self.within_deadline(LOOK_AGAIN.min(limit - waited));
+        let look = tokio::time::timeout(pause, changes.changed());
+        let _ = self.unless_interrupted(look).await?;
         search.in_line += self.started.elapsed().saturating_sub(waited);
         search.tried.clear();
         search.stale = 0;
         Ok(())
+    }
+
+    /// Waits, unless KILL QUERY says otherwise.
+    async fn unless_interrupted<T>(&self, waiting: impl Future<Output = T>) -> Result<T, Failure> {
+        let control = &self.handle().control;
+        let mut waiting = std::pin::pin!(waiting);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            let interrupted = control.poll(Signals::INTERRUPT, cx);
+            interrupted.map(|_| Err(Fault::Interrupted.into()))
+        })
+        .await
     }
 
     /// A server does not take writes, and the client has not been told: where to next.
@@ -461,7 +541,7 @@ impl Session {
     }
 
     /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
-    fn follow_reload(&mut self) -> Result<(), Failure> {
+    pub(super) fn follow_reload(&mut self) -> Result<(), Failure> {
         let epoch = self.process.current.epoch();
         if epoch == self.epoch {
             return Ok(());
@@ -475,73 +555,5 @@ impl Session {
         let idle = self.serving.service.limits.idle_timeout_ms;
         self.handle().idle_limit_ms.store(idle, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-enum NotReady {
-    Fault(Fault),
-    /// All but the schema is ready.
-    Schema(Box<Lease>, ServerError),
-    /// The connection was dead: another one may not be.
-    Stale(Fault),
-}
-
-/// Brings a leased connection to the session's state.
-async fn make_ready(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
-    if lease
-        .backend()
-        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
-    {
-        return Ok(lease);
-    }
-    let name = lease.pool().endpoint().name.to_string();
-    let dead = |e: BackendError| {
-        NotReady::Stale(match e {
-            BackendError::Protocol(what) => Fault::BackendProtocol {
-                endpoint: name.clone(),
-                what,
-                state_lost: false,
-            },
-            BackendError::Lost(_) => Fault::BackendLost {
-                endpoint: name.clone(),
-                state_lost: false,
-            },
-        })
-    };
-    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
-    let backend = lease.backend().map_err(&dead)?;
-    let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
-    let applied =
-        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
-    match applied.map_err(&dead)? {
-        Ok(Applied::Done) => {
-            lease
-                .pool()
-                .counters
-                .state_changes
-                .fetch_add(1, Ordering::Relaxed);
-            Ok(lease)
-        }
-        Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
-        Ok(Applied::NeedsNewConnection) => {
-            let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
-            let backend = lease.backend().map_err(&dead)?;
-            match backend.apply(want.vector).await.map_err(&dead)? {
-                Ok(Applied::Done) => Ok(lease),
-                Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
-                Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
-                    code: 1105,
-                    message: "a new connection does not have the session's state either".into(),
-                })),
-                Err(e) => Err(NotReady::Fault(Fault::StateReplay {
-                    code: e.code,
-                    message: e.message,
-                })),
-            }
-        }
-        Err(e) => Err(NotReady::Fault(Fault::StateReplay {
-            code: e.code,
-            message: e.message,
-        })),
     }
 }

@@ -17,13 +17,16 @@ use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
 use super::Session;
+use super::deadline::{INTERRUPTED, Watch};
 use super::leave::{Leave, TurnedAway};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
+use crate::mirror::Tally;
 use crate::position::Position;
+use crate::registry::Begun;
 use crate::upstream::Upstream;
 use dbmesh_wire::caps::Capabilities;
 
@@ -36,6 +39,10 @@ pub(super) enum Lost {
     ClientGone,
     /// The session was told to end.
     Stopped,
+    /// KILL QUERY came before anything was sent.
+    Interrupted,
+    /// The statement's time was up, and its server did not end it.
+    Overdue,
     /// The connection broke; an error can be sent.
     Backend {
         /// How.
@@ -129,17 +136,30 @@ impl Session {
         infile: &Infile,
         leave: Leave,
     ) -> Result<Outcome, Lost> {
+        self.assure_place()?;
+        let away = self.is_away();
         let (Some(lease), Some(member)) = (&mut self.lease, &self.member) else {
             return Err(Lost::Refused(Fault::NoEndpoint("no connection".into())));
         };
         let pool = lease.pool().clone();
         let handle = self.registered.handle.clone();
         let backend = lease.backend().map_err(Lost::before)?;
-        handle.begin_execution(&pool, backend.thread_id);
+        if handle.begin_execution(&pool, backend.thread_id) == Begun::Interrupted {
+            return Err(Lost::Interrupted);
+        }
+        let mut watch = Watch::new(
+            self.demand.deadline,
+            self.demand.late,
+            &handle,
+            &self.state.vector,
+        );
         // Whoever fences it later sees this statement under way.
         if pool.standing.is_fenced() {
             handle.end_execution().await;
             return Err(Lost::NotSent);
+        }
+        if let Some(tally) = &mut self.tally {
+            tally.restart();
         }
         let work = member.begin();
         let started = Instant::now();
@@ -150,38 +170,48 @@ impl Session {
             control: &handle.control,
             leave,
             witness: (self.serving.upstream.splitting())
-                .filter(|s| s.consistency == Consistency::Global)
+                .filter(|s| s.consistency == Consistency::Global && !away)
                 .map(|_| &*self.serving.upstream),
+            watch: &mut watch,
+            tally: self.tally.as_deref_mut(),
         };
         let result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
+        if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
+            self.seen = Some(tally.seen(outcome, ended - started));
+        }
         drop(work);
         let struck = handle.end_execution().await;
-        let spared = match &result {
-            Ok(outcome) => outcome.error != Some(INTERRUPTED),
-            Err(Lost::TurnedAway(_)) => true,
-            Err(_) => false,
-        };
-        if struck && spared {
+        if struck && spared(&result) {
             // A KILL that came too late for this statement would end the next one: a ping takes it.
-            let _ = backend
-                .run(&[CommandCode::Ping as u8], Shape::Single)
-                .await
-                .map_err(Lost::before)?;
+            let ping = backend.run(&[CommandCode::Ping as u8], Shape::Single);
+            let _ = ping.await.map_err(Lost::before)?;
             self.state.diagnostics.row_count_only_here = true;
         }
         // A busy connection is never shared again, so that this KILL can hit nobody else.
-        if matches!(result, Err(Lost::ClientGone | Lost::Stopped)) && !backend.is_idle() {
+        if abandoned(&result) && !backend.is_idle() {
             // A closed socket does not end a statement on the server.
-            let (thread_id, vector) = (backend.thread_id, self.state.vector.clone());
-            tokio::spawn(
-                async move { pool.run_aside(&vector, &format!("KILL {thread_id}")).await },
-            );
+            self.kill_connection();
         }
-        result
+        self.tell_overdue(&watch, result)
     }
+}
+
+/// Whether a KILL that was aimed at the command has not hit it.
+fn spared(result: &Result<Outcome, Lost>) -> bool {
+    match result {
+        Ok(outcome) => outcome.error != Some(INTERRUPTED),
+        Err(Lost::TurnedAway(_)) => true,
+        Err(_) => false,
+    }
+}
+
+/// Whether nobody waits for the answer any more.
+fn abandoned(result: &Result<Outcome, Lost>) -> bool {
+    use Lost::{ClientGone, Overdue, Stopped};
+    matches!(result, Err(ClientGone | Stopped | Overdue))
 }
 
 /// Who takes part in an exchange.
@@ -192,6 +222,10 @@ struct Parts<'a> {
     leave: Leave,
     /// Who must know of a write before the client does.
     witness: Option<&'a Upstream>,
+    /// Sees to the statement's deadline.
+    watch: &'a mut Watch,
+    /// Sums up the rows, for a copy to be compared with.
+    tally: Option<&'a mut Tally>,
 }
 
 async fn relay(
@@ -236,10 +270,21 @@ async fn relay(
     return_buffer(out);
     parts.client.seq = match result {
         Err(Lost::TurnedAway(_)) => first_seq,
+        _ if parts.watch.is_speaking() => first_seq,
         _ => relay.sequence().1,
     };
     match result {
-        Ok(()) => Ok(relay.into_outcome()),
+        Ok(()) => {
+            if parts.watch.is_speaking() {
+                let told = parts.client.fault(&parts.watch.fault()).await;
+                told.map_err(|_| Lost::Client)?;
+            }
+            Ok(relay.into_outcome())
+        }
+        Err(Lost::Overdue) if !relay.at_boundary() && !parts.watch.is_speaking() => {
+            let slow = io::ErrorKind::TimedOut.into();
+            Err(Lost::Cut(BackendError::Lost(slow)))
+        }
         Err(Lost::Backend { error, .. }) if !relay.at_boundary() => Err(Lost::Cut(error)),
         Err(Lost::Backend { error, came }) => Err(Lost::Backend {
             error,
@@ -248,9 +293,6 @@ async fn relay(
         Err(other) => Err(other),
     }
 }
-
-/// ER_QUERY_INTERRUPTED.
-const INTERRUPTED: u16 = 1317;
 
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -354,6 +396,8 @@ async fn pump(
         backend,
         client,
         control,
+        watch,
+        tally,
         ..
     } = parts;
     let (mut told, mut witnessed) = (false, 0);
@@ -378,6 +422,7 @@ async fn pump(
             if !told && let Some(turned) = leave.turned_away(relay.outcome(), out) {
                 return Err(Lost::TurnedAway(turned));
             }
+            watch.speak_for(relay.outcome().error, told);
         }
         if let Some(upstream) = witness {
             witnessed = witness_writes(upstream, backend, relay.outcome(), witnessed);
@@ -385,25 +430,40 @@ async fn pump(
                 upstream.note_written(&Position::Unknown);
             }
         }
-        told |= !out.is_empty();
+        told |= meant_for_client(watch, tally.as_deref_mut(), out);
         write(client, control, out).await?;
         match progress {
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile(name) => {
-                let sent = send_file(backend, client, relay, &name, infile);
-                guarded(control, None, pin!(sent))
-                    .await
-                    .unwrap_or(Err(Lost::Stopped))?;
+                let sent = pin!(send_file(backend, client, relay, &name, infile));
+                let sent = guarded(control, None, sent).await;
+                sent.unwrap_or(Err(Lost::Stopped))?;
                 told = true;
             }
+        }
+        let limit = watch.limit();
+        if limit == Some(Duration::ZERO) {
+            watch.strike(told)?;
+            continue;
         }
         let cut_by = match relay.started() || told {
             true => Signals::FENCED,
             false => leave.cut_by(),
         };
-        more(backend, client, control, cut_by).await?;
+        more(backend, client, control, cut_by, limit).await?;
     }
+}
+
+/// Leaves in `out` what the client gets, and says whether that is anything.
+fn meant_for_client(watch: &Watch, tally: Option<&mut Tally>, out: &mut Vec<u8>) -> bool {
+    if watch.is_speaking() {
+        out.clear();
+    }
+    if let Some(tally) = tally {
+        tally.feed(out);
+    }
+    !out.is_empty()
 }
 
 /// Waits for more of an answer.
@@ -412,6 +472,7 @@ async fn more(
     client: &mut Client,
     control: &Control,
     cut_by: Signals,
+    limit: Option<Duration>,
 ) -> Result<(), Lost> {
     let answer = std::future::poll_fn(|cx| {
         if let Poll::Ready(filled) = backend.channel().poll_fill(cx) {
@@ -422,13 +483,15 @@ async fn more(
         }
         control.poll(cut_by, cx).map(|_| Waited::Cut)
     });
-    let error = match guarded(control, None, pin!(answer)).await {
+    let error = match guarded(control, limit, pin!(answer)).await {
         Done::Io(Waited::Filled(Ok(filled))) if filled > 0 => return Ok(()),
         Done::Io(Waited::Filled(Ok(_))) => io::ErrorKind::UnexpectedEof.into(),
         Done::Io(Waited::Filled(Err(e))) => e,
         Done::Io(Waited::Cut) => io::ErrorKind::ConnectionAborted.into(),
         Done::Io(Waited::ClientGone) => return Err(Lost::ClientGone),
-        Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+        Done::Stopped => return Err(Lost::Stopped),
+        // Who watches the clock says what comes of it.
+        Done::TooSlow => return Ok(()),
     };
     Err(Lost::before(BackendError::Lost(error)))
 }

@@ -20,12 +20,13 @@ use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
+use super::demand::Place;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
 use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
-use crate::fault::Fault;
+use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::position::Position;
@@ -258,6 +259,9 @@ impl Session {
     pub(super) fn withholds(&self, statement: &Statement, aim: Aim) -> Withhold {
         let upstream = &self.serving.upstream;
         let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        if self.demand.place != Place::Home {
+            return Withhold::Nothing;
+        }
         let elsewhere = aim.role == Role::Replica || upstream.buffer().max_wait_ms > 0;
         // What runs several statements may have done some of them before it met one that writes.
         let locks = Facts::GET_LOCK_FUNCTION | Facts::RELEASE_LOCK_FUNCTION;
@@ -292,6 +296,10 @@ impl Session {
 
     /// The error for a broken connection; the lease is dropped, which closes it.
     pub(super) fn lost(&mut self, lost: Lost, statement: Option<&Statement>) -> Failure {
+        if matches!(lost, Lost::Interrupted) {
+            // Nothing was sent: the connection is as good as before.
+            return Fault::Interrupted.into();
+        }
         let in_transaction = self.state.in_transaction();
         let had_state = in_transaction || !self.state.pins.is_empty();
         let endpoint = self
@@ -310,6 +318,8 @@ impl Session {
         if statement.is_some_and(|s| at_first_sight(s) == Proof::NotProved) {
             self.doubt_position();
         }
+        // What commits by itself leaves the same doubt as COMMIT.
+        let committing = statement.is_some_and(may_commit);
         match lost {
             Lost::Client | Lost::ClientGone => Failure::ClientLost,
             Lost::Cut(e) => {
@@ -317,8 +327,6 @@ impl Session {
                 Failure::AnswerCut
             }
             Lost::Backend { error, .. } => {
-                // What commits by itself leaves the same doubt as COMMIT.
-                let committing = statement.is_some_and(may_commit);
                 let fault = match error {
                     _ if committing && in_transaction => Fault::CommitUnknown(endpoint),
                     BackendError::Protocol(what) => Fault::BackendProtocol {
@@ -333,6 +341,15 @@ impl Session {
                 };
                 fault.into()
             }
+            Lost::Overdue if committing && in_transaction => Fault::CommitUnknown(endpoint).into(),
+            Lost::Overdue => Fault::Overdue {
+                limit_ms: self.demand.deadline.map_or(0, |d| d.limit_ms),
+                when: Overdue::Abandoned {
+                    state_lost: had_state,
+                },
+            }
+            .into(),
+            Lost::Interrupted => Fault::Interrupted.into(),
             Lost::Stopped => Failure::Stopped,
             Lost::NotSent => Fault::BackendLost {
                 endpoint,
@@ -351,6 +368,9 @@ impl Session {
 
     /// Something may have been written that no server reported.
     fn doubt_position(&mut self) {
+        if matches!(self.lease_place, Place::Away(..)) {
+            return;
+        }
         self.state.position = Position::Unknown;
         let upstream = &self.serving.upstream;
         if upstream.splitting().is_some() {
@@ -365,18 +385,11 @@ impl Session {
         outcome: &Outcome,
         sql: &[u8],
     ) -> Result<Executed, Failure> {
-        let done = Executed {
-            flow: if statement.facts.has(Facts::RELEASE) && outcome.error.is_none() {
-                Flow::Quit
-            } else {
-                Flow::Continue
-            },
-            bytes_out: outcome.bytes,
-            rows: outcome.rows,
-            failed: outcome.error.is_some(),
-        };
+        let done = executed(statement, outcome);
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
+        // Other servers' transactions say nothing of what replicas must have.
+        let own_position = self.is_away().then(|| self.state.position.clone());
         let Some(Ok(backend)) = self.lease.as_mut().map(Lease::backend) else {
             return Err(Fault::NoEndpoint("the connection is gone".into()).into());
         };
@@ -410,6 +423,9 @@ impl Session {
         let reported = self.state.position_reports != reports;
         let tells = tracks_gtids && !(flavor == Flavor::MariaDb && outcome.error.is_some());
         self.settle_position(statement, outcome, tells, reported);
+        if let Some(position) = own_position {
+            self.state.position = position;
+        }
         if statement.class == Class::Ddl {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
@@ -417,6 +433,7 @@ impl Session {
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
+        self.note_overdue(outcome);
         if !outcome.tracked.is_empty() {
             self.follow_wait_timeout();
         }
@@ -548,6 +565,17 @@ pub(super) fn runs(statement: &Statement) -> Runs {
         Runs::Several
     } else {
         Runs::One
+    }
+}
+
+/// What the counters hear of a statement.
+fn executed(statement: &Statement, outcome: &Outcome) -> Executed {
+    let releases = statement.facts.has(Facts::RELEASE) && outcome.error.is_none();
+    Executed {
+        flow: if releases { Flow::Quit } else { Flow::Continue },
+        bytes_out: outcome.bytes,
+        rows: outcome.rows,
+        failed: outcome.error.is_some(),
     }
 }
 

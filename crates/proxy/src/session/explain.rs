@@ -13,6 +13,7 @@ use dbmesh_wire::column::Column;
 use dbmesh_wire::result_set::{Cell, ResultSetBuilder};
 
 use super::acquire::PRIMARY;
+use super::demand::Place;
 use super::{Executed, Failure, Session};
 use crate::absorb::{Surroundings, foresee};
 use crate::backend::ServerFacts;
@@ -65,7 +66,7 @@ impl Session {
         let facts = self
             .server_facts()
             .unwrap_or_else(|| Arc::new(ServerFacts::assumed("8.4.0")));
-        let proof = self.prove(&statement, sql);
+        let proof = self.prove(&statement, sql, self.demand.place != Place::Home);
         let planned = plan(&statement, sql, self.view(proof));
         let around = Surroundings {
             facts: &facts,
@@ -95,7 +96,7 @@ impl Session {
                 Position::At(_) => KnownPosition::Known,
                 Position::Unknown => KnownPosition::Unknown,
             },
-            kept: self.kept_connection(aim),
+            kept: self.demanded_target().or_else(|| self.kept_connection(aim)),
             pins,
             strategy: &self.serving.service.strategy,
             candidates: self.candidates(aim),

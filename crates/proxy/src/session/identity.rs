@@ -7,14 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dbmesh_sql::{Dialect, analyze};
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::command::InitDb;
-use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::track::{self, Item};
 
 use super::acquire::PRIMARY;
-use super::exchange::Lost;
 use super::{Failure, Session};
 use crate::backend::Flavor;
 use crate::client::Client;
@@ -29,38 +25,6 @@ use crate::tracking::Tracking;
 const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 impl Session {
-    /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
-    pub(super) async fn init_db(&mut self) -> Result<(), Failure> {
-        InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
-        self.chooses_schema = true;
-        self.acquire(PRIMARY).await?;
-        let packet = std::mem::take(&mut self.packet);
-        let answer = self.backend()?.run(&packet, Shape::Single).await;
-        self.packet = packet;
-        let outcome = match answer {
-            Ok(Ok((outcome, _))) => outcome,
-            Ok(Err(e)) => {
-                self.client.packet(&e.payload).await?;
-                Outcome {
-                    error: Some(e.code),
-                    ..Outcome::default()
-                }
-            }
-            Err(e) => return Err(self.lost(Lost::before(e), None)),
-        };
-        let (kept, failed) = (self.state.diagnostics.clone(), outcome.error.is_some());
-        let like_use = analyze(b"USE x", &Dialect::default());
-        self.take_in(&like_use, &outcome, &[]).await?;
-        if !failed {
-            // It leaves the warnings of the statement before.
-            self.state.diagnostics.warnings = kept.warnings;
-            self.state.diagnostics.warning_count = kept.warning_count;
-            let answer = self.answer();
-            self.client.ok_with(answer, &outcome.tracked).await?;
-        }
-        self.settle().await
-    }
-
     /// The nonce of the greeting.
     pub(crate) fn greeting_nonce(&self) -> [u8; 20] {
         self.nonce

@@ -51,9 +51,20 @@ impl Session {
         .into())
     }
 
+    /// Ends whatever the server does for the session; its connection is not used any more.
+    pub(super) fn kill_connection(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
+        let (pool, vector) = (lease.pool().clone(), self.state.vector.clone());
+        let Ok(backend) = lease.backend() else { return };
+        let sql = format!("KILL {}", backend.thread_id);
+        tokio::spawn(async move { pool.run_aside(&vector, &sql).await });
+    }
+
     async fn strike(&mut self, victim: &Arc<SessionHandle>, kind: KillKind) -> Result<(), Failure> {
         // The aim is held until the KILL has arrived.
         let Some(aim) = victim.aim() else {
+            // It may wait for a connection or a primary.
+            victim.interrupt();
             return Ok(());
         };
         let sql = match kind {

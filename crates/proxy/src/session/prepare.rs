@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dbmesh_plan::{Aim, Functions, Local, Plan, Proof, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
@@ -14,6 +14,7 @@ use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::column::put_definition;
 use dbmesh_wire::command::CommandCode;
 
+use super::demand::Attributes;
 use super::exchange::Lost;
 use super::settle::close_statements;
 use super::{Failure, Session};
@@ -25,6 +26,8 @@ use crate::vector::{Transition, Vector, transition};
 
 /// Largest packet of a PREPARE's answer, in bytes.
 const DEFINITION_BYTES_MAX: usize = 1 << 20;
+/// Without a deadline, a server may take its time to prepare: 10 years.
+const FOREVER: Duration = Duration::from_secs(315_360_000);
 
 /// A statement prepared on the connection, or the server's refusal.
 type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
@@ -44,6 +47,7 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
+        self.take_demand(&statement, sql, Attributes::Later).await?;
         let admitted = self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?;
         if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
             return Err(Fault::NotPreparable("EXPLAIN MESH").into());
@@ -64,7 +68,7 @@ impl Session {
             statement
         };
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
-        let proof = self.prove(&statement, text);
+        let proof = self.prove(&statement, text, false);
         // Where it will be executed, it is prepared: reads go on while there is no primary.
         let aim = route(&statement, text, self.view(proof)).aim;
         let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
@@ -158,6 +162,7 @@ impl Session {
                 self.acquire(aim).await?;
             }
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
+            let patience = self.within_deadline(FOREVER);
             let backend = self.backend()?;
             if answer.is_some() {
                 if let (Some(answer), Some(known)) = (
@@ -169,7 +174,12 @@ impl Session {
             } else if let Some(known) = backend.statements.find(key) {
                 return Ok(Ok((known.id, known.answer.clone())));
             }
-            match prepare_on(backend, key, epoch).await {
+            let preparing = prepare_on(backend, key, epoch);
+            let Ok(prepared) = tokio::time::timeout(patience, preparing).await else {
+                self.kill_connection();
+                return Err(self.lost(Lost::Overdue, None));
+            };
+            match prepared {
                 Ok(prepared) => return Ok(prepared),
                 Err(BackendError::Lost(_)) if fresh_lease && answer.is_some() && attempt == 1 => {
                     self.lease = None;

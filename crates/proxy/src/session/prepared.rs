@@ -14,12 +14,13 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
 use dbmesh_wire::command::{
     ExecuteFlags, ExecuteTarget, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData,
-    insert_types, put_execute, set_stmt_id,
+    TypeNames, insert_types, put_execute, set_stmt_id,
 };
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
+use super::demand::Attributes;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
 use super::leave::Leave;
@@ -54,19 +55,22 @@ impl Session {
         }
         let execute =
             StmtExecute::decode(packet, known.params, capabilities).map_err(|_| malformed)?;
-        let types = match execute.types(packet) {
-            Some(types) if known.types.as_deref() == Some(types) => known.types.clone(),
-            Some(types) => {
-                known.types = Some(types.into());
-                known.types.clone()
-            }
-            None => known.types.clone(),
-        };
+        if let Some(types) = execute.types(packet)
+            && known.types.as_deref() != Some(types)
+        {
+            known.types = Some(types.into());
+        }
+        let types = known.types.clone();
         let (statement, params) = (known.statement.clone(), known.params);
+        let in_pieces = known.long_data;
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (mut key, under) = (key, known.vector.clone());
-        let proof = self.prove(&statement, &key.sql);
+        let sql_key = key.clone();
+        let attributes = attributes_of(&execute, packet, types.as_deref(), params, in_pieces);
+        let proof = self
+            .take_demand(&statement, &sql_key.sql, attributes)
+            .await?;
         let functions = route(&statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
@@ -252,7 +256,9 @@ impl Session {
         };
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
-        let tell = |failure| (id, failure);
+        let (tell, statement) = (|failure| (id, failure), known.statement.clone());
+        let demanded = self.take_demand(&statement, &key.sql, Attributes::None);
+        demanded.await.map_err(tell)?;
         self.acquire(PRIMARY).await.map_err(tell)?;
         let server_id = self.server_statement(&key, &under).await.map_err(tell)?;
         set_stmt_id(packet, server_id);
@@ -395,6 +401,28 @@ impl Session {
 }
 
 const CURSOR_FLAGS: Status = Status(Status::CURSOR_EXISTS.0 | Status::LAST_ROW_SENT.0);
+
+/// The query attributes of an execution: what it carries beyond the statement's parameters.
+fn attributes_of<'a>(
+    execute: &StmtExecute,
+    packet: &'a [u8],
+    types: Option<&'a [u8]>,
+    params: u16,
+    in_pieces: bool,
+) -> Attributes<'a> {
+    static NO_LONG_DATA: BTreeSet<u16> = BTreeSet::new();
+    let beyond = execute
+        .parameters
+        .as_ref()
+        .is_some_and(|block| block.names == TypeNames::Named && block.count > usize::from(params));
+    match (beyond, in_pieces) {
+        (false, _) => Attributes::None,
+        (true, true) => Attributes::Hidden,
+        (true, false) => {
+            Attributes::Read(execute.values(packet, types.unwrap_or_default(), &NO_LONG_DATA))
+        }
+    }
+}
 
 /// One execution of a client's statement.
 struct Run<'a> {

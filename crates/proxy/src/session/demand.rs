@@ -1,0 +1,367 @@
+//! What the statement at hand demands: its hints, how long it may take, and where alone it may run.
+//!
+//! Owns the reading of hints under the service's policy and the one place of a statement. It must never let a statement
+//! run elsewhere than where it has to: what cannot be had is refused, with the reason. Input: a statement, its query
+//! attributes, the service's strategy, and where the session's connection is.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::{HintRights, Name, Role};
+use dbmesh_plan::{Proof, RoleHint};
+use dbmesh_sql::{Class, Hints, Statement};
+use dbmesh_wire::column::BinaryLayout;
+use dbmesh_wire::command::{ParameterValue, Parameters};
+use dbmesh_wire::status::Status;
+
+use super::{Failure, Session};
+use crate::fault::{Fault, Overdue};
+
+/// The query attribute that carries hints.
+const ATTRIBUTE: &[u8] = b"mesh";
+
+/// What the statement at hand demands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Demand {
+    /// The role that its hint asks for.
+    pub role: Option<RoleHint>,
+    /// When it must have ended.
+    pub deadline: Option<Deadline>,
+    /// Where alone it may run.
+    pub place: Place,
+    /// What becomes of an answer that comes when the time is up.
+    pub late: LateAnswer,
+}
+
+/// When a statement must have ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// The limit that this comes from, in ms.
+    pub limit_ms: u64,
+}
+
+/// Where alone a statement may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where its role says.
+    #[default]
+    Home,
+    /// At this endpoint of the service.
+    Named(Name),
+    /// At this endpoint, which is none of the service's own.
+    Away(Errand, Name),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home => f.write_str("the service's own endpoints"),
+            Self::Named(name) => write!(f, "endpoint {name}"),
+            Self::Away(Errand::Shadow, name) => write!(f, "shadow endpoint {name}"),
+            Self::Away(Errand::Site, name) => write!(f, "another site's endpoint {name}"),
+        }
+    }
+}
+
+/// Why a statement runs away from home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// It is a shadow statement.
+    Shadow,
+    /// Another site owns its key.
+    Site,
+}
+
+/// What becomes of an answer that comes when the time is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LateAnswer {
+    /// It is the client's: what the statement did, it did.
+    #[default]
+    Passed,
+    /// It is dropped: the statement did nothing but read.
+    Dropped,
+}
+
+/// The query attributes of a command.
+pub(super) enum Attributes<'a> {
+    /// It has none.
+    None,
+    /// It is a PREPARE: an execution may bring some.
+    Later,
+    /// These.
+    Read(Parameters<'a>),
+    /// They cannot be found behind parameters that came before in pieces.
+    Hidden,
+}
+
+impl Attributes<'_> {
+    /// The hints in them.
+    fn hints(&self) -> Result<Option<&[u8]>, Fault> {
+        let parameters = match self {
+            Self::None | Self::Later => return Ok(None),
+            Self::Read(parameters) => parameters.clone(),
+            Self::Hidden => {
+                let why = "query attributes cannot be read together with COM_STMT_SEND_LONG_DATA";
+                return Err(Fault::Hint(why.into()));
+            }
+        };
+        for parameter in parameters {
+            let parameter = parameter.map_err(|_| Fault::Malformed("query attributes"))?;
+            if parameter.kind.name != ATTRIBUTE {
+                continue;
+            }
+            let text = parameter.kind.column_type.binary_layout() == BinaryLayout::LengthEncoded;
+            return match parameter.value {
+                ParameterValue::Bytes(bytes) if text => Ok(Some(bytes)),
+                _ => Err(Fault::Hint("the query attribute `mesh` is no text".into())),
+            };
+        }
+        Ok(None)
+    }
+}
+
+impl Session {
+    /// Begins a command that may take as long as the service allows, and runs where its session's commands do.
+    pub(super) fn demand_nothing(&mut self) {
+        let limit_ms = self.serving.service.limits.statement_timeout_ms;
+        self.demand = Demand {
+            deadline: self.deadline(limit_ms),
+            place: self.usual_place(),
+            ..Demand::default()
+        };
+    }
+
+    fn deadline(&self, limit_ms: u64) -> Option<Deadline> {
+        (limit_ms > 0).then(|| Deadline {
+            at: self.started + Duration::from_millis(limit_ms),
+            limit_ms,
+        })
+    }
+
+    /// Takes up what a statement demands; gives what is proved of it.
+    pub(super) async fn take_demand(
+        &mut self,
+        statement: &Statement,
+        sql: &[u8],
+        attributes: Attributes<'_>,
+    ) -> Result<Proof, Failure> {
+        if self.lease.is_none() {
+            // The newest configuration decides on a statement that can go anywhere.
+            self.follow_reload()?;
+        }
+        self.demand_nothing();
+        self.demand.place = Place::Home;
+        let hints = self.hints(statement, sql, &attributes)?;
+        if let Some(hints) = &hints {
+            self.follow_hints(hints, statement)?;
+        }
+        let shadow = self.shadow_place(hints.as_ref(), sql)?;
+        if statement.class == Class::Tcl {
+            // A COMMIT that is cut short leaves nobody the wiser.
+            self.demand.deadline = None;
+        }
+        let asked = self.demand.place != Place::Home
+            || self.demand.deadline.is_some()
+            || self.serving.mirror.is_some()
+            || self.serving.service.strategy.units.is_some();
+        let proof = self.prove(statement, sql, asked);
+        if proof == Proof::Reads {
+            self.demand.late = LateAnswer::Dropped;
+        }
+        match shadow {
+            // It writes nothing that a site owns.
+            Some(place) => self.demand.place = place,
+            None => {
+                let later = matches!(attributes, Attributes::Later);
+                let place = self.unit_place(hints.as_ref(), statement, proof, later)?;
+                self.demand_unit(place)?;
+            }
+        }
+        let follows = match attributes {
+            Attributes::Later => true,
+            _ => Self::follows_transaction(statement),
+        };
+        self.take_place(follows, proof).await?;
+        Ok(proof)
+    }
+
+    /// The hints of a statement that its user may use.
+    fn hints<'a>(
+        &self,
+        statement: &Statement,
+        sql: &'a [u8],
+        attributes: &'a Attributes<'_>,
+    ) -> Result<Option<Hints<'a>>, Fault> {
+        if statement.hints.is_empty() && matches!(attributes, Attributes::None | Attributes::Later)
+        {
+            return Ok(None);
+        }
+        let user = &self.handle().user;
+        let rights = self.serving.service.strategy.hints.rights_of(user);
+        if rights == HintRights::NotRead {
+            return Ok(None);
+        }
+        let refused = |e: dbmesh_sql::HintError| Fault::Hint(e.to_string());
+        let comments = match statement.hints.as_slice() {
+            [] => None,
+            spans => Some(Hints::of_comments(sql, spans).map_err(refused)?),
+        };
+        let attribute = match attributes.hints()? {
+            None => None,
+            Some(text) => Some(Hints::of_attribute(text).map_err(refused)?),
+        };
+        let hints = match (attribute, comments) {
+            (Some(attribute), Some(comments)) => attribute.or(comments),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return Ok(None),
+        };
+        let chooses = match &hints {
+            _ if rights == HintRights::Nothing => Some("hints"),
+            _ if rights == HintRights::Everything => None,
+            hints if hints.endpoint.is_some() => Some("hint 'endpoint'"),
+            hints if hints.shadow => Some("hint 'shadow'"),
+            _ => None,
+        };
+        match chooses {
+            Some(what) => Err(Fault::HintDenied(what)),
+            None => Ok(Some(hints)),
+        }
+    }
+
+    fn follow_hints(&mut self, hints: &Hints<'_>, statement: &Statement) -> Result<(), Fault> {
+        let refused = |why: &str| Err(Fault::Hint(why.into()));
+        self.handle().note_labels(hints);
+        self.demand.role = hints.role;
+        if let Some(limit_ms) = hints.timeout_ms {
+            if statement.class == Class::Tcl {
+                return refused(
+                    "'timeout_ms' cannot bound a statement that ends or begins a transaction",
+                );
+            }
+            let own = self.serving.service.limits.statement_timeout_ms;
+            if own == 0 || limit_ms < own {
+                self.demand.deadline = self.deadline(limit_ms);
+            }
+        }
+        if let Some(name) = hints.endpoint {
+            if hints.role.is_some() {
+                return refused("'endpoint' excludes 'primary' and 'replica'");
+            }
+            let members = &self.serving.upstream.members;
+            let Some(member) = members.iter().find(|m| m.endpoint.name.as_str() == name) else {
+                return refused(&format!("the service has no endpoint '{name}'"));
+            };
+            self.demand.place = Place::Named(member.endpoint.name.clone());
+        }
+        Ok(())
+    }
+
+    /// A key that is another site's, and hints that name servers of this one, exclude each other.
+    fn demand_unit(&mut self, place: Place) -> Result<(), Fault> {
+        let chosen = self.demand.place != Place::Home || self.demand.role.is_some();
+        if place == Place::Home {
+            return Ok(());
+        }
+        if chosen {
+            let why =
+                "the unit's key is another site's: 'endpoint', 'primary' and 'replica' exclude it";
+            return Err(Fault::Hint(why.into()));
+        }
+        self.demand.place = place;
+        Ok(())
+    }
+
+    /// Makes sure that the statement can run where it has to: that the session is not bound elsewhere.
+    /// What `follows` runs where its session is bound, if nothing says otherwise.
+    async fn take_place(&mut self, follows: bool, proof: Proof) -> Result<(), Failure> {
+        if let Place::Named(name) = &self.demand.place {
+            self.allow_named(&name.clone(), proof)?;
+        }
+        if follows && self.is_away() && self.is_bound() && self.demand.place == Place::Home {
+            self.demand.place.clone_from(&self.lease_place);
+        }
+        if self.lease.is_none() || self.is_in_place() {
+            return Ok(());
+        }
+        if self.is_bound() {
+            return Err(Fault::Misplaced(self.bound_elsewhere()).into());
+        }
+        // The connection only remembers something of the last statement, which planning must know.
+        self.give_up_hold().await;
+        Ok(())
+    }
+
+    /// For who asks where it would run: the place, if it is no question of roles.
+    pub(super) fn demanded_target(&self) -> Option<String> {
+        (self.demand.place != Place::Home).then(|| format!("{}, and no other", self.demand.place))
+    }
+
+    /// Whether transaction or pins keep the session at its connection.
+    pub(super) fn is_bound(&self) -> bool {
+        self.state.in_transaction() || !self.state.pins.is_empty()
+    }
+
+    /// Whether the session's connection is where the statement has to run.
+    pub(super) fn is_in_place(&self) -> bool {
+        let away = matches!(self.lease_place, Place::Away(..));
+        match &self.demand.place {
+            Place::Home => !away,
+            Place::Named(name) => {
+                !away && (self.member.as_ref()).is_some_and(|m| m.endpoint.name == *name)
+            }
+            Place::Away(..) => self.lease_place == self.demand.place,
+        }
+    }
+
+    fn bound_elsewhere(&self) -> String {
+        let by = if self.state.in_transaction() {
+            "its transaction"
+        } else {
+            "state that only its connection has"
+        };
+        let at = self.member.as_ref().map(|m| m.endpoint.name.as_str());
+        let at = at.unwrap_or("another endpoint");
+        let wanted = &self.demand.place;
+        format!("the session is bound to {at} by {by}, and the statement must run at {wanted}")
+    }
+
+    /// A write never goes to a replica, whoever asks.
+    fn allow_named(&self, name: &Name, proof: Proof) -> Result<(), Fault> {
+        let upstream = &self.serving.upstream;
+        let member = upstream.members.iter().find(|m| m.endpoint.name == *name);
+        let role = member.and_then(|m| upstream.role_of(m));
+        let refused = |why: &str| Err(Fault::Misplaced(format!("endpoint {name} {why}")));
+        let begins =
+            !self.state.status.contains(Status::AUTOCOMMIT) && proof != Proof::ReadOnlyTransaction;
+        match role {
+            Some(Role::Primary) => Ok(()),
+            Some(Role::Replica) if proof == Proof::NotProved => {
+                refused("is a replica, and the statement is not proved to read only")
+            }
+            Some(Role::Replica) if begins => refused(
+                "is a replica, and without autocommit a read begins a transaction that may write",
+            ),
+            Some(Role::Replica) => Ok(()),
+            Some(Role::Shadow) | None => refused("does not serve now"),
+        }
+    }
+
+    /// The error if the time of the statement at hand is up while dbmesh holds it.
+    pub(super) fn overdue(&self) -> Option<Fault> {
+        let deadline = self.demand.deadline?;
+        (Instant::now() >= deadline.at).then_some(Fault::Overdue {
+            limit_ms: deadline.limit_ms,
+            when: Overdue::Waiting,
+        })
+    }
+
+    /// No more than this, and no longer than the statement at hand may take.
+    pub(super) fn within_deadline(&self, limit: Duration) -> Duration {
+        match self.demand.deadline {
+            None => limit,
+            Some(deadline) => limit.min(deadline.at.saturating_duration_since(Instant::now())),
+        }
+    }
+}

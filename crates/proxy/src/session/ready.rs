@@ -1,0 +1,83 @@
+//! A leased connection in the state of its session.
+//!
+//! Owns what becomes of one that cannot be brought there. Input: a lease fresh from its pool.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::backend::{Applied, BackendError, ServerError};
+use crate::fault::Fault;
+use crate::pool::{Lease, Want};
+
+/// Why a connection is not in the session's state.
+pub(super) enum NotReady {
+    Fault(Fault),
+    /// All but the schema is ready.
+    Schema(Box<Lease>, ServerError),
+    /// The connection was dead: another one may not be.
+    Stale(Fault),
+}
+
+/// Brings a leased connection to the session's state.
+pub(super) async fn make_ready(
+    mut lease: Lease,
+    want: &Want<'_>,
+    wait: Duration,
+) -> Result<Lease, NotReady> {
+    if lease
+        .backend()
+        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
+    {
+        return Ok(lease);
+    }
+    let name = lease.pool().endpoint().name.to_string();
+    let dead = |e: BackendError| {
+        NotReady::Stale(match e {
+            BackendError::Protocol(what) => Fault::BackendProtocol {
+                endpoint: name.clone(),
+                what,
+                state_lost: false,
+            },
+            BackendError::Lost(_) => Fault::BackendLost {
+                endpoint: name.clone(),
+                state_lost: false,
+            },
+        })
+    };
+    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
+    let backend = lease.backend().map_err(&dead)?;
+    let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
+    let applied =
+        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
+    match applied.map_err(&dead)? {
+        Ok(Applied::Done) => {
+            lease
+                .pool()
+                .counters
+                .state_changes
+                .fetch_add(1, Ordering::Relaxed);
+            Ok(lease)
+        }
+        Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
+        Ok(Applied::NeedsNewConnection) => {
+            let mut lease = lease.replace(want, wait).await.map_err(NotReady::Fault)?;
+            let backend = lease.backend().map_err(&dead)?;
+            match backend.apply(want.vector).await.map_err(&dead)? {
+                Ok(Applied::Done) => Ok(lease),
+                Ok(Applied::SchemaRefused(e)) => Err(NotReady::Schema(Box::new(lease), e)),
+                Ok(Applied::NeedsNewConnection) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: 1105,
+                    message: "a new connection does not have the session's state either".into(),
+                })),
+                Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+                    code: e.code,
+                    message: e.message,
+                })),
+            }
+        }
+        Err(e) => Err(NotReady::Fault(Fault::StateReplay {
+            code: e.code,
+            message: e.message,
+        })),
+    }
+}
