@@ -1,0 +1,238 @@
+//! Where rows go that memory has no room for.
+//!
+//! Owns the abstract store of runs, the budgets, and the count of what is used of them. It opens no file: the
+//! proxy brings an implementation over files, [`MemorySpill`] is for tests. Input: runs that the crate itself
+//! wrote; what comes back is still checked.
+
+use std::fmt;
+
+use crate::error::{Budget, MergeError};
+
+/// A run: bytes written from beginning to end, then read from anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunId(pub u64);
+
+/// A store of runs. It is called from `next` and `feed`, and may block.
+pub trait Spill {
+    /// Begins an empty run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn create(&mut self) -> Result<RunId, SpillError>;
+
+    /// Appends to a run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn append(&mut self, run: RunId, bytes: &[u8]) -> Result<(), SpillError>;
+
+    /// Reads from a run at an offset; fewer bytes than asked for only at its end.
+    ///
+    /// # Errors
+    /// When the store fails or there is no such run.
+    fn read(&mut self, run: RunId, offset: u64, into: &mut [u8]) -> Result<usize, SpillError>;
+
+    /// Removes a run. What is left when the store is dropped goes with it.
+    fn remove(&mut self, run: RunId);
+}
+
+/// Why a spill failed.
+#[derive(Debug)]
+pub enum SpillError {
+    /// There is none.
+    Unavailable,
+    /// The store's own error.
+    Store(Box<dyn std::error::Error + Send + Sync>),
+    /// A run came back with other bytes than were written.
+    Corrupt,
+}
+
+impl fmt::Display for SpillError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable => f.write_str("there is no spill"),
+            Self::Store(error) => write!(f, "spill: {error}"),
+            Self::Corrupt => f.write_str("spill: a run came back with other bytes"),
+        }
+    }
+}
+
+impl std::error::Error for SpillError {}
+
+/// A store of runs in memory, for tests.
+#[derive(Debug, Default)]
+pub struct MemorySpill {
+    runs: Vec<Option<Vec<u8>>>,
+}
+
+impl MemorySpill {
+    fn run(&mut self, run: RunId) -> Result<&mut Vec<u8>, SpillError> {
+        let index = usize::try_from(run.0).map_err(|_| SpillError::Corrupt)?;
+        let slot = self.runs.get_mut(index).ok_or(SpillError::Corrupt)?;
+        slot.as_mut().ok_or(SpillError::Corrupt)
+    }
+}
+
+impl Spill for MemorySpill {
+    fn create(&mut self) -> Result<RunId, SpillError> {
+        self.runs.push(Some(Vec::new()));
+        Ok(RunId(self.runs.len() as u64 - 1))
+    }
+
+    fn append(&mut self, run: RunId, bytes: &[u8]) -> Result<(), SpillError> {
+        self.run(run)?.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&mut self, run: RunId, offset: u64, into: &mut [u8]) -> Result<usize, SpillError> {
+        let stored = self.run(run)?;
+        let from = usize::try_from(offset).map_err(|_| SpillError::Corrupt)?;
+        let rest = stored.get(from..).ok_or(SpillError::Corrupt)?;
+        let n = rest.len().min(into.len());
+        let (head, source) = (into.get_mut(..n), rest.get(..n));
+        if let (Some(head), Some(source)) = (head, source) {
+            head.copy_from_slice(source);
+        }
+        Ok(n)
+    }
+
+    fn remove(&mut self, run: RunId) {
+        let slot = usize::try_from(run.0)
+            .ok()
+            .and_then(|i| self.runs.get_mut(i));
+        if let Some(slot) = slot {
+            *slot = None;
+        }
+    }
+}
+
+/// Limits in bytes. Every one of them is named by the error when it is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Of one shard's rows this much is asked for ahead; `feed` answers when it is there.
+    pub shard_bytes_max: usize,
+    /// Everything the merger keeps in memory: waiting rows, groups, runs before they are spilled.
+    pub memory_bytes_max: usize,
+    /// Everything the merger keeps in the spill at one time.
+    pub spill_bytes_max: u64,
+    /// One row.
+    pub row_bytes_max: usize,
+}
+
+impl Default for Budgets {
+    /// 256 KiB a shard, 64 MiB in memory, 4 GiB in the spill, 64 MiB a row.
+    fn default() -> Self {
+        Self {
+            shard_bytes_max: 256 << 10,
+            memory_bytes_max: 64 << 20,
+            spill_bytes_max: 4 << 30,
+            row_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// How much is used, and how much it was at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes in memory now.
+    pub memory_bytes: usize,
+    /// Bytes in memory at most.
+    pub memory_bytes_peak: usize,
+    /// Bytes in the spill now.
+    pub spill_bytes: u64,
+    /// Bytes in the spill at most.
+    pub spill_bytes_peak: u64,
+    /// Runs written.
+    pub runs: u64,
+}
+
+/// The spill with its budgets.
+pub(crate) struct Spiller {
+    store: Option<Box<dyn Spill + Send>>,
+    pub(crate) budgets: Budgets,
+    pub(crate) usage: Usage,
+}
+
+impl fmt::Debug for Spiller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spiller")
+            .field("budgets", &self.budgets)
+            .field("usage", &self.usage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spiller {
+    pub(crate) fn new(store: Option<Box<dyn Spill + Send>>, budgets: Budgets) -> Self {
+        Self {
+            store,
+            budgets,
+            usage: Usage::default(),
+        }
+    }
+
+    /// Accounts for `now` bytes where `before` were.
+    pub(crate) fn resize(&mut self, before: usize, now: usize) -> Result<(), MergeError> {
+        let used = self.usage.memory_bytes.saturating_sub(before);
+        let used = used.saturating_add(now);
+        self.usage.memory_bytes = used;
+        self.usage.memory_bytes_peak = self.usage.memory_bytes_peak.max(used);
+        let limit = self.budgets.memory_bytes_max;
+        if used > limit {
+            return Err(MergeError::OverBudget {
+                budget: Budget::Memory,
+                limit_bytes: limit as u64,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn create(&mut self) -> Result<RunId, MergeError> {
+        self.usage.runs += 1;
+        Ok(self.store()?.create()?)
+    }
+
+    pub(crate) fn append(&mut self, run: RunId, bytes: &[u8]) -> Result<(), MergeError> {
+        let limit = self.budgets.spill_bytes_max;
+        let used = self.usage.spill_bytes.saturating_add(bytes.len() as u64);
+        if used > limit {
+            return Err(MergeError::OverBudget {
+                budget: Budget::Spill,
+                limit_bytes: limit,
+            });
+        }
+        self.usage.spill_bytes = used;
+        self.usage.spill_bytes_peak = self.usage.spill_bytes_peak.max(used);
+        Ok(self.store()?.append(run, bytes)?)
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        run: RunId,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<usize, MergeError> {
+        let n = self.store()?.read(run, offset, into)?;
+        if n > into.len() {
+            return Err(MergeError::Spill(SpillError::Corrupt));
+        }
+        Ok(n)
+    }
+
+    /// Removes a run that has this many bytes.
+    pub(crate) fn remove(&mut self, run: RunId, bytes: u64) {
+        self.usage.spill_bytes = self.usage.spill_bytes.saturating_sub(bytes);
+        if let Some(store) = &mut self.store {
+            store.remove(run);
+        }
+    }
+
+    fn store(&mut self) -> Result<&mut Box<dyn Spill + Send>, MergeError> {
+        // Without a spill it is memory that was not enough.
+        let limit_bytes = self.budgets.memory_bytes_max as u64;
+        self.store.as_mut().ok_or(MergeError::OverBudget {
+            budget: Budget::Memory,
+            limit_bytes,
+        })
+    }
+}
