@@ -103,14 +103,14 @@ impl Sum {
     pub(crate) fn average(
         &self,
         count: u64,
-        increment: u8,
+        (increment, scale): (u8, u8),
         format: RowFormat,
     ) -> Result<Option<Vec<u8>>, MergeError> {
         match self {
             Self::Null => Ok(None),
             _ if count == 0 => Ok(None),
             Self::Exact(sum) => sum
-                .average(count, increment)
+                .average(count, increment, scale)
                 .map(|average| Some(average.text().into_bytes()))
                 .ok_or(MergeError::Refused(Refusal::Overflow)),
             Self::Double(sum) => Ok(Some(encode_double(sum / count as f64, format))),

@@ -84,8 +84,8 @@ pub(crate) struct StringOrder {
     collation: Native,
     charset: Charset,
     table: Option<Table>,
-    /// Weights of ASCII, where each character has one at most; 0 is none.
-    ascii: Box<[u16; 128]>,
+    /// Weights of ASCII, where each character has one at most.
+    ascii: Box<[Option<u16>; 128]>,
     units: Vec<u8>,
 }
 
@@ -105,12 +105,12 @@ impl StringOrder {
             return None;
         }
         let table = Table::of(collation);
-        let mut ascii = Box::new([0; 128]);
+        let mut ascii = Box::new([None; 128]);
         for (code, weight) in (0..).zip(ascii.iter_mut()) {
             if let Some(table) = &table {
                 let mut bytes = Vec::new();
                 table.put(code, &mut bytes);
-                *weight = bytes.first_chunk().map_or(0, |b| u16::from_be_bytes(*b));
+                *weight = bytes.first_chunk().map(|b| u16::from_be_bytes(*b));
             }
         }
         Some(Self {
@@ -161,8 +161,8 @@ impl StringOrder {
         let text = std::str::from_utf8(value).ok()?;
         for character in text.chars() {
             match self.ascii.get(character as usize) {
-                Some(0) => {}
-                Some(weight) => out.extend_from_slice(&weight.to_be_bytes()),
+                Some(None) => {}
+                Some(Some(weight)) => out.extend_from_slice(&weight.to_be_bytes()),
                 None => table.put(character.into(), out),
             }
         }

@@ -10,7 +10,7 @@ const LIMB: u64 = 1_000_000_000;
 const LIMBS: usize = 10;
 /// Digits of the widest DECIMAL.
 pub(crate) const DIGITS_MAX: usize = 65;
-/// Digits after the point of the widest DECIMAL.
+/// Digits after the point of the widest DECIMAL of MySQL; MariaDB has 38.
 pub(crate) const SCALE_MAX: usize = 30;
 
 /// A number: `±magnitude / 10^scale`.
@@ -32,7 +32,7 @@ impl Decimal {
     /// Reads digits with an optional sign and point.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (negative, whole, fraction) = parts(text)?;
-        if whole.len() + fraction.len() > DIGITS_MAX + SCALE_MAX {
+        if whole.len() + fraction.len() > DIGITS_MAX + 16 {
             return None;
         }
         let mut value = Self::ZERO;
@@ -82,13 +82,12 @@ impl Decimal {
     }
 
     /// AVG's division: the quotient has digits after the point in groups of nine, as many as `increment` more
-    /// than the dividend's need, is cut off there, and then rounded to `scale + increment` digits, at most 30.
-    pub(crate) fn average(&self, count: u64, increment: u8) -> Option<Self> {
-        let increment = usize::from(increment);
+    /// than the dividend's need, is cut off there, and then rounded to `scale` digits.
+    pub(crate) fn average(&self, count: u64, increment: u8, scale: u8) -> Option<Self> {
+        let (increment, scale) = (usize::from(increment), usize::from(scale));
         let groups = self.scale.div_ceil(LIMB_DIGITS) * LIMB_DIGITS;
         let more = increment.saturating_sub(groups - self.scale);
         let working = (groups + more).div_ceil(LIMB_DIGITS) * LIMB_DIGITS;
-        let scale = (self.scale + increment).min(SCALE_MAX);
         let quotient = self.scaled_to(working)?.divided(count)?;
         Some(quotient.rounded_to(scale))
     }
@@ -246,7 +245,8 @@ mod tests {
 
     fn average(sum: &str, count: u64) -> String {
         let sum = Decimal::parse(sum.as_bytes()).unwrap();
-        sum.average(count, 4).unwrap().text()
+        let scale = sum.scale as u8 + 4;
+        sum.average(count, 4, scale).unwrap().text()
     }
 
     #[test]

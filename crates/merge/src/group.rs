@@ -28,7 +28,7 @@ use values::{Arrival, Stored, fold};
 /// GROUP_CONCAT()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutWarning {
-    /// The row of its group, from 1.
+    /// The row, counted over all groups from 1, as the server counts.
     pub row: u64,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Grouper {
     value_key: Vec<u8>,
     row: Vec<u8>,
     is_global: bool,
+    /// Rows that GROUP_CONCAT put together in all groups, by set.
+    counted: Vec<u64>,
     pub(crate) warnings: Vec<CutWarning>,
     pub(crate) warning_count: u64,
 }
@@ -87,7 +89,9 @@ impl Grouper {
         } else {
             Arrangement::Hashing(Keyed::new(share))
         };
+        let counted = vec![0; plan.sets.len()];
         Ok(Self {
+            counted,
             keys: KeyEncoder::new(format, columns, &grouping.keys, Purpose::Rows)?,
             plan,
             layout,
@@ -155,17 +159,15 @@ impl Grouper {
             .map_err(|(column, expected)| MergeError::value(at.shard, column, expected))?;
         let mut complete = None;
         match &mut self.arrangement {
-            Arrangement::Streaming(current, emitted) => {
-                match current {
-                    Some((key, group)) if *key == self.key => self.plan.apply(group, at)?,
-                    _ => {
-                        let mut group = self.plan.begin(at);
-                        self.plan.apply(&mut group, at)?;
-                        complete = current.replace((self.key.clone(), group));
-                        *emitted = Emitted::Something;
-                    }
+            Arrangement::Streaming(current, emitted) => match current {
+                Some((key, group)) if *key == self.key => self.plan.apply(group, at)?,
+                _ => {
+                    let mut group = self.plan.begin(at);
+                    self.plan.apply(&mut group, at)?;
+                    complete = current.replace((self.key.clone(), group));
+                    *emitted = Emitted::Something;
                 }
-            }
+            },
             Arrangement::Hashing(groups) => {
                 let plan = &mut self.plan;
                 groups.update(&self.key, spiller, |known| match known {
@@ -264,10 +266,13 @@ impl Grouper {
         } else {
             fold(&self.plan.sets, key, values, format, spiller)?
         };
-        for row in sets.iter().filter_map(|(_, cut)| *cut) {
-            self.warning_count += 1;
-            if self.warnings.len() < WARNINGS_MAX {
-                self.warnings.push(CutWarning { row });
+        for (counted, set) in self.counted.iter_mut().zip(&sets) {
+            *counted += set.rows;
+            if set.is_cut {
+                self.warning_count += 1;
+                if self.warnings.len() < WARNINGS_MAX {
+                    self.warnings.push(CutWarning { row: *counted });
+                }
             }
         }
         let mut cells: Vec<Option<Vec<u8>>> = Vec::with_capacity(self.plan.slots.len());
@@ -278,13 +283,13 @@ impl Grouper {
                     Some(accumulator) => finished(accumulator, format),
                     None => None,
                 },
-                Slot::Average(index, increment) => match group.accumulators.get(index) {
+                Slot::Average(index, digits) => match group.accumulators.get(index) {
                     Some(Accumulator::Average(sum, count)) => {
-                        sum.average(*count, increment, format)?
+                        sum.average(*count, digits, format)?
                     }
                     _ => None,
                 },
-                Slot::Values(index) => sets.get(index).and_then(|(value, _)| value.clone()),
+                Slot::Values(index) => sets.get(index).and_then(|set| set.value.clone()),
             });
         }
         self.row.clear();

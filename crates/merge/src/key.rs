@@ -221,6 +221,9 @@ fn put_double(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&bits.to_be_bytes());
 }
 
+/// More than what it is when inverted.
+const NOT_NEGATIVE: u8 = 0x80;
+
 /// Sign, number of digits before the point, all digits without zeros at the ends, terminator; inverted when negative.
 fn put_decimal(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (negative, whole, fraction) = decimal::parts(text)?;
@@ -234,7 +237,7 @@ fn put_decimal(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let fraction = fraction.get(..fraction.len() - trailing)?;
     let start = out.len();
     let is_zero = whole.is_empty() && fraction.is_empty();
-    out.push(1);
+    out.push(NOT_NEGATIVE);
     out.push(u8::try_from(whole.len()).ok()?);
     out.extend_from_slice(whole);
     out.extend_from_slice(fraction);

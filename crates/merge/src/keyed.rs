@@ -143,7 +143,6 @@ impl<V: Kept> Drain<V> {
         spiller: &mut Spiller,
     ) -> Result<Option<(Box<[u8]>, V)>, MergeError> {
         let Some(key) = self.peek() else {
-            spiller.resize(std::mem::take(&mut self.memory_bytes), 0)?;
             return Ok(None);
         };
         let key: Box<[u8]> = key.into();
@@ -166,6 +165,9 @@ impl<V: Kept> Drain<V> {
                 Some(found) => found.absorb(value)?,
                 None => found = Some(value),
             }
+        }
+        if self.next.is_none() {
+            spiller.resize(std::mem::take(&mut self.memory_bytes), 0)?;
         }
         Ok(found.map(|value| (key, value)))
     }

@@ -203,21 +203,70 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// The text that the server writes for a double whose digits after the point are not fixed: the shortest that
-/// reads back as the same, without an exponent while the point is within 15 places of the first digit
-/// (`my_gcvt` of the server).
+/// reads back as the same, without an exponent while the point is within 15 places of the first digit or there are
+/// digits behind it (`my_gcvt` of the server).
 pub(crate) fn double_text(value: f64) -> String {
     const PLACES_MAX: i32 = 15;
-    let shortest = format!("{value:e}");
+    let shortest = shortest(value);
     let Some((mantissa, exponent)) = shortest.split_once('e') else {
         return shortest;
     };
     let point = exponent.parse::<i32>().unwrap_or(0) + 1;
-    if (1 - PLACES_MAX..=PLACES_MAX).contains(&point) {
-        // Display writes the shortest digits, and never an exponent. The server knows no negative zero's text
-        // other than this one.
-        return format!("{value}");
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let has_fraction = i32::try_from(digits).is_ok_and(|digits| digits > point);
+    if point > -PLACES_MAX && (point <= PLACES_MAX || has_fraction) {
+        return without_exponent(mantissa, point);
     }
     format!("{mantissa}e{exponent}")
+}
+
+/// The shortest digits that read back as the same, with an exponent. Of two equally near the server takes the even
+/// one, the standard library the greater one.
+fn shortest(value: f64) -> String {
+    /// A double has ties only where its digits nearly suffice.
+    const TIE_BYTES_MIN: usize = 16;
+    let text = format!("{value:e}");
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    if mantissa.len() < TIE_BYTES_MIN {
+        return text;
+    }
+    let exact = format!("{value:.40e}");
+    let exact = exact.split_once('e').map_or("", |(digits, _)| digits);
+    let exact = exact.trim_end_matches('0');
+    let Some(lesser) = exact.strip_suffix('5') else {
+        return text;
+    };
+    let is_even = lesser.bytes().last().is_some_and(|digit| digit % 2 == 0);
+    let even = format!("{lesser}e{exponent}");
+    let reads_back = even
+        .parse::<f64>()
+        .is_ok_and(|read| read.to_bits() == value.to_bits());
+    if lesser.len() == mantissa.len() && is_even && reads_back {
+        return even;
+    }
+    text
+}
+
+/// Digits with their point in this place.
+fn without_exponent(mantissa: &str, point: i32) -> String {
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let digits = mantissa.replace('.', "");
+    let Ok(whole) = usize::try_from(point) else {
+        let zeros = "0".repeat(point.unsigned_abs() as usize);
+        return format!("{sign}0.{zeros}{digits}");
+    };
+    match digits.split_at_checked(whole) {
+        Some(("", "0")) => format!("{sign}0"),
+        Some(("", fraction)) => format!("{sign}0.{fraction}"),
+        Some((whole, "")) => format!("{sign}{whole}"),
+        Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+        None => format!("{sign}{digits}{}", "0".repeat(whole - digits.len())),
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +324,9 @@ mod tests {
             (1e15, "1e15"),
             (-1.5e20, "-1.5e20"),
             (0.00001, "0.00001"),
-            (1e-15, "1e-15"),
+            (1e-15, "0.000000000000001"),
+            (1e-16, "1e-16"),
+            (-1012282785496355.2, "-1012282785496355.2"),
             (123_456_789.125, "123456789.125"),
         ] {
             assert_eq!(double_text(value), text);

@@ -3,6 +3,7 @@
 //! Owns the types, lengths and digits of results that no shard describes (`Item_sum_*::resolve_type` of the
 //! server). Input: the definition of the aggregate's input.
 
+use dbmesh_wire::charset::UTF8MB4_0900_AI_CI;
 use dbmesh_wire::column::{BINARY_COLLATION, Column, ColumnFlags, ColumnType};
 
 use crate::column::{DECIMALS_NOT_FIXED, Definition, ValueType};
@@ -14,7 +15,10 @@ use crate::spec::Aggregate;
 const SUM_DIGITS: usize = 22;
 /// A GROUP_CONCAT of more characters is TEXT.
 const VARCHAR_CHARACTERS_MAX: u64 = 512;
-const UTF8MB4_BYTES: u64 = 4;
+/// Bytes of a character of utf8mb4, in which text comes.
+const CHARACTER_BYTES: u64 = 4;
+/// MySQL counts those of a TEXT that is no table's column three times.
+const TEXT_CHARACTER_BYTES: u64 = 64;
 
 /// The definition of an aggregate, without a name.
 pub(super) fn derived(
@@ -31,6 +35,9 @@ pub(super) fn derived(
         Aggregate::Min(key) | Aggregate::Max(key) => {
             let mut same = column(key.column)?.clone();
             same.flags = ColumnFlags(same.flags.0 & !KEY_FLAGS);
+            if same.value_type() != ValueType::String {
+                same.flags = same.flags.union(ColumnFlags::BINARY);
+            }
             unnamed(same)
         }
         Aggregate::CountRows
@@ -55,24 +62,40 @@ pub(super) fn derived(
             average(&summand, *increment)
         }
         Aggregate::GroupConcat(concat) => {
-            let mut text = Column::text(b"", 255);
-            for index in &concat.columns {
-                let input = column(*index)?;
-                if input.value_type() == ValueType::String {
-                    text.collation = input.collation;
-                }
-            }
-            let is_long = concat.bytes_max / UTF8MB4_BYTES > VARCHAR_CHARACTERS_MAX
-                || concat.bytes_max > VARCHAR_CHARACTERS_MAX;
-            if is_long {
-                text.column_type = ColumnType::BLOB;
-            }
-            text.length_bytes = u32::try_from(concat.bytes_max).unwrap_or(u32::MAX);
-            text.decimals = DECIMALS_NOT_FIXED;
-            Definition::of(&text)
+            let inputs = concat.columns.iter().map(|index| column(*index));
+            concatenation(&inputs.collect::<Result<Vec<_>, _>>()?, concat.bytes_max)
         }
         Aggregate::Variance(_) => double(),
     })
+}
+
+/// What MySQL says of a GROUP_CONCAT over strings of utf8mb4, or of bytes.
+fn concatenation(inputs: &[&Definition], bytes_max: u64) -> Definition {
+    let strings = || {
+        inputs
+            .iter()
+            .filter(|input| input.value_type() == ValueType::String)
+    };
+    let is_binary = strings().any(|input| input.collation == BINARY_COLLATION);
+    let collation = strings().map(|input| input.collation).next();
+    let mut text = Column::text(b"", collation.unwrap_or(UTF8MB4_0900_AI_CI));
+    let is_long = bytes_max > VARCHAR_CHARACTERS_MAX;
+    if is_long {
+        text.column_type = ColumnType::LONG_BLOB;
+    }
+    if is_binary {
+        text.collation = BINARY_COLLATION;
+        text.flags = ColumnFlags::BINARY;
+    }
+    let width = match (is_binary, is_long) {
+        (true, _) => 1,
+        (false, false) => CHARACTER_BYTES,
+        (false, true) => TEXT_CHARACTER_BYTES,
+    };
+    let bytes = bytes_max.saturating_mul(width);
+    text.length_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    text.decimals = DECIMALS_NOT_FIXED;
+    Definition::of(&text)
 }
 
 /// Flags that belong to a table's column, not to a value of it.

@@ -33,8 +33,8 @@ pub(super) enum Step {
 pub(super) enum Slot {
     First(usize),
     Accumulator(usize),
-    /// An accumulator's average.
-    Average(usize, u8),
+    /// An accumulator's average, with div_precision_increment and the digits after the point.
+    Average(usize, (u8, u8)),
     Values(usize),
 }
 
@@ -72,12 +72,26 @@ impl Plan {
             grouping,
         };
         for output in &grouping.outputs {
-            let slot = builder.slot(&output.value)?;
-            builder.plan.slots.push(slot);
+            let mut slot = builder.slot(&output.value)?;
             let defined = builder.definition(output)?;
+            // Which digits AVG is rounded to is its type's.
+            match &mut slot {
+                Slot::Average(_, (_, scale)) => *scale = defined.decimals,
+                Slot::Values(set) => builder.plan.round_to(*set, defined.decimals),
+                Slot::First(_) | Slot::Accumulator(_) => {}
+            }
+            builder.plan.slots.push(slot);
             builder.plan.definitions.push(defined);
         }
         Ok(builder.plan)
+    }
+
+    fn round_to(&mut self, set: usize, decimals: u8) {
+        if let Some(set) = self.sets.get_mut(set)
+            && let Total::Average(_, _, (_, scale), ..) = &mut set.total
+        {
+            *scale = decimals;
+        }
     }
 }
 
@@ -159,7 +173,7 @@ impl Builder<'_> {
             }
             Aggregate::AvgDistinct { key, increment } => {
                 let number = self.number(key.column)?;
-                let total = Total::Average(key.column, number, increment, Sum::Null, 0);
+                let total = Total::Average(key.column, number, (increment, 0), Sum::Null, 0);
                 self.values(&[key], &[], total)
             }
             Aggregate::GroupConcat(ref concat) => self.concat(concat),
@@ -169,7 +183,7 @@ impl Builder<'_> {
 
     fn average(&mut self, step: Step, increment: u8) -> Slot {
         self.accumulate(step, Accumulator::Average(Sum::Null, 0));
-        Slot::Average(self.plan.steps.len() - 1, increment)
+        Slot::Average(self.plan.steps.len() - 1, (increment, 0))
     }
 
     fn extreme(&mut self, key: Key, greatest: bool) -> Result<Slot, MergeError> {

@@ -28,7 +28,8 @@ pub(super) struct ValueSet {
 pub(super) enum Total {
     Count(u64),
     Sum(usize, Number, Sum),
-    Average(usize, Number, u8, Sum, u64),
+    /// With div_precision_increment and the digits after the point.
+    Average(usize, Number, (u8, u8), Sum, u64),
     Concat {
         /// Columns; of integers whether they are unsigned.
         columns: Vec<(usize, Option<bool>)>,
@@ -141,6 +142,16 @@ impl ValueSet {
     }
 }
 
+/// What became of a group's values.
+#[derive(Debug)]
+pub(super) struct Folded {
+    /// The aggregate's value.
+    pub(super) value: Option<Vec<u8>>,
+    /// Of GROUP_CONCAT: rows put together, the one that was cut included.
+    pub(super) rows: u64,
+    pub(super) is_cut: bool,
+}
+
 /// The values of one group as they come back.
 #[derive(Debug)]
 pub(super) struct Fold {
@@ -219,12 +230,7 @@ impl Fold {
         }
     }
 
-    /// The aggregate's value, and the row at which a text was cut.
-    fn finish(
-        mut self,
-        format: RowFormat,
-        spiller: &mut Spiller,
-    ) -> Result<(Option<Vec<u8>>, Option<u64>), MergeError> {
+    fn finish(mut self, format: RowFormat, spiller: &mut Spiller) -> Result<Folded, MergeError> {
         let mut pending = std::mem::take(&mut self.pending);
         pending.sort_by(|a, b| a.order.cmp(&b.order));
         pending.iter().for_each(|stored| self.append(&stored.value));
@@ -232,10 +238,14 @@ impl Fold {
         let value = match self.total {
             Total::Count(count) => Some(encode_integer(count, format)),
             Total::Sum(_, _, sum) => sum.encode(format),
-            Total::Average(_, _, increment, sum, count) => sum.average(count, increment, format)?,
+            Total::Average(_, _, digits, sum, count) => sum.average(count, digits, format)?,
             Total::Concat { .. } => self.text,
         };
-        Ok((value, self.is_cut.then_some(self.rows)))
+        Ok(Folded {
+            value,
+            rows: self.rows,
+            is_cut: self.is_cut,
+        })
     }
 }
 
@@ -263,7 +273,7 @@ pub(super) fn fold(
     values: &mut Drain<Stored>,
     format: RowFormat,
     spiller: &mut Spiller,
-) -> Result<Vec<(Option<Vec<u8>>, Option<u64>)>, MergeError> {
+) -> Result<Vec<Folded>, MergeError> {
     let mut folds: Vec<Fold> = sets.iter().map(Fold::new).collect();
     while let Some(key) = values.peek()
         && let Some(rest) = key.strip_prefix(group)
