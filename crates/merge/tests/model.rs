@@ -211,9 +211,22 @@ fn distinct_lets_each_key_pass_once_with_and_without_a_spill() {
     assert_eq!(tight.rows.len(), expected.len());
 }
 
+/// A million with optimization, fewer without.
+const MANY: usize = if cfg!(debug_assertions) {
+    160_000
+} else {
+    1_200_000
+};
+/// Memory for them.
+const LITTLE_BYTES: usize = if cfg!(debug_assertions) {
+    4 << 20
+} else {
+    16 << 20
+};
+
 #[test]
 fn a_million_groups_are_spilled_instead_of_growing() {
-    let sets = many(1_200_000, 1 << 40);
+    let sets = many(MANY, 1 << 40);
     let output = |value| Output {
         value,
         definition: OutputDefinition::Derived(b"x".to_vec()),
@@ -231,7 +244,7 @@ fn a_million_groups_are_spilled_instead_of_growing() {
         ..MergeSpec::default()
     };
     let budgets = Budgets {
-        memory_bytes_max: 16 << 20,
+        memory_bytes_max: LITTLE_BYTES,
         ..Budgets::default()
     };
     let merged = merge(
@@ -244,22 +257,22 @@ fn a_million_groups_are_spilled_instead_of_growing() {
     )
     .unwrap();
     let usage = merged.merger.usage();
-    assert!(merged.rows.len() > 1_000_000, "{}", merged.rows.len());
+    assert!(merged.rows.len() > MANY - 10, "{}", merged.rows.len());
     assert!(
-        usage.memory_bytes_peak <= 16 << 20 && usage.runs > 10 && usage.spill_bytes == 0,
+        usage.memory_bytes_peak <= LITTLE_BYTES && usage.runs > 5 && usage.spill_bytes == 0,
         "{usage:?}"
     );
 }
 
 #[test]
-fn many_rows_are_sorted_in_64_mib() {
-    let sets = many(1_000_000, 1 << 40);
+fn many_rows_are_sorted_in_little_memory() {
+    let sets = many(MANY, 1 << 40);
     let spec = MergeSpec {
         sort: vec![Key::ascending(0)],
         ..MergeSpec::default()
     };
     let budgets = Budgets {
-        memory_bytes_max: 64 << 20,
+        memory_bytes_max: LITTLE_BYTES,
         ..Budgets::default()
     };
     let merged = merge(
@@ -273,7 +286,7 @@ fn many_rows_are_sorted_in_64_mib() {
     .unwrap();
     let usage = merged.merger.usage();
     assert!(
-        usage.memory_bytes_peak <= 64 << 20 && usage.runs > 1,
+        usage.memory_bytes_peak <= LITTLE_BYTES && usage.runs > 1,
         "{usage:?}"
     );
     let mut expected: Vec<Vec<u8>> = sets.into_iter().flat_map(|set| set.rows).collect();
