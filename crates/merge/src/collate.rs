@@ -130,7 +130,7 @@ impl StringOrder {
                 return Some(());
             }
             Native::Bytes { pad: true } => {
-                pad::put_padded(value, &[b' '], out);
+                pad::put_padded(value, b" ", out);
                 return Some(());
             }
             // Without PAD SPACE, and no weight is zero.
@@ -148,8 +148,8 @@ impl StringOrder {
             _ => self.put_weights(value, &mut units),
         };
         match self.collation {
-            Native::Latin1Swedish => pad::put_padded(&units, &[b' '], out),
-            Native::General => pad::put_padded(&units, &[0, b' '], out),
+            Native::Latin1Swedish => pad::put_padded(&units, b" ", out),
+            Native::General => pad::put_padded(&units, b"\0 ", out),
             _ => pad::put_padded(&units, &[2, 9], out),
         }
         self.units = units;

@@ -204,7 +204,7 @@ pub(crate) fn parts(text: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     };
     let (whole, fraction) = match digits.iter().position(|byte| *byte == b'.') {
         Some(point) => (digits.get(..point)?, digits.get(point + 1..)?),
-        None => (digits, &[][..]),
+        None => (digits, Default::default()),
     };
     let all_digits = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     let some = !whole.is_empty() || !fraction.is_empty();

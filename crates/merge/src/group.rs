@@ -62,7 +62,7 @@ enum Arrangement {
     /// Rows come in any order.
     Hashing(Keyed<Group>),
     /// All rows have come.
-    Draining(Drain<Group>, Drain<Stored>),
+    Draining(Box<(Drain<Group>, Drain<Stored>)>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +226,7 @@ impl Grouper {
             Arrangement::Hashing(groups) => {
                 let groups = groups.drain(spiller)?;
                 let values = self.values.drain(spiller)?;
-                self.arrangement = Arrangement::Draining(groups, values);
+                self.arrangement = Arrangement::Draining(Box::new((groups, values)));
                 Ok(None)
             }
             Arrangement::Draining(..) => Ok(None),
@@ -236,19 +236,19 @@ impl Grouper {
     fn pull_drained(&mut self, spiller: &mut Spiller) -> Result<Pulled, MergeError> {
         // Taken out while its parts are worked on; nothing is left behind but an empty stream.
         let empty = Arrangement::Streaming(None, Emitted::Something);
-        let Arrangement::Draining(mut groups, mut values) =
-            std::mem::replace(&mut self.arrangement, empty)
+        let Arrangement::Draining(mut draining) = std::mem::replace(&mut self.arrangement, empty)
         else {
             return Ok(Pulled::Done);
         };
+        let (groups, values) = &mut *draining;
         let pulled = match groups.pop(spiller)? {
             Some((key, group)) => {
-                self.emit(&key, group, &mut values, spiller)?;
+                self.emit(&key, group, values, spiller)?;
                 Pulled::Row
             }
             None => Pulled::Done,
         };
-        self.arrangement = Arrangement::Draining(groups, values);
+        self.arrangement = Arrangement::Draining(draining);
         Ok(pulled)
     }
 

@@ -22,13 +22,19 @@ pub(crate) trait Kept: Sized {
     fn absorb(&mut self, later: Self) -> Result<(), MergeError>;
 }
 
+/// A key.
+pub(crate) type KeyBytes = Box<[u8]>;
+
+/// The least key and its value, or that there is none.
+pub(crate) type Popped<V> = Result<Option<(KeyBytes, V)>, MergeError>;
+
 /// Bytes of a key's entry besides the key and the value: pointers, the table's slack.
 const ENTRY_BYTES: usize = 48;
 
 /// Values by key.
 #[derive(Debug)]
 pub(crate) struct Keyed<V> {
-    map: HashMap<Box<[u8]>, V>,
+    map: HashMap<KeyBytes, V>,
     bytes: usize,
     share_bytes: usize,
     runs: RunSet,
@@ -111,7 +117,7 @@ impl<V: Kept> Keyed<V> {
     }
 }
 
-fn sorted<V>(map: HashMap<Box<[u8]>, V>) -> Vec<(Box<[u8]>, V)> {
+fn sorted<V>(map: HashMap<KeyBytes, V>) -> Vec<(KeyBytes, V)> {
     let mut all: Vec<_> = map.into_iter().collect();
     all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     all
@@ -120,9 +126,9 @@ fn sorted<V>(map: HashMap<Box<[u8]>, V>) -> Vec<(Box<[u8]>, V)> {
 /// Keys with their values, in the order of the keys.
 #[derive(Debug)]
 pub(crate) struct Drain<V> {
-    memory: std::vec::IntoIter<(Box<[u8]>, V)>,
+    memory: std::vec::IntoIter<(KeyBytes, V)>,
     memory_bytes: usize,
-    next: Option<(Box<[u8]>, V)>,
+    next: Option<(KeyBytes, V)>,
     runs: RunMerge,
 }
 
@@ -138,14 +144,11 @@ impl<V: Kept> Drain<V> {
     }
 
     /// The least key and its value.
-    pub(crate) fn pop(
-        &mut self,
-        spiller: &mut Spiller,
-    ) -> Result<Option<(Box<[u8]>, V)>, MergeError> {
+    pub(crate) fn pop(&mut self, spiller: &mut Spiller) -> Popped<V> {
         let Some(key) = self.peek() else {
             return Ok(None);
         };
-        let key: Box<[u8]> = key.into();
+        let key: KeyBytes = key.into();
         let mut found: Option<V> = None;
         // What was spilled came earlier than what is in memory.
         while let Some((of, bytes)) = self.runs.head()

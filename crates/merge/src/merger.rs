@@ -366,7 +366,10 @@ impl Sort {
             return Ok(());
         };
         let row = match merger.from {
-            From::Distinct => merger.distinct.as_ref().map_or(&[][..], Distinct::row),
+            From::Distinct => merger
+                .distinct
+                .as_ref()
+                .map_or_else(Default::default, Distinct::row),
             _ => stage_row(&merger.source, merger.group.as_ref()),
         };
         merger

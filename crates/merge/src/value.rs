@@ -179,7 +179,7 @@ pub(crate) fn time(format: RowFormat, bytes: &[u8]) -> Option<i64> {
 fn clock_text(bytes: &[u8]) -> Option<([u64; 3], u64)> {
     let (clock, fraction) = match bytes.iter().position(|byte| *byte == b'.') {
         Some(point) => (bytes.get(..point)?, bytes.get(point + 1..)?),
-        None => (bytes, &[][..]),
+        None => (bytes, Default::default()),
     };
     let (hours, rest) = clock.split_at_checked(clock.len().checked_sub(6)?)?;
     let &[b':', m1, m2, b':', s1, s2] = rest.as_array::<6>()? else {

@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("sql", &[]),
     ("model", &["sql"]),
     ("plan", &["sql", "model"]),
-    ("merge", &["wire", "plan"]),
+    ("merge", &["wire"]),
     ("runtime", &["model"]),
     (
         "proxy",

@@ -44,7 +44,7 @@ const IMPURE: [&str; 21] = [
 ];
 
 /// Crates whose code meets bytes of clients and servers.
-const MEETS_OUTSIDE_BYTES: [&str; 3] = ["wire", "sql", "proxy"];
+const MEETS_OUTSIDE_BYTES: [&str; 4] = ["wire", "sql", "merge", "proxy"];
 /// Calls that end the task, or the process, on a value that was not expected.
 const PANICS: [&str; 6] = [
     ".unwrap()",

@@ -91,8 +91,8 @@ fn file(collation: Native, weights: &[Option<Vec<u16>>]) -> Vec<u8> {
         }
         numbers.extend_from_slice(&count.to_le_bytes());
         count += 1;
-        for code in page * 256..page * 256 + 256 {
-            let entry = match weights[code].as_deref().unwrap_or_default() {
+        for seen in &weights[page * 256..page * 256 + 256] {
+            let entry = match seen.as_deref().unwrap_or_default() {
                 [] => 0,
                 [one] => 1 << 24 | u32::from(*one),
                 several => {
