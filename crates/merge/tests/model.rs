@@ -360,3 +360,30 @@ fn rows_out_of_order_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn an_ordered_merge_keeps_only_what_waits() {
+    let mut sets = many(MANY, 1 << 40);
+    let number = |row: &Vec<u8>| {
+        let digits = &row[1..=row[0] as usize];
+        std::str::from_utf8(digits).unwrap().parse::<i64>().unwrap()
+    };
+    for set in &mut sets {
+        set.rows.sort_by_key(number);
+    }
+    let spec = MergeSpec {
+        order: vec![Key::ascending(0)],
+        ..MergeSpec::default()
+    };
+    let budgets = Budgets {
+        memory_bytes_max: 1 << 20,
+        ..Budgets::default()
+    };
+    let merged = merge(&spec, RowFormat::Text, &sets, budgets, None, 1 << 16).unwrap();
+    assert!(merged.rows.is_sorted_by_key(number));
+    let usage = merged.merger.usage();
+    assert!(
+        usage.memory_bytes_peak <= 600_000 && usage.runs == 0,
+        "{usage:?}"
+    );
+}
