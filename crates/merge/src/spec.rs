@@ -100,6 +100,10 @@ pub enum Comparison {
     /// Strings by the collation with this id. Column definitions do not tell it: they name the collation of
     /// `character_set_results`. Refused for collations that are not compared here: see
     /// [`compares`](crate::collate::compares).
+    ///
+    /// MySQL (not MariaDB) groups unicode_ci and unicode_520_ci by a hash that is stricter than its own comparison:
+    /// it parts `'a'` from `'a \0'` and from `'a'` with a no-break space behind. Here they are equal, as they are to
+    /// ORDER BY.
     Collation(u16),
     /// The column holds WEIGHT_STRING of a value of the collation with this id.
     Weight(u16),

@@ -271,6 +271,9 @@ fn cases(kind: Kind) -> Vec<Case> {
         weighed("latin1_swedish_ci", 8),
         weighed("utf8mb4_unicode_ci", 224),
         weighed("utf8mb4_unicode_520_ci", 246),
+        weighed("latin1_bin", 47),
+        weighed("utf8mb3_general_ci", 33),
+        weighed("utf8mb3_unicode_ci", 192),
     ];
     match kind {
         Kind::MySql => cases.extend([
@@ -281,10 +284,13 @@ fn cases(kind: Kind) -> Vec<Case> {
             weighed("utf8mb4_0900_as_ci", 305),
         ]),
         Kind::MariaDb => {
-            let id = charset::by_collation_name("utf8mb4_uca1400_ai_ci")
-                .unwrap()
-                .id;
-            cases.push(weighed("utf8mb4_uca1400_ai_ci", id));
+            for name in [
+                "utf8mb4_uca1400_ai_ci",
+                "utf8mb4_uca1400_nopad_ai_ci",
+                "utf8mb4_general_nopad_ci",
+            ] {
+                cases.push(weighed(name, charset::by_collation_name(name).unwrap().id));
+            }
         }
     }
     cases
