@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod prove;
+pub mod shard;
 mod splitting;
 
 use std::fmt;
