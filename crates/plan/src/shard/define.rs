@@ -142,7 +142,10 @@ fn fits(
         let generator = table.key_generator.as_ref();
         generator.is_some_and(|generator| generator.column == column)
     };
-    let covers = |columns: &[String]| table.key_columns().all(|key| columns.contains(&key.name));
+    // Of a collation, equal texts may be on different shards.
+    let covers = |columns: &[String]| {
+        locality::is_exact(table) && table.key_columns().all(|key| columns.contains(&key.name))
+    };
     for column in ast.list(create.columns) {
         let name = scope.lower(column.name);
         if column.auto_increment && !generated(&name) {
@@ -152,6 +155,7 @@ fn fits(
             return Err(RefuseReason::UniqueKey.into());
         }
     }
+    let mut proved = 0;
     for key in ast.list(create.keys) {
         let columns: Vec<String> = ast
             .list(key.columns)
@@ -165,30 +169,68 @@ fn fits(
             KeyKind::Foreign | KeyKind::Check if crowded && key.name.is_some() => {
                 return Err(RefuseReason::ConstraintName.into());
             }
-            KeyKind::Foreign if !covers(&columns) => {
+            KeyKind::Foreign => {
                 let referenced = key.references.and_then(|table| ast.node(table));
                 let place = referenced.and_then(|table| scope.use_of_name(table.name));
-                let copy = place
-                    .and_then(|place| scope.uses.get(place))
-                    .is_some_and(|table| matches!(table.place, Place::Broadcast));
-                if !copy {
+                let other = place.and_then(|place| scope.uses.get(place));
+                let local = match other.map(|other| other.place) {
+                    Some(Place::Broadcast) => true,
+                    Some(Place::Sharded(other)) => {
+                        proved += 1;
+                        let parents = parent_columns(scope, key.span);
+                        locality::bound(table, other) && pairs(table, &columns, other, &parents)
+                    }
+                    _ => false,
+                };
+                if !local {
                     return Err(RefuseReason::ForeignKey.into());
                 }
             }
             _ => {}
         }
     }
-    let referenced = scope.uses.iter().filter_map(|other| other.sharded());
-    for other in referenced {
-        if other.name != table.name && !locality::bound(table, other) {
-            return Err(RefuseReason::ForeignKey.into());
-        }
+    // REFERENCES may stand at a column as well, of which the tree holds the table only.
+    let refers =
+        |other: &&Use<'_>| other.role == Some(MentionRole::Referenced) && other.sharded().is_some();
+    if scope.uses.iter().filter(refers).count() != proved {
+        return Err(RefuseReason::ForeignKey.into());
     }
     // `CONSTRAINT name CHECK` may also stand at a column.
     match crowded && names_a_constraint(scope) {
         true => Err(RefuseReason::ConstraintName.into()),
         false => Ok(()),
     }
+}
+
+/// Whether a foreign key pairs the whole keys of both tables.
+fn pairs(
+    table: &ShardedTable,
+    columns: &[String],
+    parent: &ShardedTable,
+    parents: &[String],
+) -> bool {
+    let mut keys = table.key_columns().zip(parent.key_columns());
+    keys.all(|(key, with)| {
+        let mut pairs = columns.iter().zip(parents);
+        pairs.any(|(column, of)| *column == key.name && *of == with.name)
+    })
+}
+
+/// The columns in the parentheses after REFERENCES.
+fn parent_columns(scope: &Scope<'_>, key: Span) -> Vec<String> {
+    let sql = scope.text(key);
+    let mut tokens = Lexer::new(sql, scope.input.dialect)
+        .skip_while(|token| !token.span.of(sql).eq_ignore_ascii_case(b"references"))
+        .skip_while(|token| token.kind != TokenKind::Open);
+    tokens.next();
+    tokens
+        .take_while(|token| token.kind != TokenKind::Close)
+        .filter(|token| matches!(token.kind, TokenKind::Word | TokenKind::QuotedName))
+        .map(|token| {
+            let text = String::from_utf8_lossy(token.span.of(sql)).to_lowercase();
+            text.trim_matches('`').to_owned()
+        })
+        .collect()
 }
 
 /// `CONSTRAINT x`, where x is no kind of constraint and no primary key follows, whose name is the table's own.
@@ -238,8 +280,9 @@ fn fits_by_words(scope: &Scope<'_>, table: &ShardedTable, crowded: bool) -> Resu
             .filter(|w| matches!(w.as_str(), "unique" | "primary"))
             .count()
             == 1;
-        let plain =
-            kind == StatementKind::CreateIndex && table.key_columns().all(|key| named(&key.name));
+        let plain = kind == StatementKind::CreateIndex
+            && locality::is_exact(table)
+            && table.key_columns().all(|key| named(&key.name));
         if !one || !plain {
             return Err(RefuseReason::UniqueKey.into());
         }

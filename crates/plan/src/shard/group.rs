@@ -3,7 +3,7 @@
 //! Owns the rewriting of aggregates. What shards give for `AVG(x)` keeps its column, for name and type, and hidden columns
 //! have the parts; DISTINCT makes its values keys of the shards' groups, so that any number of them can be put together.
 
-use dbmesh_sql::ast::{Call, ExprId, ExprKind, GroupBy, Query, Select, SelectItemKind};
+use dbmesh_sql::ast::{Call, ColumnName, ExprId, ExprKind, GroupBy, Query, Select, SelectItemKind};
 use dbmesh_sql::parsed::{self, QueryShape};
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
@@ -55,6 +55,10 @@ pub(super) fn plan(
     }
     groups.items()?;
     let scalar = groups.keys.is_empty();
+    // With values of DISTINCT as keys, shards without rows give none, and a constant would be lost.
+    if scalar && !groups.values.is_empty() && groups.parts.len() < groups.rows.items.len() {
+        return Err(GatherReason::AggregateExpression.into());
+    }
     let order = match scalar {
         true => Vec::new(),
         false => {
@@ -147,7 +151,11 @@ impl Groups<'_, '_> {
             };
             let column = Column::Item(place);
             if self.rows.aggregates(item.span).next().is_none() {
-                // A key, or a column that depends on the keys: any row of the group has it.
+                // A key, or a column that depends on the keys: any row of the group has it. Without keys there may be no
+                // row, and a column is NULL then.
+                if self.keys.is_empty() && reads_column(self.rows.scope, item.span) {
+                    return Err(GatherReason::AggregateExpression.into());
+                }
                 continue;
             }
             let Some(ExprKind::Call(call)) = bare(self.rows.scope, expr) else {
@@ -227,13 +235,8 @@ impl Groups<'_, '_> {
     /// A value of a DISTINCT aggregate: a hidden column, and a key of the shards' groups.
     fn value(&mut self, span: Span) -> Result<Column, Stop> {
         let scope = self.rows.scope;
-        // A literal alone would be a position.
-        let columns = scope.ast.all::<dbmesh_sql::ast::ColumnName>().iter();
-        let mut inside = columns.filter(|column| {
-            span.start <= column.name.span.start && column.name.span.end <= span.end
-        });
-        // The name of an alias would mean another thing in GROUP BY.
-        if inside.next().is_none() || self.rows.uses_alias(span) {
+        // A literal alone would be a position, and the name of an alias would mean another thing in GROUP BY.
+        if !reads_column(scope, span) || self.rows.uses_alias(span) {
             return Err(GatherReason::GroupKey.into());
         }
         let text = self.rows.copied(span)?;
@@ -365,6 +368,11 @@ impl Groups<'_, '_> {
         splices.push(added.splice(Span { start: end, end }));
         Ok(splices)
     }
+}
+
+fn reads_column(scope: &Scope<'_>, span: Span) -> bool {
+    let mut columns = scope.ast.all::<ColumnName>().iter();
+    columns.any(|column| span.start <= column.name.span.start && column.name.span.end <= span.end)
 }
 
 /// Whether no table of the block has a column of that name, as far as all columns are known.

@@ -299,6 +299,7 @@ impl Into<'_, '_> {
         if !local || locality.escapes || scope.facts.session != Facts::NONE {
             return Err(refused());
         }
+        read::aggregates_are_inner(scope)?;
         let statements = set.iter().map(|shard| {
             let target = read::target(scope, shard)?;
             rewrite::statement(scope, &target, &[])

@@ -179,6 +179,7 @@ impl Locality {
         let mut within: Vec<usize> = (0..scope.uses.len()).collect();
         for (one, other) in edges(scope, &inside) {
             unite(&mut within, one, other);
+            unite(&mut self.joined, one, other);
         }
         let all: Vec<usize> = kept_uses.into_iter().chain(nullable_uses).collect();
         let classes = all.iter().map(|place| root_of(&within, *place));

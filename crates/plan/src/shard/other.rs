@@ -2,8 +2,8 @@
 //!
 //! Owns the list of kinds. A kind that is not in it is refused.
 
-use dbmesh_sql::StatementKind as Kind;
 use dbmesh_sql::ast::{Body, ExplainedBody};
+use dbmesh_sql::{Facts, StatementKind as Kind};
 
 use super::locality::Locality;
 use super::reason::{RefuseReason, Stop};
@@ -13,13 +13,11 @@ use super::scope::{Place, Scope};
 use super::{ShardPlan, define, insert, read, write};
 
 /// What SHOW may show without a table's or schema's name in the answer.
-const SHOWN: [&str; 18] = [
+const SHOWN: [&str; 15] = [
     "character",
     "charset",
     "collation",
-    "count",
     "engines",
-    "errors",
     "grants",
     "plugins",
     "privileges",
@@ -27,7 +25,6 @@ const SHOWN: [&str; 18] = [
     "status",
     "storage",
     "variables",
-    "warnings",
     "global",
     "session",
     "local",
@@ -40,6 +37,10 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         return Err(RefuseReason::Routine.into());
     }
     match kind {
+        // What the last statement left behind is the session's to tell.
+        Kind::Select if scope.uses.is_empty() && scope.facts.session != Facts::NONE => {
+            known(scope).map(|()| ShardPlan::Session)
+        }
         Kind::Select | Kind::Table | Kind::Values => known(scope).and_then(|()| read::plan(scope)),
         Kind::Insert | Kind::Replace => known(scope).and_then(|()| insert::plan(scope)),
         Kind::Update | Kind::Delete => known(scope).and_then(|()| write::plan(scope)),
@@ -123,6 +124,9 @@ fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let text = scope.text(scope.ast.statement().span).to_ascii_lowercase();
     let text = String::from_utf8_lossy(&text);
     let word = text.split(|c: char| !c.is_alphanumeric()).nth(1);
+    if matches!(word, Some("warnings" | "errors" | "count")) {
+        return Ok(ShardPlan::Session);
+    }
     match word.is_some_and(|word| SHOWN.contains(&word)) && !text.contains("tables") {
         true => define::single(scope, anywhere(scope)),
         false => Err(RefuseReason::PhysicalNames.into()),

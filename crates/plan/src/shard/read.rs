@@ -5,7 +5,8 @@
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::Facts;
 use dbmesh_sql::ast::{
-    Call, ExprId, Id, Into, JoinKind, Locking, OrderItem, Query, QueryBody, Select, SetOp, Window,
+    Call, CallKind, ColumnName, ExprId, Id, Into, JoinKind, Locking, OrderItem, Query, QueryBody,
+    Select, SetOp, Window,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, QueryShape, ReadOnly};
 
@@ -16,7 +17,7 @@ use super::order::Rows;
 use super::reason::{GatherReason, RefuseReason, Stop};
 use super::rewrite::{self, Splice};
 use super::route::{self, Route, Target};
-use super::scope::{Place, Scope};
+use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{Clock, Merge, NodeStatement, ShardPlan, group, order};
 
@@ -41,6 +42,14 @@ const CLOCKS: [&str; 13] = [
 pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let locality = Locality::of(scope);
     let routed = route::route(scope, &locality);
+    let copies = |table: &Use<'_>| matches!(table.place, Place::Broadcast);
+    if !scope.ast.all::<Locking>().is_empty()
+        && scope.uses.iter().any(copies)
+        && !scope.uses.iter().all(copies)
+    {
+        // One copy would be locked here, and another one there.
+        return Err(RefuseReason::LockingCopy.into());
+    }
     match routed {
         Ok(Route::One(target)) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
         Ok(Route::Many(set)) => select(scope, &locality, &set),
@@ -58,10 +67,52 @@ pub(super) fn clock(scope: &Scope<'_>) -> Clock {
     }
 }
 
+/// An aggregate of columns of an outer block makes that block one group, wherever the aggregate stands.
+pub(super) fn aggregates_are_inner(scope: &Scope<'_>) -> Result<(), Stop> {
+    let nested = |call: &Call| {
+        scope.blocks.iter().position(|block| {
+            block.parent.is_some() && block.select.is_some_and(|s| s.block == call.block)
+        })
+    };
+    for call in scope.ast.all::<Call>() {
+        let (CallKind::Aggregate, None, Some(block)) = (call.kind, call.over, nested(call)) else {
+            continue;
+        };
+        let leaves = scope
+            .blocks
+            .get(block)
+            .map_or(&[][..], |block| &block.leaves);
+        let exposed: Vec<String> = leaves
+            .iter()
+            .filter_map(|leaf| scope.exposed(*leaf))
+            .collect();
+        let inner = |column: &ColumnName| {
+            let name = scope.lower(column.name.name);
+            match column.name.qualifier {
+                Some(qualifier) => exposed.contains(&scope.lower(qualifier)),
+                None => scope.of_block(block).any(|(_, table)| {
+                    table.sharded().is_some_and(|sharded| sharded.is_key(&name))
+                        || scope.has_column(table, &name) == Some(true)
+                }),
+            }
+        };
+        let mut columns = scope.ast.all::<ColumnName>().iter().filter(|column| {
+            let span = column.name.span;
+            call.span.start <= span.start && span.end <= call.span.end
+        });
+        if columns.clone().next().is_some() && !columns.any(inner) {
+            return Err(GatherReason::Subquery.into());
+        }
+    }
+    Ok(())
+}
+
 /// What no query over several shards may do.
 fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     let ast = scope.ast;
+    aggregates_are_inner(scope)?;
     if scope.facts.session != Facts::NONE
+        || scope.facts.server_local
         || scope.facts.read_only == ReadOnly::No(NotReadOnly::Assignment)
     {
         return Err(RefuseReason::SessionState.into());
@@ -227,7 +278,11 @@ fn lists(scope: &Scope<'_>, locality: &Locality, set: &Positions) -> Vec<MemberL
         };
         MemberList { members }
     });
-    lists.filter(|list| !list.members.is_empty()).collect()
+    // A member that may be anywhere is one whose comparison depends on the others' types.
+    let known = |list: &MemberList| list.members.iter().all(|(_, shards)| !shards.is_all());
+    lists
+        .filter(|list| !list.members.is_empty() && known(list))
+        .collect()
 }
 
 /// The keys of the sharded tables of a block.

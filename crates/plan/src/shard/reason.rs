@@ -113,6 +113,8 @@ pub enum RefuseReason {
     Into,
     /// A locking read with LIMIT over several shards.
     LockingLimit,
+    /// A locking read of a copy and of other tables: the copies are not locked together.
+    LockingCopy,
     /// A temporary table in place of a sharded one.
     TemporaryTable,
     /// A view over sharded tables.

@@ -179,6 +179,12 @@ pub(super) fn route(scope: &Scope<'_>, locality: &Locality) -> Result<Route, Sto
         .uses
         .iter()
         .position(|table| table.sharded().is_some() && table.block == top && top.is_some());
+    if scope.uses.iter().all(|table| table.sharded().is_none()) {
+        return Err(GatherReason::SingleTable.into());
+    }
+    if scope.facts.kind == dbmesh_sql::StatementKind::Table {
+        return Err(GatherReason::TableStatement.into());
+    }
     let of_union = scope.facts.shape.is_some_and(|shape| shape.set_operation);
     let Some(anchor) = anchor else {
         return Err(match of_union {

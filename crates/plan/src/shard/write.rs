@@ -91,7 +91,8 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     match route {
         Route::One(target) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
         Route::Many(set) => {
-            if scope.facts.session != Facts::NONE {
+            read::aggregates_are_inner(scope)?;
+            if scope.facts.session != Facts::NONE || scope.facts.server_local {
                 return Err(RefuseReason::SessionState.into());
             }
             if change.limit.is_some() {
