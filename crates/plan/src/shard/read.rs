@@ -447,11 +447,8 @@ fn arms(scope: &Scope<'_>, query: Id<Query>, into: &mut Vec<usize>) -> Option<bo
             (Some(false), false) => return None,
             _ => {}
         }
-        into.push(arm(
-            scope,
-            scope.ast.node(right).filter(|q| is_plain(q))?.body,
-        )?);
-        next = scope.ast.node(left).filter(|q| is_plain(q))?.body;
+        into.push(arm(scope, scope.ast.node(right).filter(is_plain)?.body)?);
+        next = scope.ast.node(left).filter(is_plain)?.body;
     }
 }
 
@@ -463,7 +460,7 @@ fn arm(scope: &Scope<'_>, mut body: QueryBody) -> Option<usize> {
     loop {
         match body {
             QueryBody::Parenthesised(inner) => {
-                body = scope.ast.node(inner).filter(|q| is_plain(q))?.body;
+                body = scope.ast.node(inner).filter(is_plain)?.body;
             }
             QueryBody::Select(select) => {
                 let select = scope.ast.node(select)?;

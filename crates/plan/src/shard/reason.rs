@@ -81,8 +81,10 @@ pub enum RefuseReason {
     Routine,
     /// It reads or changes the state of one connection, over several shards.
     SessionState,
-    /// A schema before a column, inside an expression that names a column of the result.
-    QualifiedColumn,
+    /// A column of the result whose name is its text, which has to change and is too long or odd for an alias.
+    ColumnName,
+    /// A table is changed and read in one statement, which the server refuses.
+    TargetRead,
     /// `PARTITION (…)` of a sharded table.
     Partition,
     /// Audit: no condition restricts the shards.

@@ -5,8 +5,8 @@
 //! is added is copied from the text.
 
 use dbmesh_sql::ast::{
-    Assignment, Body, ColumnName, Delete, Expr, ExprKind, Name, SelectItem, SelectItemKind,
-    TableRef, TableRefKind,
+    Assignment, Body, ColumnName, Delete, Expr, ExprKind, InsertSource, Name, SelectItem,
+    SelectItemKind, TableRef, TableRefKind,
 };
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
@@ -14,6 +14,9 @@ use super::NodeStatement;
 use super::reason::{RefuseReason, Stop};
 use super::route::Target;
 use super::scope::{Scope, Use};
+
+/// Longest alias of a column.
+const ALIAS_CHARS_MAX: usize = 256;
 
 /// One change: this text instead of that span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +119,8 @@ pub(super) fn statement(
 ) -> Result<NodeStatement, Stop> {
     let mut splices = names(scope, target)?;
     splices.extend(qualifiers(scope)?);
+    let aliases = aliases(scope, &splices)?;
+    splices.extend(aliases);
     splices.extend_from_slice(more);
     let whole = Span {
         start: 0,
@@ -128,6 +133,34 @@ pub(super) fn statement(
         sql: copied.text,
         parameters: copied.parameters,
     })
+}
+
+/// The server calls a column after its text: where that changes, the old one becomes an alias.
+fn aliases(scope: &Scope<'_>, changes: &[Splice]) -> Result<Vec<Splice>, Stop> {
+    let mut found = Vec::new();
+    for item in scope.ast.all::<SelectItem>() {
+        let SelectItemKind::Expr(expr) = item.kind else {
+            continue;
+        };
+        let inside = |splice: &Splice| {
+            item.span.start <= splice.span.start && splice.span.end <= item.span.end
+        };
+        let bare = dbmesh_sql::parsed::column(scope.ast, expr).is_some();
+        if item.alias.is_some() || bare || !changes.iter().any(inside) {
+            continue;
+        }
+        let text = scope.text(item.span);
+        let has = |sign: &[u8]| text.windows(sign.len()).any(|window| window == sign);
+        // Comments are no part of the name, and an alias has at most as many characters.
+        let comments = has(b"/*") || has(b"--") || has(b"#");
+        if !text.is_ascii() || text.len() > ALIAS_CHARS_MAX || comments {
+            return Err(RefuseReason::ColumnName.into());
+        }
+        let mut alias = b" AS ".to_vec();
+        alias.extend(literal::quote_identifier(text));
+        found.push(Splice::insert(item.span.end, alias));
+    }
+    Ok(found)
 }
 
 /// A name as it may stand in the text: in backquotes unless it cannot be a word of the grammar, none of which has both `_`
@@ -249,7 +282,20 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
     if !found.is_empty() && scope.uses.iter().any(|other| hides(&other)) {
         return Err(RefuseReason::AmbiguousName.into());
     }
-    Ok(found)
+    // Without its alias, the server would refuse to read the table that is changed; with it, it would not.
+    let again = |other: &Use<'_>| {
+        other.table_ref.is_some()
+            && other.table_ref != table.table_ref
+            && other.table == table.table
+            && !other.aliased
+    };
+    let from_query = scope
+        .inserts()
+        .is_some_and(|insert| matches!(insert.source, InsertSource::Query(_)));
+    match scope.uses.iter().any(again) && !from_query {
+        true => Err(RefuseReason::TargetRead.into()),
+        false => Ok(found),
+    }
 }
 
 /// Takes the logical schema away from columns and stars.
@@ -284,18 +330,7 @@ pub(super) fn qualifiers(scope: &Scope<'_>) -> Result<Vec<Splice>, Stop> {
     for item in scope.ast.all::<SelectItem>() {
         match item.kind {
             SelectItemKind::TableStar(name) => stars.push(name),
-            SelectItemKind::Expr(expr) if item.alias.is_none() => {
-                // The server calls the column after its text, which would change.
-                let bare = dbmesh_sql::parsed::column(scope.ast, expr).is_some();
-                let inside = |name: &Name| {
-                    item.span.start <= name.span.start && name.span.end <= item.span.end
-                };
-                let mut columns = scope.ast.all::<ColumnName>().iter().map(|c| c.name);
-                if !bare && columns.any(|name| name.schema.is_some() && inside(&name)) {
-                    return Err(RefuseReason::QualifiedColumn.into());
-                }
-            }
-            _ => {}
+            SelectItemKind::Star | SelectItemKind::Expr(_) => {}
         }
     }
     for delete in scope.ast.all::<Delete>() {
