@@ -10,7 +10,7 @@ use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
-use super::{KeyValue, algorithm};
+use super::{KeyValue, algorithm, read};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,10 +205,21 @@ pub(super) fn route(scope: &Scope<'_>, locality: &Locality) -> Result<Route, Sto
     if locality.escapes {
         return Err(GatherReason::OuterJoin.into());
     }
-    match sets.get(anchor).cloned().flatten() {
-        Some(set) => Ok(Route::Many(set)),
-        None => Err(GatherReason::Join.into()),
+    // Every condition that was read must hold for a row of the block, whichever table it is of.
+    let mut common: Option<Positions> = None;
+    for (table, set) in scope.uses.iter().zip(&sets) {
+        match (&mut common, set) {
+            (Some(common), Some(set)) if table.block == top => common.intersect(set),
+            (None, Some(set)) if table.block == top => common = Some(set.clone()),
+            _ => {}
+        }
     }
+    let common = common.ok_or(GatherReason::Join)?;
+    if common.len() > 1 {
+        return Ok(Route::Many(common));
+    }
+    // Where no row can be, any shard says so.
+    read::target(scope, common.first().unwrap_or(0)).map(Route::One)
 }
 
 /// Why a use of `block` does not run with the others.

@@ -3,7 +3,9 @@
 //! Owns which changes run on one shard or on several, and that no row leaves its shard.
 
 use dbmesh_sql::Facts;
-use dbmesh_sql::ast::{Assignment, Body, Call, ExplainedBody, Limit, List, SelectItem, Update};
+use dbmesh_sql::ast::{
+    Assignment, Body, Call, ExplainedBody, Limit, List, SelectItem, TableRef, TableRefKind, Update,
+};
 use dbmesh_sql::parsed::{self, Access};
 
 use super::condition::Conditions;
@@ -80,6 +82,9 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     if copies {
         return copied(scope, &change);
     }
+    if reads_target(scope, &written) {
+        return Err(RefuseReason::TargetRead.into());
+    }
     let locality = Locality::of(scope);
     let route = route::route(scope, &locality).map_err(|stop| match stop {
         Stop::Gather(GatherReason::Join | GatherReason::OuterJoin) => {
@@ -110,6 +115,27 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             })
         }
     }
+}
+
+/// Whether a sub-query, other than a derived table, reads a table that is changed: most servers refuse that.
+fn reads_target(scope: &Scope<'_>, written: &[usize]) -> bool {
+    let derived = |block: usize| {
+        let span = scope.blocks.get(block).map(|block| block.span);
+        scope.ast.all::<TableRef>().iter().any(|table| {
+            matches!(table.kind, TableRefKind::Derived { .. })
+                && span.is_some_and(|s| table.span.start <= s.start && s.end <= table.span.end)
+        })
+    };
+    scope.uses.iter().any(|table| {
+        let inner = table
+            .block
+            .is_some_and(|block| Some(block) != scope.top() && !derived(block));
+        let target = |place: &usize| {
+            let target = scope.uses.get(*place);
+            target.is_some_and(|target| target.table == table.table)
+        };
+        inner && written.iter().any(target)
+    })
 }
 
 /// A change of a table of which every source has a copy.
