@@ -79,7 +79,7 @@ fn what_cannot_be_read_is_an_error_and_a_wrong_command_line_is_another() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("cannot be read"));
     assert_eq!(dbmesh(&["check"]).status.code(), Some(2));
-    assert_eq!(dbmesh(&["schema", "DataShard"]).status.code(), Some(2));
+    assert_eq!(dbmesh(&["schema", "QoSClaim"]).status.code(), Some(2));
 }
 
 #[test]
@@ -89,6 +89,7 @@ fn schemas_are_printed_by_any_name() {
         ("vdb", "VirtualDatabase"),
         ("trafficstrategy", "TrafficStrategy"),
         ("DatabaseEndpoint", "DatabaseEndpoint"),
+        ("ds", "DataShard"),
     ] {
         let output = dbmesh(&["schema", name]);
         assert_eq!(output.status.code(), Some(0));

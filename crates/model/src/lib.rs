@@ -22,7 +22,7 @@ pub mod yaml;
 
 pub use defect::{Defect, Defects, Severity};
 pub use load::{Document, Loaded, load, load_text};
-pub use resolve::{resolve, topology};
+pub use resolve::{Purpose, resolve, resolve_for, topology};
 pub use schema::{Kind, schema};
 pub use secret::Secret;
 pub use topology::{Endpoint, Service, Strategy, Topology};

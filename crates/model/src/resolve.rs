@@ -12,6 +12,7 @@ mod kinds;
 mod listener;
 mod selector;
 mod service;
+mod sharding;
 mod splitting;
 mod steering;
 mod strategy;
@@ -29,7 +30,7 @@ use crate::topology::{Endpoint, Role, Service, Topology, revision};
 use self::endpoint::Candidates;
 use self::findings::{At, Findings};
 use self::kinds::{Kinds, sort};
-use self::service::Served;
+use self::service::{Served, Surroundings};
 use self::strategy::Strategies;
 
 /// Reads and resolves a file or folder on this machine.
@@ -37,21 +38,36 @@ pub fn topology(path: &Path) -> Result<Topology, Defects> {
     resolve(load(path), &LocalHost)
 }
 
-/// Resolves what was read. Warnings go with the topology, or among the defects if there is none.
+/// What a topology is resolved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The proxy serves by it: what it cannot do yet is refused.
+    Serve,
+    /// Statements are planned and explained by it, and none is executed.
+    Plan,
+}
+
+/// Resolves what was read, to be served. Warnings go with the topology, or among the defects if there is none.
 pub fn resolve(loaded: Loaded, host: &dyn Host) -> Result<Topology, Defects> {
+    resolve_for(Purpose::Serve, loaded, host)
+}
+
+/// Resolves what was read.
+pub fn resolve_for(purpose: Purpose, loaded: Loaded, host: &dyn Host) -> Result<Topology, Defects> {
     let mut findings = Findings::new(loaded.defects);
     let kinds = sort(&loaded.documents, &mut findings);
     let candidates = endpoint::resolve(&kinds, loaded.completeness, host, &mut findings);
     let strategies = strategy::resolve(&kinds, &candidates, host, &mut findings);
-    let served = service::resolve(
-        &kinds,
-        &strategies,
-        loaded.completeness,
+    let surroundings = Surroundings {
+        strategies: &strategies,
+        completeness: loaded.completeness,
         host,
-        &mut findings,
-    );
+        purpose,
+    };
+    let served = service::resolve(&kinds, &surroundings, &mut findings);
     listener::check(&served, &mut findings);
     if loaded.completeness == Completeness::Complete {
+        sharding::check_unused(&kinds, &mut findings);
         check_use(
             &loaded.documents,
             &kinds,

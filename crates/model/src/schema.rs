@@ -7,7 +7,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::spec::{DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
+use crate::spec::{DataShard, DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
 
 /// A kind of resource that this version implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,14 +18,17 @@ pub enum Kind {
     TrafficStrategy,
     /// A real server.
     DatabaseEndpoint,
+    /// Which tables are split over servers.
+    DataShard,
 }
 
 impl Kind {
     /// Every kind, in the order people read them.
-    pub const ALL: [Kind; 3] = [
+    pub const ALL: [Kind; 4] = [
         Kind::VirtualDatabase,
         Kind::TrafficStrategy,
         Kind::DatabaseEndpoint,
+        Kind::DataShard,
     ];
 
     /// The name in a document's `kind`.
@@ -34,6 +37,7 @@ impl Kind {
             Kind::VirtualDatabase => "VirtualDatabase",
             Kind::TrafficStrategy => "TrafficStrategy",
             Kind::DatabaseEndpoint => "DatabaseEndpoint",
+            Kind::DataShard => "DataShard",
         }
     }
 
@@ -43,6 +47,7 @@ impl Kind {
             Kind::VirtualDatabase => "vdb",
             Kind::TrafficStrategy => "ts",
             Kind::DatabaseEndpoint => "dbep",
+            Kind::DataShard => "ds",
         }
     }
 
@@ -58,6 +63,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::VirtualDatabase => of::<VirtualDatabase>(),
         Kind::TrafficStrategy => of::<TrafficStrategy>(),
         Kind::DatabaseEndpoint => of::<DatabaseEndpoint>(),
+        Kind::DataShard => of::<DataShard>(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! decides nothing and knows no default: an absent field is `None`, and `resolve` gives it a value.
 //! Its input is a document whose shape was checked, so decoding it does not fail.
 
+mod data_shard;
 mod database_endpoint;
 mod password;
 mod splitting;
@@ -16,6 +17,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use data_shard::{
+    ActualDatanodes, AlgorithmSpec, AuditSpec, DataShard, DataShardKind, DataShardSpec,
+    DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec, GroupReference,
+    KeyGeneratorReference, KeyGeneratorSpec, KeyGeneratorTypeSpec, KeyTypeSpec, PropertySpec,
+    ReadWriteSplittingGroup, ShardingDefaults, ShardingRule, SingleTableSpec, TableStrategySpec,
+    ValueSource,
+};
 pub use database_endpoint::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, DatabaseEndpointKind,
     DatabaseEndpointSpec, RoleSpec,

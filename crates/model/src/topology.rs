@@ -9,6 +9,7 @@ mod network;
 mod policy;
 mod redacted;
 mod service;
+pub mod sharding;
 mod splitting;
 mod steering;
 mod strategy;
@@ -24,8 +25,9 @@ pub use network::{Network, NetworkError};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
 pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
+pub use sharding::Sharding;
 pub use splitting::{
-    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, RoleSource, Splitting,
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Matcher, Monitor, ProbePolicy, RoleSource, Splitting,
     SplittingMatch, SplittingRule, TransactionalRead,
 };
 pub use steering::{

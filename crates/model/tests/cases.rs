@@ -1,5 +1,6 @@
 //! Golden cases: each `cases/NAME.yaml` is resolved, and what comes of it is `cases/NAME.txt`: the
-//! defects, or the topology as `/debug/config` shows it. `DBMESH_BLESS=1` writes the `.txt` files.
+//! defects, or the topology as `/debug/config` shows it. `DBMESH_BLESS=1` writes the `.txt` files. Cases
+//! called `plan-…` are resolved for planning.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dbmesh_model::host::Host;
-use dbmesh_model::{load_text, resolve};
+use dbmesh_model::{Purpose, load_text, resolve_for};
 use zeroize::Zeroizing;
 
 /// Texts of the cases and of the host below that must never be shown.
@@ -52,7 +53,11 @@ impl Host for CaseHost {
 
 fn outcome(name: &str, text: &str) -> String {
     let file = PathBuf::from("folder").join(name);
-    match resolve(load_text(&file, text), &CaseHost) {
+    let purpose = match name.starts_with("plan-") {
+        true => Purpose::Plan,
+        false => Purpose::Serve,
+    };
+    match resolve_for(purpose, load_text(&file, text), &CaseHost) {
         Err(defects) => format!("{defects}\n"),
         Ok(topology) => {
             let mut out = String::new();

@@ -6,6 +6,7 @@
 
 pub mod explain;
 mod prove;
+pub mod shard;
 mod splitting;
 
 use std::fmt;

@@ -93,11 +93,23 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
         return Aim::primary(Why::Consistency);
     }
     let text = std::cell::LazyCell::new(|| String::from_utf8_lossy(sql));
+    let first = std::cell::LazyCell::new(|| match &splitting.matcher {
+        Some(matcher) => Some(matcher.first(text.trim())),
+        None => None,
+    });
     for (number, rule) in splitting.rules.iter().enumerate() {
         let role = match &rule.matches {
             SplittingMatch::Generic => Role::Replica,
-            SplittingMatch::Regex(regexes, role) if regexes.is_match(text.trim()) => *role,
-            SplittingMatch::Regex(..) => continue,
+            SplittingMatch::Regex(regexes, role) => {
+                let matches = match *first {
+                    Some(first) => first == Some(number),
+                    None => regexes.is_match(text.trim()),
+                };
+                if !matches {
+                    continue;
+                }
+                *role
+            }
         };
         let why = Why::Rule(number);
         return match role {

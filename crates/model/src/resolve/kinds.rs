@@ -12,12 +12,11 @@ use super::findings::{At, Findings};
 use crate::load::Document;
 use crate::schema::{Kind, schema};
 use crate::shape::departures;
-use crate::spec::{API_VERSION, DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
+use crate::spec::{
+    API_VERSION, DataShard, DatabaseEndpoint, ServiceSpec, TrafficStrategy, VirtualDatabase,
+};
 use crate::suggest::suggest;
 use crate::topology::Name;
-
-/// Kinds of the group that this version does not implement.
-const KINDS_TO_COME: [&str; 2] = ["DataShard", "QoSClaim"];
 
 /// A document that has the shape of its kind.
 pub struct Resource<'a, T> {
@@ -33,6 +32,7 @@ pub struct Kinds<'a> {
     pub databases: Vec<Resource<'a, VirtualDatabase>>,
     pub strategies: Vec<Resource<'a, TrafficStrategy>>,
     pub endpoints: Vec<Resource<'a, DatabaseEndpoint>>,
+    pub shards: Vec<Resource<'a, DataShard>>,
     /// Documents of a known kind that are wrong.
     pub broken: Vec<(Kind, &'a Document)>,
 }
@@ -40,27 +40,40 @@ pub struct Kinds<'a> {
 impl Kinds<'_> {
     /// Namespace and name of every strategy that a service names.
     pub fn strategy_references(&self) -> impl Iterator<Item = (&str, &str)> {
-        let decoded = self.databases.iter().flat_map(|database| {
+        self.references("trafficStrategy", |service| {
+            Some(service.traffic_strategy.as_str())
+        })
+    }
+
+    /// Namespace and name of every DataShard that a service names.
+    pub fn shard_references(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.references("dataShard", |service| service.data_shard.as_deref())
+    }
+
+    /// What `field` of every service names, services of broken documents included.
+    fn references<'k>(
+        &'k self,
+        field: &'static str,
+        named: impl Fn(&'k ServiceSpec) -> Option<&'k str> + Copy,
+    ) -> impl Iterator<Item = (&'k str, &'k str)> {
+        let decoded = self.databases.iter().flat_map(move |database| {
             let services = &database.content.spec.services;
             services
                 .iter()
-                .map(|s| (database.namespace.as_str(), s.traffic_strategy.as_str()))
+                .filter_map(move |s| Some((database.namespace.as_str(), named(s)?)))
         });
         let broken = self
             .broken
             .iter()
             .filter(|(kind, _)| *kind == Kind::VirtualDatabase);
-        decoded.chain(broken.flat_map(|(_, document)| {
+        decoded.chain(broken.flat_map(move |(_, document)| {
             let services = document
                 .value
                 .field("spec")
                 .and_then(|spec| spec.field("services"));
             let services = services.map(crate::yaml::Node::items).unwrap_or_default();
-            services.iter().filter_map(|service| {
-                Some((
-                    document.namespace.as_str(),
-                    service.field("trafficStrategy")?.text()?,
-                ))
+            services.iter().filter_map(move |service| {
+                Some((document.namespace.as_str(), service.field(field)?.text()?))
             })
         }))
     }
@@ -108,14 +121,8 @@ fn kind(document: &Document, findings: &mut Findings) -> Option<Kind> {
             let example = format!("begin with `apiVersion: {API_VERSION}` and a `kind`");
             findings.error_with(&at, "the document has no `kind`", example);
         }
-        // Traffic classes change no answer, so doing without them is safe; sharding does.
+        // Traffic classes change no answer, so doing without them is safe.
         "QoSClaim" => findings.warning(&at, "kind QoSClaim does not act yet"),
-        name if KINDS_TO_COME.contains(&name) => {
-            findings.error(
-                &at,
-                format!("kind {name} is not supported by this version yet"),
-            );
-        }
         _ if document.api_version != API_VERSION && !document.api_version.is_empty() => {
             let reason = format!(
                 "kind {name} of {} is not a resource of the mesh",
@@ -152,6 +159,7 @@ fn decode<'a>(
         Kind::VirtualDatabase => put(document, &mut kinds.databases, findings),
         Kind::TrafficStrategy => put(document, &mut kinds.strategies, findings),
         Kind::DatabaseEndpoint => put(document, &mut kinds.endpoints, findings),
+        Kind::DataShard => put(document, &mut kinds.shards, findings),
     }
 }
 

@@ -7,9 +7,10 @@ use super::connection::{self, PemContent};
 use super::findings::{At, Findings};
 use super::kinds::{self, Kinds, Resource};
 use super::strategy::Strategies;
-use super::user;
+use super::{Purpose, sharding, user};
 use crate::host::Host;
-use crate::load::Completeness;
+use crate::load::{Completeness, Document};
+use crate::schema::Kind;
 use crate::spec::{
     ClientTlsModeSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec, MultiplexingSpec, PoolSpec,
     ProxyProtocolSpec, RoutinesSpec, ServiceSpec, VirtualDatabase,
@@ -17,7 +18,7 @@ use crate::spec::{
 use crate::suggest::suggest;
 use crate::topology::{
     ClientTlsMode, Limits, Listen, ListenerTls, LocalInfile, Multiplexing, Network, NetworkError,
-    PoolPolicy, Routines, Service, Strategy,
+    PoolPolicy, Routines, Service, Sharding, Strategy,
 };
 
 /// Address that a service listens on when it names none, as the older form has it.
@@ -35,25 +36,19 @@ pub struct Served<'a> {
 }
 
 /// What a service is resolved against.
-struct Surroundings<'s> {
-    strategies: &'s Strategies,
-    completeness: Completeness,
-    host: &'s dyn Host,
+pub struct Surroundings<'s> {
+    pub strategies: &'s Strategies,
+    pub completeness: Completeness,
+    pub host: &'s dyn Host,
+    pub purpose: Purpose,
 }
 
 /// Resolves every service of every virtual database, wrong ones included.
 pub fn resolve<'a>(
     kinds: &Kinds<'a>,
-    strategies: &Strategies,
-    completeness: Completeness,
-    host: &dyn Host,
+    surroundings: &Surroundings<'_>,
     findings: &mut Findings,
 ) -> Vec<Served<'a>> {
-    let surroundings = Surroundings {
-        strategies,
-        completeness,
-        host,
-    };
     let mut served = Vec::new();
     for database in &kinds.databases {
         let top = At::top(database.document).field("spec");
@@ -69,7 +64,15 @@ pub fn resolve<'a>(
                 let reason = format!("duplicate service `{}`, first services[{first}]", spec.name);
                 findings.error(&at.field("name"), reason);
             }
-            let service = service(&at, database, spec, &surroundings, findings).map(Arc::new);
+            let service = service(&at, database, spec, surroundings, findings);
+            let sharding = sharding(&at, kinds, database, spec, surroundings, &service, findings);
+            let service = match (service, sharding) {
+                (Some(mut service), Some(sharding)) => {
+                    service.sharding = sharding;
+                    Some(Arc::new(service))
+                }
+                _ => None,
+            };
             served.push(Served {
                 at,
                 spec: spec.clone(),
@@ -118,19 +121,52 @@ fn service(
         proxy_networks: proxy_networks?,
         compression: connection::compression(spec.compression.as_deref()),
         strategy: strategy?,
+        sharding: None,
     })
+}
+
+/// The DataShard that the service names, resolved against the endpoints of its strategy.
+fn sharding(
+    at: &At<'_>,
+    kinds: &Kinds<'_>,
+    database: &Resource<'_, VirtualDatabase>,
+    spec: &ServiceSpec,
+    surroundings: &Surroundings<'_>,
+    service: &Option<Service>,
+    findings: &mut Findings,
+) -> Option<Option<Arc<Sharding>>> {
+    let Some(name) = &spec.data_shard else {
+        return Some(None);
+    };
+    let at = at.field("dataShard");
+    if surroundings.purpose == Purpose::Serve {
+        // Serving sharded tables as if they were not would give wrong rows.
+        findings.error(&at, "sharding is planned and explained, not served yet");
+    }
+    let namespace = database.namespace.as_str();
+    let Some(shard) = sharding::find(kinds, namespace, name) else {
+        let broken = |(kind, document): &(Kind, &Document)| {
+            *kind == Kind::DataShard && document.namespace == namespace && document.name == *name
+        };
+        let known = kinds.broken.iter().any(broken);
+        if !known && surroundings.completeness == Completeness::Complete {
+            let near = kinds
+                .shards
+                .iter()
+                .filter(|s| s.namespace.as_str() == namespace);
+            let suggestion = suggest(name, near.map(|shard| shard.name.as_str()));
+            let reason = format!("there is no DataShard `{name}` in namespace {namespace}");
+            findings.error_with(&at, reason, suggestion);
+        }
+        return None;
+    };
+    let strategy = service.as_ref().map(|service| &*service.strategy);
+    sharding::resolve(shard, strategy, findings).map(|sharding| Some(Arc::new(sharding)))
 }
 
 fn warn_of_the_unimplemented(at: &At<'_>, spec: &ServiceSpec, findings: &mut Findings) {
     if spec.qos_claim.is_some() {
         findings.warning(&at.field("qosClaim"), "qosClaim does not act yet");
-    }
-    if spec.data_shard.is_some() {
-        // Serving sharded tables as if they were not would give wrong rows.
-        findings.error(
-            &at.field("dataShard"),
-            "dataShard is not supported by this version yet",
-        );
     }
 }
 

@@ -10,8 +10,8 @@ use crate::spec::{
     TransactionalReadKind,
 };
 use crate::topology::{
-    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Monitor, ProbePolicy, Role, RoleSource, Splitting,
-    SplittingMatch, SplittingRule, TransactionalRead,
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Matcher, Monitor, ProbePolicy, Role, RoleSource,
+    Splitting, SplittingMatch, SplittingRule, TransactionalRead,
 };
 
 /// Resolves it, or reports everything that is wrong.
@@ -49,6 +49,7 @@ pub fn resolve(
     Some(Splitting {
         roles,
         default_target,
+        matcher: Matcher::of(&rules),
         rules,
         consistency: match spec.consistency {
             Some(ConsistencyKind::Eventual) => Consistency::Eventual,

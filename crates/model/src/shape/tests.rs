@@ -2,11 +2,12 @@ use serde_json::json;
 
 use super::*;
 use crate::schema::{Kind, schema};
-use crate::spec::{DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
+use crate::spec::{DataShard, DatabaseEndpoint, TrafficStrategy, VirtualDatabase};
 
-const CASES: [&str; 2] = [
+const CASES: [&str; 3] = [
     include_str!("../../cases/every-field.yaml"),
     include_str!("../../cases/older-form-split.yaml"),
+    include_str!("../../cases/plan-sharding.yaml"),
 ];
 
 fn fits(kind: Kind, value: &Json) -> bool {
@@ -23,6 +24,7 @@ fn decodes(kind: Kind, value: Json) -> Result<(), serde_json::Error> {
         Kind::VirtualDatabase => serde_json::from_value::<VirtualDatabase>(value).map(drop),
         Kind::TrafficStrategy => serde_json::from_value::<TrafficStrategy>(value).map(drop),
         Kind::DatabaseEndpoint => serde_json::from_value::<DatabaseEndpoint>(value).map(drop),
+        Kind::DataShard => serde_json::from_value::<DataShard>(value).map(drop),
     }
 }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::sharding::{Axis, ShardedTable, Table};
 use super::{
     Address, ConcurrencyRule, Credential, DenyRule, Endpoint, Mirror, PemFile, Service, Shadow,
-    ShadowRule, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology, Units, User,
+    ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology,
+    Units, User,
 };
 use crate::secret::REDACTED;
 
@@ -105,6 +107,48 @@ fn service(service: &Service) -> Value {
         "proxyProtocol": service.proxy_networks,
         "compression": service.compression,
         "strategy": strategy(&service.strategy),
+        "sharding": service.sharding.as_ref().map(|s| sharding(s)),
+    })
+}
+
+fn sharding(sharding: &Sharding) -> Value {
+    let source = |place: usize| sharding.sources.get(place).map(|source| &source.name);
+    let sources = sharding.sources.iter().map(|source| {
+        let endpoints: Vec<_> = source.endpoints.iter().map(|e| &e.name).collect();
+        json!({ "name": source.name, "endpoints": endpoints })
+    });
+    let tables = sharding.tables.iter().map(|(name, table)| {
+        let shown = match table {
+            Table::Broadcast => json!("broadcast"),
+            Table::Single(place) => json!({ "single": source(*place) }),
+            Table::Sharded(table) => sharded(table, &source),
+        };
+        (name.clone(), shown)
+    });
+    json!({
+        "name": sharding.name,
+        "sources": sources.collect::<Vec<_>>(),
+        "tables": tables.collect::<serde_json::Map<_, _>>(),
+        "default": sharding.default_source.and_then(source),
+    })
+}
+
+fn sharded<'a>(table: &ShardedTable, source: &dyn Fn(usize) -> Option<&'a String>) -> Value {
+    let shards = table.shards.iter().map(|shard| {
+        let name = source(shard.source).map_or("", |name| name.as_str());
+        format!("{name}.{}", shard.table)
+    });
+    let axis = |axis: &Axis| {
+        let targets: Vec<_> = axis.targets.iter().map(|target| &target.name).collect();
+        json!({ "columns": axis.columns, "algorithm": axis.algorithm, "slots": targets })
+    };
+    json!({
+        "shards": shards.collect::<Vec<_>>(),
+        "database": table.database.as_ref().map(axis),
+        "table": table.table.as_ref().map(axis),
+        "binding": table.binding,
+        "keyGenerator": table.key_generator,
+        "audit": table.audit,
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Compression, Limits, Name, Network, PemFile, PoolPolicy, Strategy};
+use super::{Compression, Limits, Name, Network, PemFile, PoolPolicy, Sharding, Strategy};
 use crate::secret::{REDACTED, Secret};
 
 /// Where a service listens: TCP, a Unix socket, or both.
@@ -181,6 +181,8 @@ pub struct Service {
     pub compression: Vec<Compression>,
     /// Where its statements go.
     pub strategy: Arc<Strategy>,
+    /// How its tables are split; none: they are not. Only a topology that is resolved for planning has one.
+    pub sharding: Option<Arc<Sharding>>,
 }
 
 impl Service {

@@ -133,6 +133,41 @@ impl Default for Monitor {
     }
 }
 
+/// The expressions of all rules as one automaton: a hundred of them cost what one does.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    set: RegexSet,
+    /// The rule of each expression.
+    rules: Vec<usize>,
+}
+
+impl Matcher {
+    /// Of these rules; none when they are too large for one automaton.
+    pub fn of(rules: &[SplittingRule]) -> Option<Self> {
+        let mut patterns = Vec::new();
+        let mut owners = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            if let SplittingMatch::Regex(regexes, _) = &rule.matches {
+                patterns.extend(regexes.patterns());
+                owners.resize(patterns.len(), number);
+            }
+        }
+        let set = RegexSet::new(patterns).ok()?;
+        Some(Self { set, rules: owners })
+    }
+
+    /// The first rule that has an expression which matches.
+    pub fn first(&self, text: &str) -> Option<usize> {
+        let matches = self.set.matches(text);
+        // Expressions are in the order of their rules.
+        matches
+            .iter()
+            .next()
+            .and_then(|at| self.rules.get(at))
+            .copied()
+    }
+}
+
 /// Reads to replicas.
 #[derive(Debug, Clone)]
 pub struct Splitting {
@@ -142,6 +177,8 @@ pub struct Splitting {
     pub default_target: Role,
     /// The first that decides wins.
     pub rules: Vec<SplittingRule>,
+    /// Their expressions together.
+    pub matcher: Option<Matcher>,
     /// What a read may miss.
     pub consistency: Consistency,
     /// Where READ ONLY transactions run.

@@ -1,0 +1,273 @@
+//! DataShard: which tables are split over which servers, and by what.
+//!
+//! The fields up to `databaseTableStrategy` are those of the older form; the rest is ours, with ShardingSphere's names for
+//! algorithms and their properties.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ApiVersion, Metadata, SplittingRule};
+
+/// How tables are split over servers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataShard {
+    /// `core.database-mesh.io/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// `DataShard`.
+    pub kind: DataShardKind,
+    /// Name, namespace, labels, annotations.
+    pub metadata: Metadata,
+    /// What it says.
+    pub spec: DataShardSpec,
+}
+
+/// `DataShard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum DataShardKind {
+    /// The only value.
+    DataShard,
+}
+
+/// How tables are split over servers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataShardSpec {
+    /// The sharded tables.
+    pub rules: Vec<ShardingRule>,
+    /// Algorithms by the name that strategies use.
+    pub algorithms: Option<BTreeMap<String, AlgorithmSpec>>,
+    /// Groups of sharded tables with the same layout and keys: joins on the keys stay on one server.
+    pub binding_tables: Option<Vec<Vec<String>>>,
+    /// Tables of which every node has a whole copy.
+    pub broadcast_tables: Option<Vec<String>>,
+    /// Tables that live on one node.
+    pub single_tables: Option<Vec<SingleTableSpec>>,
+    /// What holds for tables that say nothing else.
+    pub defaults: Option<ShardingDefaults>,
+    /// Generators of keys by the name that rules use.
+    pub key_generators: Option<BTreeMap<String, KeyGeneratorSpec>>,
+}
+
+/// One sharded table.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardingRule {
+    /// The table's name, as statements say it.
+    pub table_name: String,
+    /// Groups of endpoints of which one is written to and the others read from.
+    pub read_write_splitting_group: Option<Vec<ReadWriteSplittingGroup>>,
+    /// Where its parts are.
+    pub actual_datanodes: ActualDatanodes,
+    /// What chooses the table; the table's count may be given.
+    pub table_strategy: Option<TableStrategySpec>,
+    /// What chooses the node.
+    pub database_strategy: Option<DatabaseStrategySpec>,
+    /// Both in one.
+    pub database_table_strategy: Option<DatabaseTableStrategySpec>,
+    /// Types of the columns that strategies name; by their algorithm if absent.
+    pub key_types: Option<BTreeMap<String, KeyTypeSpec>>,
+    /// The column that gets a generated value where an INSERT leaves it out.
+    pub key_generator: Option<KeyGeneratorReference>,
+    /// Whether statements without a condition on the key are refused.
+    pub audit: Option<AuditSpec>,
+}
+
+/// Endpoints that hold the same rows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadWriteSplittingGroup {
+    /// Its name, for `valueFromReadWriteSplitting`.
+    pub name: String,
+    /// Rules of the older form, where only `target` matters: which roles take part.
+    pub rules: Option<Vec<SplittingRule>>,
+    /// The endpoints; all that the service's strategy selects if absent.
+    pub endpoints: Option<Vec<String>>,
+}
+
+/// Where the parts of a table are.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActualDatanodes {
+    /// A list or an expression.
+    pub value_source: ValueSource,
+}
+
+/// A list of nodes, or an expression that gives one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ValueSource {
+    /// The nodes.
+    pub nodes: Option<Vec<DatanodeSpec>>,
+    /// As in `ds_{0..3}.t_order_{0..15}`.
+    pub expression: Option<String>,
+}
+
+/// A node: exactly one of the two.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatanodeSpec {
+    /// An endpoint, or `endpoint.table`.
+    pub value: Option<String>,
+    /// A group of the rule.
+    pub value_from_read_write_splitting: Option<GroupReference>,
+}
+
+/// A group by its name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupReference {
+    /// The name.
+    pub name: String,
+}
+
+/// What chooses a table.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TableStrategySpec {
+    /// A name in `algorithms`, or `mod` or `crc32mod`.
+    pub table_sharding_algorithm_name: String,
+    /// The column, several with commas between, or none for algorithms by hint.
+    pub table_sharding_column: Option<String>,
+    /// How many tables a node has, named `t_00000` and so on.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub sharding_count: Option<u32>,
+}
+
+/// What chooses a node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseStrategySpec {
+    /// A name in `algorithms`, or `mod` or `crc32mod`.
+    pub database_sharding_algorithm_name: String,
+    /// The column, several with commas between, or none for algorithms by hint.
+    pub database_sharding_column: Option<String>,
+}
+
+/// What chooses a node, and a table there.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseTableStrategySpec {
+    /// As in `databaseStrategy`.
+    pub database_sharding_algorithm_name: String,
+    /// As in `databaseStrategy`.
+    pub database_sharding_column: Option<String>,
+    /// As in `tableStrategy`.
+    pub table_sharding_algorithm_name: String,
+    /// As in `tableStrategy`.
+    pub table_sharding_column: Option<String>,
+    /// As in `tableStrategy`.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub sharding_count: Option<u32>,
+}
+
+/// An algorithm and its properties.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlgorithmSpec {
+    /// `MOD`, `HASH_MOD`, `VOLUME_RANGE`, `BOUNDARY_RANGE`, `AUTO_INTERVAL`, `INTERVAL`, `INLINE`, `COMPLEX_INLINE`,
+    /// `HINT_INLINE`, `CRC32_MOD`, `CONSISTENT_HASH`, `LIST`, `mod`, `crc32mod`.
+    #[serde(rename = "type")]
+    pub algorithm_type: String,
+    /// Properties, by ShardingSphere's names.
+    pub props: Option<BTreeMap<String, PropertySpec>>,
+}
+
+/// The value of a property.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PropertySpec {
+    /// A whole number.
+    Integer(u64),
+    /// True or false.
+    Bool(bool),
+    /// A text.
+    Text(String),
+}
+
+/// The type of a column that a strategy names: how the server compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyTypeSpec {
+    /// An integer type.
+    Integer,
+    /// A string type whose equal values are equal bytes: a binary type, or values that are always written alike.
+    String,
+    /// A string type of which different texts may be equal: conditions on it do not choose a shard.
+    CollatedString,
+    /// DATE.
+    Date,
+    /// DATETIME.
+    Datetime,
+}
+
+/// A table on one node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SingleTableSpec {
+    /// The table.
+    pub table_name: String,
+    /// The endpoint or group.
+    pub node: String,
+}
+
+/// What holds for tables that say nothing else.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardingDefaults {
+    /// The endpoint or group of tables that are not listed; without it, they are refused.
+    pub node: Option<String>,
+    /// As in a rule.
+    pub database_strategy: Option<DatabaseStrategySpec>,
+    /// As in a rule.
+    pub table_strategy: Option<TableStrategySpec>,
+    /// As in a rule.
+    pub audit: Option<AuditSpec>,
+}
+
+/// A generator of keys.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyGeneratorSpec {
+    /// How keys are made.
+    #[serde(rename = "type")]
+    pub generator_type: KeyGeneratorTypeSpec,
+}
+
+/// How keys are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum KeyGeneratorTypeSpec {
+    /// Time, worker, sequence: 63 bits.
+    #[serde(rename = "SNOWFLAKE")]
+    Snowflake,
+    /// UUID version 7.
+    #[serde(rename = "UUID")]
+    Uuid,
+    /// Blocks of numbers leased from a table.
+    #[serde(rename = "SEGMENT")]
+    Segment,
+}
+
+/// Which generator fills which column.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyGeneratorReference {
+    /// The column.
+    pub column: String,
+    /// A name in `keyGenerators`.
+    pub generator: String,
+}
+
+/// What is refused by audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum AuditSpec {
+    /// Nothing.
+    #[serde(rename = "NONE")]
+    None,
+    /// Statements that no condition on the key restricts.
+    #[serde(rename = "DML_SHARDING_CONDITIONS")]
+    DmlShardingConditions,
+}

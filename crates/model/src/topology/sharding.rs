@@ -1,0 +1,168 @@
+//! How tables are split over servers: the slot map, and what computes a slot.
+//!
+//! It owns the resolved rules: every name in it leads somewhere, every algorithm has as many slots as targets. It computes
+//! no slot: `plan` does. Shards are data, in the order that was written, so that one can move without a new algorithm.
+
+pub mod algorithm;
+pub mod expression;
+pub mod time;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Endpoint, Name};
+pub use algorithm::Algorithm;
+pub use expression::{Expression, Piece, Term, TermOp};
+
+/// A DataShard, resolved against the endpoints of a service.
+#[derive(Debug, Clone)]
+pub struct Sharding {
+    /// Name of the DataShard.
+    pub name: Name,
+    /// Where rows are; tables refer to these by position.
+    pub sources: Vec<Source>,
+    /// Every table that is listed, by its name.
+    pub tables: BTreeMap<String, Table>,
+    /// Where tables are that are not listed; none: they are refused.
+    pub default_source: Option<usize>,
+}
+
+/// One server, or several that hold the same rows.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Name of the endpoint or of the group.
+    pub name: String,
+    /// Its endpoints.
+    pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// What kind of table it is.
+#[derive(Debug, Clone)]
+pub enum Table {
+    /// Split over shards.
+    Sharded(Arc<ShardedTable>),
+    /// A whole copy at every source.
+    Broadcast,
+    /// At one source, by its position.
+    Single(usize),
+}
+
+/// A table whose rows are split.
+#[derive(Debug, Clone)]
+pub struct ShardedTable {
+    /// Its name, as statements say it.
+    pub name: String,
+    /// Its parts, in order: the slot map.
+    pub shards: Vec<Shard>,
+    /// What chooses the source; none where the table's name alone tells it.
+    pub database: Option<Axis>,
+    /// What chooses the table; none where every source has one.
+    pub table: Option<Axis>,
+    /// Tables of the same number have equal layouts and keys: shard for shard at the same source.
+    pub binding: Option<usize>,
+    /// What fills a column that an INSERT leaves out.
+    pub key_generator: Option<KeyGenerator>,
+    /// What is refused by audit.
+    pub audit: Audit,
+}
+
+impl ShardedTable {
+    /// The columns that strategies look at.
+    pub fn key_columns(&self) -> impl Iterator<Item = &KeyColumn> {
+        let axes = self.database.iter().chain(&self.table);
+        axes.flat_map(|axis| &axis.columns)
+    }
+
+    /// Whether the column, in lower case, is one of the key.
+    pub fn is_key(&self, column: &str) -> bool {
+        self.key_columns().any(|key| key.name == column)
+    }
+}
+
+/// A part of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Shard {
+    /// The position of its source.
+    pub source: usize,
+    /// The table's name there.
+    pub table: String,
+}
+
+/// One choice among targets: sources, or tables.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// The columns; none when a hint chooses.
+    pub columns: Vec<KeyColumn>,
+    /// What computes a slot from their values.
+    pub algorithm: Algorithm,
+    /// The target of every slot.
+    pub targets: Vec<Target>,
+}
+
+/// What an axis chooses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Name of the source, or of the table there.
+    pub name: String,
+    /// The shards there, by position.
+    pub shards: Vec<usize>,
+}
+
+/// A column of the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyColumn {
+    /// In lower case: MySQL ignores the case of columns.
+    pub name: String,
+    /// How the server compares it.
+    pub kind: KeyKind,
+}
+
+/// How the server compares a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyKind {
+    /// As a whole number.
+    Integer,
+    /// Byte for byte.
+    Text,
+    /// By a collation in which different texts may be equal.
+    Collated,
+    /// As a day.
+    Date,
+    /// As a day and time without time zone.
+    Datetime,
+}
+
+/// What fills a column that an INSERT leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyGenerator {
+    /// The column, in lower case.
+    pub column: String,
+    /// How values are made.
+    pub kind: GeneratorKind,
+}
+
+/// How keys are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GeneratorKind {
+    /// Time, worker, sequence: 63 bits.
+    Snowflake,
+    /// UUID version 7.
+    Uuid,
+    /// Blocks of numbers leased from a table.
+    Segment,
+}
+
+/// What is refused by audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Audit {
+    /// Nothing.
+    None,
+    /// Statements that no condition on the key restricts.
+    ShardingConditions,
+}

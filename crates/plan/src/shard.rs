@@ -1,0 +1,181 @@
+//! What becomes of a statement on a sharded database: one shard, all, several with a merge, a gather, or a refusal.
+//!
+//! Owns [`ShardPlan`] and the pure function that makes one, with the text for every node. An answer is exactly what one
+//! MySQL would give, or a refusal that says why: whatever is not proved to be local to a shard, or mergeable, is gathered or
+//! refused, never guessed. Must never print an expression again: texts are spliced. Input: a statement, the resolved rules,
+//! and what is known of the session and of the tables' columns.
+
+pub mod algorithm;
+mod condition;
+mod define;
+mod group;
+mod insert;
+mod locality;
+pub mod merge;
+mod order;
+mod other;
+mod print;
+mod read;
+mod reason;
+mod rewrite;
+mod route;
+mod scope;
+pub mod slots;
+pub mod value;
+mod write;
+
+use std::collections::BTreeMap;
+
+use dbmesh_model::topology::Sharding;
+use dbmesh_sql::{Dialect, ParsedFacts, Parser};
+
+pub use merge::MergeSpec;
+pub use print::Shown;
+pub use reason::{GatherReason, RefuseReason};
+pub use rewrite::Splice;
+pub use value::{KeyValue, Parameter};
+
+use reason::Stop;
+use scope::Scope;
+
+/// What planning needs to know besides the statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The statement's text.
+    pub sql: &'a [u8],
+    /// How the servers read it.
+    pub dialect: &'a Dialect,
+    /// The rules.
+    pub sharding: &'a Sharding,
+    /// What is known of the tables' columns.
+    pub catalog: &'a Catalog,
+    /// The schema that the service offers, and that statements may put before a table's name.
+    pub schema: Option<&'a str>,
+    /// Whether the session is in that schema.
+    pub in_schema: bool,
+    /// Whether the client's character set is utf8mb4 or utf8mb3.
+    pub utf8: bool,
+    /// Bound values; none while they are not bound.
+    pub parameters: Option<&'a [Parameter]>,
+    /// The value of a hint, for strategies by hint.
+    pub hint: Option<&'a KeyValue>,
+}
+
+/// What is known of the tables' columns. Without it, what needs it is refused or gathered.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Columns by the table's name.
+    pub tables: BTreeMap<String, Vec<String>>,
+}
+
+/// What becomes of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShardPlan {
+    /// It touches no row: it is the session's, as in a database that is not sharded.
+    Session,
+    /// One node answers.
+    Single(NodeStatement),
+    /// All of these nodes execute it, and the answers are alike: the first is the client's.
+    Broadcast {
+        /// What each executes.
+        statements: Vec<NodeStatement>,
+        /// Whether all of them must see one time.
+        clock: Clock,
+    },
+    /// Each of these nodes has a part of the answer.
+    Scatter {
+        /// What each executes.
+        statements: Vec<NodeStatement>,
+        /// How the parts are put together.
+        merge: Merge,
+        /// Whether all of them must see one time.
+        clock: Clock,
+    },
+    /// Rows have to be pulled to one server that finishes the statement.
+    Gather {
+        /// Why no merge does.
+        reason: GatherReason,
+        /// What would be pulled.
+        tables: Vec<GatherTable>,
+    },
+    /// It is refused, with the reason.
+    Refuse(RefuseReason),
+}
+
+/// A statement for one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatement {
+    /// The source, by its position in [`Sharding::sources`].
+    pub source: usize,
+    /// The shard, by its position; none where no sharded table is involved.
+    pub shard: Option<usize>,
+    /// The text with physical names.
+    pub sql: Vec<u8>,
+    /// Which of the client's parameters stand for the `?` of the text, in order.
+    pub parameters: Vec<u32>,
+}
+
+/// Whether the statement reads the clock, which nodes have to be given alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// It does not.
+    Unread,
+    /// It does: the executor sets `timestamp` on every node.
+    Read,
+}
+
+/// How parts of an answer are put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merge {
+    /// Rows.
+    Rows(MergeSpec),
+    /// Counts of rows are added.
+    Affected,
+}
+
+/// A table that would be pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatherTable {
+    /// Its logical name.
+    pub name: String,
+    /// How many of its shards have rows in question.
+    pub shards: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+/// Plans statements; keeps the memory of its parser.
+#[derive(Debug, Default)]
+pub struct ShardPlanner {
+    parser: Parser,
+    facts: ParsedFacts,
+}
+
+impl ShardPlanner {
+    /// The plan of a statement.
+    pub fn plan(&mut self, input: &Input<'_>) -> ShardPlan {
+        let ast = match self.parser.parse(input.sql, input.dialect) {
+            Ok(ast) => ast,
+            Err(error) => {
+                return ShardPlan::Refuse(RefuseReason::Unparsed {
+                    offset: error.offset,
+                });
+            }
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        let scope = match Scope::of(*input, ast, &self.facts) {
+            Ok(scope) => scope,
+            Err(stop) => return stop.into_plan(Vec::new()),
+        };
+        match other::plan(&scope) {
+            Ok(plan) => plan,
+            Err(stop) => {
+                let tables = match &stop {
+                    Stop::Gather(_) => route::gathered(&scope),
+                    Stop::Refuse(_) => Vec::new(),
+                };
+                stop.into_plan(tables)
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which part plans a statement, and what stands outside of all of them.
+//!
+//! Owns the list of kinds. A kind that is not in it is refused.
+
+use dbmesh_sql::ast::{Body, ExplainedBody};
+use dbmesh_sql::{Facts, StatementKind as Kind};
+
+use super::locality::Locality;
+use super::reason::{RefuseReason, Stop};
+use super::rewrite;
+use super::route::{self, Target};
+use super::scope::{Place, Scope};
+use super::{ShardPlan, define, insert, read, write};
+
+/// What SHOW may show without a table's or schema's name in the answer.
+const SHOWN: [&str; 15] = [
+    "character",
+    "charset",
+    "collation",
+    "engines",
+    "grants",
+    "plugins",
+    "privileges",
+    "processlist",
+    "status",
+    "storage",
+    "variables",
+    "global",
+    "session",
+    "local",
+    "full",
+];
+
+pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    let kind = scope.facts.kind;
+    if !scope.facts.tables_known && runs_hidden_text(kind) {
+        return Err(RefuseReason::Routine.into());
+    }
+    match kind {
+        // What the last statement left behind is the session's to tell.
+        Kind::Select if scope.uses.is_empty() && scope.facts.session != Facts::NONE => {
+            known(scope).map(|()| ShardPlan::Session)
+        }
+        Kind::Select | Kind::Table | Kind::Values => known(scope).and_then(|()| read::plan(scope)),
+        Kind::Insert | Kind::Replace => known(scope).and_then(|()| insert::plan(scope)),
+        Kind::Update | Kind::Delete => known(scope).and_then(|()| write::plan(scope)),
+        Kind::CreateTable
+        | Kind::AlterTable
+        | Kind::DropTable
+        | Kind::TruncateTable
+        | Kind::RenameTable
+        | Kind::CreateIndex
+        | Kind::DropIndex => known(scope).and_then(|()| define::plan(scope)),
+        Kind::CreateView | Kind::AlterView | Kind::DropView => {
+            on_one_node(scope, RefuseReason::View)
+        }
+        Kind::LoadData => on_one_node(scope, RefuseReason::LoadData),
+        Kind::LockTables => on_one_node(scope, RefuseReason::LockTables),
+        Kind::Maintenance => on_one_node(scope, RefuseReason::PhysicalNames),
+        Kind::Show => show(scope),
+        Kind::Describe => describe(scope),
+        Kind::Explain => explain(scope),
+        Kind::Set | Kind::Do => settings(scope),
+        Kind::Empty
+        | Kind::SetTransaction
+        | Kind::Use
+        | Kind::Begin
+        | Kind::Commit
+        | Kind::Rollback
+        | Kind::Savepoint
+        | Kind::ReleaseSavepoint
+        | Kind::RollbackTo
+        | Kind::UnlockTables
+        | Kind::Deallocate
+        | Kind::Kill
+        | Kind::Help
+        | Kind::GetDiagnostics => Ok(ShardPlan::Session),
+        kind => Err(RefuseReason::Kind(kind).into()),
+    }
+}
+
+/// Statements that run text which is not in them.
+fn runs_hidden_text(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Call | Kind::Execute | Kind::Prepare | Kind::Compound
+    )
+}
+
+/// A stored function may read tables by their logical names, which no node has.
+fn known(scope: &Scope<'_>) -> Result<(), Stop> {
+    match scope.facts.tables_known {
+        true => Ok(()),
+        false => Err(RefuseReason::Routine.into()),
+    }
+}
+
+/// Only where every table is on one and the same node.
+fn on_one_node(scope: &Scope<'_>, otherwise: RefuseReason) -> Result<ShardPlan, Stop> {
+    known(scope)?;
+    let mut source = None;
+    for table in &scope.uses {
+        match table.place {
+            Place::Single(place) if source.is_none_or(|known| known == place) => {
+                source = Some(place);
+            }
+            _ => return Err(otherwise.into()),
+        }
+    }
+    match source {
+        Some(source) => define::single(scope, source),
+        None => Err(otherwise.into()),
+    }
+}
+
+fn anywhere(scope: &Scope<'_>) -> usize {
+    scope.input.sharding.default_source.unwrap_or(0)
+}
+
+fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    if !scope.uses.is_empty() {
+        return on_one_node(scope, RefuseReason::PhysicalNames);
+    }
+    let text = scope.text(scope.ast.statement().span).to_ascii_lowercase();
+    let text = String::from_utf8_lossy(&text);
+    let word = text.split(|c: char| !c.is_alphanumeric()).nth(1);
+    if matches!(word, Some("warnings" | "errors" | "count")) {
+        return Ok(ShardPlan::Session);
+    }
+    match word.is_some_and(|word| SHOWN.contains(&word)) && !text.contains("tables") {
+        true => define::single(scope, anywhere(scope)),
+        false => Err(RefuseReason::PhysicalNames.into()),
+    }
+}
+
+/// The columns of a table are those of any of its shards.
+fn describe(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    let sharded = scope.uses.iter().find_map(|table| table.sharded());
+    let single = scope.uses.iter().find_map(|table| match table.place {
+        Place::Single(source) => Some(source),
+        _ => None,
+    });
+    let first = sharded.and_then(|table| table.shards.first());
+    let source = first.map(|shard| shard.source).or(single);
+    let target = Target {
+        source: source.unwrap_or_else(|| anywhere(scope)),
+        shards: scope
+            .uses
+            .iter()
+            .map(|table| table.sharded().map(|_| 0))
+            .collect(),
+    };
+    Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?))
+}
+
+/// EXPLAIN of what runs on one shard.
+fn explain(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    known(scope)?;
+    let plan = match scope.ast.statement().body {
+        Body::Explain {
+            body: ExplainedBody::Insert(_),
+            ..
+        } => insert::plan(scope),
+        Body::Explain {
+            body: ExplainedBody::Update(_) | ExplainedBody::Delete(_),
+            ..
+        } => write::plan(scope),
+        Body::Explain { .. } => read::plan(scope),
+        _ => return Err(RefuseReason::Explain.into()),
+    };
+    match plan? {
+        ShardPlan::Single(statement) => Ok(ShardPlan::Single(statement)),
+        _ => Err(RefuseReason::Explain.into()),
+    }
+}
+
+/// SET and DO of values that need no table are the session's.
+fn settings(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    if scope.uses.is_empty() {
+        return match scope.facts.tables_known {
+            true => Ok(ShardPlan::Session),
+            false => Err(RefuseReason::Routine.into()),
+        };
+    }
+    known(scope)?;
+    let sets = route::sets(scope, &Locality::of(scope));
+    match route::one(scope, &sets) {
+        Some(target) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
+        None => Err(RefuseReason::SessionState.into()),
+    }
+}

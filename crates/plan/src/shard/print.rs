@@ -1,0 +1,161 @@
+//! Plans as people read them: in EXPLAIN MESH, on the command line, in golden cases.
+
+use std::fmt;
+
+use dbmesh_model::topology::Sharding;
+
+use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
+use super::{Clock, Merge, NodeStatement, ShardPlan};
+
+/// A plan with the rules that give its nodes their names.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// The plan.
+    pub plan: &'a ShardPlan,
+    /// The rules.
+    pub sharding: &'a Sharding,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.plan {
+            ShardPlan::Session => f.write_str("session"),
+            ShardPlan::Single(statement) => {
+                f.write_str("single")?;
+                self.node(f, statement)
+            }
+            ShardPlan::Broadcast { statements, clock } => {
+                write!(f, "broadcast to {}{}", statements.len(), clock_of(*clock))?;
+                statements.iter().try_for_each(|s| self.node(f, s))
+            }
+            ShardPlan::Scatter {
+                statements,
+                merge,
+                clock,
+            } => {
+                write!(f, "scatter over {}{}", statements.len(), clock_of(*clock))?;
+                match merge {
+                    Merge::Affected => f.write_str(", counts added")?,
+                    Merge::Rows(spec) => write!(f, ", {spec}")?,
+                }
+                statements.iter().try_for_each(|s| self.node(f, s))
+            }
+            ShardPlan::Gather { reason, tables } => {
+                write!(f, "gather: {reason}")?;
+                for table in tables {
+                    write!(
+                        f,
+                        "\n  {}: {} of {} shards",
+                        table.name, table.shards, table.of
+                    )?;
+                }
+                Ok(())
+            }
+            ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
+        }
+    }
+}
+
+fn clock_of(clock: Clock) -> &'static str {
+    match clock {
+        Clock::Unread => "",
+        Clock::Read => " at one time",
+    }
+}
+
+impl Shown<'_> {
+    fn node(&self, f: &mut fmt::Formatter<'_>, statement: &NodeStatement) -> fmt::Result {
+        let source = self.sharding.sources.get(statement.source);
+        let source = source.map_or("?", |source| source.name.as_str());
+        write!(f, "\n  {source}")?;
+        if let Some(shard) = statement.shard {
+            write!(f, "#{shard}")?;
+        }
+        write!(f, ": {}", String::from_utf8_lossy(&statement.sql))?;
+        if !statement.parameters.is_empty() {
+            write!(f, " -- ? = {:?}", statement.parameters)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ColumnRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(place) => write!(f, "{place}"),
+            Self::End(place) => write!(f, "-{place}"),
+        }
+    }
+}
+
+impl fmt::Display for MergeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        if let Some(group) = &self.group {
+            let sorted = if group.sorted { " sorted" } else { "" };
+            parts.push(format!("group by [{}]{sorted}", list(&group.keys)));
+            parts.extend(group.aggregates.iter().map(ToString::to_string));
+        }
+        if self.distinct {
+            parts.push("distinct".to_owned());
+        }
+        if !self.order.is_empty() {
+            let keys: Vec<String> = self
+                .order
+                .iter()
+                .map(|key| {
+                    format!(
+                        "{}{}",
+                        key.column,
+                        if key.descending { " desc" } else { "" }
+                    )
+                })
+                .collect();
+            let how = if self.ordered { "merge by" } else { "sort by" };
+            parts.push(format!("{how} [{}]", keys.join(", ")));
+        }
+        if self.offset > 0 {
+            parts.push(format!("skip {}", self.offset));
+        }
+        if let Some(limit) = self.limit {
+            parts.push(format!("limit {limit}"));
+        }
+        if self.hidden > 0 {
+            parts.push(format!("hide {}", self.hidden));
+        }
+        match parts.is_empty() {
+            true => f.write_str("rows appended"),
+            false => f.write_str(&parts.join(", ")),
+        }
+    }
+}
+
+fn list(columns: &[ColumnRef]) -> String {
+    let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    columns.join(", ")
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = ", self.column)?;
+        match &self.function {
+            AggregateFunction::Count => f.write_str("count"),
+            AggregateFunction::Sum => f.write_str("sum"),
+            AggregateFunction::Min => f.write_str("min"),
+            AggregateFunction::Max => f.write_str("max"),
+            AggregateFunction::Avg { sum, count } => write!(f, "avg({sum} / {count})"),
+            AggregateFunction::BitAnd => f.write_str("bit_and"),
+            AggregateFunction::BitOr => f.write_str("bit_or"),
+            AggregateFunction::BitXor => f.write_str("bit_xor"),
+            AggregateFunction::AnyValue => f.write_str("any_value"),
+            AggregateFunction::GroupConcat { separator } => {
+                write!(f, "group_concat({:?})", String::from_utf8_lossy(separator))
+            }
+            AggregateFunction::CountDistinct { values } => {
+                write!(f, "count_distinct({})", list(values))
+            }
+            AggregateFunction::SumDistinct { value } => write!(f, "sum_distinct({value})"),
+            AggregateFunction::AvgDistinct { value } => write!(f, "avg_distinct({value})"),
+        }
+    }
+}

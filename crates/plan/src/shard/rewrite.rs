@@ -1,0 +1,355 @@
+//! The text for a node: splices over the client's bytes.
+//!
+//! Owns how names become physical. A table gets its logical name as alias, so that columns, hints and the names of result
+//! columns stay as they were; where no alias can stand, qualifiers are replaced. Must never print an expression again: what
+//! is added is copied from the text.
+
+use dbmesh_sql::ast::{
+    Assignment, Body, ColumnName, Delete, Expr, ExprKind, InsertSource, Name, SelectItem,
+    SelectItemKind, TableRef, TableRefKind,
+};
+use dbmesh_sql::{Lexer, Span, TokenKind, literal};
+
+use super::NodeStatement;
+use super::reason::{RefuseReason, Stop};
+use super::route::Target;
+use super::scope::{Scope, Use};
+
+/// Longest alias of a column.
+const ALIAS_CHARS_MAX: usize = 256;
+
+/// One change: this text instead of that span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splice {
+    /// What is replaced; empty for an insertion.
+    pub span: Span,
+    /// The text.
+    pub text: Vec<u8>,
+    /// The parameters that the text has, in order.
+    pub parameters: Vec<u32>,
+}
+
+impl Splice {
+    pub(super) fn text(span: Span, text: impl Into<Vec<u8>>) -> Self {
+        Self {
+            span,
+            text: text.into(),
+            parameters: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(at: usize, text: impl Into<Vec<u8>>) -> Self {
+        Self::text(Span { start: at, end: at }, text)
+    }
+}
+
+/// A text with its parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub text: Vec<u8>,
+    pub parameters: Vec<u32>,
+}
+
+impl Copied {
+    pub fn push(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
+    }
+
+    pub fn append(&mut self, other: Self) {
+        self.text.extend(other.text);
+        self.parameters.extend(other.parameters);
+    }
+
+    pub fn splice(self, span: Span) -> Splice {
+        Splice {
+            span,
+            text: self.text,
+            parameters: self.parameters,
+        }
+    }
+}
+
+/// A part of the text with the splices inside of it, which do not overlap.
+pub(super) fn copy(scope: &Scope<'_>, span: Span, splices: &[Splice]) -> Copied {
+    let mut inside: Vec<&Splice> = splices
+        .iter()
+        .filter(|splice| span.start <= splice.span.start && splice.span.end <= span.end)
+        .collect();
+    inside.sort_by_key(|splice| (splice.span.start, splice.span.end));
+    let mut marks: Vec<(usize, u32)> = scope
+        .ast
+        .all::<Expr>()
+        .iter()
+        .filter_map(|expr| match expr.kind {
+            ExprKind::Parameter(ordinal) => Some((expr.span.start, ordinal)),
+            _ => None,
+        })
+        .collect();
+    marks.sort_unstable();
+    let mut copied = Copied::default();
+    let mut at = span.start;
+    let take = |from: usize, to: usize, copied: &mut Copied| {
+        copied.push(
+            Span {
+                start: from,
+                end: to,
+            }
+            .of(scope.input.sql),
+        );
+        let between = marks.iter().filter(|(at, _)| (from..to).contains(at));
+        copied
+            .parameters
+            .extend(between.map(|(_, ordinal)| *ordinal));
+    };
+    for splice in inside {
+        take(at, splice.span.start, &mut copied);
+        copied.push(&splice.text);
+        copied.parameters.extend(&splice.parameters);
+        at = splice.span.end;
+    }
+    take(at, span.end, &mut copied);
+    copied
+}
+
+/// The text for a target, with its names and what else changes.
+pub(super) fn statement(
+    scope: &Scope<'_>,
+    target: &Target,
+    more: &[Splice],
+) -> Result<NodeStatement, Stop> {
+    let mut splices = names(scope, target)?;
+    splices.extend(qualifiers(scope)?);
+    let aliases = aliases(scope, &splices)?;
+    splices.extend(aliases);
+    splices.extend_from_slice(more);
+    let whole = Span {
+        start: 0,
+        end: scope.input.sql.len(),
+    };
+    let copied = copy(scope, whole, &splices);
+    Ok(NodeStatement {
+        source: target.source,
+        shard: target.shard(),
+        sql: copied.text,
+        parameters: copied.parameters,
+    })
+}
+
+/// The server calls a column after its text: where that changes, the old one becomes an alias.
+fn aliases(scope: &Scope<'_>, changes: &[Splice]) -> Result<Vec<Splice>, Stop> {
+    let mut found = Vec::new();
+    for item in scope.ast.all::<SelectItem>() {
+        let SelectItemKind::Expr(expr) = item.kind else {
+            continue;
+        };
+        let inside = |splice: &Splice| {
+            item.span.start <= splice.span.start && splice.span.end <= item.span.end
+        };
+        let bare = dbmesh_sql::parsed::column(scope.ast, expr).is_some();
+        if item.alias.is_some() || bare || !changes.iter().any(inside) {
+            continue;
+        }
+        let text = scope.text(item.span);
+        let has = |sign: &[u8]| text.windows(sign.len()).any(|window| window == sign);
+        // Comments are no part of the name, and an alias has at most as many characters.
+        let comments = has(b"/*") || has(b"--") || has(b"#");
+        if !text.is_ascii() || text.len() > ALIAS_CHARS_MAX || comments {
+            return Err(RefuseReason::ColumnName.into());
+        }
+        let mut alias = b" AS ".to_vec();
+        alias.extend(literal::quote_identifier(text));
+        found.push(Splice::insert(item.span.end, alias));
+    }
+    Ok(found)
+}
+
+/// A name as it may stand in the text: in backquotes unless it cannot be a word of the grammar, none of which has both `_`
+/// and a digit.
+fn quoted(name: &str) -> Vec<u8> {
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.contains('_')
+        && name.contains(|c: char| c.is_ascii_digit());
+    match plain {
+        true => name.as_bytes().to_vec(),
+        false => literal::quote_identifier(name.as_bytes()),
+    }
+}
+
+fn physical<'a>(table: &'a Use<'_>, target: &Target, place: usize) -> Option<&'a str> {
+    let shard = target.shards.get(place).copied().flatten()?;
+    Some(table.sharded()?.shards.get(shard)?.table.as_str())
+}
+
+fn names(scope: &Scope<'_>, target: &Target) -> Result<Vec<Splice>, Stop> {
+    let mut splices = Vec::new();
+    for (place, table) in scope.uses.iter().enumerate() {
+        let name = match physical(table, target, place) {
+            Some(name) if name != table.table => name,
+            _ => {
+                // The logical schema is not that of the node.
+                if table.name.qualifier.is_some() {
+                    let span = Span {
+                        start: table.name.span.start,
+                        end: table.name.name.start,
+                    };
+                    splices.push(Splice::text(span, ""));
+                }
+                continue;
+            }
+        };
+        splices.push(Splice::text(table.name.span, quoted(name)));
+        let Some(reference) = table.table_ref.and_then(|id| scope.ast.node(id)) else {
+            splices.extend(requalified(scope, table, name)?);
+            continue;
+        };
+        if table.aliased {
+            continue;
+        }
+        if deletes_plainly(scope) && table.block == scope.top() {
+            splices.extend(requalified(scope, table, name)?);
+            continue;
+        }
+        let mut alias = b" AS ".to_vec();
+        alias.extend_from_slice(scope.text(table.name.name));
+        splices.push(Splice::insert(alias_place(scope, reference, table)?, alias));
+    }
+    Ok(splices)
+}
+
+/// After the name, or after the partitions.
+fn alias_place(scope: &Scope<'_>, reference: &TableRef, table: &Use<'_>) -> Result<usize, Stop> {
+    let TableRefKind::Table { partitions, .. } = reference.kind else {
+        return Ok(table.name.span.end);
+    };
+    let Some(last) = scope.ast.list(partitions).last() else {
+        return Ok(table.name.span.end);
+    };
+    let rest = scope.input.sql.get(last.span.end..).unwrap_or_default();
+    let close = Lexer::new(rest, scope.input.dialect).find(|t| t.kind == TokenKind::Close);
+    match close {
+        Some(token) => Ok(last.span.end + token.span.end),
+        None => Err(RefuseReason::Partition.into()),
+    }
+}
+
+/// DELETE of one table takes an alias in newer servers only.
+fn deletes_plainly(scope: &Scope<'_>) -> bool {
+    delete(scope).is_some_and(|delete| delete.targets.is_empty())
+}
+
+pub(super) fn delete<'a>(scope: &Scope<'a>) -> Option<&'a Delete> {
+    match scope.ast.statement().body {
+        Body::Delete(delete)
+        | Body::Explain {
+            body: dbmesh_sql::ast::ExplainedBody::Delete(delete),
+            ..
+        } => scope.ast.node(delete),
+        _ => None,
+    }
+}
+
+/// The physical name in place of the logical one before columns, where no alias keeps it.
+fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Splice>, Stop> {
+    let mut found = Vec::new();
+    let means = |column: &Name| {
+        column
+            .qualifier
+            .is_some_and(|qualifier| scope.lower(qualifier) == table.exposed)
+    };
+    let assigned = scope.ast.all::<Assignment>().iter().map(|a| a.column);
+    let inserted = scope.inserts().map(|i| scope.ast.list(i.columns));
+    let names = scope
+        .ast
+        .all::<ColumnName>()
+        .iter()
+        .map(|column| column.name);
+    let names = names
+        .chain(assigned)
+        .chain(inserted.into_iter().flatten().copied());
+    for column in names.filter(means) {
+        if let Some(qualifier) = column.qualifier {
+            found.push(Splice::text(qualifier, quoted(name)));
+        }
+    }
+    found.sort_by_key(|splice| splice.span.start);
+    found.dedup();
+    let hides = |other: &&Use<'_>| {
+        other.table_ref.is_some()
+            && other.table_ref != table.table_ref
+            && other.exposed == table.exposed
+    };
+    if !found.is_empty() && scope.uses.iter().any(|other| hides(&other)) {
+        return Err(RefuseReason::AmbiguousName.into());
+    }
+    // Without its alias, the server would refuse to read the table that is changed; with it, it would not.
+    let again = |other: &Use<'_>| {
+        other.table_ref.is_some()
+            && other.table_ref != table.table_ref
+            && other.table == table.table
+            && !other.aliased
+    };
+    let from_query = scope
+        .inserts()
+        .is_some_and(|insert| matches!(insert.source, InsertSource::Query(_)));
+    match scope.uses.iter().any(again) && !from_query {
+        true => Err(RefuseReason::TargetRead.into()),
+        false => Ok(found),
+    }
+}
+
+/// Takes the logical schema away from columns and stars.
+pub(super) fn qualifiers(scope: &Scope<'_>) -> Result<Vec<Splice>, Stop> {
+    let mut splices = Vec::new();
+    let mut strip = |name: Name| -> Result<(), Stop> {
+        let (Some(schema), Some(table)) = (name.schema, name.qualifier) else {
+            return Ok(());
+        };
+        if scope.input.schema != Some(&*scope.name(schema)) {
+            return Err(RefuseReason::ForeignSchema.into());
+        }
+        let span = Span {
+            start: schema.start,
+            end: table.start,
+        };
+        splices.push(Splice::text(span, ""));
+        Ok(())
+    };
+    for column in scope.ast.all::<ColumnName>() {
+        strip(column.name)?;
+    }
+    for assignment in scope.ast.all::<Assignment>() {
+        strip(assignment.column)?;
+    }
+    for insert in scope.ast.all::<dbmesh_sql::ast::Insert>() {
+        for column in scope.ast.list(insert.columns) {
+            strip(*column)?;
+        }
+    }
+    let mut stars = Vec::new();
+    for item in scope.ast.all::<SelectItem>() {
+        match item.kind {
+            SelectItemKind::TableStar(name) => stars.push(name),
+            SelectItemKind::Star | SelectItemKind::Expr(_) => {}
+        }
+    }
+    for delete in scope.ast.all::<Delete>() {
+        stars.extend(scope.ast.list(delete.targets));
+    }
+    // `db.t.*` and the targets of DELETE have a schema as qualifier.
+    for name in stars {
+        if let Some(schema) = name.qualifier {
+            if scope.input.schema != Some(&*scope.name(schema)) {
+                return Err(RefuseReason::ForeignSchema.into());
+            }
+            let span = Span {
+                start: schema.start,
+                end: name.name.start,
+            };
+            splices.push(Splice::text(span, ""));
+        }
+    }
+    splices.sort_by_key(|splice| (splice.span.start, splice.span.end));
+    splices.dedup();
+    Ok(splices)
+}
