@@ -5,7 +5,7 @@
 
 use super::super::findings::{At, Findings};
 use super::Places;
-use crate::spec::{ReadWriteSplittingGroup, ShardingRule, Target};
+use crate::spec::{DatanodeSpec, ReadWriteSplittingGroup, ShardingRule, Target};
 use crate::topology::Role;
 
 /// Most parts of one table.
@@ -43,35 +43,7 @@ pub fn nodes(
         (Some(listed), None) => {
             for (index, node) in listed.iter().enumerate() {
                 let at = at.field("nodes").item(index);
-                match (&node.value, &node.value_from_read_write_splitting) {
-                    (Some(value), None) => {
-                        sound &= add(&at.field("value"), value, places, &mut found, findings);
-                    }
-                    (None, Some(reference)) => {
-                        let known = groups.iter().any(|group| group.name == reference.name);
-                        let place = places.sources.iter().position(|s| s.name == reference.name);
-                        match place.filter(|_| known) {
-                            Some(place) => found.push((place, None)),
-                            None => {
-                                if !known {
-                                    let reason = format!(
-                                        "the rule has no readWriteSplittingGroup `{}`",
-                                        reference.name
-                                    );
-                                    let at = at.field("valueFromReadWriteSplitting").field("name");
-                                    findings.error(&at, reason);
-                                }
-                                sound = false;
-                            }
-                        }
-                    }
-                    _ => {
-                        let reason =
-                            "needs exactly one of `value` and `valueFromReadWriteSplitting`";
-                        findings.error(&at, reason);
-                        sound = false;
-                    }
-                }
+                sound &= listed_node(&at, node, groups, places, &mut found, findings);
             }
         }
         (None, Some(expression)) => {
@@ -93,6 +65,38 @@ pub fn nodes(
         return None;
     }
     sound.then_some(found)
+}
+
+/// Adds one node of the list.
+fn listed_node(
+    at: &At<'_>,
+    node: &DatanodeSpec,
+    groups: &[ReadWriteSplittingGroup],
+    places: &mut Places<'_>,
+    into: &mut Vec<Node>,
+    findings: &mut Findings,
+) -> bool {
+    match (&node.value, &node.value_from_read_write_splitting) {
+        (Some(value), None) => add(&at.field("value"), value, places, into, findings),
+        (None, Some(reference)) => {
+            let name = &reference.name;
+            if groups.iter().all(|group| group.name != *name) {
+                let reason = format!("the rule has no readWriteSplittingGroup `{name}`");
+                let at = at.field("valueFromReadWriteSplitting").field("name");
+                findings.error(&at, reason);
+                return false;
+            }
+            // A group that is wrong is reported where it is.
+            let place = places.sources.iter().position(|s| s.name == *name);
+            into.extend(place.map(|place| (place, None)));
+            place.is_some()
+        }
+        _ => {
+            let reason = "needs exactly one of `value` and `valueFromReadWriteSplitting`";
+            findings.error(at, reason);
+            false
+        }
+    }
 }
 
 fn group(
