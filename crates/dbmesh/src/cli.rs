@@ -251,6 +251,9 @@ pub enum KindName {
     /// A real server.
     #[value(name = "DatabaseEndpoint", alias = "dbep")]
     DatabaseEndpoint,
+    /// How tables spread over servers; read and checked, not served yet.
+    #[value(name = "DataShard", alias = "ds")]
+    DataShard,
 }
 
 impl From<KindName> for Kind {
@@ -259,6 +262,7 @@ impl From<KindName> for Kind {
             KindName::VirtualDatabase => Kind::VirtualDatabase,
             KindName::TrafficStrategy => Kind::TrafficStrategy,
             KindName::DatabaseEndpoint => Kind::DatabaseEndpoint,
+            KindName::DataShard => Kind::DataShard,
         }
     }
 }

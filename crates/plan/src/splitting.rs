@@ -93,9 +93,9 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
         return Aim::primary(Why::Consistency);
     }
     let text = std::cell::LazyCell::new(|| String::from_utf8_lossy(sql));
-    let first = std::cell::LazyCell::new(|| match &splitting.matcher {
-        Some(matcher) => Some(matcher.first(text.trim())),
-        None => None,
+    let first = std::cell::LazyCell::new(|| {
+        let matcher = splitting.matcher.as_ref()?;
+        Some(matcher.first(text.trim()))
     });
     for (number, rule) in splitting.rules.iter().enumerate() {
         let role = match &rule.matches {
