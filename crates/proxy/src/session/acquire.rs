@@ -120,15 +120,24 @@ impl Session {
             return Ok(());
         }
         let mut search = Search::new(self.wait_limit());
+        // Listening costs something that all sessions share: only who finds nobody does, and then looks again first.
+        let mut changes = None;
         loop {
+            let epoch = self.epoch;
             self.follow_reload()?;
-            let mut changes = self.serving.upstream.changes();
+            if self.epoch != epoch {
+                // It listened to endpoints that are no more.
+                changes = None;
+            }
             let found = match self.demanded(&mut search)? {
                 Some(member) => Some((member, None)),
                 None => self.choose(aim, &search),
             };
             let Some((member, missing)) = found else {
-                self.await_primary(&mut search, &mut changes).await?;
+                match &mut changes {
+                    None => changes = Some(self.serving.upstream.changes()),
+                    Some(changes) => self.await_primary(&mut search, changes).await?,
+                }
                 continue;
             };
             if search.leaves(&member, &self.serving.upstream) {
