@@ -55,6 +55,7 @@ fn catalog() -> Catalog {
     });
     Catalog {
         tables: tables.collect(),
+        ..Catalog::default()
     }
 }
 
@@ -119,6 +120,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         catalog,
         schema: Some("shop"),
         in_schema: true,
+        here: None,
         utf8: true,
         parameters: parameters.as_deref(),
         hint: hint.as_ref(),

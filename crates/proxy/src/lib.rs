@@ -10,6 +10,7 @@
 mod absorb;
 mod admin;
 mod backend;
+mod catalog;
 mod channel;
 mod client;
 mod control;

@@ -13,12 +13,12 @@ use dbmesh_model::topology::{Endpoint, PoolPolicy};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::backend::{Backend, BackendError, ConnectError, Dialer, Flags, ServerFacts};
+use crate::backend::{Backend, BackendError, Cell, ConnectError, Dialer, Flags, ServerFacts};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::standing::Standing;
-use crate::vector::Vector;
+use crate::vector::{Charset, Vector};
 
 mod drain;
 mod keeper;
@@ -29,6 +29,8 @@ use rate::Rate;
 
 /// Idle connections looked at for one whose state fits; the most recently used ones.
 const SEARCH_DEPTH: usize = 16;
+/// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
+const ASIDE_COLLATION: u16 = 45;
 
 /// What a session needs of a connection.
 #[derive(Debug)]
@@ -387,17 +389,32 @@ impl Pool {
     /// # Errors
     /// When the endpoint cannot be reached.
     pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
+        self.aside(vector, sql).await.map(|_| ())
+    }
+
+    /// Asks the endpoint something over a connection of its own; nothing if it refuses.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn ask_aside(&self, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
+        let vector = Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION));
+        self.aside(&Arc::new(vector), sql).await
+    }
+
+    async fn aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
+        // Whatever schema the session has, the server need not have it.
+        let vector = Arc::new(Vector::fresh(None, vector.charset.clone()));
         let mut backend = self
             .dialer
             .connect(
-                vector,
+                &vector,
                 Flags::of(dbmesh_wire::Capabilities(0)),
                 self.facts(),
             )
             .await?;
         let answer = backend.query(sql.as_bytes()).await;
         let done = match answer {
-            Ok(_) => Ok(()),
+            Ok(rows) => Ok(rows.unwrap_or_default()),
             Err(e) => Err(ConnectError::Unreachable(e.to_string())),
         };
         backend.quit().await;

@@ -52,6 +52,7 @@ impl fmt::Display for Shown<'_> {
                 Ok(())
             }
             ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
+            ShardPlan::Learn(tables) => write!(f, "learn: {}", tables.join(", ")),
         }
     }
 }

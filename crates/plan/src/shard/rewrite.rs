@@ -132,7 +132,22 @@ pub(super) fn statement(
         shard: target.shard(),
         sql: copied.text,
         parameters: copied.parameters,
+        tables: renamed(scope, target),
     })
+}
+
+/// The tables whose names change.
+fn renamed(scope: &Scope<'_>, target: &Target) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for (place, table) in scope.uses.iter().enumerate() {
+        if let Some(name) = physical(table, target, place)
+            && name != table.table
+            && found.iter().all(|(known, _)| known != name)
+        {
+            found.push((name.to_owned(), table.table.clone()));
+        }
+    }
+    found
 }
 
 /// The server calls a column after its text: where that changes, the old one becomes an alias.
