@@ -5,7 +5,7 @@ use super::tree::{File, Tree};
 use super::{Finding, Findings};
 
 /// What each crate may depend on of ours, in `[dependencies]`. A crate that is absent here is a defect.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("sql", &[]),
     ("model", &["sql"]),
@@ -33,7 +33,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("testkit", &["wire", "model"]),
-    ("xtask", &["wire", "sql", "model", "testkit"]),
+    ("differential", &["sql", "testkit"]),
+    ("xtask", &["wire", "sql", "model", "testkit", "differential"]),
 ];
 
 /// The one crate of ours that is reachable from dev-dependencies beyond the arrows.
