@@ -83,7 +83,9 @@ impl Asked {
             previous = word;
         }
         keys.extend(start.map(|from| span(from, bytes.len())));
-        let texts = keys.iter().map(|key| key_text(&String::from_utf8_lossy(key.of(bytes))));
+        let texts = keys
+            .iter()
+            .map(|key| key_text(&String::from_utf8_lossy(key.of(bytes))));
         asked.keys = texts.collect();
         asked
     }
@@ -109,7 +111,9 @@ fn span(start: usize, end: usize) -> Span {
 fn key_text(text: &str) -> String {
     let text = text.trim().trim_end_matches(';').trim_end();
     let upper = text.to_uppercase();
-    let cut = [" ASC", " DESC"].iter().find(|word| upper.ends_with(**word));
+    let cut = [" ASC", " DESC"]
+        .iter()
+        .find(|word| upper.ends_with(**word));
     let kept = cut.map_or(text.len(), |word| text.len() - word.len());
     text.get(..kept).unwrap_or(text).trim().to_owned()
 }
@@ -123,7 +127,10 @@ fn place(key: &str, columns: &[Column]) -> Option<usize> {
         let (table, name) = key.rsplit_once('.').unwrap_or_default();
         column.name.eq_ignore_ascii_case(name) && column.table == table
     };
-    let mut found = columns.iter().enumerate().filter(|(_, c)| named(c) || qualified(c));
+    let mut found = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| named(c) || qualified(c));
     let (first, _) = found.next()?;
     found.next().is_none().then_some(first)
 }
@@ -134,7 +141,9 @@ mod tests {
 
     #[test]
     fn the_outermost_order_counts() {
-        let asked = Asked::of("SELECT a, (SELECT b FROM t ORDER BY c LIMIT 1) FROM t ORDER BY a DESC, f(x, y) LIMIT 3");
+        let asked = Asked::of(
+            "SELECT a, (SELECT b FROM t ORDER BY c LIMIT 1) FROM t ORDER BY a DESC, f(x, y) LIMIT 3",
+        );
         assert_eq!(asked.keys, ["a", "f(x, y)"]);
         assert!(asked.limited && !asked.folds);
         let asked = Asked::of("SELECT MIN(a) OVER (ORDER BY b) FROM t GROUP BY c");

@@ -20,7 +20,10 @@ pub enum Verdict {
     /// Equal answers.
     Equal,
     /// The judge and the mesh say the same error.
-    SameError,
+    SameError {
+        /// Its number and text.
+        error: String,
+    },
     /// The mesh says why it does not answer.
     Refused {
         /// Its words.
@@ -104,15 +107,22 @@ fn outcomes(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
                 answerable: !matches!(judged, Outcome::Error { .. }),
             }
         }
-        (Outcome::Error { code, message, .. }, Outcome::Error { code: other, message: said, .. }) => {
-            match code == other {
-                true => Verdict::SameError,
-                false => different(
-                    DifferenceKind::Error,
-                    format!("{other} {said}, not {code} {message}"),
-                ),
-            }
-        }
+        (
+            Outcome::Error { code, message, .. },
+            Outcome::Error {
+                code: other,
+                message: said,
+                ..
+            },
+        ) => match code == other {
+            true => Verdict::SameError {
+                error: format!("{code} {message}"),
+            },
+            false => different(
+                DifferenceKind::Error,
+                format!("{other} {said}, not {code} {message}"),
+            ),
+        },
         (
             Outcome::Done {
                 affected,
@@ -131,9 +141,10 @@ fn outcomes(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
             }
             match insert_id == mesh_id {
                 true => Verdict::Equal,
-                false => {
-                    different(DifferenceKind::InsertId, format!("{mesh_id}, not {insert_id}"))
-                }
+                false => different(
+                    DifferenceKind::InsertId,
+                    format!("{mesh_id}, not {insert_id}"),
+                ),
             }
         }
         (
@@ -176,10 +187,9 @@ fn results(
     }
     let unequal = columns.iter().zip(mesh_columns).find(|(a, b)| a != b);
     match unequal {
-        Some((judged, met)) => different(
-            DifferenceKind::Columns,
-            format!("{met:?}, not {judged:?}"),
-        ),
+        Some((judged, met)) => {
+            different(DifferenceKind::Columns, format!("{met:?}, not {judged:?}"))
+        }
         None => Verdict::Equal,
     }
 }
@@ -209,11 +219,7 @@ fn rows_differ(
         // Rows that tie at the limit: any of them will do.
         (None, false) if asked.limited && (!whole || asked.keys.is_empty()) => None,
         (None, false)
-            if asked.limited
-                && same(
-                    &within(asked, judged, &keys),
-                    &within(asked, met, &keys),
-                ) =>
+            if asked.limited && same(&within(asked, judged, &keys), &within(asked, met, &keys)) =>
         {
             None
         }
@@ -287,7 +293,11 @@ pub fn folded(value: &Value) -> Value {
         return value.clone();
     };
     let mut folded = String::new();
-    for char in text.trim_end_matches(' ').chars().flat_map(char::to_lowercase) {
+    for char in text
+        .trim_end_matches(' ')
+        .chars()
+        .flat_map(char::to_lowercase)
+    {
         let plain = match char {
             'á' | 'à' | 'ä' | 'â' | 'å' => 'a',
             'é' | 'è' | 'ê' => 'e',
@@ -343,11 +353,20 @@ mod tests {
         let (one, two): (&[&str], &[&str]) = (&["1", "x"], &["2", "y"]);
         assert_eq!(kind("SELECT a, b FROM t", &[one, two], &[two, one]), None);
         let ordered = "SELECT a, b FROM t ORDER BY a";
-        assert_eq!(kind(ordered, &[one, two], &[two, one]), Some(DifferenceKind::Order));
+        assert_eq!(
+            kind(ordered, &[one, two], &[two, one]),
+            Some(DifferenceKind::Order)
+        );
         let tie: &[&str] = &["1", "y"];
         assert_eq!(kind(ordered, &[one, tie], &[tie, one]), None);
-        assert_eq!(kind(ordered, &[one, tie], &[one, one]), Some(DifferenceKind::Rows));
-        assert_eq!(kind(ordered, &[one, two], &[one]), Some(DifferenceKind::Rows));
+        assert_eq!(
+            kind(ordered, &[one, tie], &[one, one]),
+            Some(DifferenceKind::Rows)
+        );
+        assert_eq!(
+            kind(ordered, &[one, two], &[one]),
+            Some(DifferenceKind::Rows)
+        );
     }
 
     #[test]
@@ -356,13 +375,22 @@ mod tests {
         let (x, y, z): (&[&str], &[&str], &[&str]) = (&["1", "x"], &["1", "y"], &["1", "z"]);
         assert_eq!(kind(limited, &[x, y], &[x, z]), None);
         let other: &[&str] = &["2", "x"];
-        assert_eq!(kind(limited, &[x, y], &[x, other]), Some(DifferenceKind::Rows));
+        assert_eq!(
+            kind(limited, &[x, y], &[x, other]),
+            Some(DifferenceKind::Rows)
+        );
     }
 
     #[test]
     fn equal_texts_may_stand_for_each_other_in_groups_only() {
         let (lower, upper): (&[&str], &[&str]) = (&["a", "1"], &["A ", "1"]);
-        assert_eq!(kind("SELECT a, b FROM t GROUP BY a, b", &[lower], &[upper]), None);
-        assert_eq!(kind("SELECT a, b FROM t", &[lower], &[upper]), Some(DifferenceKind::Rows));
+        assert_eq!(
+            kind("SELECT a, b FROM t GROUP BY a, b", &[lower], &[upper]),
+            None
+        );
+        assert_eq!(
+            kind("SELECT a, b FROM t", &[lower], &[upper]),
+            Some(DifferenceKind::Rows)
+        );
     }
 }

@@ -11,6 +11,7 @@ use crate::statement::Statement;
 pub struct Report {
     families: BTreeMap<String, Counts>,
     reasons: BTreeMap<String, (u64, String)>,
+    errors: BTreeMap<String, (u64, String)>,
     kinds: BTreeMap<DifferenceKind, u64>,
     /// Differences, in words.
     pub told: Vec<String>,
@@ -58,7 +59,12 @@ impl Report {
         let counts = self.families.entry(statement.family.clone()).or_default();
         match verdict {
             Verdict::Equal => counts.equal += 1,
-            Verdict::SameError => counts.errors += 1,
+            Verdict::SameError { error } => {
+                counts.errors += 1;
+                let code = error.split(' ').next().unwrap_or_default().to_owned();
+                let example = || (0, format!("{error}: {}", statement.marked));
+                self.errors.entry(code).or_insert_with(example).0 += 1;
+            }
             Verdict::Refused { reason, answerable } => {
                 match answerable {
                     true => counts.refused += 1,
@@ -99,7 +105,10 @@ impl fmt::Display for Report {
             "family", "equal", "errors", "refused", "different", "accepted"
         )?;
         let total = ("all".to_owned(), self.total());
-        let lines = self.families.iter().map(|(name, counts)| (name.clone(), *counts));
+        let lines = self
+            .families
+            .iter()
+            .map(|(name, counts)| (name.clone(), *counts));
         for (name, counts) in lines.chain([total]) {
             writeln!(
                 f,
@@ -118,6 +127,12 @@ impl fmt::Display for Report {
         reasons.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
         for (reason, (count, example)) in reasons {
             writeln!(f, "{count:>8}  {reason}\n          as {example}")?;
+        }
+        if !self.errors.is_empty() {
+            writeln!(f, "\nerrors of both sides:")?;
+        }
+        for (count, example) in self.errors.values() {
+            writeln!(f, "{count:>8}  {example}")?;
         }
         for (kind, count) in &self.kinds {
             writeln!(f, "{count:>8}  different in {kind}")?;

@@ -13,8 +13,28 @@ const DOCS: usize = 60;
 
 /// Texts; several are equal in a collation.
 pub const TEXTS: [&str; 22] = [
-    "apple", "Apple", "äpple", "APPLE", "apple ", "pear", "Pear", "straße", "strasse", "", "zebra", "Ångström",
-    "emoji 😀", "emoji 😁", "a", "B", "b", "a%b", "a_b", "日本", "x y", "it''s",
+    "apple",
+    "Apple",
+    "äpple",
+    "APPLE",
+    "apple ",
+    "pear",
+    "Pear",
+    "straße",
+    "strasse",
+    "",
+    "zebra",
+    "Ångström",
+    "emoji 😀",
+    "emoji 😁",
+    "a",
+    "B",
+    "b",
+    "a%b",
+    "a_b",
+    "日本",
+    "x y",
+    "it''s",
 ];
 /// Texts that latin1 has.
 pub const LATIN: [&str; 8] = ["ab", "AB", "áb", "zz", "", "Zz", "ß", "ab "];
@@ -34,7 +54,7 @@ pub fn inserts(seed: u64) -> Vec<String> {
             }
         }
     }
-    let docs = (0..DOCS).map(|place| of_doc(&mut draw, place)).collect();
+    let docs: Vec<String> = (0..DOCS).map(|place| of_doc(&mut draw, place)).collect();
     let countries = ["DE", "FR", "US", "JP", "BR"];
     let country = |cc: &&str| format!("('{cc}', '{cc} land', {}.25)", cc.len());
     let confs = (1..=9).map(|k| format!("({k}, {}, {})", text(&mut draw, &TEXTS), k % 4));
@@ -44,12 +64,15 @@ pub fn inserts(seed: u64) -> Vec<String> {
         insert("t_order", &orders),
         insert("t_item", &items),
         insert("t_doc", &docs),
-        insert("t_country", &countries.iter().map(country).collect::<Vec<_>>()),
+        insert(
+            "t_country",
+            &countries.iter().map(country).collect::<Vec<_>>(),
+        ),
         conf,
     ]
 }
 
-fn insert(table: &str, rows: &Vec<String>) -> String {
+fn insert(table: &str, rows: &[String]) -> String {
     format!("INSERT INTO {table} VALUES {}", rows.join(", "))
 }
 
@@ -89,9 +112,15 @@ fn of_user(draw: &mut Draw, user: i64) -> String {
         sometimes(draw, boss),
         sometimes(draw, score),
         sometimes(draw, format!("{}", 1999 + user.rem_euclid(7))),
-        sometimes(draw, format!("'{}:15:00.{:03}'", user * 7 % 40, micros % 1000)),
+        sometimes(
+            draw,
+            format!("'{}:15:00.{:03}'", user * 7 % 40, micros % 1000),
+        ),
     ];
-    format!("({user}, {name}, '{city}', {nick}, {code}, {})", numbers.join(", "))
+    format!(
+        "({user}, {name}, '{city}', {nick}, {code}, {})",
+        numbers.join(", ")
+    )
 }
 
 fn of_order(draw: &mut Draw, user: i64, order: u64) -> String {
@@ -103,7 +132,14 @@ fn of_order(draw: &mut Draw, user: i64, order: u64) -> String {
     let states = ["'new'", "'paid'", "'sent'", "'back'"];
     let tags = ["'red'", "'red,gift'", "'fast'", "''", "'gift,fast'"];
     let docs = [
-        "'{\"a\": 1}'", "'{\"a\": 1.0}'", "'[1, 2]'", "'\"x\"'", "'null'", "'{\"b\": [true, null]}'", "'10'", "'9'",
+        "'{\"a\": 1}'",
+        "'{\"a\": 1.0}'",
+        "'[1, 2]'",
+        "'\"x\"'",
+        "'null'",
+        "'{\"b\": [true, null]}'",
+        "'10'",
+        "'9'",
     ];
     let (bits, at) = (draw.below(512), day(draw));
     let qty = draw.between(-5, 9).to_string();

@@ -92,7 +92,9 @@ impl Table {
             Placed::Sharded(_) => (0..SHARDS)
                 .map(|shard| (server_of(shard), format!("{}_{shard}", self.name)))
                 .collect(),
-            Placed::Broadcast => (0..2).map(|server| (server, self.name.to_owned())).collect(),
+            Placed::Broadcast => (0..2)
+                .map(|server| (server, self.name.to_owned()))
+                .collect(),
             Placed::Single(server) => vec![(server, self.name.to_owned())],
         }
     }

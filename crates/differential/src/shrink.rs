@@ -55,7 +55,11 @@ fn cuts(tokens: &[String]) -> Vec<(usize, usize)> {
     let mut size = count / 2;
     while size > 0 {
         let step = (size / 2).max(1);
-        found.extend((0..count.saturating_sub(size)).step_by(step).map(|at| (at, at + size)));
+        found.extend(
+            (0..count.saturating_sub(size))
+                .step_by(step)
+                .map(|at| (at, at + size)),
+        );
         size = match size {
             1..=8 => size - 1,
             _ => size * 2 / 3,
@@ -77,7 +81,12 @@ fn tokens(marked: &str) -> Vec<String> {
         match (text.as_str(), mark) {
             ("{", None) => mark = Some(token.span.start),
             ("}", Some(start)) => {
-                tokens.push(marked.get(start..token.span.end).unwrap_or_default().to_owned());
+                tokens.push(
+                    marked
+                        .get(start..token.span.end)
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
                 mark = None;
             }
             (_, Some(_)) => {}
@@ -106,7 +115,9 @@ mod tests {
     #[test]
     fn what_does_not_matter_goes() {
         let long = "SELECT a, b, COUNT ( * ) FROM t WHERE ( x.y >= {='a b'} AND ( c IN (1, 2) OR d ) ) ORDER BY a";
-        let short = shorten(long, |text| text.contains("SELECT") && text.contains("x.y >= {='a b'}"));
+        let short = shorten(long, |text| {
+            text.contains("SELECT") && text.contains("x.y >= {='a b'}")
+        });
         assert_eq!(short, "SELECT x.y >= {='a b'}");
     }
 }

@@ -92,7 +92,13 @@ pub fn pieces(marked: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = marked;
     std::iter::from_fn(move || {
         if let Some(inside) = rest.strip_prefix("{=") {
-            let (literal, after) = inside.split_once('}').unwrap_or((inside, ""));
+            // A text may hold braces: JSON does.
+            let end = match inside.starts_with('\'') {
+                true => inside.find("'}").map(|end| end + 1),
+                false => inside.find('}'),
+            };
+            let (literal, after) = inside.split_at(end.unwrap_or(inside.len()));
+            let after = after.strip_prefix('}').unwrap_or(after);
             rest = after;
             return Some(Piece::Marked(literal));
         }
@@ -113,7 +119,9 @@ fn value(literal: &str) -> Value {
     if let Ok(number) = literal.parse::<u64>() {
         return Value::UInt(number);
     }
-    let unquoted = literal.strip_prefix('\'').and_then(|l| l.strip_suffix('\''));
+    let unquoted = literal
+        .strip_prefix('\'')
+        .and_then(|l| l.strip_suffix('\''));
     match unquoted {
         Some(text) => Value::Bytes(text.replace("''", "'").into_bytes()),
         None => Value::Bytes(literal.as_bytes().to_vec()),
@@ -128,14 +136,14 @@ mod tests {
     fn marks_are_literals_or_parameters() {
         let mut statement = Statement {
             family: "f".to_owned(),
-            marked: "SELECT {=5}, a FROM t WHERE b = {='x''y'}".to_owned(),
+            marked: "SELECT {=5}, a FROM t WHERE b = {='{x''y}'}".to_owned(),
             form: Form::Text,
             changes: false,
         };
-        assert_eq!(statement.sql(), "SELECT 5, a FROM t WHERE b = 'x''y'");
+        assert_eq!(statement.sql(), "SELECT 5, a FROM t WHERE b = '{x''y}'");
         statement.form = Form::Prepared;
         assert_eq!(statement.sql(), "SELECT ?, a FROM t WHERE b = ?");
-        let bound = vec![Value::Int(5), Value::Bytes(b"x'y".to_vec())];
+        let bound = vec![Value::Int(5), Value::Bytes(b"{x'y}".to_vec())];
         assert_eq!(statement.parameters(), bound);
     }
 }

@@ -33,14 +33,18 @@ fn a_server_that_was_altered_is_found_and_the_statement_made_short() {
     let written = family::statements("read.key").unwrap();
     run.all(written.into_iter().take(2), None).unwrap();
     assert_eq!(run.report.total().different, 0, "t_order is not altered");
+    run.tell_most(2);
     let drawn = Grammar::new(1).filter(|statement| !statement.changes);
-    run.all(drawn.filter(|s| s.marked.contains("t_user")).take(150), None).unwrap();
+    run.all(drawn.filter(|s| s.marked.contains("t_user")).take(60), None)
+        .unwrap();
     let total = run.report.total();
-    assert!(total.different > 5, "{}", run.report);
+    assert!(total.different > 2, "{}", run.report);
     let short = |text: &String| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("short: "));
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("short: "));
         line.map_or(usize::MAX, str::len)
     };
     let shortest = run.report.told.iter().map(short).min().unwrap();
-    assert!(shortest < 60, "{}", run.report.told.join("\n"));
+    assert!(shortest < 80, "{}", run.report.told.join("\n"));
 }

@@ -8,6 +8,7 @@
 pub mod algorithm;
 mod condition;
 mod define;
+mod generate;
 mod group;
 mod insert;
 mod locality;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
+pub use generate::{Generation, Zero};
 pub use merge::MergeSpec;
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};

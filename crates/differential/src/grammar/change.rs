@@ -45,7 +45,8 @@ impl Grammar {
         }
         let class_of = |column: &str| {
             let mut all = of_table(table).iter();
-            all.find(|(name, _)| *name == column).map_or(class, |(_, class)| *class)
+            all.find(|(name, _)| *name == column)
+                .map_or(class, |(_, class)| *class)
         };
         let mut rows = Vec::new();
         for _ in 0..self.draw.between(1, 4) {
@@ -62,7 +63,9 @@ impl Grammar {
             }
             rows.push(format!("({})", values.join(", ")));
         }
-        let verb = self.draw.one(&["INSERT", "INSERT", "INSERT IGNORE", "REPLACE"]);
+        let verb = self
+            .draw
+            .one(&["INSERT", "INSERT", "INSERT IGNORE", "REPLACE"]);
         let duplicate = match verb == "INSERT" && self.draw.percent(30) {
             true => format!(" ON DUPLICATE KEY UPDATE {extra} = VALUES({extra})"),
             false => String::new(),

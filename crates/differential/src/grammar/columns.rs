@@ -155,9 +155,15 @@ impl Grammar {
             Class::Text => format!("'{}'", draw.one(&TEXTS)),
             Class::Latin => format!("'{}'", draw.one(&LATIN)),
             Class::Time => format!("'{:02}:15:00'", draw.below(40)),
-            Class::Day => format!("'2024-{:02}-{:02}'", draw.between(1, 4), draw.between(1, 28)),
+            Class::Day => format!(
+                "'2024-{:02}-{:02}'",
+                draw.between(1, 4),
+                draw.between(1, 28)
+            ),
             Class::Moment => format!("'2024-{:02}-15 11:00:00'", draw.between(1, 4)),
-            Class::Named => draw.one(&["'new'", "'paid'", "'red'", "''", "'red,gift'"]).to_owned(),
+            Class::Named => draw
+                .one(&["'new'", "'paid'", "'red'", "''", "'red,gift'"])
+                .to_owned(),
             Class::Json => draw.one(&["'[1, 2]'", "'10'", "'x'"]).to_owned(),
             Class::Bits => draw.below(512).to_string(),
             Class::Bytes => draw.one(&["'x'", "'raw'"]).to_owned(),

@@ -62,7 +62,9 @@ impl Grammar {
             if place == 0 {
                 text = format!("{table} {alias}");
             } else {
-                let join = self.draw.one(&["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "STRAIGHT_JOIN"]);
+                let join =
+                    self.draw
+                        .one(&["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "STRAIGHT_JOIN"]);
                 let mut on = self.link(&reach, &added);
                 if self.draw.percent(20) {
                     let mut both = reach.clone();
@@ -241,7 +243,10 @@ impl Grammar {
             false => String::new(),
         };
         let limit = self.limit();
-        format!("SELECT DISTINCT {} FROM {from}{filter}{order}{limit}", items.join(", "))
+        format!(
+            "SELECT DISTINCT {} FROM {from}{filter}{order}{limit}",
+            items.join(", ")
+        )
     }
 
     fn windowed(&mut self) -> String {
@@ -281,10 +286,14 @@ impl Grammar {
             let key = self.column(&reach, &[Class::Int]).name.clone();
             let filter = self.filter(&reach);
             if arm > 0 {
-                let op = self.draw.one(&["UNION", "UNION ALL", "UNION ALL", "INTERSECT", "EXCEPT"]);
+                let op = self
+                    .draw
+                    .one(&["UNION", "UNION ALL", "UNION ALL", "INTERSECT", "EXCEPT"]);
                 text.push_str(&format!(" {op} "));
             }
-            text.push_str(&format!("SELECT {column} AS x, {key} AS y FROM {from}{filter}"));
+            text.push_str(&format!(
+                "SELECT {column} AS x, {key} AS y FROM {from}{filter}"
+            ));
         }
         let order = match self.draw.percent(50) {
             true => " ORDER BY y, x",
@@ -301,7 +310,10 @@ impl Grammar {
         self.depth += 1;
         let (from, inner) = self.from();
         let column = self.column(&inner, &COMPARABLE).name.clone();
-        let (key, number) = (self.column(&inner, &[Class::Int]).name.clone(), self.number(&inner));
+        let (key, number) = (
+            self.column(&inner, &[Class::Int]).name.clone(),
+            self.number(&inner),
+        );
         let filter = self.filter(&inner);
         let grouped = self.draw.percent(40);
         self.depth -= 1;
