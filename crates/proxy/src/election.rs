@@ -93,7 +93,16 @@ mod tests {
     }
 
     /// Who is the primary (now/last), what the members report, who is the primary then, who is deposed, who is fenced.
-    const CASES: [(&str, &str, &str, Option<usize>, &str, &str); 17] = [
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static str,
+        Option<usize>,
+        &'static str,
+        &'static str,
+    );
+
+    const CASES: [Case; 17] = [
         ("-/-", "rr", "-/-", None, "", "nobody takes writes"),
         (
             "-/-",
