@@ -5,6 +5,8 @@
 //! it that matters, and is as cheap and silent as a comparison. Every use of a table is pulled under a name of its own, for
 //! a temporary table can be named only once in a statement.
 
+mod scratch;
+
 use std::collections::BTreeSet;
 
 use dbmesh_sql::Span;
@@ -22,6 +24,8 @@ use super::route;
 use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{NodeStatement, ShardPlan};
+
+pub use scratch::ScratchTable;
 
 /// What the names of pulled tables begin with.
 pub const SCRATCH_PREFIX: &str = "mesh_gather_";
