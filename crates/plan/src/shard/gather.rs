@@ -5,12 +5,14 @@
 //! it that matters, and is as cheap and silent as a comparison. Every use of a table is pulled under a name of its own, for
 //! a temporary table can be named only once in a statement.
 
+mod common;
+mod scratch;
+
 use std::collections::BTreeSet;
 
-use dbmesh_sql::Span;
 use dbmesh_sql::ast::{
     BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, Join,
-    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableName, TableRefKind,
+    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
 use dbmesh_sql::{Facts, StatementKind};
@@ -22,6 +24,8 @@ use super::route;
 use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{NodeStatement, ShardPlan};
+
+pub use scratch::ScratchTable;
 
 /// What the names of pulled tables begin with.
 pub const SCRATCH_PREFIX: &str = "mesh_gather_";
@@ -105,31 +109,44 @@ fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
         check(scope)?;
     }
     let home = home(scope);
+    let stays = |table: &Use<'_>| match table.place {
+        Place::Broadcast => query,
+        Place::Single(source) => query && source == home,
+        Place::Sharded(_) => false,
+    };
+    let pulled: Vec<bool> = scope.uses.iter().map(|table| !stays(table)).collect();
+    let expanded = common::expand(scope, &pulled)?;
+    let mut scratches = Vec::new();
     let mut names: Vec<Option<String>> = vec![None; scope.uses.len()];
-    let mut pulls = Vec::new();
-    for (place, (table, set)) in scope.uses.iter().zip(&sets).enumerate() {
-        let stays = match table.place {
-            Place::Broadcast => query,
-            Place::Single(source) => query && source == home,
-            Place::Sharded(_) => false,
+    for (place, (table, name)) in scope.uses.iter().zip(&mut names).enumerate() {
+        let within = |expanded: &common::Expanded| {
+            let (outer, inner) = (expanded.within, table.name.span);
+            outer.start <= inner.start && inner.end <= outer.end
         };
-        if stays {
-            continue;
-        }
-        let scratch = format!("{SCRATCH_PREFIX}{place}");
-        pulls.push(pull(scope, place, set.as_ref(), &scratch)?);
-        if let Some(name) = names.get_mut(place) {
+        if pulled.get(place) == Some(&true) && !expanded.as_ref().is_some_and(within) {
+            let scratch = format!("{SCRATCH_PREFIX}{place}");
+            scratches.push((place, scratch.clone()));
             *name = Some(scratch);
         }
     }
-    let finish = match query {
-        true => Some(finish(scope, home, &names)?),
-        false => None,
+    if let Some(expanded) = &expanded {
+        scratches.extend(expanded.pulls.iter().cloned());
+    }
+    let pull = |(place, scratch): &(usize, String)| {
+        pull(
+            scope,
+            *place,
+            sets.get(*place).and_then(Option::as_ref),
+            scratch,
+        )
     };
     Ok(Gather {
         reason,
-        pulls,
-        finish,
+        pulls: scratches.iter().map(pull).collect::<Result<_, _>>()?,
+        finish: match query {
+            true => Some(finish(scope, home, &names, expanded)?),
+            false => None,
+        },
     })
 }
 
@@ -166,33 +183,7 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     {
         return Err(RefuseReason::FullText.into());
     }
-    // A temporary table can be named once in a statement, and every use of a common table names its tables again.
-    let mut common: Vec<Span> = ast
-        .all::<TableName>()
-        .iter()
-        .filter_map(|table| table.common_table)
-        .collect();
-    common.sort_by_key(|span| span.start);
-    let recursive = |span: &Span| {
-        ast.all::<dbmesh_sql::ast::CommonTable>()
-            .iter()
-            .any(|table| {
-                table.name == *span
-                    && ast.all::<TableName>().iter().any(|name| {
-                        name.common_table == Some(*span)
-                            && table.span.start <= name.name.span.start
-                            && name.name.span.end <= table.span.end
-                    })
-            })
-    };
-    let again = common.windows(2).any(|pair| match pair {
-        [one, other] => one == other && !recursive(one),
-        _ => false,
-    });
-    match again {
-        true => Err(RefuseReason::CommonTableTwice.into()),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// The source that finishes: that of a table of one node, else the first that a sharded table has.
@@ -449,11 +440,29 @@ impl Plain<'_, '_> {
 }
 
 /// The statement over the pulled tables.
-fn finish(scope: &Scope<'_>, home: usize, names: &[Option<String>]) -> Result<NodeStatement, Stop> {
+fn finish(
+    scope: &Scope<'_>,
+    home: usize,
+    names: &[Option<String>],
+    expanded: Option<common::Expanded>,
+) -> Result<NodeStatement, Stop> {
+    let (within, renamed) = match expanded {
+        Some(expanded) => (Some(expanded.within), expanded.splices),
+        None => (None, Vec::new()),
+    };
+    let mut splices = rewrite::splices(scope, Naming::Scratch(names), renamed)?;
     // What is pulled has not all indexes, and hints of them say nothing about rows.
     let hints = scope.ast.all::<IndexHint>().iter();
-    let hints: Vec<Splice> = hints.map(|hint| Splice::text(hint.span, "")).collect();
-    let text = rewrite::text(scope, Naming::Scratch(names), &hints)?;
+    splices.extend(hints.map(|hint| Splice::text(hint.span, "")));
+    // Definitions that were written anew have their changes already.
+    if let Some(within) = within {
+        splices.retain(|splice| {
+            splice.span == within
+                || splice.span.end <= within.start
+                || within.end <= splice.span.start
+        });
+    }
+    let text = rewrite::copy(scope, rewrite::whole(scope), &splices);
     Ok(NodeStatement {
         source: home,
         shard: None,

@@ -150,16 +150,30 @@ pub(super) fn statement(
 
 /// The text with other names, and what else changes.
 pub(super) fn text(scope: &Scope<'_>, naming: Naming<'_>, more: &[Splice]) -> Result<Copied, Stop> {
-    let mut splices = names(scope, naming)?;
-    splices.extend(qualifiers(scope)?);
-    let aliases = aliases(scope, &splices)?;
-    splices.extend(aliases);
+    let mut splices = splices(scope, naming, Vec::new())?;
     splices.extend_from_slice(more);
-    let whole = Span {
+    Ok(copy(scope, whole(scope), &splices))
+}
+
+pub(super) fn whole(scope: &Scope<'_>) -> Span {
+    Span {
         start: 0,
         end: scope.input.sql.len(),
-    };
-    Ok(copy(scope, whole, &splices))
+    }
+}
+
+/// What changes with the names of tables, and with these other names.
+pub(super) fn splices(
+    scope: &Scope<'_>,
+    naming: Naming<'_>,
+    renamed: Vec<Splice>,
+) -> Result<Vec<Splice>, Stop> {
+    let mut splices = names(scope, naming)?;
+    splices.extend(qualifiers(scope)?);
+    splices.extend(renamed);
+    let aliases = aliases(scope, &splices)?;
+    splices.extend(aliases);
+    Ok(splices)
 }
 
 /// The server calls a column after its text: where that changes, the old one becomes an alias.
