@@ -196,7 +196,7 @@ fn outcome(plan: &ShardPlan) -> String {
         ShardPlan::Single(_) => "single".to_owned(),
         ShardPlan::Broadcast { .. } => "broadcast".to_owned(),
         ShardPlan::Scatter { .. } => "scatter".to_owned(),
-        ShardPlan::Gather { reason, .. } => format!("gather {}", word(reason.to_string())),
+        ShardPlan::Gather(gather) => format!("gather {}", word(gather.reason.to_string())),
         ShardPlan::Refuse(reason) => format!("refuse {}", word(reason.to_string())),
     }
 }
