@@ -207,7 +207,7 @@ fn place<'a>(rules: &'a Sharding, name: &'a str) -> Option<(usize, &'a str)> {
 }
 
 async fn read(upstream: &Upstream, schema: &str, table: &str) -> Result<Vec<KnownColumn>, Fault> {
-    let member = upstream.choose(Need::Primary, None, &[]);
+    let member = upstream.choose(Need::Primary, None, &[], || 0);
     let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "''");
     let sql = format!(

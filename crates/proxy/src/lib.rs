@@ -10,10 +10,12 @@
 mod absorb;
 mod admin;
 mod backend;
+mod balance;
 mod catalog;
 mod channel;
 mod client;
 mod control;
+mod election;
 mod explain;
 mod fault;
 mod health;

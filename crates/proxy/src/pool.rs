@@ -13,13 +13,14 @@ use dbmesh_model::topology::{Endpoint, PoolPolicy};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::backend::{Backend, BackendError, Cell, ConnectError, Dialer, Flags, ServerFacts};
+use crate::backend::{Backend, BackendError, Dialer, Flags, ServerFacts};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::standing::Standing;
-use crate::vector::{Charset, Vector};
+use crate::vector::Vector;
 
+mod aside;
 mod drain;
 mod keeper;
 mod rate;
@@ -29,8 +30,6 @@ use rate::Rate;
 
 /// Idle connections looked at for one whose state fits; the most recently used ones.
 const SEARCH_DEPTH: usize = 16;
-/// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
-const ASIDE_COLLATION: u16 = 45;
 
 /// What a session needs of a connection.
 #[derive(Debug)]
@@ -189,6 +188,16 @@ impl Pool {
             held: count(inner.held.len()),
             oldest_wait_ms: u64::try_from(oldest.unwrap_or(0)).unwrap_or(u64::MAX),
         }
+    }
+
+    /// How much of its size is in use, in percent; connections that are given back when somebody asks are not.
+    #[must_use]
+    pub fn use_percent(&self) -> u32 {
+        let inner = self.inner.lock();
+        let free = inner.idle.len() + inner.held.len();
+        let used = u64::from(inner.total).saturating_sub(free as u64);
+        let percent = used * 100 / u64::from(self.policy.size.max(1));
+        u32::try_from(percent).unwrap_or(u32::MAX)
     }
 
     /// Leases a connection, opening or awaiting one.
@@ -382,43 +391,6 @@ impl Pool {
             }
         }
         inner.total = inner.total.saturating_sub(1);
-    }
-
-    /// Sends one command to the endpoint over a connection of its own: KILL.
-    ///
-    /// # Errors
-    /// When the endpoint cannot be reached.
-    pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
-        self.aside(vector, sql).await.map(|_| ())
-    }
-
-    /// Asks the endpoint something over a connection of its own; nothing if it refuses.
-    ///
-    /// # Errors
-    /// When the endpoint cannot be reached.
-    pub async fn ask_aside(&self, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
-        let vector = Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION));
-        self.aside(&Arc::new(vector), sql).await
-    }
-
-    async fn aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
-        // Whatever schema the session has, the server need not have it.
-        let vector = Arc::new(Vector::fresh(None, vector.charset.clone()));
-        let mut backend = self
-            .dialer
-            .connect(
-                &vector,
-                Flags::of(dbmesh_wire::Capabilities(0)),
-                self.facts(),
-            )
-            .await?;
-        let answer = backend.query(sql.as_bytes()).await;
-        let done = match answer {
-            Ok(rows) => Ok(rows.unwrap_or_default()),
-            Err(e) => Err(ConnectError::Unreachable(e.to_string())),
-        };
-        backend.quit().await;
-        done
     }
 }
 

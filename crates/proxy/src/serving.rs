@@ -26,7 +26,7 @@ use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::standing::Standing;
-use crate::upstream::Upstream;
+use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
 
 /// The collation of warm connections: utf8mb4_general_ci, which every server knows.
@@ -167,6 +167,8 @@ pub struct Current {
     runtime: tokio::runtime::Handle,
     /// The sessions: the monitor tells those at a server that is lost.
     registry: Arc<Registry>,
+    /// Where the process stands.
+    zone: Option<String>,
 }
 
 impl Current {
@@ -174,14 +176,18 @@ impl Current {
     ///
     /// # Errors
     /// TLS material that cannot be used.
-    pub fn start(topology: Arc<Topology>, runtime: tokio::runtime::Handle) -> Result<Self, String> {
+    pub fn start(
+        topology: Arc<Topology>,
+        runtime: tokio::runtime::Handle,
+        zone: Option<String>,
+    ) -> Result<Self, String> {
         let empty = Services {
             topology: topology.clone(),
             list: Vec::new(),
             pools: HashMap::new(),
         };
         let registry = Arc::new(Registry::default());
-        let (services, fresh) = build(topology, &empty, &registry)?;
+        let (services, fresh) = build(topology, &empty, &registry, zone.as_deref())?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -191,6 +197,7 @@ impl Current {
             epoch: AtomicU64::new(1),
             runtime,
             registry,
+            zone,
         })
     }
 
@@ -228,7 +235,7 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let (services, fresh) = build(topology, &before, &self.registry)?;
+        let (services, fresh) = build(topology, &before, &self.registry, self.zone.as_deref())?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -303,6 +310,26 @@ fn warm_vector(endpoint: &Endpoint) -> Arc<Vector> {
     Arc::new(Vector::fresh(schema, Charset::Handshake(WARM_COLLATION)))
 }
 
+/// A zone that nobody can prefer is not passed over in silence.
+fn tell_of_zones(topology: &Topology, zone: Option<&str>) {
+    let endpoints = topology.endpoints();
+    let mut zones = endpoints.iter().filter_map(|e| e.zone.as_deref());
+    match zone {
+        None if zones.next().is_some() => {
+            tracing::warn!(
+                "endpoints have a zone, and this proxy was given none (--zone): it prefers nobody"
+            );
+        }
+        Some(zone) if !zones.any(|z| z == zone) => {
+            tracing::warn!(
+                zone,
+                "no endpoint is in the zone of this proxy: it prefers nobody"
+            );
+        }
+        _ => {}
+    }
+}
+
 /// What most drivers ask for.
 fn warm_flags() -> Flags {
     Flags::of(Capabilities(
@@ -325,7 +352,9 @@ fn build(
     topology: Arc<Topology>,
     before: &Services,
     registry: &Arc<Registry>,
+    zone: Option<&str>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
+    tell_of_zones(&topology, zone);
     let mut pools = Pools {
         before: &before.pools,
         now: HashMap::new(),
@@ -341,7 +370,7 @@ fn build(
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
-        list.push(serve(service, &owner, old, registry, &mut pools)?);
+        list.push(serve(service, &owner, old, (registry, zone), &mut pools)?);
     }
     Ok((
         Services {
@@ -358,7 +387,7 @@ fn serve(
     service: &Arc<Service>,
     owner: &str,
     old: Option<&Arc<Serving>>,
-    registry: &Arc<Registry>,
+    (registry, zone): (&Arc<Registry>, Option<&str>),
     pools: &mut Pools<'_>,
 ) -> Result<Arc<Serving>, String> {
     let strategy = &service.strategy;
@@ -388,16 +417,24 @@ fn serve(
     };
     let Some(sharding) = &service.sharding else {
         let members = pools.of_all(owner, service, strategy.endpoints.iter(), old)?;
-        let before = old.map(|s| &*s.upstream);
-        let upstream = Upstream::new(service, members, away, before, registry.clone());
+        let ground = Ground {
+            before: old.map(|s| &*s.upstream),
+            registry: registry.clone(),
+            zone,
+        };
+        let upstream = Upstream::new(service, members, away, ground);
         return Ok(base.serving(Arc::new(upstream), Vec::new()));
     };
     let mut sources = Vec::new();
     for source in &sharding.sources {
         let members = pools.of_all(owner, service, source.endpoints.iter(), old)?;
         let before = old.and_then(|old| at_source(old, &source.name));
-        let before = before.map(|part| &*part.upstream);
-        let upstream = Upstream::new(service, members, Vec::new(), before, registry.clone());
+        let ground = Ground {
+            before: before.map(|part| &*part.upstream),
+            registry: registry.clone(),
+            zone,
+        };
+        let upstream = Upstream::new(service, members, Vec::new(), ground);
         sources.push(base.serving(Arc::new(upstream), Vec::new()));
     }
     let first = sources.get(sharding.default_source.unwrap_or(0));

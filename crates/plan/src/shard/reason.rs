@@ -6,7 +6,8 @@ use std::fmt;
 
 use dbmesh_sql::StatementKind;
 
-use super::{GatherTable, ShardPlan};
+use super::scope::Scope;
+use super::{ShardPlan, gather};
 
 /// Why rows have to be pulled to one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -145,6 +146,10 @@ pub enum RefuseReason {
     PhysicalNames,
     /// EXPLAIN of a statement over several shards.
     Explain,
+    /// MATCH over several shards: relevance counts rows of all of them.
+    FullText,
+    /// A common table expression over several shards that is read twice: it cannot be finished over temporary tables.
+    CommonTableTwice,
     /// A kind of statement without a plan here.
     Kind(StatementKind),
 }
@@ -157,10 +162,15 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    pub(super) fn into_plan(self, tables: Vec<GatherTable>) -> ShardPlan {
-        match self {
-            Self::Gather(reason) => ShardPlan::Gather { reason, tables },
-            Self::Refuse(reason) => ShardPlan::Refuse(reason),
+    pub(super) fn into_plan(self, scope: Option<&Scope<'_>>) -> ShardPlan {
+        match (self, scope) {
+            (Self::Gather(reason), Some(scope)) => gather::plan(scope, reason),
+            (Self::Gather(reason), None) => ShardPlan::Gather(Box::new(gather::Gather {
+                reason,
+                pulls: Vec::new(),
+                finish: None,
+            })),
+            (Self::Refuse(reason), _) => ShardPlan::Refuse(reason),
         }
     }
 }
@@ -219,6 +229,8 @@ impl RefuseReason {
                 );
             }
             Self::Kind(kind) => return format!("{kind:?} is not served on sharded tables"),
+            Self::FullText => "a full-text search over several shards",
+            Self::CommonTableTwice => "a common table expression that is read twice",
             Self::SeveralStatements => "several statements in one text",
             Self::SystemSchema => "a schema that describes one server",
             Self::ForeignSchema => "a schema other than the service's, or none is chosen",

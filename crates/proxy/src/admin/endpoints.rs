@@ -112,11 +112,7 @@ fn lag_ms(lag: Lag) -> Option<u64> {
 
 /// Every service, with who serves in it.
 pub(super) fn services(services: &Services) -> Value {
-    services
-        .list
-        .iter()
-        .map(|serving| service(serving))
-        .collect()
+    services.list.iter().map(service).collect()
 }
 
 fn service(serving: &Arc<Serving>) -> Value {

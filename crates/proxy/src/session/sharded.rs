@@ -121,10 +121,10 @@ impl Session {
                 );
                 Err(Fault::Sharding(why).into())
             }
-            ShardPlan::Gather { reason, .. } => {
-                let why = reason.why();
+            ShardPlan::Gather(gather) => {
                 let why = format!(
-                    "it needs rows of several nodes in one place, which is not served yet: {why}"
+                    "it needs rows of several nodes in one place, which is not served yet: {}",
+                    gather.reason.why()
                 );
                 Err(Fault::Sharding(why).into())
             }
