@@ -16,6 +16,7 @@ mod control;
 mod explain;
 mod fault;
 mod health;
+mod limit;
 mod listener;
 mod login;
 mod metrics;

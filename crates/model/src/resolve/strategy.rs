@@ -10,7 +10,7 @@ use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
 use super::steering::Named;
-use super::{selector, splitting, steering};
+use super::{rules, selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
@@ -150,6 +150,10 @@ fn strategy(
     let mirror = steering::mirror(&at, spec.mirror.as_ref(), &named, findings);
     let units = steering::units(&at, spec.units.as_ref(), &named, findings);
     let endpoints = endpoints?;
+    let (deny, concurrency) = (deny?, concurrency?);
+    let names: Vec<Name> = endpoints.iter().map(|e| e.name.clone()).collect();
+    let given = spec.rules.as_deref().unwrap_or_default();
+    let rules = rules::book(&at, given, (&deny, &concurrency), &names, findings);
     let mut primaries = endpoints
         .iter()
         .filter(|endpoint| endpoint.role == Role::Primary);
@@ -165,8 +169,9 @@ fn strategy(
         name: resource.name.clone(),
         balance,
         endpoints,
-        deny: deny?,
-        concurrency: concurrency?,
+        rules: rules?,
+        deny,
+        concurrency,
         ejection: ejection?,
         buffer,
         splitting,
@@ -269,14 +274,14 @@ pub fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Opt
     }
 }
 
-fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
+pub fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
     RegexSetBuilder::new(patterns)
         .size_limit(REGEX_BYTES_MAX)
         .build()
 }
 
 /// The last line of a syntax error says what is wrong; those before it draw the pattern.
-fn in_one_line(error: &regex::Error) -> String {
+pub fn in_one_line(error: &regex::Error) -> String {
     let text = match error {
         regex::Error::CompiledTooBig(bytes) => {
             return format!("the expression takes more than {bytes} bytes when compiled");

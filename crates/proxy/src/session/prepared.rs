@@ -89,8 +89,9 @@ impl Session {
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
         }
-        let permits = self.govern(plan(&statement, &key.sql, self.view(proof)), &key.sql)?;
-        let route = match &permits.plan {
+        let planned = plan(&statement, &key.sql, self.view(proof));
+        let admitted = self.govern(planned).await?;
+        let route = match &admitted.plan {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view(proof)),
         };
@@ -107,7 +108,7 @@ impl Session {
         };
         let executed = self.run_prepared(packet, &run).await;
         self.count(&statement, packet.len(), &executed);
-        drop(permits);
+        drop(admitted);
         self.settle().await?;
         executed.map(|_| ())
     }
