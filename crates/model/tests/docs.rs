@@ -79,18 +79,12 @@ fn every_example_does_what_the_page_says() {
 #[test]
 fn examples_of_other_pages_resolve() {
     for name in [
-<<<<<<< HEAD
-=======
         "balancing.md",
->>>>>>> main
         "hints.md",
         "deadlines.md",
         "shadow.md",
         "units.md",
-<<<<<<< HEAD
         "rules.md",
-=======
->>>>>>> main
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

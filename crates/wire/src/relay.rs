@@ -9,6 +9,7 @@
 mod fields;
 mod hops;
 mod outcome;
+mod steps;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
@@ -18,6 +19,7 @@ use crate::track;
 use fields::{OkFields, eof_fields, renumber};
 pub use hops::{Hops, ItemFilter};
 pub use outcome::{Numbering, Outcome, RelayError};
+use steps::{EndKind, RowsStop, Taken};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
@@ -587,25 +589,4 @@ impl Relay {
         }
         codec::finish_packet(out, mark, &mut self.hops.client_seq);
     }
-}
-
-enum RowsStop {
-    /// The next packet needs a closer look.
-    Control,
-    /// More input is needed.
-    Short,
-    /// The last row goes on beyond the input.
-    Streaming,
-}
-
-enum Taken {
-    Short,
-    Bytes(usize),
-    LocalInfile(usize, Vec<u8>),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EndKind {
-    Ok,
-    Rows,
 }

@@ -1,6 +1,7 @@
 //! `rules` of a TrafficStrategy, with `circuitBreaks` and `concurrencyControls` in front of them → `RuleBook`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dbmesh_sql::{Class, Verb};
 
@@ -8,13 +9,13 @@ use super::findings::{At, Findings};
 use super::strategy::{compile, in_one_line, regexes};
 use crate::spec::{
     AccessSpec, ActionSpec, ClauseSpec, ConcurrencyLimitSpec, DaySpec, MatchSpec, RateLimitSpec,
-    RouteRoleSpec, RouteSpec, RuleModeSpec, RuleSpec, TimeSpec, UnknownSpec,
+    RouteRoleSpec, RouteSpec, RuleModeSpec, RuleSpec, TimeSpec, TrafficStrategySpec, UnknownSpec,
 };
 use crate::suggest::suggest;
 use crate::topology::{
     Access, Action, BoundingClause, ColumnPattern, ConcurrencyLimit, ConcurrencyRule, DenyRule,
-    LimitBy, Match, Name, Network, Patterns, RATE_PER_MS_DEFAULT, RULE_WAITING_DEFAULT, RULES_MAX,
-    RateLimit, RouteTo, Rule, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
+    Endpoint, LimitBy, Match, Name, Network, Patterns, RATE_PER_MS_DEFAULT, RULE_WAITING_DEFAULT,
+    RULES_MAX, RateLimit, RouteTo, Rule, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
 };
 
 /// The burst of a rate that says none: what is due in so many milliseconds.
@@ -90,16 +91,21 @@ const COUNTED: [(&str, LimitBy); 7] = [
     ("tenant", LimitBy::Tenant),
 ];
 
-/// The book of a strategy; `at` is its `spec`, `endpoints` the names that `route` may have.
+/// The book of a strategy; `at` is its `spec`, `endpoints` are those that `route` may name.
 pub fn book(
     at: &At<'_>,
-    specs: &[RuleSpec],
-    older: (&[DenyRule], &[ConcurrencyRule]),
-    endpoints: &[Name],
+    spec: &TrafficStrategySpec,
+    older: (&Option<Vec<DenyRule>>, &Option<Vec<ConcurrencyRule>>),
+    endpoints: &[Arc<Endpoint>],
     findings: &mut Findings,
 ) -> Option<RuleBook> {
+    let (Some(deny), Some(concurrency)) = older else {
+        return None;
+    };
+    let specs = spec.rules.as_deref().unwrap_or_default();
+    let endpoints: Vec<Name> = endpoints.iter().map(|e| e.name.clone()).collect();
     let at = at.field("rules");
-    let mut rules: Vec<Rule> = RuleBook::of_older_form(older.0, older.1).collect();
+    let mut rules: Vec<Rule> = RuleBook::of_older_form(deny, concurrency).collect();
     let mut sound = true;
     for (index, spec) in specs.iter().enumerate() {
         let at = at.item(index);
@@ -107,7 +113,7 @@ pub fn book(
             findings.error(&at.field("name"), format!("duplicate rule `{}`", spec.name));
             sound = false;
         }
-        match rule(&at, spec, endpoints, findings) {
+        match rule(&at, spec, &endpoints, findings) {
             Some(rule) => rules.push(rule),
             None => sound = false,
         }
@@ -181,13 +187,9 @@ fn rule(at: &At<'_>, spec: &RuleSpec, endpoints: &[Name], findings: &mut Finding
 
 fn matches(at: &At<'_>, spec: &MatchSpec, findings: &mut Findings) -> Option<Match> {
     let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-    let mut check = |name: &str, given: &Option<Vec<String>>| match given {
-        Some(patterns) => regexes(&at.field(name), patterns, findings).map(|_| ()),
-        None => Some(()),
-    };
     let sound = [
-        check("regex", &spec.regex),
-        check("textRegex", &spec.text_regex),
+        sound(at, "regex", &spec.regex, findings),
+        sound(at, "textRegex", &spec.text_regex, findings),
     ];
     let digests = each(at, "digests", &spec.digests, findings, |text| {
         let sixteen = text.len() == 16;
@@ -251,6 +253,19 @@ fn matches(at: &At<'_>, spec: &MatchSpec, findings: &mut Findings) -> Option<Mat
         tags: spec.tags.clone().unwrap_or_default(),
         times: times?,
     })
+}
+
+/// Whether each expression of a field compiles.
+fn sound(
+    at: &At<'_>,
+    field: &str,
+    given: &Option<Vec<String>>,
+    findings: &mut Findings,
+) -> Option<()> {
+    match given {
+        Some(patterns) => regexes(&at.field(field), patterns, findings).map(|_| ()),
+        None => Some(()),
+    }
 }
 
 /// What is wrong with a text, and what was meant.

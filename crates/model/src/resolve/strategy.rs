@@ -131,11 +131,8 @@ fn strategy(
         }
         None => Some(None),
     };
-    let deny = deny(
-        &at,
-        spec.circuit_breaks.as_deref().unwrap_or_default(),
-        findings,
-    );
+    let breaks = spec.circuit_breaks.as_deref().unwrap_or_default();
+    let deny = deny(&at, breaks, findings);
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
@@ -151,10 +148,7 @@ fn strategy(
     let mirror = steering::mirror(&at, spec.mirror.as_ref(), &named, findings);
     let units = steering::units(&at, spec.units.as_ref(), &named, findings);
     let endpoints = endpoints?;
-    let (deny, concurrency) = (deny?, concurrency?);
-    let names: Vec<Name> = endpoints.iter().map(|e| e.name.clone()).collect();
-    let given = spec.rules.as_deref().unwrap_or_default();
-    let rules = rules::book(&at, given, (&deny, &concurrency), &names, findings);
+    let book = rules::book(&at, spec, (&deny, &concurrency), &endpoints, findings);
     let mut primaries = endpoints
         .iter()
         .filter(|endpoint| endpoint.role == Role::Primary);
@@ -176,9 +170,9 @@ fn strategy(
         hashing,
         locality,
         endpoints,
-        rules: rules?,
-        deny,
-        concurrency,
+        rules: book?,
+        deny: deny?,
+        concurrency: concurrency?,
         ejection: ejection?,
         buffer,
         splitting,

@@ -3,16 +3,21 @@
 //! It owns compiled conditions, all expressions of a kind as one automaton, and the order of the rules; it judges no
 //! statement and holds no counter: `plan` and the proxy do.
 
+mod bits;
+mod names;
 pub(crate) mod shown;
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{BitAnd, BitOr, Not};
 
 use dbmesh_sql::{Class, Verb};
 use regex::RegexSet;
 use serde::Serialize;
 
 use super::{ConcurrencyRule, DenyRule, Name, Network};
+pub use bits::RuleBits;
+pub use names::{ColumnPattern, Glob, TablePattern};
+pub use time::TimeWindow;
 
 /// Rules of one strategy, `circuitBreaks` and `concurrencyControls` included.
 pub const RULES_MAX: usize = 256;
@@ -22,79 +27,6 @@ pub const RULE_WAITING_DEFAULT: u32 = 1_000;
 pub const RATE_PER_MS_DEFAULT: u64 = 1_000;
 /// Keys that one limit counts apart; those beyond share one count.
 pub const LIMIT_KEYS_MAX: usize = 10_000;
-
-const WORDS: usize = RULES_MAX / 64;
-
-/// A set of rules, by their place in the book.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct RuleBits([u64; WORDS]);
-
-impl RuleBits {
-    /// None.
-    pub const NONE: Self = Self([0; WORDS]);
-    /// Every one.
-    pub const ALL: Self = Self([u64::MAX; WORDS]);
-
-    /// Adds a rule.
-    pub fn add(&mut self, rule: usize) {
-        if let Some(word) = self.0.get_mut(rule / 64) {
-            *word |= 1 << (rule % 64);
-        }
-    }
-
-    /// Whether a rule is among them.
-    #[must_use]
-    pub fn has(self, rule: usize) -> bool {
-        let word = self.0.get(rule / 64).copied().unwrap_or(0);
-        word >> (rule % 64) & 1 == 1
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self == Self::NONE
-    }
-
-    /// Their places, in order.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
-            std::iter::from_fn(move || {
-                let bit = word.trailing_zeros() as usize;
-                (bit < 64).then(|| {
-                    word &= word - 1;
-                    at * 64 + bit
-                })
-            })
-        })
-    }
-}
-
-impl BitAnd for RuleBits {
-    type Output = Self;
-
-    fn bitand(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a &= b);
-        self
-    }
-}
-
-impl BitOr for RuleBits {
-    type Output = Self;
-
-    fn bitor(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a |= b);
-        self
-    }
-}
-
-impl Not for RuleBits {
-    type Output = Self;
-
-    fn not(mut self) -> Self {
-        self.0.iter_mut().for_each(|word| *word = !*word);
-        self
-    }
-}
 
 /// Whether a rule acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -204,144 +136,6 @@ pub enum BoundingClause {
     Where,
     /// LIMIT.
     Limit,
-}
-
-/// A name with `*` for any letters; the case of letters does not count.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Glob {
-    written: String,
-    /// What stands between the stars, in lower case.
-    parts: Vec<String>,
-}
-
-impl Glob {
-    /// Reads a name with stars.
-    #[must_use]
-    pub fn new(written: &str) -> Self {
-        let lower = written.to_lowercase();
-        Self {
-            written: written.to_owned(),
-            parts: lower.split('*').map(str::to_owned).collect(),
-        }
-    }
-
-    /// Whether a name in lower case matches.
-    #[must_use]
-    pub fn matches(&self, lower: &str) -> bool {
-        let [first, rest @ ..] = self.parts.as_slice() else {
-            return false;
-        };
-        let Some(mut left) = lower.strip_prefix(first.as_str()) else {
-            return false;
-        };
-        let Some((last, middle)) = rest.split_last() else {
-            return left.is_empty();
-        };
-        for part in middle {
-            match left.split_once(part.as_str()) {
-                Some((_, after)) => left = after,
-                None => return false,
-            }
-        }
-        left.ends_with(last.as_str())
-    }
-
-    /// As it was written.
-    #[must_use]
-    pub fn written(&self) -> &str {
-        &self.written
-    }
-}
-
-/// Tables by schema and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TablePattern {
-    /// Schemas.
-    pub schema: Glob,
-    /// Tables.
-    pub table: Glob,
-}
-
-impl TablePattern {
-    /// Reads `schema.table`, or `table` of any schema.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let parts: Vec<&str> = text.split('.').collect();
-        let (schema, table) = match parts.as_slice() {
-            [table] => ("*", *table),
-            [schema, table] => (*schema, *table),
-            _ => return None,
-        };
-        (!schema.is_empty() && !table.is_empty()).then(|| Self {
-            schema: Glob::new(schema),
-            table: Glob::new(table),
-        })
-    }
-
-    /// Whether a table, in lower case, is meant.
-    #[must_use]
-    pub fn matches(&self, schema: &str, table: &str) -> bool {
-        self.table.matches(table) && self.schema.matches(schema)
-    }
-
-    /// As it was written.
-    #[must_use]
-    pub fn written(&self) -> String {
-        format!("{}.{}", self.schema.written(), self.table.written())
-    }
-}
-
-/// Columns by table and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ColumnPattern {
-    /// Their tables.
-    pub table: TablePattern,
-    /// Columns.
-    pub column: Glob,
-}
-
-impl ColumnPattern {
-    /// Reads `schema.table.column` or `table.column`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (table, column) = text.rsplit_once('.')?;
-        (!column.is_empty()).then_some(())?;
-        Some(Self {
-            table: TablePattern::parse(table)?,
-            column: Glob::new(column),
-        })
-    }
-}
-
-/// Minutes of some days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TimeWindow {
-    /// Bit n: the n-th day from Monday.
-    pub days: u8,
-    /// First minute of the day.
-    pub from_minute: u16,
-    /// The minute after the last; not after `from_minute`: of the next day.
-    pub to_minute: u16,
-    /// Minutes ahead of UTC.
-    pub utc_offset_minutes: i32,
-}
-
-impl TimeWindow {
-    /// Whether a time, in seconds since 1970 UTC, is in it.
-    #[must_use]
-    pub fn contains(&self, unix_seconds: u64) -> bool {
-        let minutes = i64::try_from(unix_seconds / 60).unwrap_or(i64::MAX / 2);
-        let local = minutes + i64::from(self.utc_offset_minutes);
-        let (day, minute) = (local.div_euclid(1440), local.rem_euclid(1440));
-        // 1970-01-01 was a Thursday.
-        let on = |day: i64| self.days >> (day + 3).rem_euclid(7) & 1 == 1;
-        let (from, to) = (i64::from(self.from_minute), i64::from(self.to_minute));
-        if from < to {
-            return on(day) && (from..to).contains(&minute);
-        }
-        (on(day) && minute >= from) || (on(day - 1) && minute < to)
-    }
 }
 
 /// What becomes of a statement.
@@ -607,77 +401,3 @@ impl PartialEq for ConcurrencyRule {
 }
 
 impl Eq for ConcurrencyRule {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stars_stand_for_any_letters() {
-        for (pattern, name) in [
-            ("Orders", "orders"),
-            ("*", ""),
-            ("log_*", "log_2024"),
-            ("*_log", "a_log"),
-            ("a*b*c", "axxbyyc"),
-            ("a*b*c", "abc"),
-            ("**", "x"),
-        ] {
-            assert!(Glob::new(pattern).matches(name), "{pattern} {name}");
-        }
-        for (pattern, name) in [
-            ("orders", "orders2"),
-            ("log_*", "log"),
-            ("*_log", "log"),
-            ("a*b*c", "acb"),
-            ("ab*ba", "aba"),
-        ] {
-            assert!(!Glob::new(pattern).matches(name), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn a_window_may_span_midnight() {
-        // 2024-01-01 was a Monday, 1704067200.
-        let monday = 1_704_067_200;
-        let at = |hour: u64| monday + hour * 3600;
-        let night = TimeWindow {
-            days: 1,
-            from_minute: 22 * 60,
-            to_minute: 6 * 60,
-            utc_offset_minutes: 0,
-        };
-        for (hour, inside) in [
-            (1, false),
-            (21, false),
-            (22, true),
-            (29, true),
-            (30, false),
-            (46, false),
-        ] {
-            assert_eq!(night.contains(at(hour)), inside, "{hour}");
-        }
-        let east = TimeWindow {
-            utc_offset_minutes: 120,
-            ..night
-        };
-        assert!(east.contains(at(20)) && !east.contains(at(28)));
-        let always = TimeWindow {
-            days: 0x7F,
-            from_minute: 0,
-            to_minute: 1440,
-            utc_offset_minutes: 0,
-        };
-        assert!(always.contains(0) && always.contains(at(23)));
-    }
-
-    #[test]
-    fn bits_come_in_order() {
-        let mut bits = RuleBits::NONE;
-        for place in [200, 3, 64, 63] {
-            bits.add(place);
-        }
-        assert_eq!(bits.iter().collect::<Vec<_>>(), [3, 63, 64, 200]);
-        assert!((bits & !bits).is_empty() && (bits | RuleBits::ALL) == RuleBits::ALL);
-    }
-}

@@ -476,12 +476,12 @@ impl Walk<'_> {
         if !tables || used.is_empty() {
             return vec![hasher.finish()];
         }
-        let of_table = |table: &Box<str>| {
+        let of_table = |table: &str| {
             let mut hasher = hasher.clone();
             table.hash(&mut hasher);
             hasher.finish()
         };
-        used.iter().map(of_table).collect()
+        used.iter().map(|table| of_table(table)).collect()
     }
 }
 

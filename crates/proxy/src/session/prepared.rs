@@ -60,12 +60,11 @@ impl Session {
         {
             known.types = Some(types.into());
         }
-        let types = known.types.clone();
-        let (statement, params) = (known.statement.clone(), known.params);
-        let in_pieces = known.long_data;
+        let (statement, types) = (known.statement.clone(), known.types.clone());
+        let (params, in_pieces) = (known.params, known.long_data);
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
-        let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
-        let (mut key, under) = (key, known.vector.clone());
+        let mut key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
+        let under = known.vector.clone();
         let sql_key = key.clone();
         let attributes = attributes_of(&execute, packet, types.as_deref(), params, in_pieces);
         let proof = self
