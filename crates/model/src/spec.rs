@@ -39,9 +39,9 @@ pub use steering::{
     SiteSpec, UnitsSpec, UnownedSpec,
 };
 pub use traffic_strategy::{
-    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,
-    LoadBalance, MatchExpression, MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy,
-    TrafficStrategyKind, TrafficStrategySpec,
+    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, ConsistentHashSpec, EjectionSpec,
+    FailoverSpec, HashKeyKind, LoadBalance, LocalitySpec, MatchExpression, MatchOperator, Selector,
+    SimpleLoadBalance, TrafficStrategy, TrafficStrategyKind, TrafficStrategySpec,
 };
 pub use virtual_database::{
     ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec,

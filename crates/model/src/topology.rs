@@ -36,7 +36,8 @@ pub use steering::{
 };
 pub use strategy::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, Strategy,
+    Ejection, HASH_LOAD_PERCENT_DEFAULT, HashKey, Hashing, Locality, SPILL_OVER_PERCENT_DEFAULT,
+    Strategy,
 };
 
 use crate::Defect;

@@ -10,9 +10,11 @@
 mod absorb;
 mod admin;
 mod backend;
+mod balance;
 mod channel;
 mod client;
 mod control;
+mod election;
 mod explain;
 mod fault;
 mod health;

@@ -132,6 +132,15 @@ impl SessionHandle {
         }
     }
 
+    /// The client's IP address, without a port.
+    #[must_use]
+    pub fn ip(&self) -> &str {
+        match self.address.rsplit_once(':') {
+            Some((ip, _)) => ip,
+            None => &self.address,
+        }
+    }
+
     /// Says where the session's statement runs from now on; not if it was interrupted before.
     #[must_use]
     pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) -> Begun {

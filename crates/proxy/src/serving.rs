@@ -25,7 +25,7 @@ use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::standing::Standing;
-use crate::upstream::Upstream;
+use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
 
 /// The collation of warm connections: utf8mb4_general_ci, which every server knows.
@@ -146,6 +146,8 @@ pub struct Current {
     runtime: tokio::runtime::Handle,
     /// The sessions: the monitor tells those at a server that is lost.
     registry: Arc<Registry>,
+    /// Where the process stands.
+    zone: Option<String>,
 }
 
 impl Current {
@@ -153,14 +155,18 @@ impl Current {
     ///
     /// # Errors
     /// TLS material that cannot be used.
-    pub fn start(topology: Arc<Topology>, runtime: tokio::runtime::Handle) -> Result<Self, String> {
+    pub fn start(
+        topology: Arc<Topology>,
+        runtime: tokio::runtime::Handle,
+        zone: Option<String>,
+    ) -> Result<Self, String> {
         let empty = Services {
             topology: topology.clone(),
             list: Vec::new(),
             pools: HashMap::new(),
         };
         let registry = Arc::new(Registry::default());
-        let (services, fresh) = build(topology, &empty, &registry)?;
+        let (services, fresh) = build(topology, &empty, &registry, zone.as_deref())?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -170,6 +176,7 @@ impl Current {
             epoch: AtomicU64::new(1),
             runtime,
             registry,
+            zone,
         })
     }
 
@@ -207,7 +214,7 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let (services, fresh) = build(topology, &before, &self.registry)?;
+        let (services, fresh) = build(topology, &before, &self.registry, self.zone.as_deref())?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -284,6 +291,26 @@ fn warm_vector(endpoint: &Endpoint) -> Arc<Vector> {
     Arc::new(Vector::fresh(schema, Charset::Handshake(WARM_COLLATION)))
 }
 
+/// A zone that nobody can prefer is not passed over in silence.
+fn tell_of_zones(topology: &Topology, zone: Option<&str>) {
+    let endpoints = topology.endpoints();
+    let mut zones = endpoints.iter().filter_map(|e| e.zone.as_deref());
+    match zone {
+        None if zones.next().is_some() => {
+            tracing::warn!(
+                "endpoints have a zone, and this proxy was given none (--zone): it prefers nobody"
+            );
+        }
+        Some(zone) if !zones.any(|z| z == zone) => {
+            tracing::warn!(
+                zone,
+                "no endpoint is in the zone of this proxy: it prefers nobody"
+            );
+        }
+        _ => {}
+    }
+}
+
 /// What most drivers ask for.
 fn warm_flags() -> Flags {
     Flags::of(Capabilities(
@@ -305,7 +332,9 @@ fn build(
     topology: Arc<Topology>,
     before: &Services,
     registry: &Arc<Registry>,
+    zone: Option<&str>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
+    tell_of_zones(&topology, zone);
     let mut pools = Pools {
         before: &before.pools,
         now: HashMap::new(),
@@ -345,8 +374,11 @@ fn build(
                 service,
                 members,
                 away,
-                old.map(|s| &*s.upstream),
-                registry.clone(),
+                Ground {
+                    before: old.map(|s| &*s.upstream),
+                    registry: registry.clone(),
+                    zone,
+                },
             )),
             rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
             mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),

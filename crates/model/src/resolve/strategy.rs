@@ -14,11 +14,12 @@ use super::{selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
-    BalanceKind, CircuitBreak, ConcurrencyControl, FailoverSpec, LoadBalance, TrafficStrategy,
+    BalanceKind, CircuitBreak, ConcurrencyControl, FailoverSpec, HashKeyKind, LoadBalance,
+    TrafficStrategy,
 };
 use crate::topology::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, Endpoint, Name, Role, RoleSource, Splitting, Strategy,
+    Ejection, Endpoint, HashKey, Hashing, Locality, Name, Role, RoleSource, Splitting, Strategy,
 };
 
 /// Memory that the compiled expressions of one rule may take.
@@ -161,9 +162,15 @@ fn strategy(
         findings.error(&at, "every readwrite endpoint has weight 0");
         return None;
     }
+    let rules = splitting.iter().flat_map(|splitting| &splitting.rules);
+    let used = rules.filter_map(|rule| rule.balance).chain([balance]);
+    let hashing = hashing(&at, load_balance, used, findings);
+    let locality = locality(&at, load_balance, &endpoints, findings);
     Some(Strategy {
         name: resource.name.clone(),
         balance,
+        hashing,
+        locality,
         endpoints,
         deny: deny?,
         concurrency: concurrency?,
@@ -190,6 +197,59 @@ pub fn balance_of(kind: BalanceKind) -> Balance {
         BalanceKind::Weighted => Balance::Weighted,
         BalanceKind::LeastConn => Balance::LeastConn,
         BalanceKind::Ewma => Balance::Ewma,
+        BalanceKind::ConsistentHash => Balance::ConsistentHash,
+    }
+}
+
+/// What `consistenthash` goes by; a warning if nothing does.
+fn hashing(
+    at: &At<'_>,
+    spec: Option<&LoadBalance>,
+    mut used: impl Iterator<Item = Balance>,
+    findings: &mut Findings,
+) -> Hashing {
+    let defaults = Hashing::default();
+    let Some(spec) = spec.and_then(|l| l.consistent_hash.as_ref()) else {
+        return defaults;
+    };
+    if used.all(|balance| balance != Balance::ConsistentHash) {
+        let at = at.field("loadBalance").field("consistentHash");
+        let reason =
+            "does not act: neither `simpleLoadBalance` nor a rule balances by `consistenthash`";
+        findings.warning(&at, reason);
+    }
+    Hashing {
+        by: match spec.by {
+            Some(HashKeyKind::Client) | None => defaults.by,
+            Some(HashKeyKind::User) => HashKey::User,
+            Some(HashKeyKind::Hint) => HashKey::Hint,
+        },
+        max_load_percent: spec.max_load_percent.unwrap_or(defaults.max_load_percent),
+    }
+}
+
+/// When statements leave the proxy's zone; a warning if no endpoint says where it stands.
+fn locality(
+    at: &At<'_>,
+    spec: Option<&LoadBalance>,
+    endpoints: &[Arc<Endpoint>],
+    findings: &mut Findings,
+) -> Locality {
+    let defaults = Locality::default();
+    let Some(spec) = spec.and_then(|l| l.locality.as_ref()) else {
+        return defaults;
+    };
+    if endpoints.iter().all(|endpoint| endpoint.zone.is_none()) {
+        let at = at.field("loadBalance").field("locality");
+        findings.warning(
+            &at,
+            "does not act: no endpoint that the selector matches has a `zone`",
+        );
+    }
+    Locality {
+        spill_over_percent: spec
+            .spill_over_percent
+            .unwrap_or(defaults.spill_over_percent),
     }
 }
 

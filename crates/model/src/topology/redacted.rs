@@ -169,6 +169,8 @@ fn strategy(strategy: &Strategy) -> Value {
     json!({
         "name": strategy.name,
         "balance": strategy.balance,
+        "consistentHash": strategy.hashing,
+        "locality": strategy.locality,
         "endpoints": endpoints,
         "circuitBreaks": strategy.deny.iter().map(deny).collect::<Vec<_>>(),
         "concurrencyControls": strategy.concurrency.iter().map(concurrency).collect::<Vec<_>>(),
