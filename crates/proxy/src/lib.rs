@@ -33,6 +33,7 @@ mod process;
 mod proxy_protocol;
 mod registry;
 mod rules;
+mod scatter;
 mod serve;
 mod serves;
 mod serving;

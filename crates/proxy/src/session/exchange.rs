@@ -368,7 +368,11 @@ pub(super) async fn unless_stopped<T>(
 }
 
 /// Writes what is there for the client.
-async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Result<(), Lost> {
+pub(super) async fn write(
+    client: &mut Client,
+    control: &Control,
+    out: &mut Vec<u8>,
+) -> Result<(), Lost> {
     if out.is_empty() {
         return Ok(());
     }
