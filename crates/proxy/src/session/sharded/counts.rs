@@ -3,7 +3,8 @@
 //! Owns the sums and the text that servers add to their OK. Input: the answers of all shards.
 
 use dbmesh_wire::caps::Capabilities;
-use dbmesh_wire::reply;
+use dbmesh_wire::reply::{self, OkForm};
+use dbmesh_wire::status::Status;
 
 use super::work::{Around, Broken, Ended, Work};
 use dbmesh_wire::relay::Names;
@@ -53,6 +54,21 @@ impl Sum {
             sum.info = added(&sum.info, &info);
         }
         sum
+    }
+
+    /// The OK that says it.
+    pub fn ok(&self, status: Status, warnings: u16, capabilities: Capabilities) -> Vec<u8> {
+        let mut payload = Vec::new();
+        reply::Ok {
+            affected_rows: self.affected_rows,
+            last_insert_id: self.last_insert_id,
+            status,
+            warnings,
+            info: &self.info,
+            session_state: &[],
+        }
+        .encode(&mut payload, OkForm::Command, capabilities);
+        payload
     }
 }
 

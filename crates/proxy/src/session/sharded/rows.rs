@@ -14,6 +14,8 @@ use dbmesh_wire::reply::{self, EofMode, OkForm};
 use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
 
+use super::super::exchange::Lost;
+use super::super::writing::write;
 use super::work::{Around, Broken, Work, place, protocol};
 use crate::catalog::Known;
 use crate::channel::{output_buffer, return_buffer};
@@ -294,7 +296,6 @@ fn collations(columns: &[Definition], recipe: &Recipe<'_>) -> Vec<Option<u16>> {
 }
 
 async fn flush(around: &mut Around<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
-    use super::super::exchange::{Lost, write};
     write(around.client, around.control, out)
         .await
         .map_err(|lost| match lost {

@@ -11,7 +11,6 @@ use dbmesh_plan::shard::{Clock, Merge, MergeSpec, NodeStatement};
 use dbmesh_plan::{Aim, Route};
 use dbmesh_sql::{Class, Statement, Verb};
 use dbmesh_wire::relay::{Names, Outcome};
-use dbmesh_wire::reply::{self, OkForm};
 use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
@@ -445,17 +444,7 @@ impl Session {
             }
             None => {
                 diagnostics.row_count = i64::try_from(sum.affected_rows).unwrap_or(i64::MAX);
-                let mut payload = Vec::new();
-                reply::Ok {
-                    affected_rows: sum.affected_rows,
-                    last_insert_id: sum.last_insert_id,
-                    status,
-                    warnings,
-                    info: &sum.info,
-                    session_state: &[],
-                }
-                .encode(&mut payload, OkForm::Command, self.client.capabilities);
-                payload
+                sum.ok(status, warnings, self.client.capabilities)
             }
         };
         self.client.packet(&payload).await?;

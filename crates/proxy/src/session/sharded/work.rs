@@ -130,7 +130,8 @@ impl Work {
             let sql = self
                 .nodes
                 .get(number)
-                .map_or(&[][..], |node| node.sql.as_slice());
+                .map(|node| node.sql.as_slice())
+                .unwrap_or_default();
             if let Err(error) = leg.begin(number, sql).await {
                 let endpoint = leg.endpoint().to_owned();
                 return Err(Broken::Lost { endpoint, error });
