@@ -148,7 +148,7 @@ fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
         reason,
         pulls: scratches.iter().map(pull).collect::<Result<_, _>>()?,
         finish: match query {
-            true => Some(finish(scope, home, &names, expanded)?),
+            true => Some(finish(scope, home, &names, &scratches, expanded)?),
             false => None,
         },
     })
@@ -456,6 +456,7 @@ fn finish(
     scope: &Scope<'_>,
     home: usize,
     names: &[Option<String>],
+    scratches: &[(usize, String)],
     expanded: Option<common::Expanded>,
 ) -> Result<NodeStatement, Stop> {
     let (within, renamed) = match expanded {
@@ -475,11 +476,16 @@ fn finish(
         });
     }
     let text = rewrite::copy(scope, rewrite::whole(scope), &splices);
+    let logical = |(place, scratch): &(usize, String)| {
+        let table = scope.uses.get(*place)?;
+        Some((scratch.clone(), table.table.clone()))
+    };
+    let known_as = scratches.iter().filter_map(logical).collect();
     Ok(NodeStatement {
         source: home,
         shard: None,
         sql: text.text,
         parameters: text.parameters,
-        tables: Vec::new(),
+        tables: known_as,
     })
 }
