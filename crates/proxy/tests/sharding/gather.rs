@@ -36,7 +36,6 @@ const SHAPES: &str = "
     SELECT a.id, b.id FROM t_order a JOIN t_order b ON a.total = b.total AND a.id < b.id ORDER BY 1, 2
     WITH big AS (SELECT id, total FROM t_order WHERE total >= 4) SELECT a.id FROM big a JOIN big b ON a.total = b.total ORDER BY a.id, b.id
     WITH RECURSIVE n AS (SELECT MIN(id) AS id FROM t_order UNION ALL SELECT id + 1 FROM n WHERE id < 4) SELECT n.id, note FROM n JOIN t_order ON n.id = t_order.id ORDER BY n.id
-    SELECT id FROM t_order UNION SELECT order_id FROM t_item ORDER BY 1
     (SELECT id FROM t_order WHERE total = 4 LIMIT 5) UNION ALL (SELECT id FROM t_item ORDER BY id DESC LIMIT 2) ORDER BY 1
     SELECT u.name, c.v, o.id FROM t_user u JOIN t_conf c ON c.id = u.user_id JOIN t_order o ON o.user_id = u.user_id ORDER BY o.id
     SELECT id, name FROM t_item i WHERE name = (SELECT name FROM t_item WHERE id = 3) ORDER BY id
@@ -47,9 +46,6 @@ const SHAPES: &str = "
     SELECT o.id FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY i.id
     SELECT o.id, o.user_id, o.note FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY o.id, o.user_id ORDER BY 1
     SELECT COUNT(*) FROM t_order o JOIN t_item i ON o.id = i.order_id WHERE o.user_id = 100
-    SELECT FOUND_ROWS()
-    SELECT o.id FROM t_order o JOIN t_item i ON o.id = i.order_id WHERE o.note + 0 = 0 ORDER BY 1
-    SHOW COUNT(*) WARNINGS
 ";
 
 #[test]
