@@ -61,6 +61,7 @@ use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
 use judging::Governed;
+pub(crate) use prepare::prepare_on;
 use sharded::ShardSession;
 use waiting::Wake;
 

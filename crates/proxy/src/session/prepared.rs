@@ -62,7 +62,8 @@ impl Session {
         }
         let (statement, types) = (known.statement.clone(), known.types.clone());
         let (params, in_pieces) = (known.params, known.long_data);
-        let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
+        let opens = opens_cursor(&statement) && self.sharded.is_none();
+        let cursor = execute.flags.asks_for_cursor() && opens;
         let mut key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let under = known.vector.clone();
         let sql_key = key.clone();
@@ -105,14 +106,17 @@ impl Session {
             under: &under,
             route,
         };
-        let executed = self.run_prepared(packet, &run).await;
+        let executed = match self.sharded {
+            Some(_) => Box::pin(self.execute_sharded(packet, &run)).await,
+            None => self.run_prepared(packet, &run).await,
+        };
         self.count(&statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;
         executed.map(|_| ())
     }
 
-    async fn run_prepared(
+    pub(super) async fn run_prepared(
         &mut self,
         packet: &mut [u8],
         run: &Run<'_>,
@@ -251,9 +255,14 @@ impl Session {
             return Ok(());
         };
         let session = u64::from(self.handle().id);
+        let whole = self.sharded.is_none();
         let Some(known) = self.state.statements.find(id) else {
             return Ok(());
         };
+        if !whole {
+            let why = "COM_STMT_SEND_LONG_DATA is not served on sharded tables yet: send the value with its statement";
+            return Err((id, Fault::Sharding(why.into()).into()));
+        }
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
         let (tell, statement) = (|failure| (id, failure), known.statement.clone());
@@ -425,16 +434,16 @@ fn attributes_of<'a>(
 }
 
 /// One execution of a client's statement.
-struct Run<'a> {
-    id: u32,
+pub(super) struct Run<'a> {
+    pub id: u32,
     /// Parameters of the statement.
-    params: u16,
-    execute: &'a StmtExecute,
-    types: Option<Arc<[u8]>>,
-    statement: &'a Statement,
-    key: &'a Arc<Key>,
-    under: &'a Arc<Vector>,
-    route: Route,
+    pub params: u16,
+    pub execute: &'a StmtExecute,
+    pub types: Option<Arc<[u8]>>,
+    pub statement: &'a Statement,
+    pub key: &'a Arc<Key>,
+    pub under: &'a Arc<Vector>,
+    pub route: Route,
 }
 
 /// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH.

@@ -252,6 +252,18 @@ impl Client {
         answer
     }
 
+    /// Reads one result of the binary protocol: rows as they are.
+    pub fn binary(&mut self, ordered: bool) -> Answer {
+        let mut answer = self.read(|_, payload| {
+            let bytes: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            vec![Some(bytes)]
+        });
+        if let (Answer::Rows(_, rows, ..), false) = (&mut answer, ordered) {
+            rows.sort();
+        }
+        answer
+    }
+
     /// The message of the error that a statement gives.
     #[track_caller]
     pub fn refused(&mut self, sql: &str) -> String {
@@ -269,6 +281,17 @@ impl Client {
 
     /// Reads one result.
     pub fn answer(&mut self) -> Answer {
+        self.read(|count, payload| {
+            let mut reader = Reader::new(payload);
+            let cells = (0..count).map(|_| {
+                let cell = reader.lenenc_bytes_or_null().unwrap();
+                cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            });
+            cells.collect()
+        })
+    }
+
+    fn read(&mut self, row: impl Fn(u64, &[u8]) -> Vec<Option<String>>) -> Answer {
         let first = self.raw.packet().unwrap();
         match first.first() {
             Some(0) => return done(&first),
@@ -290,14 +313,7 @@ impl Client {
                     return Answer::Rows(columns, rows, status, warnings);
                 }
                 Some(0xFF) => return self.error(&payload),
-                _ => {
-                    let mut reader = Reader::new(&payload);
-                    let cells = (0..count).map(|_| {
-                        let cell = reader.lenenc_bytes_or_null().unwrap();
-                        cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-                    });
-                    rows.push(cells.collect());
-                }
+                _ => rows.push(row(count, &payload)),
             }
         }
     }
@@ -317,7 +333,7 @@ fn done(payload: &[u8]) -> Answer {
 }
 
 /// Schema, table, original table, names, collation, length, type, flags, decimals.
-fn column(payload: &[u8]) -> String {
+pub fn column(payload: &[u8]) -> String {
     let mut reader = Reader::new(payload);
     let mut parts = Vec::new();
     for _ in 0..6 {

@@ -154,9 +154,10 @@ fn the_schema_is_the_services_own() {
                 .len(),
             0
         );
+        for missing in ["SELECT * FROM t_order_3", "SELECT * FROM t_missing"] {
+            assert_eq!(mesh.ask(missing), Answer::Error(1146));
+        }
         for refused in [
-            "SELECT * FROM t_order_3",
-            "SELECT * FROM t_missing",
             "UPDATE t_order SET user_id = 3 WHERE id = 1",
             "INSERT INTO t_order (id) VALUES (1)",
         ] {

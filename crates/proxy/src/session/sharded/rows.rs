@@ -43,11 +43,11 @@ pub(super) struct Recipe<'a> {
 
 /// Writes all rows; gives their number. The end of the answer is the caller's.
 pub(super) async fn relay(
-    work: &mut Work,
+    work: &mut Work<'_>,
     recipe: &Recipe<'_>,
     around: &mut Around<'_>,
 ) -> Result<u64, Broken> {
-    work.begin().await?;
+    work.begin(recipe.names).await?;
     describe(work, around, recipe.names).await?;
     let mut merging = Merging::new(work, recipe)?;
     let mut out = output_buffer();
@@ -60,7 +60,11 @@ pub(super) async fn relay(
 }
 
 /// Waits until all that are at work have said what their columns are.
-async fn describe(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+async fn describe(
+    work: &mut Work<'_>,
+    around: &mut Around<'_>,
+    names: &Names,
+) -> Result<(), Broken> {
     loop {
         let mut silent: Vec<usize> = Vec::new();
         for leg in &work.legs {
@@ -105,7 +109,7 @@ enum Stopped {
 }
 
 impl Merging {
-    fn new(work: &Work, recipe: &Recipe<'_>) -> Result<Self, Broken> {
+    fn new(work: &Work<'_>, recipe: &Recipe<'_>) -> Result<Self, Broken> {
         let described = |number: usize| {
             let mut running = work.legs.iter().filter_map(|leg| leg.running.as_ref());
             running
@@ -154,7 +158,7 @@ impl Merging {
 
     async fn run(
         &mut self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         recipe: &Recipe<'_>,
         around: &mut Around<'_>,
         out: &mut Vec<u8>,
@@ -167,7 +171,7 @@ impl Merging {
                     .shard_done(number)
                     .map_err(|e| of_merge(&e, work))?;
             }
-            work.begin().await?;
+            work.begin(recipe.names).await?;
             let stopped = self.step(out, &mut around.client.seq, &mut rows);
             let stopped = stopped.map_err(|e| of_merge(&e, work))?;
             match stopped {
@@ -191,7 +195,7 @@ impl Merging {
     }
 
     /// Hands over the rows that came.
-    fn feed(&mut self, work: &mut Work) -> Result<(), Broken> {
+    fn feed(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
         for at in 0..work.legs.len() {
             let Some((number, part)) = work.legs.get_mut(at).and_then(|leg| leg.running.as_mut())
             else {
@@ -346,7 +350,7 @@ pub(super) fn end(client: &Client, status: Status, warnings: u16) -> Vec<u8> {
 }
 
 /// Reads what a LIMIT left unread, if it is little.
-async fn leave(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+async fn leave(work: &mut Work<'_>, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
     let mut left = 0;
     loop {
         // Who has not begun is not needed any more.
@@ -365,7 +369,7 @@ async fn leave(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Resul
     }
 }
 
-fn of_merge(error: &MergeError, work: &Work) -> Broken {
+fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
     let at = |shard: usize| {
         let node = work.nodes.get(shard);
         let table = node.and_then(|node| node.tables.first());
