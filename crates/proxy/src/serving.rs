@@ -17,6 +17,7 @@ use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Dialer, Flags};
+use crate::firewall::Firewall;
 use crate::health::Health;
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
@@ -44,6 +45,8 @@ pub struct Serving {
     pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Arc<Rules>,
+    /// Its allow-list.
+    pub firewall: Option<Arc<Firewall>>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -361,6 +364,13 @@ fn build(
             None => None,
         };
         let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
+        let firewall = match &service.firewall {
+            None => None,
+            Some(policy) => {
+                let before = old.and_then(|s| s.firewall.as_deref());
+                Some(Arc::new(Firewall::new(policy, before)?))
+            }
+        };
         // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
         let tls = match old.filter(|s| s.service.tls == service.tls) {
             Some(old) => old.tls.clone(),
@@ -380,6 +390,7 @@ fn build(
                     zone,
                 },
             )),
+            firewall,
             rules: Arc::new(Rules::new(&service.strategy, old.map(|s| &*s.rules))),
             mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
             metrics,
