@@ -216,12 +216,12 @@ impl Check<'_> {
 
     fn show(&self) -> Result<(), Denial> {
         let text = shown(self.subject);
-        let is = |words: &&str| {
-            let rest = text.strip_prefix(*words);
+        let is = |words: &str| {
+            let rest = text.strip_prefix(words);
             rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
         let of_table = !self.facts.tables.is_empty();
-        let known = of_table || listing(self.subject).is_some() || HARMLESS.iter().any(|w| is(&w));
+        let known = of_table || listing(self.subject).is_some() || HARMLESS.iter().any(|w| is(w));
         match known || self.on_all(Right::Admin) {
             true => Ok(()),
             false => Err(Denial::Other("this SHOW: the right `admin`")),

@@ -20,6 +20,14 @@ use crate::process::Process;
 use crate::serving::{Login, Serving};
 use crate::session::Failure;
 
+/// How passwords may be proved.
+const ALLOWED: [Plugin; 4] = [
+    Plugin::CachingSha2,
+    Plugin::Native,
+    Plugin::Sha256,
+    Plugin::Clear,
+];
+
 /// Whether a claim holds, for which service, within which limits.
 pub(super) async fn judge(
     process: &Process,
@@ -40,19 +48,12 @@ pub(super) async fn judge(
         stream if stream.is_secure() => Transport::Secure,
         _ => Transport::Plain,
     };
-    let allowed = vec![
-        Plugin::CachingSha2,
-        Plugin::Native,
-        Plugin::Sha256,
-        Plugin::Clear,
-    ];
-    let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
+    let plugin = default_plugin.clone();
+    let mut auth = ServerAuth::new(nonce, plugin, transport, verifier, ALLOWED.to_vec());
     // A password in full is asked for only where a hash is all that is known of one.
     let by_hash = |s: &Arc<Serving>| {
-        s.service
-            .users
-            .iter()
-            .any(|u| matches!(u.credential, Credential::Hash(_)))
+        let mut users = s.service.users.iter();
+        users.any(|u| matches!(u.credential, Credential::Hash(_)))
     };
     if !client.channel.stream().is_secure()
         && services.iter().any(by_hash)
@@ -72,10 +73,7 @@ pub(super) async fn judge(
     let step = auth.begin(claim.plugin, claim.response);
     let proof = prove(client, step, &user).await?;
     let (Some(proof), Some(serving)) = (proof, chosen) else {
-        let limits = services.first().map(|s| &s.service.limits);
-        let limits = limits.cloned().unwrap_or_default();
-        let delay = lockout.note_failure(&user, host, &limits, Instant::now());
-        tokio::time::sleep(delay).await;
+        cost_a_failure(process, services, &user, host).await;
         return Err(denied.into());
     };
     lockout.note_success(&user, host);
@@ -98,6 +96,15 @@ pub(super) async fn judge(
         )
         .map_err(Fault::TooManyConnections)?;
     Ok((serving, login))
+}
+
+/// Counts a failed login, which costs time.
+async fn cost_a_failure(process: &Process, services: &[Arc<Serving>], user: &str, host: &str) {
+    let limits = services.first().map(|s| s.service.limits.clone());
+    let limits = limits.unwrap_or_default();
+    let lockout = &process.lockout;
+    let delay = lockout.note_failure(user, host, &limits, Instant::now());
+    tokio::time::sleep(delay).await;
 }
 
 /// Whether a user may log in from here, like this, now.

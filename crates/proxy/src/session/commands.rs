@@ -20,6 +20,9 @@ impl Session {
         let chosen = InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
         let schema = chosen.database.to_vec();
         self.may_enter(&schema)?;
+        if self.sharded.is_some() && self.choose_own_schema(&schema).await? {
+            return self.settle().await;
+        }
         self.chooses_schema = true;
         self.acquire(PRIMARY).await?;
         let packet = std::mem::take(&mut self.packet);

@@ -4,6 +4,8 @@
 //! and EXECUTE run. Must never let a rule that denies be passed by text that cannot be told. What comes of a verdict is
 //! `enforcing`'s. Input: the statement, its hints, the rules of the service as they are now.
 
+mod permitting;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,21 +16,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dbmesh_model::topology::{
-    Action, FirewallMode, LimitBy, Rights, RouteTo, Rule, RuleBits, RuleMode, Service, Unknown,
+    Action, LimitBy, Rights, RouteTo, Rule, RuleBits, RuleMode, Service, Unknown,
 };
-use dbmesh_plan::rights::{self, Denial};
-use dbmesh_plan::{Found, Inner, Judge, Proof, RoleHint, Subject, inner_of, plan};
-use dbmesh_sql::literal::quote_identifier;
+use dbmesh_plan::rights::Denial;
+use dbmesh_plan::{Found, Inner, Judge, RoleHint, Subject, inner_of};
 use dbmesh_sql::{Class, Dialect, Digest, Effect, Hints, Statement, analyze_guarded, split};
-use dbmesh_wire::command::FieldList;
 
+use super::Session;
 use super::demand::{Deadline, Place};
-use super::{Failure, Session};
 use crate::fault::Fault;
 use crate::firewall::Firewall;
 use crate::login::may_enter;
 use crate::rules::{RuleState, Rules};
 use crate::state::Warning;
+use permitting::forbidden;
 
 /// Statements prepared by name that are remembered with their text.
 const PREPARED_MAX: usize = 256;
@@ -263,42 +264,6 @@ impl Session {
         self.governed.verdict = verdict;
     }
 
-    /// The client's host, as errors name it.
-    fn host(&self) -> &str {
-        match self.handle().address.rsplit_once(':') {
-            Some((host, _)) => host.trim_matches(['[', ']']),
-            None => "localhost",
-        }
-    }
-
-    /// Whether the user may choose a schema.
-    pub(super) fn may_enter(&mut self, schema: &[u8]) -> Result<(), Fault> {
-        self.follow_rules();
-        if self.governed.rights.is_none() {
-            return Ok(());
-        }
-        let now = self.process.current.find(&self.serving.service);
-        let serving = now.unwrap_or_else(|| self.serving.clone());
-        may_enter(&serving.service, &self.handle().user, self.host(), schema)
-    }
-
-    /// COM_FIELD_LIST, judged as what it is: SHOW COLUMNS.
-    pub(super) async fn may_list_fields(&mut self) -> Result<(), Failure> {
-        if self.guard_key().is_none() {
-            return Ok(());
-        }
-        let table = FieldList::decode(&self.packet)
-            .map_err(|_| Fault::Malformed("COM_FIELD_LIST"))?
-            .table
-            .to_vec();
-        let mut sql = b"SHOW COLUMNS FROM ".to_vec();
-        sql.extend_from_slice(&quote_identifier(&table));
-        let statement = self.interpret(&sql);
-        self.judge(&statement, &sql, None, Occasion::Runs);
-        let plan = plan(&statement, &sql, self.view(Proof::NotProved));
-        self.govern(plan).await.map(drop)
-    }
-
     fn follow_verdict(&mut self, verdict: &Verdict, statement: &Statement) {
         if !verdict.tags.is_empty() {
             self.handle().add_tags(&verdict.tags);
@@ -443,67 +408,6 @@ impl Walk<'_> {
                     found: &found,
                 });
             }
-        }
-    }
-
-    /// The first thing that refuses the statement is what it is told.
-    fn refuse(&mut self, fault: Option<Fault>) {
-        if let Some(fault) = fault {
-            self.verdict
-                .get_or_insert_default()
-                .refusal
-                .get_or_insert(fault);
-        }
-    }
-
-    /// Whether the user's rights permit the statement; of a SHOW of names, what of it.
-    fn permitted(&mut self, judge: &mut Judge, subject: &Subject<'_>, own: bool) {
-        let Some((rights, id)) = self.rights else {
-            return;
-        };
-        if let Some(denial) = judge.denial(rights, id, subject) {
-            return self.refuse(Some(forbidden(&denial, self.user, self.host)));
-        }
-        let Some(grants) = &rights.grants else { return };
-        if rights::listing(subject).is_none() {
-            return;
-        }
-        match rights::filtered(grants, subject) {
-            Some(text) if own && self.occasion == Occasion::Runs => self.filtered = Some(text),
-            _ => {
-                let denial = Denial::Other("SHOW of names other than as one statement in text");
-                self.refuse(Some(forbidden(&denial, self.user, self.host)));
-            }
-        }
-    }
-
-    /// Whether the firewall has the statement on its list.
-    fn listed(&mut self, judge: &mut Judge, subject: &Subject<'_>) {
-        let Some((firewall, id)) = self.firewall else {
-            return;
-        };
-        let user = self.user;
-        if !judge.is_listed(id, subject, |text| firewall.lists(user, text)) {
-            self.unlisted(firewall, subject.statement.digest);
-        }
-    }
-
-    fn unlisted(&mut self, firewall: &Firewall, digest: Digest) {
-        let mode = match firewall.mode {
-            FirewallMode::Learn => return,
-            FirewallMode::Warn => RuleMode::Warn,
-            FirewallMode::Enforce => RuleMode::Enforce,
-        };
-        firewall.note_refused();
-        let verdict = self.verdict.get_or_insert_default();
-        verdict.hits.push(Hit {
-            rule: "firewall".into(),
-            mode,
-            action: "deny",
-        });
-        match mode {
-            RuleMode::Enforce => self.refuse(Some(Fault::NotListed(digest.to_string()))),
-            RuleMode::Warn | RuleMode::Off => verdict.warn("deny", "firewall"),
         }
     }
 
@@ -652,31 +556,6 @@ impl Walk<'_> {
         };
         used.iter().map(|table| of_table(table)).collect()
     }
-}
-
-/// What is missing, in a server's words.
-fn forbidden(denial: &Denial, user: &str, host: &str) -> Fault {
-    let (code, message) = match denial {
-        Denial::Table { verb, table } => (
-            1142,
-            format!("{verb} command denied to user '{user}'@'{host}' for table '{table}'"),
-        ),
-        Denial::Column { column, table } => (
-            1143,
-            format!(
-                "SELECT command denied to user '{user}'@'{host}' for column '{column}' in table '{table}'"
-            ),
-        ),
-        Denial::Schema(schema) => (
-            1044,
-            format!("Access denied for user '{user}'@'{host}' to database '{schema}'"),
-        ),
-        Denial::Other(what) => (
-            1227,
-            format!("Access denied for user '{user}'@'{host}'; dbmesh: not granted: {what}"),
-        ),
-    };
-    Fault::Forbidden { code, message }
 }
 
 /// Keys are the same on every thread.

@@ -4,6 +4,7 @@ use dbmesh_testkit::server::Kind;
 
 use crate::ask::{assert_error, execute, prepare};
 use crate::faultkit::client::{Credentials, RawClient, Reply};
+use crate::faultkit::stage::Stage;
 use crate::ground::{Ground, KINDS};
 
 const USERS: &str = r#"users:
@@ -65,32 +66,7 @@ fn grants_hold_in_every_protocol_and_what_is_denied_does_not_happen() {
         assert_eq!(execute(&mut clerk, id, &[], None).value(), "ann");
         assert_eq!(ground.ask("SELECT COUNT(*) FROM {schema}.secrets"), "1");
 
-        // What may not be seen is not listed.
-        let column = |reply: Reply| match reply {
-            Reply::Rows(rows) => {
-                let mut names: Vec<String> = rows
-                    .into_iter()
-                    .map(|row| row[0].clone().unwrap())
-                    .collect();
-                names.sort();
-                names
-            }
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(column(clerk.query("SHOW TABLES")), ["t", "users"]);
-        assert_eq!(
-            column(clerk.query("SHOW TABLES FROM gov_access LIKE 'u%'")),
-            ["users"]
-        );
-        let full = "SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'";
-        assert_eq!(column(clerk.query(full)), ["t", "users"]);
-        assert_eq!(
-            column(clerk.query("SHOW DATABASES")),
-            ["gov_access", "information_schema"]
-        );
-        let mut app = ground.client(&stage);
-        assert_eq!(column(app.query("SHOW TABLES")), ["secrets", "t", "users"]);
-
+        assert_listings(&ground, &stage, &mut clerk);
         let mut reader = login(&ground, stage.port, "reader");
         assert_eq!(reader.query("SELECT word FROM secrets").value(), "sesame");
         assert_eq!(reader.query("BEGIN"), Reply::Ok);
@@ -107,6 +83,34 @@ fn grants_hold_in_every_protocol_and_what_is_denied_does_not_happen() {
         assert_eq!(reader.query("COMMIT"), Reply::Ok);
         assert_eq!(ground.ask("SELECT v FROM {schema}.t WHERE id = 1"), "11");
     }
+}
+
+/// What may not be seen is not listed.
+fn assert_listings(ground: &Ground, stage: &Stage, clerk: &mut RawClient) {
+    let column = |reply: Reply| match reply {
+        Reply::Rows(rows) => {
+            let mut names: Vec<String> = rows
+                .into_iter()
+                .map(|row| row[0].clone().unwrap())
+                .collect();
+            names.sort();
+            names
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(column(clerk.query("SHOW TABLES")), ["t", "users"]);
+    assert_eq!(
+        column(clerk.query("SHOW TABLES FROM gov_access LIKE 'u%'")),
+        ["users"]
+    );
+    let full = "SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'";
+    assert_eq!(column(clerk.query(full)), ["t", "users"]);
+    assert_eq!(
+        column(clerk.query("SHOW DATABASES")),
+        ["gov_access", "information_schema"]
+    );
+    let mut app = ground.client(stage);
+    assert_eq!(column(app.query("SHOW TABLES")), ["secrets", "t", "users"]);
 }
 
 #[test]

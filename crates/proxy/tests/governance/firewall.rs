@@ -147,14 +147,20 @@ fn catalogue(kind: Kind) -> Vec<&'static [u8]> {
         b"DELETE FROM gov_bypass.`secrets`",
         b"SELECT 'a\\'; DELETE FROM secrets; -- '",
     ];
+    all.extend(of_one_kind(kind));
+    all
+}
+
+/// What only one of the two would run.
+fn of_one_kind(kind: Kind) -> Vec<&'static [u8]> {
     match kind {
-        Kind::MySql => all.extend([
+        Kind::MySql => vec![
             b"TABLE secrets".as_slice(),
             b"/*!80000 DELETE FROM secrets */",
             b"/*!090000 DELETE FROM secrets */",
             b"WITH x AS (SELECT 1) DELETE FROM secrets",
-        ]),
-        Kind::MariaDb => all.extend([
+        ],
+        Kind::MariaDb => vec![
             b"/*M!100000 DELETE FROM secrets */".as_slice(),
             b"/*M! DELETE FROM secrets */",
             b"EXECUTE IMMEDIATE 'DELETE FROM secrets'",
@@ -163,9 +169,8 @@ fn catalogue(kind: Kind) -> Vec<&'static [u8]> {
             b"ANALYZE DELETE FROM secrets",
             b"DELETE FROM secrets RETURNING word",
             b"FOR r IN (SELECT word FROM secrets) DO SELECT r.word; END FOR",
-        ]),
+        ],
     }
-    all
 }
 
 /// Modes of the session under which texts are read in other ways.
