@@ -25,6 +25,7 @@ use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
 use super::leave::Leave;
 use super::settle::close_statements;
+use super::sharded::ShardSession;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
 use crate::channel::{output_buffer, return_buffer};
@@ -62,8 +63,7 @@ impl Session {
         }
         let (statement, types) = (known.statement.clone(), known.types.clone());
         let (params, in_pieces) = (known.params, known.long_data);
-        let opens = opens_cursor(&statement) && self.sharded.is_none();
-        let cursor = execute.flags.asks_for_cursor() && opens;
+        let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement, &self.sharded);
         let mut key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let under = known.vector.clone();
         let sql_key = key.clone();
@@ -106,14 +106,22 @@ impl Session {
             under: &under,
             route,
         };
-        let executed = match self.sharded {
-            Some(_) => Box::pin(self.execute_sharded(packet, &run)).await,
-            None => self.run_prepared(packet, &run).await,
-        };
+        let executed = self.run_somewhere(packet, &run).await;
         self.count(&statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;
         executed.map(|_| ())
+    }
+
+    async fn run_somewhere(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+    ) -> Result<Executed, Failure> {
+        match self.sharded {
+            Some(_) => Box::pin(self.execute_sharded(packet, run)).await,
+            None => self.run_prepared(packet, run).await,
+        }
     }
 
     pub(super) async fn run_prepared(
@@ -433,6 +441,12 @@ fn attributes_of<'a>(
     }
 }
 
+/// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH. Over shards, all rows
+/// come at once.
+fn opens_cursor(statement: &Statement, sharded: &Option<Box<ShardSession>>) -> bool {
+    matches!(statement.verb, Verb::Select | Verb::Values | Verb::Table) && sharded.is_none()
+}
+
 /// One execution of a client's statement.
 pub(super) struct Run<'a> {
     pub id: u32,
@@ -444,11 +458,6 @@ pub(super) struct Run<'a> {
     pub key: &'a Arc<Key>,
     pub under: &'a Arc<Vector>,
     pub route: Route,
-}
-
-/// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH.
-fn opens_cursor(statement: &Statement) -> bool {
-    matches!(statement.verb, Verb::Select | Verb::Values | Verb::Table)
 }
 
 fn clear_cursor_flags(packet: &mut [u8]) {

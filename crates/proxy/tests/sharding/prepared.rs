@@ -114,6 +114,84 @@ fn both(ground: &Ground, cases: &[(&str, &[&[Value<'_>]])]) {
     );
 }
 
+type Cases = &'static [(&'static str, &'static [&'static [Value<'static>]])];
+
+const READS: Cases = &[
+    (
+        "SELECT * FROM t_user WHERE user_id = ?",
+        &[&[Int(7)], &[Int(8)], &[Int(999)], &[Null]],
+    ),
+    (
+        "SELECT * FROM t_order WHERE user_id = ? ORDER BY id",
+        &[&[Int(7)], &[Text("9")]],
+    ),
+    (
+        "SELECT id, at, total, ratio FROM t_order WHERE id > ? ORDER BY id",
+        &[&[Int(100)], &[Int(0)]],
+    ),
+    (
+        "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?",
+        &[&[Int(5)], &[Int(50)]],
+    ),
+    (
+        "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?, ?",
+        &[&[Int(2), Int(5)]],
+    ),
+    (
+        "SELECT user_id FROM t_user WHERE user_id IN (?, ?, ?) ORDER BY 1",
+        &[&[Int(1), Int(2), Int(9)], &[Int(3), Int(3), Int(3)]],
+    ),
+    (
+        "SELECT COUNT(*), SUM(score), AVG(score), MAX(name) FROM t_user WHERE score > ?",
+        &[&[Int(3)], &[Int(1000)]],
+    ),
+    (
+        "SELECT score, COUNT(*) FROM t_user GROUP BY score ORDER BY score",
+        &[&[], &[]],
+    ),
+];
+
+const CHANGES: Cases = &[
+    (
+        "INSERT INTO t_user VALUES (?, ?, ?)",
+        &[
+            &[Int(300), Text("ü"), Int(5)],
+            &[Int(301), Null, Null],
+            &[Int(301), Null, Null],
+        ],
+    ),
+    (
+        "INSERT INTO t_user VALUES (?, ?, 1), (?, ?, 2)",
+        &[
+            &[Int(310), Text("a"), Int(315), Text("b")],
+            &[Int(320), Text("a"), Int(328), Text("b")],
+        ],
+    ),
+    (
+        "UPDATE t_user SET score = score + ? WHERE user_id > ?",
+        &[&[Int(2), Int(200)], &[Int(3), Int(500)]],
+    ),
+    (
+        "UPDATE t_user SET name = ? WHERE user_id = ?",
+        &[&[Text("neu"), Int(7)]],
+    ),
+    ("DELETE FROM t_user WHERE name = ?", &[&[Text("neu")]]),
+    ("SELECT * FROM t_user ORDER BY user_id", &[&[]]),
+    ("INSERT INTO t_dict VALUES (?, ?)", &[&[Int(1), Text("x")]]),
+    ("SELECT word FROM t_dict WHERE id = ?", &[&[Int(1)]]),
+    (
+        "INSERT INTO t_conf (v) VALUES (?)",
+        &[&[Text("x")], &[Text("y")]],
+    ),
+    ("SELECT ? + 1, ?", &[&[Int(5), Text("x")]]),
+    ("SELECT nothing FROM t_user WHERE user_id = ?", &[]),
+    ("SELECT * FROM t_missing", &[]),
+    ("SELECT FROM", &[]),
+    ("BEGIN", &[&[]]),
+    ("SELECT name FROM t_user WHERE user_id = ?", &[&[Int(5)]]),
+    ("ROLLBACK", &[&[]]),
+];
+
 #[test]
 fn prepared_statements_are_those_of_one_server() {
     for kind in KINDS {
@@ -123,79 +201,8 @@ fn prepared_statements_are_those_of_one_server() {
         };
         let ground = Ground::new(kind, &options);
         fill(&ground);
-        let cases: &[(&str, &[&[Value<'_>]])] = &[
-            (
-                "SELECT * FROM t_user WHERE user_id = ?",
-                &[&[Int(7)], &[Int(8)], &[Int(999)], &[Null]],
-            ),
-            (
-                "SELECT * FROM t_order WHERE user_id = ? ORDER BY id",
-                &[&[Int(7)], &[Text("9")]],
-            ),
-            (
-                "SELECT id, at, total, ratio FROM t_order WHERE id > ? ORDER BY id",
-                &[&[Int(100)], &[Int(0)]],
-            ),
-            (
-                "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?",
-                &[&[Int(5)], &[Int(50)]],
-            ),
-            (
-                "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?, ?",
-                &[&[Int(2), Int(5)]],
-            ),
-            (
-                "SELECT user_id FROM t_user WHERE user_id IN (?, ?, ?) ORDER BY 1",
-                &[&[Int(1), Int(2), Int(9)], &[Int(3), Int(3), Int(3)]],
-            ),
-            (
-                "SELECT COUNT(*), SUM(score), AVG(score), MAX(name) FROM t_user WHERE score > ?",
-                &[&[Int(3)], &[Int(1000)]],
-            ),
-            (
-                "SELECT score, COUNT(*) FROM t_user GROUP BY score ORDER BY score",
-                &[&[], &[]],
-            ),
-            (
-                "INSERT INTO t_user VALUES (?, ?, ?)",
-                &[
-                    &[Int(300), Text("ü"), Int(5)],
-                    &[Int(301), Null, Null],
-                    &[Int(301), Null, Null],
-                ],
-            ),
-            (
-                "INSERT INTO t_user VALUES (?, ?, 1), (?, ?, 2)",
-                &[
-                    &[Int(310), Text("a"), Int(315), Text("b")],
-                    &[Int(320), Text("a"), Int(328), Text("b")],
-                ],
-            ),
-            (
-                "UPDATE t_user SET score = score + ? WHERE user_id > ?",
-                &[&[Int(2), Int(200)], &[Int(3), Int(500)]],
-            ),
-            (
-                "UPDATE t_user SET name = ? WHERE user_id = ?",
-                &[&[Text("neu"), Int(7)]],
-            ),
-            ("DELETE FROM t_user WHERE name = ?", &[&[Text("neu")]]),
-            ("SELECT * FROM t_user ORDER BY user_id", &[&[]]),
-            ("INSERT INTO t_dict VALUES (?, ?)", &[&[Int(1), Text("x")]]),
-            ("SELECT word FROM t_dict WHERE id = ?", &[&[Int(1)]]),
-            (
-                "INSERT INTO t_conf (v) VALUES (?)",
-                &[&[Text("x")], &[Text("y")]],
-            ),
-            ("SELECT ? + 1, ?", &[&[Int(5), Text("x")]]),
-            ("SELECT nothing FROM t_user WHERE user_id = ?", &[]),
-            ("SELECT * FROM t_missing", &[]),
-            ("SELECT FROM", &[]),
-            ("BEGIN", &[&[]]),
-            ("SELECT name FROM t_user WHERE user_id = ?", &[&[Int(5)]]),
-            ("ROLLBACK", &[&[]]),
-        ];
-        both(&ground, cases);
+        both(&ground, READS);
+        both(&ground, CHANGES);
     }
 }
 

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dbmesh_plan::shard::{Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown};
+use dbmesh_plan::shard::{
+    Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown,
+};
 
 use super::super::{Failure, Session};
 use crate::catalog::Known;
@@ -31,7 +33,10 @@ impl Session {
 
     /// A refusal of the planner's as the client hears it: of a table that is not there, what a server would say.
     pub(super) fn refusal(&self, reason: &RefuseReason) -> Fault {
-        let schema = self.sharded.as_ref().and_then(|s| s.home.service.schema.as_deref());
+        let schema = self
+            .sharded
+            .as_ref()
+            .and_then(|s| s.home.service.schema.as_deref());
         match reason {
             RefuseReason::UnknownTable(name) => Fault::Server {
                 code: 1146,
