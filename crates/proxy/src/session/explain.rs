@@ -35,7 +35,7 @@ impl Session {
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(0);
         let mut rows = self.explained(sql.trim_ascii());
-        rows.extend(self.explain_shards(sql.trim_ascii()).await);
+        rows.extend(Box::pin(self.explain_shards(sql.trim_ascii())).await);
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
         self.state.set_row_count(-1);
         let field = Column {
