@@ -160,6 +160,18 @@ pub struct ShardPlanner {
 }
 
 impl ShardPlanner {
+    /// The plan of a query whose rows cannot be put together, which shows when they come.
+    pub fn gather(&mut self, input: &Input<'_>) -> ShardPlan {
+        let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
+            return ShardPlan::Refuse(RefuseReason::Routine);
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        match Scope::of(*input, ast, &self.facts) {
+            Ok(scope) => Stop::Gather(GatherReason::Comparison).into_plan(Some(&scope)),
+            Err(stop) => stop.into_plan(None),
+        }
+    }
+
     /// The statement in the words of one node, whatever its values are, for who asks what its columns are; none if it needs
     /// no table, or cannot be parsed, which a server then says better.
     ///

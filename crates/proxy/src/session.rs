@@ -369,6 +369,9 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
+        if self.divides(&statement) {
+            return self.query_several(packet, &query, &statement).await;
+        }
         let attributes = match query.attributes.is_empty() {
             true => Attributes::None,
             false => Attributes::Read(query.attributes.iter()),

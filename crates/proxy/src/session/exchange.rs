@@ -272,6 +272,7 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
+            more: status.intersection(Status::MORE_RESULTS),
             names: names.take(),
         },
     );

@@ -12,6 +12,7 @@ mod prepared;
 mod rows;
 mod scatter;
 mod schema;
+mod several;
 mod work;
 
 use std::sync::Arc;
@@ -60,6 +61,10 @@ pub(super) struct ShardSession {
     known: Option<(u64, u64, Arc<Known>)>,
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
+    /// Rows of the statement at hand cannot be put together as they come.
+    unmergeable: bool,
+    /// A server refused the statement at hand.
+    failed: bool,
 }
 
 impl ShardSession {
@@ -82,6 +87,8 @@ impl ShardSession {
             utf8: None,
             known: None,
             in_own_schema: false,
+            unmergeable: false,
+            failed: false,
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -141,7 +148,17 @@ impl Session {
                     clock,
                     bound: None,
                 };
-                self.spread(statement, spread, route).await
+                let done = self.spread(statement, spread, route).await;
+                if !self.takes_unmergeable() {
+                    return done;
+                }
+                // What rows do not tell, one server that has them all knows.
+                match self.gather_plan(query.sql).await? {
+                    ShardPlan::Gather(gather) => {
+                        self.execute_gather(packet, query, &gather, route).await
+                    }
+                    _ => done,
+                }
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             other => Err(self.unplanned(other)),
@@ -154,6 +171,9 @@ impl Session {
             return;
         };
         self.refused |= refuses_writes(code);
+        if let Some(sharded) = &mut self.sharded {
+            sharded.failed = true;
+        }
         let tables = self.sharded.as_ref().and_then(|s| s.home.tables.as_ref());
         if let Some(tables) = tables.filter(|_| DOUBTS_TABLES.contains(&code)) {
             tables.forget();

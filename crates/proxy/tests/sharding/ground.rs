@@ -126,6 +126,18 @@ impl Ground {
         Client::of(RawClient::logged_in(self.servers[0].port(), &credentials))
     }
 
+    /// A session that may send several statements in one text, of the proxy or of the one server.
+    pub fn several(&self, mesh: bool) -> Client {
+        let credentials = Credentials::app()
+            .schema("shop")
+            .more(dbmesh_wire::Capabilities::MULTI_STATEMENTS);
+        let port = match mesh {
+            true => self.stage.port,
+            false => self.servers[0].port(),
+        };
+        Client::of(RawClient::logged_in(port, &credentials))
+    }
+
     /// Runs statements on both sides, one a line, which must answer alike.
     #[track_caller]
     pub fn both(&self, statements: &str) {
@@ -271,6 +283,23 @@ impl Client {
         let first = self.raw.packet().unwrap();
         assert_eq!(first.first(), Some(&0xFF), "{sql}");
         error_packet(&first).message
+    }
+
+    /// All answers to a text of several statements.
+    pub fn ask_all(&mut self, sql: &str) -> Vec<Answer> {
+        self.raw.begin_query(sql);
+        let mut answers = Vec::new();
+        loop {
+            let answer = self.answer();
+            let more = match &answer {
+                Answer::Done(_, _, status, ..) | Answer::Rows(_, _, status, _) => status & 8 != 0,
+                Answer::Error(_) => false,
+            };
+            answers.push(answer);
+            if !more {
+                return answers;
+            }
+        }
     }
 
     fn error(&mut self, payload: &[u8]) -> Answer {

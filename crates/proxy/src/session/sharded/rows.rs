@@ -22,6 +22,7 @@ use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::scatter::files::FileSpill;
+use crate::scatter::leg::Leg;
 use crate::scatter::spec::{Arrival, Settings, translate};
 
 /// Bytes for the client that leave in one write.
@@ -149,7 +150,10 @@ impl Merging {
         });
         let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
         Ok(Self {
-            merger: merger.map_err(|e| of_merge(&e, work))?,
+            merger: merger.map_err(|e| match e {
+                MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
+                e => of_merge(&e, work),
+            })?,
             columns: first.to_vec(),
             memory_bytes_max: execution.memory_bytes_max,
             hungry: Vec::new(),
@@ -182,9 +186,13 @@ impl Merging {
                 }
                 Stopped::Need(needed) => {
                     flush(around, out).await?;
+                    let at_work =
+                        |leg: &Leg| leg.running.as_ref().is_some_and(|(at, _)| *at == needed);
+                    // Who has not begun waits for the others' end.
+                    let all = !work.legs.iter().any(at_work);
                     self.hungry.clear();
                     self.hungry.extend((0..work.nodes.len()).map(|number| {
-                        number == needed || self.merger.appetite(number) == Appetite::Hungry
+                        all || number == needed || self.merger.appetite(number) == Appetite::Hungry
                     }));
                     let hungry = &self.hungry;
                     let hungry = |number: usize| hungry.get(number).is_some_and(|hungry| *hungry);

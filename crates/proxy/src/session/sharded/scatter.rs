@@ -392,6 +392,12 @@ impl Session {
             }
             .into(),
             Broken::Lost { endpoint, error } => lost(endpoint, error, false).into(),
+            Broken::Unmergeable(why) => {
+                if let Some(sharded) = &mut self.sharded {
+                    sharded.unmergeable = true;
+                }
+                Fault::Sharding(why).into()
+            }
             Broken::Fault(fault) => fault.into(),
             Broken::Refused {
                 payload,
@@ -415,12 +421,7 @@ impl Session {
         unit: Unit,
         names: &Names,
     ) -> Result<Executed, Failure> {
-        for (source, outcome) in &worked.reports {
-            self.note_report(*source, outcome);
-        }
-        for ended in worked.ended.iter().flatten() {
-            self.note_report(ended.source, &ended.outcome);
-        }
+        self.note_reports(&worked, unit);
         if unit == Unit::Definition {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
             self.check_definition(&worked, names)?;
@@ -431,10 +432,13 @@ impl Session {
         };
         let counted = || worked.ended.iter().flatten().take(counted);
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
-        let sum = Sum::of(counted(), inserts);
-        let rows: Vec<_> = counted()
+        let mut sum = Sum::of(counted(), inserts);
+        let warned = std::mem::take(&mut self.governed.warned);
+        sum.warnings += warned.len() as u64;
+        let mut rows: Vec<_> = counted()
             .flat_map(|ended| ended.warnings.iter().cloned())
             .collect();
+        rows.extend(warned);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.warning_count = sum.warnings;
         diagnostics.warnings = match sum.warnings {
@@ -492,14 +496,35 @@ impl Session {
         Err(fault)
     }
 
-    /// What a source reports of its transactions.
-    fn note_report(&mut self, source: usize, outcome: &Outcome) {
+    /// How far the sources have come. What wrote and is not reported leaves a doubt, which reads at replicas heed.
+    fn note_reports(&mut self, worked: &Worked, unit: Unit) {
+        let ended = || worked.ended.iter().flatten();
+        let wrote = |ended: &&Ended| {
+            unit == Unit::Definition || (unit != Unit::None && ended.outcome.affected_rows > 0)
+        };
+        let mut silent: Vec<usize> = ended().filter(wrote).map(|ended| ended.source).collect();
+        let reports = worked
+            .reports
+            .iter()
+            .map(|(source, outcome)| (*source, outcome));
+        for (source, outcome) in reports.chain(ended().map(|e| (e.source, &e.outcome))) {
+            if self.note_report(source, outcome) {
+                silent.retain(|other| *other != source);
+            }
+        }
+        if self.state.in_transaction() {
+            return;
+        }
+        for source in silent {
+            self.note_position_at(source, &Position::Unknown);
+        }
+    }
+
+    /// What a source reports of its transactions, if anything.
+    fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
         let flavor = match self.is_mariadb() {
             true => Flavor::MariaDb,
             false => Flavor::MySql,
-        };
-        let Some(sharded) = &mut self.sharded else {
-            return;
         };
         let mut reported = Position::Start;
         for item in track::items(&outcome.tracked).filter_map(Result::ok) {
@@ -511,21 +536,26 @@ impl Session {
                 _ => {}
             }
         }
-        let upstream = sharded
-            .home
-            .sources
-            .get(source)
-            .map(|part| part.upstream.clone());
+        if reported == Position::Start {
+            return false;
+        }
+        self.note_position_at(source, &reported);
+        true
+    }
+
+    fn note_position_at(&mut self, source: usize, reported: &Position) {
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        if let Some(part) = sharded.home.sources.get(source) {
+            part.upstream.note_written(reported);
+        }
         let position = match sharded.source == source {
             true => Some(&mut self.state.position),
             false => sharded.positions.get_mut(source),
         };
-        let Some(position) = position.filter(|_| reported != Position::Start) else {
-            return;
-        };
-        position.follow(&reported);
-        if let Some(upstream) = upstream {
-            upstream.note_written(&reported);
+        if let Some(position) = position {
+            position.follow(reported);
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) enum Broken {
     Stopped,
     /// The statement's time is up.
     Overdue,
+    /// Rows cannot be put together exactly; nothing of them was sent.
+    Unmergeable(String),
     /// Its own fault.
     Fault(Fault),
 }
