@@ -30,9 +30,9 @@ pub use database_endpoint::{
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
 pub use splitting::{
-    ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
-    ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
-    TransactionalReadKind,
+    ConsistencyKind, Discovery, DynamicSplitting, HeartbeatClockKind, HeartbeatSpec,
+    MasterHighAvailability, Probe, ReadWriteSplitting, ReplicationLagProbe, RuleType,
+    SplittingRule, StaticSplitting, Target, TransactionalReadKind,
 };
 pub use steering::{
     ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec,
