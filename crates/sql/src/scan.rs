@@ -7,6 +7,8 @@ mod block;
 mod calls;
 mod head;
 
+use smallvec::SmallVec;
+
 use crate::dialect::Dialect;
 use crate::digest::{HashSink, Normalizer, Sink};
 use crate::effects::{self, Effects};
@@ -114,7 +116,7 @@ struct Scanner<'a, S: Sink> {
     class: Class,
     statements: u16,
     unterminated: bool,
-    hints: Vec<Span>,
+    hints: SmallVec<[Span; 1]>,
     // Of the current statement.
     start: Lexer<'a>,
     current: Facts,
@@ -145,7 +147,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             class: Class::Show,
             statements: 0,
             unterminated: false,
-            hints: Vec::new(),
+            hints: SmallVec::new(),
             start: lexer,
             current: Facts::NONE,
             verb: None,
