@@ -124,6 +124,7 @@ impl AdminContent for Pages {
         expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
+        self.process.allowance.expose(out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
     }

@@ -84,6 +84,8 @@ pub enum Fault {
     OutOfOrder,
     /// A packet is larger than the limit.
     PacketTooLarge,
+    /// The memory of all large commands is in use.
+    NoMemoryForCommand,
     /// A command that dbmesh does not serve.
     UnknownCommand,
     /// A command that dbmesh never forwards.
@@ -213,6 +215,7 @@ impl Fault {
             Self::HandshakeTimeout => (1159, "08S01"),
             Self::OutOfOrder => (1156, "08S01"),
             Self::PacketTooLarge => (1153, "08S01"),
+            Self::NoMemoryForCommand => (1041, "HY000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::CommandRefused(_) => (1227, "42000"),
             Self::Malformed(_) => (1835, "HY000"),
@@ -260,6 +263,7 @@ impl Fault {
             | Self::StateReplay { .. }
             | Self::Draining
             | Self::TooManyConnections(_)
+            | Self::NoMemoryForCommand
             | Self::DiagnosticsGone(_) => Blame::Mesh,
             _ => Blame::Client,
         }
@@ -276,6 +280,7 @@ impl Fault {
             | Self::HandshakeTimeout
             | Self::OutOfOrder
             | Self::PacketTooLarge
+            | Self::NoMemoryForCommand
             | Self::BackendLost {
                 state_lost: true, ..
             }
@@ -318,6 +323,12 @@ impl fmt::Display for Fault {
             Self::OutOfOrder => write!(f, "Got packets out of order"),
             Self::PacketTooLarge => {
                 write!(f, "Got a packet bigger than 'max_allowed_packet' bytes")
+            }
+            Self::NoMemoryForCommand => {
+                write!(
+                    f,
+                    "Out of memory: large commands of all sessions take what dbmesh may use for them (--large-commands-mib)"
+                )
             }
             Self::UnknownCommand => write!(f, "Unknown command"),
             Self::CommandRefused(name) => {
@@ -460,6 +471,7 @@ mod tests {
             (Fault::Draining, 1053, "08S01", Blame::Mesh),
             (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
             (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
+            (Fault::NoMemoryForCommand, 1041, "HY000", Blame::Mesh),
             (
                 Fault::CommitUnknown("e".into()),
                 1105,

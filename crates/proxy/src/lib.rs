@@ -9,6 +9,7 @@
 
 mod absorb;
 mod admin;
+mod allowance;
 mod backend;
 mod balance;
 mod channel;

@@ -13,6 +13,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::allowance::Allowance;
 use crate::listener::Admission;
 use crate::registry::Registry;
 use crate::serving::Current;
@@ -35,6 +36,8 @@ pub struct Process {
     pub sessions_drain: Drain,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// Memory for large commands.
+    pub allowance: Arc<Allowance>,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -43,7 +46,7 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
         Self {
             registry: current.registry().clone(),
             current,
@@ -51,6 +54,7 @@ impl Process {
             draining: Drain::new(),
             sessions_drain: Drain::new(),
             admission: Arc::default(),
+            allowance: Arc::new(allowance),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

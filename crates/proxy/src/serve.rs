@@ -17,6 +17,7 @@ use dbmesh_runtime::signals::{Signal, Signals};
 use dbmesh_runtime::source::Source;
 
 use crate::admin::Pages;
+use crate::allowance::Allowance;
 use crate::control;
 use crate::listener::{Place, listen, places};
 use crate::process::Process;
@@ -42,6 +43,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// The zone of the process, if it has one: endpoints of the same zone are preferred.
     pub zone: Option<String>,
+    /// Memory that large commands of all sessions may take, in bytes.
+    pub large_commands_bytes: u64,
 }
 
 /// Why the process could not start.
@@ -102,7 +105,11 @@ async fn run(options: &Options) -> Result<(), ServeError> {
         options.zone.clone(),
     )
     .map_err(ServeError::System)?;
-    let process = Arc::new(Process::new(current, Coarse::start()));
+    let process = Arc::new(Process::new(
+        current,
+        Coarse::start(),
+        Allowance::new(options.large_commands_bytes),
+    ));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
     let mut listeners = Listeners {

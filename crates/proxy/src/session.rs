@@ -41,6 +41,7 @@ use dbmesh_wire::command::{CommandCode, Query};
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
+use crate::allowance::Share;
 use crate::backend::Flavor;
 use crate::channel::PacketError;
 use crate::client::{Answer, Client};
@@ -137,6 +138,8 @@ pub struct Session {
     collation: u16,
     nonce: [u8; 20],
     packet: Vec<u8>,
+    /// The memory of that command, if it is large.
+    share: Share,
     /// When the command at hand arrived.
     started: Instant,
     /// When the last exchange with a server ended.
@@ -206,6 +209,7 @@ impl Session {
             start.state.ignore_space(&facts);
         }
         let epoch = start.process.current.epoch();
+        let share = Share::none(start.process.allowance.clone());
         start
             .serving
             .metrics
@@ -227,6 +231,7 @@ impl Session {
             collation: start.collation,
             nonce: start.nonce,
             packet: Vec::new(),
+            share,
             started: Instant::now(),
             answered: Instant::now(),
             pinned: false,
@@ -261,7 +266,11 @@ impl Session {
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
             let read = {
-                let reading = pin!(self.client.read_command(&mut packet, bytes_max));
+                let reading = pin!(self.client.read_command(
+                    &mut packet,
+                    bytes_max,
+                    &mut self.share
+                ));
                 exchange::unless_stopped(&control, reading).await
             };
             let Some(read) = read else {
@@ -555,6 +564,7 @@ fn packet_failure(error: &PacketError) -> Failure {
         PacketError::Io(_) => Failure::ClientLost,
         PacketError::Sequence { .. } => Failure::Fault(Fault::OutOfOrder),
         PacketError::TooLarge { .. } => Failure::Fault(Fault::PacketTooLarge),
+        PacketError::NoRoom { .. } => Failure::Fault(Fault::NoMemoryForCommand),
     }
 }
 

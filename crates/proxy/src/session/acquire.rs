@@ -4,6 +4,7 @@
 //! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -13,7 +14,7 @@ use dbmesh_model::topology::{Consistency, HashKey, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 use tokio::sync::watch;
 
-use super::demand::Place;
+use super::demand::{Place, in_time};
 use super::exchange::Lost;
 use super::leave::TurnedAway;
 use super::ready::{NotReady, make_ready};
@@ -410,7 +411,15 @@ impl Session {
             self.count_turned();
             return Ok(Leased::NotThere);
         }
-        match make_ready(lease, &want, search.left).await {
+        let ready = {
+            let making = pin!(make_ready(lease, &want, wait));
+            in_time(self.demand.deadline, making).await
+        };
+        let Some(ready) = ready else {
+            // The connection is closed: nobody knows in which state it is.
+            return Ok(Leased::Overdue);
+        };
+        match ready {
             Ok(lease) => self.take_lease(lease, member),
             Err(NotReady::Schema(lease, _)) if self.chooses_schema => {
                 self.take_lease(*lease, member)
@@ -455,6 +464,7 @@ impl Session {
         };
         let sql = missing.wait_sql(backend.facts.flavor, wait_ms);
         let limit = Duration::from_millis(wait_ms) + WAIT_ANSWER_TIMEOUT;
+        let limit = self.within_deadline(limit);
         let answer = tokio::time::timeout(limit, backend.query(sql.as_bytes())).await;
         let caught_up = match answer {
             Ok(Ok(Ok(rows))) => rows

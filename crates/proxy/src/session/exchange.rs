@@ -235,6 +235,7 @@ async fn relay(
     shape: Shape,
     infile: &Infile,
 ) -> Result<Outcome, Lost> {
+    let limit = parts.watch.limit();
     let Parts {
         backend,
         client,
@@ -247,10 +248,11 @@ async fn relay(
             Command::Payload(payload) => backend.send_large(payload).await,
         }
     };
-    let sent = guarded(control, None, pin!(sending)).await;
-    match sent {
+    match guarded(control, limit, pin!(sending)).await {
         Done::Io(sent) => sent.map_err(Lost::before)?,
-        Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
+        Done::Stopped => return Err(Lost::Stopped),
+        // A server that has only a part of a command does not execute it.
+        Done::TooSlow => return Err(Lost::Overdue),
     }
     let mut relay = Relay::new(
         shape,
@@ -305,15 +307,6 @@ enum Done<T> {
     Stopped,
     /// It took too long.
     TooSlow,
-}
-
-impl<T> Done<T> {
-    fn unwrap_or(self, otherwise: T) -> T {
-        match self {
-            Self::Io(done) => done,
-            Self::Stopped | Self::TooSlow => otherwise,
-        }
-    }
 }
 
 /// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready. It comes
@@ -437,8 +430,15 @@ async fn pump(
             Progress::More => {}
             Progress::LocalInfile(name) => {
                 let sent = pin!(send_file(backend, client, relay, &name, infile));
-                let sent = guarded(control, None, sent).await;
-                sent.unwrap_or(Err(Lost::Stopped))?;
+                match guarded(control, watch.limit(), sent).await {
+                    Done::Io(sent) => sent?,
+                    Done::Stopped => return Err(Lost::Stopped),
+                    // In the middle of a file, only the end of both connections stops both sides.
+                    Done::TooSlow => {
+                        let late = io::ErrorKind::TimedOut.into();
+                        return Err(Lost::Cut(BackendError::Lost(late)));
+                    }
+                }
                 told = true;
             }
         }

@@ -18,6 +18,7 @@ impl Session {
         self.client.channel.rest();
         if self.packet.capacity() > PACKET_KEPT_BYTES {
             self.packet = Vec::new();
+            self.share.release();
         }
         let control = self.handle().control.clone();
         let wanted = if self.at_boundary() {
