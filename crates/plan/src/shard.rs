@@ -9,6 +9,7 @@ pub mod algorithm;
 mod condition;
 mod define;
 pub mod gather;
+mod generate;
 mod group;
 mod insert;
 mod locality;
@@ -31,6 +32,7 @@ use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
 pub use gather::{Gather, Pull, PullPart};
+pub use generate::{Generation, Zero};
 pub use merge::MergeSpec;
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
