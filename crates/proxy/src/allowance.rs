@@ -155,7 +155,7 @@ mod tests {
             one.resize(one.capacity(), 0);
             grown = one.len();
         }
-        assert!(grown >= 4 * MIB && grown <= 9 * MIB, "{grown}");
+        assert!((4 * MIB..=9 * MIB).contains(&grown), "{grown}");
         assert_eq!(used(&all), (grown - MIB) as u64);
         let mut second = Share::none(all.clone());
         let mut two = vec![0; MIB];
