@@ -300,6 +300,9 @@ impl Fault {
     }
 }
 
+const PACKET_TOO_LARGE: &str = "Got a packet bigger than 'max_allowed_packet' bytes";
+const NO_MEMORY: &str = "Out of memory: large commands of all sessions take what dbmesh may use for them (--large-commands-mib)";
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -321,15 +324,8 @@ impl fmt::Display for Fault {
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
-            Self::PacketTooLarge => {
-                write!(f, "Got a packet bigger than 'max_allowed_packet' bytes")
-            }
-            Self::NoMemoryForCommand => {
-                write!(
-                    f,
-                    "Out of memory: large commands of all sessions take what dbmesh may use for them (--large-commands-mib)"
-                )
-            }
+            Self::PacketTooLarge => f.write_str(PACKET_TOO_LARGE),
+            Self::NoMemoryForCommand => f.write_str(NO_MEMORY),
             Self::UnknownCommand => write!(f, "Unknown command"),
             Self::CommandRefused(name) => {
                 write!(f, "Access denied; {name} is not forwarded by dbmesh")

@@ -429,16 +429,8 @@ async fn pump(
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile(name) => {
-                let sent = pin!(send_file(backend, client, relay, &name, infile));
-                match guarded(control, watch.limit(), sent).await {
-                    Done::Io(sent) => sent?,
-                    Done::Stopped => return Err(Lost::Stopped),
-                    // In the middle of a file, only the end of both connections stops both sides.
-                    Done::TooSlow => {
-                        let late = io::ErrorKind::TimedOut.into();
-                        return Err(Lost::Cut(BackendError::Lost(late)));
-                    }
-                }
+                let limit = watch.limit();
+                pass_file(backend, client, control, limit, (relay, &name, infile)).await?;
                 told = true;
             }
         }
@@ -514,6 +506,25 @@ fn witness_writes(upstream: &Upstream, backend: &Backend, outcome: &Outcome, fro
     }
     upstream.note_written(&position);
     outcome.tracked.len()
+}
+
+/// Passes the client's file on, as long as the session and the statement may.
+async fn pass_file(
+    backend: &mut Backend,
+    client: &mut Client,
+    control: &Control,
+    limit: Option<Duration>,
+    (relay, name, infile): (&mut Relay, &[u8], &Infile),
+) -> Result<(), Lost> {
+    let sending = pin!(send_file(backend, client, relay, name, infile));
+    match guarded(control, limit, sending).await {
+        Done::Io(sent) => sent,
+        Done::Stopped => Err(Lost::Stopped),
+        // In the middle of a file, only the end of both connections stops both sides.
+        Done::TooSlow => Err(Lost::Cut(BackendError::Lost(
+            io::ErrorKind::TimedOut.into(),
+        ))),
+    }
 }
 
 /// Passes the client's file on, if the statement named it. The server is never believed otherwise.
