@@ -30,6 +30,7 @@ mod position;
 mod prepared;
 mod process;
 mod proxy_protocol;
+mod recall;
 mod registry;
 mod rules;
 mod serve;

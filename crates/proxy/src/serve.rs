@@ -21,6 +21,7 @@ use crate::allowance::Allowance;
 use crate::control;
 use crate::listener::{Place, listen, places};
 use crate::process::Process;
+use crate::recall::Recall;
 use crate::serving::Current;
 
 /// Stack of a worker thread: the parser's depth limit takes up to 2 MB of it in a build for debugging.
@@ -43,6 +44,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// The zone of the process, if it has one: endpoints of the same zone are preferred.
     pub zone: Option<String>,
+    /// Where it is kept who was the primary, if anywhere.
+    pub state: Option<PathBuf>,
     /// Memory that large commands of all sessions may take, in bytes.
     pub large_commands_bytes: u64,
 }
@@ -105,6 +108,8 @@ async fn run(options: &Options) -> Result<(), ServeError> {
         options.zone.clone(),
     )
     .map_err(ServeError::System)?;
+    let recall = options.state.clone();
+    let mut recall = recall.map(|path| Recall::open(path, &current.services()));
     let process = Arc::new(Process::new(
         current,
         Coarse::start(),
@@ -148,7 +153,12 @@ async fn run(options: &Options) -> Result<(), ServeError> {
                 let topology = topologies.borrow_and_update().clone();
                 listeners.follow(topology).await;
             }
-            _ = sweep.tick() => process.registry.sweep_idle(process.clock.now_ms()),
+            _ = sweep.tick() => {
+                process.registry.sweep_idle(process.clock.now_ms());
+                if let Some(recall) = &mut recall {
+                    recall.keep(&process.current.services());
+                }
+            }
         }
     }
     tokio::select! {
