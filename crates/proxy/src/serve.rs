@@ -102,19 +102,13 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
-    let current = Current::start(
-        topology,
-        tokio::runtime::Handle::current(),
-        options.zone.clone(),
-    )
-    .map_err(ServeError::System)?;
+    let runtime = tokio::runtime::Handle::current();
+    let current = Current::start(topology, runtime, options.zone.clone());
+    let current = current.map_err(ServeError::System)?;
     let recall = options.state.clone();
     let mut recall = recall.map(|path| Recall::open(path, &current.services()));
-    let process = Arc::new(Process::new(
-        current,
-        Coarse::start(),
-        Allowance::new(options.large_commands_bytes),
-    ));
+    let allowance = Allowance::new(options.large_commands_bytes);
+    let process = Arc::new(Process::new(current, Coarse::start(), allowance));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
     let mut listeners = Listeners {
@@ -155,9 +149,7 @@ async fn run(options: &Options) -> Result<(), ServeError> {
             }
             _ = sweep.tick() => {
                 process.registry.sweep_idle(process.clock.now_ms());
-                if let Some(recall) = &mut recall {
-                    recall.keep(&process.current.services());
-                }
+                recall.iter_mut().for_each(|r| r.keep(&process.current.services()));
             }
         }
     }

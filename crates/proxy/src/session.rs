@@ -13,6 +13,7 @@ mod exchange;
 mod execute;
 mod explain;
 mod identity;
+mod infile;
 mod judging;
 mod kill;
 mod leave;

@@ -21,7 +21,8 @@ use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
 use super::demand::Place;
-use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::exchange::{Command, LARGE_BYTES, Lost};
+use super::infile::Infile;
 use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
