@@ -12,6 +12,7 @@ mod admin;
 mod allowance;
 mod backend;
 mod balance;
+mod catalog;
 mod channel;
 mod client;
 mod control;

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Consistency;
 use dbmesh_wire::codec::{HEADER_BYTES, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -136,7 +137,6 @@ impl Session {
         }
         let work = member.begin();
         let started = Instant::now();
-        let status = self.state.status;
         let warnings = u16::try_from(self.governed.warned.len()).unwrap_or(u16::MAX);
         let parts = Parts {
             backend,
@@ -149,8 +149,9 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
+            names: self.sharded.as_ref().and_then(|s| s.names()),
         };
-        let result = relay(parts, status, command, shape, infile).await;
+        let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
@@ -203,6 +204,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
+    /// Names that the client knows otherwise.
+    names: Option<Arc<Names>>,
 }
 
 async fn relay(
@@ -218,6 +221,7 @@ async fn relay(
         warnings,
         client,
         control,
+        names,
         ..
     } = &mut parts;
     let sending = async {
@@ -242,6 +246,7 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
+            names: names.take(),
         },
     );
     relay.add_warnings(*warnings);
