@@ -230,12 +230,7 @@ async fn relay(
             Command::Payload(payload) => backend.send_large(payload).await,
         }
     };
-    match guarded(control, limit, pin!(sending)).await {
-        Done::Io(sent) => sent.map_err(Lost::before)?,
-        Done::Stopped => return Err(Lost::Stopped),
-        // A server that has only a part of a command does not execute it.
-        Done::TooSlow => return Err(Lost::Overdue),
-    }
+    sent(guarded(control, limit, pin!(sending)).await)?;
     let mut relay = Relay::new(
         shape,
         Hops {
@@ -277,6 +272,16 @@ async fn relay(
             came: came || relay.started(),
         }),
         Err(other) => Err(other),
+    }
+}
+
+/// What came of sending a command.
+fn sent(done: Done<Result<(), BackendError>>) -> Result<(), Lost> {
+    match done {
+        Done::Io(sent) => sent.map_err(Lost::before),
+        Done::Stopped => Err(Lost::Stopped),
+        // A server that has only a part of a command does not execute it.
+        Done::TooSlow => Err(Lost::Overdue),
     }
 }
 
