@@ -225,7 +225,11 @@ impl Session {
     /// refused for good. One that only reads what it has there may go on.
     fn is_left_behind(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
-        let demoted = |m: &Arc<Member>| upstream.role_of(m) == Some(Role::Replica);
+        // Whether it serves reads already, or is not fresh enough for that yet, is not the question.
+        let demoted = |m: &Arc<Member>| match upstream.reports_roles() {
+            true => m.pool.standing.role() == Some(Role::Replica),
+            false => upstream.role_of(m) == Some(Role::Replica),
+        };
         self.refused
             && aim.role == Role::Primary
             && !self.state.in_transaction()
