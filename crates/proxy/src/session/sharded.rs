@@ -5,6 +5,7 @@
 //! session to a connection. Input: the planner's word on a statement of a sharded service.
 
 mod begin;
+mod gather;
 mod schema;
 
 use std::cell::RefCell;
@@ -121,13 +122,7 @@ impl Session {
                 );
                 Err(Fault::Sharding(why).into())
             }
-            ShardPlan::Gather(gather) => {
-                let why = format!(
-                    "it needs rows of several nodes in one place, which is not served yet: {}",
-                    gather.reason.why()
-                );
-                Err(Fault::Sharding(why).into())
-            }
+            ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
             ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
         }
