@@ -399,6 +399,16 @@ impl Session {
         }
     }
 
+    /// What consistent hashing goes by.
+    pub(super) fn hash_key(&self) -> u64 {
+        let handle = self.handle();
+        match (self.serving.service.strategy.hashing.by, self.demand.hash) {
+            (HashKey::Hint, Some(hash)) => hash,
+            (HashKey::User, _) => hash_of(handle.user.as_bytes()),
+            (HashKey::Client | HashKey::Hint, _) => hash_of(handle.ip().as_bytes()),
+        }
+    }
+
     /// The error if the time of the statement at hand is up while dbmesh holds it.
     pub(super) fn overdue(&self) -> Option<Fault> {
         let deadline = self.demand.deadline?;
