@@ -20,6 +20,7 @@ use super::Session;
 use super::deadline::{INTERRUPTED, Watch};
 use super::infile::{Infile, pass_file};
 use super::leave::{Leave, TurnedAway};
+use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
@@ -285,9 +286,6 @@ fn sent(done: Done<Result<(), BackendError>>) -> Result<(), Lost> {
     }
 }
 
-/// How long a client may take to read what was written, as net_write_timeout.
-const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How an I/O that others may stop came out.
 pub(super) enum Done<T> {
     /// It ended by itself.
@@ -335,25 +333,6 @@ pub(super) async fn unless_stopped<T>(
     match guarded(control, None, io).await {
         Done::Io(done) => Some(done),
         Done::Stopped | Done::TooSlow => None,
-    }
-}
-
-/// Writes what is there for the client.
-async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Result<(), Lost> {
-    if out.is_empty() {
-        return Ok(());
-    }
-    let written = guarded(
-        control,
-        Some(CLIENT_WRITE_TIMEOUT),
-        pin!(client.channel.write(out)),
-    )
-    .await;
-    out.clear();
-    match written {
-        Done::Io(Ok(())) => Ok(()),
-        Done::Io(Err(_)) | Done::TooSlow => Err(Lost::Client),
-        Done::Stopped => Err(Lost::Stopped),
     }
 }
 
