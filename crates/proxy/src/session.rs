@@ -48,7 +48,6 @@ use dbmesh_wire::status::Status;
 
 use crate::allowance::Share;
 use crate::backend::Flavor;
-use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
@@ -306,7 +305,7 @@ impl Session {
                     served
                 }
                 Ok(None) => return CloseReason::ClientDone,
-                Err(e) => Err(packet_failure(&e)),
+                Err(e) => Err(waiting::packet_failure(&e)),
             };
             match served {
                 Ok(Flow::Continue) => {}
@@ -561,15 +560,6 @@ impl Executed {
         rows: 0,
         failed: false,
     };
-}
-
-fn packet_failure(error: &PacketError) -> Failure {
-    match error {
-        PacketError::Io(_) => Failure::ClientLost,
-        PacketError::Sequence { .. } => Failure::Fault(Fault::OutOfOrder),
-        PacketError::TooLarge { .. } => Failure::Fault(Fault::PacketTooLarge),
-        PacketError::NoRoom { .. } => Failure::Fault(Fault::NoMemoryForCommand),
-    }
 }
 
 fn refusal(reason: Refuse) -> Fault {
