@@ -52,6 +52,8 @@ pub enum Command {
     Drain(DrainArgs),
     /// Let an endpoint serve again that was drained.
     Undrain(OrderArgs),
+    /// Hold an endpoint's breaker open or closed, or let it decide itself again.
+    Breaker(BreakerArgs),
 }
 
 /// `dbmesh proxy`.
@@ -217,6 +219,28 @@ pub struct DrainArgs {
     /// How long to wait for its connections, such as 500ms, 60s or 5m.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// `dbmesh breaker`.
+#[derive(Debug, Args)]
+pub struct BreakerArgs {
+    /// Which endpoint.
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// The state.
+    #[arg(value_enum)]
+    pub state: BreakerState,
+}
+
+/// What a breaker is held at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BreakerState {
+    /// New statements fail at once, or go elsewhere.
+    Open,
+    /// Everything passes.
+    Closed,
+    /// It decides by what fails.
+    Auto,
 }
 
 /// A number with `ms`, `s` or `m`; seconds without.

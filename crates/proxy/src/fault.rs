@@ -112,6 +112,8 @@ pub enum Fault {
         /// The endpoint.
         endpoint: String,
     },
+    /// Too much failed at the endpoint: it is spared.
+    BreakerOpen(String),
     /// No endpoint can take the statement.
     NoEndpoint(String),
     /// A server could not be reached, or refused the login.
@@ -236,7 +238,9 @@ impl Fault {
             Self::TooManyStatements(_) => (1461, "42000"),
             Self::NotPreparable(_) => (1295, "HY000"),
             Self::PoolTimeout { .. } | Self::TooBusy(_) => (1203, "42000"),
-            Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
+            Self::NoEndpoint(_) | Self::BreakerOpen(_) | Self::ConnectFailed { .. } => {
+                (2003, "HY000")
+            }
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
@@ -268,6 +272,7 @@ impl Fault {
     pub fn blame(&self) -> Blame {
         match self {
             Self::NoEndpoint(_)
+            | Self::BreakerOpen(_)
             | Self::ConnectFailed { .. }
             | Self::BackendLost { .. }
             | Self::CommitUnknown(_)
@@ -364,6 +369,10 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: no connection to {endpoint} became free within {waited_ms} ms (pool size {size}); raise the \
                  pool's size, or shorten transactions"
+            ),
+            Self::BreakerOpen(endpoint) => write!(
+                f,
+                "dbmesh: endpoint {endpoint} is spared, because too much failed there or an operator says so; try again later"
             ),
             Self::NoEndpoint(why) => write!(f, "dbmesh: no endpoint can take the statement: {why}"),
             Self::ConnectFailed { endpoint, reason } => {

@@ -5,6 +5,8 @@
 mod access;
 #[path = "traffic/ask.rs"]
 mod ask;
+#[path = "governance/breakers.rs"]
+mod breakers;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "governance/firewall.rs"]

@@ -390,6 +390,11 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
         };
+        if !member.pool.health.breaker.admits() {
+            search.last = Some(Fault::BreakerOpen(member.endpoint.name.to_string()));
+            search.tried.push(member);
+            return Ok(Leased::NotThere);
+        }
         let wait = self.within_deadline(search.left);
         let leasing = member.pool.lease(&want, wait);
         let mut lease = match self.unless_interrupted(leasing).await? {

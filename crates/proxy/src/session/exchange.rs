@@ -22,6 +22,7 @@ use super::deadline::{INTERRUPTED, Watch};
 use super::leave::{Leave, TurnedAway};
 use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
+use crate::breaker::{Fate, is_of_server};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
@@ -182,6 +183,9 @@ impl Session {
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
+        if let Some(fate) = fate(&result, ended - started) {
+            pool.health.breaker.note(fate);
+        }
         self.answered = ended;
         if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
             self.seen = Some(tally.seen(outcome, ended - started));
@@ -200,6 +204,17 @@ impl Session {
             self.kill_connection();
         }
         self.tell_overdue(&watch, result)
+    }
+}
+
+/// What the exchange says of its server; nothing if it ended for another's sake.
+fn fate(result: &Result<Outcome, Lost>, took: Duration) -> Option<Fate> {
+    match result {
+        Ok(outcome) if outcome.error.is_some_and(is_of_server) => Some(Fate::Failed),
+        Ok(outcome) if outcome.error == Some(INTERRUPTED) => None,
+        Ok(_) => Some(Fate::Answered(took)),
+        Err(Lost::Backend { .. } | Lost::Cut(_) | Lost::Overdue) => Some(Fate::Failed),
+        Err(_) => None,
     }
 }
 
