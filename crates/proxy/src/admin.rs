@@ -131,6 +131,7 @@ impl AdminContent for Pages {
             Some((s.service.label(), firewall))
         });
         crate::firewall::expose(walled, out);
+        self.process.memory.expose(out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
     }

@@ -112,6 +112,8 @@ pub enum Fault {
         /// The endpoint.
         endpoint: String,
     },
+    /// The process is near its limit of memory.
+    MemoryShort,
     /// Too much failed at the endpoint: it is spared.
     BreakerOpen(String),
     /// No endpoint can take the statement.
@@ -248,6 +250,7 @@ impl Fault {
             }
             Self::Server { code, .. } => (*code, "HY000"),
             Self::Schema { code, .. } | Self::Forbidden { code, .. } => (*code, "42000"),
+            Self::MemoryShort => (1041, "HY000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -284,6 +287,7 @@ impl Fault {
             }
             | Self::StateReplay { .. }
             | Self::Draining
+            | Self::MemoryShort
             | Self::TooManyConnections(_)
             | Self::DiagnosticsGone(_) => Blame::Mesh,
             _ => Blame::Client,
@@ -369,6 +373,9 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: no connection to {endpoint} became free within {waited_ms} ms (pool size {size}); raise the \
                  pool's size, or shorten transactions"
+            ),
+            Self::MemoryShort => f.write_str(
+                "Out of memory; dbmesh is near its limit of memory and takes no new work now, try again later",
             ),
             Self::BreakerOpen(endpoint) => write!(
                 f,

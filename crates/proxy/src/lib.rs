@@ -24,6 +24,7 @@ mod health;
 mod limit;
 mod listener;
 mod login;
+mod memory;
 mod metrics;
 mod mirror;
 mod monitor;

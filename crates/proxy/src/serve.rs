@@ -19,6 +19,7 @@ use dbmesh_runtime::source::Source;
 use crate::admin::Pages;
 use crate::control;
 use crate::listener::{Place, listen, places};
+use crate::memory::{self, MemoryGuard};
 use crate::process::Process;
 use crate::serving::Current;
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub workers: usize,
     /// How long sessions may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Memory that the process may use, in bytes; 0 is no limit.
+    pub memory_limit_bytes: u64,
     /// The zone of the process, if it has one: endpoints of the same zone are preferred.
     pub zone: Option<String>,
 }
@@ -102,7 +105,9 @@ async fn run(options: &Options) -> Result<(), ServeError> {
         options.zone.clone(),
     )
     .map_err(ServeError::System)?;
-    let process = Arc::new(Process::new(current, Coarse::start()));
+    let guard = MemoryGuard::new(options.memory_limit_bytes);
+    let process = Arc::new(Process::new(current, Coarse::start(), guard));
+    tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
     let mut listeners = Listeners {

@@ -15,5 +15,7 @@ mod firewall;
 mod ground;
 #[path = "governance/limits.rs"]
 mod limits;
+#[path = "governance/memory.rs"]
+mod memory;
 #[path = "governance/rules.rs"]
 mod rules;
