@@ -3,6 +3,8 @@
 //! Owns the one table from [`Fault`] to error number and SQLSTATE. A server's own error never passes through here: it
 //! reaches the client as it came. No text may hold a secret or a literal of a statement.
 
+mod governing;
+
 use std::fmt;
 
 /// Who caused an error: the label of the metric, and who has to act.
@@ -84,6 +86,8 @@ pub enum Fault {
     OutOfOrder,
     /// A packet is larger than the limit.
     PacketTooLarge,
+    /// The memory of all large commands is in use.
+    NoMemoryForCommand,
     /// A command that dbmesh does not serve.
     UnknownCommand,
     /// A command that dbmesh never forwards.
@@ -232,6 +236,7 @@ impl Fault {
             Self::HandshakeTimeout => (1159, "08S01"),
             Self::OutOfOrder => (1156, "08S01"),
             Self::PacketTooLarge => (1153, "08S01"),
+            Self::NoMemoryForCommand => (1041, "HY000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::CommandRefused(_) => (1227, "42000"),
             Self::Malformed(_) => (1835, "HY000"),
@@ -289,6 +294,7 @@ impl Fault {
             | Self::Draining
             | Self::MemoryShort
             | Self::TooManyConnections(_)
+            | Self::NoMemoryForCommand
             | Self::DiagnosticsGone(_) => Blame::Mesh,
             _ => Blame::Client,
         }
@@ -305,6 +311,7 @@ impl Fault {
             | Self::HandshakeTimeout
             | Self::OutOfOrder
             | Self::PacketTooLarge
+            | Self::NoMemoryForCommand
             | Self::BackendLost {
                 state_lost: true, ..
             }
@@ -323,6 +330,9 @@ impl Fault {
         }
     }
 }
+
+const PACKET_TOO_LARGE: &str = "Got a packet bigger than 'max_allowed_packet' bytes";
+const NO_MEMORY: &str = "Out of memory: large commands of all sessions take what dbmesh may use for them (--large-commands-mib)";
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -345,9 +355,8 @@ impl fmt::Display for Fault {
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
-            Self::PacketTooLarge => {
-                write!(f, "Got a packet bigger than 'max_allowed_packet' bytes")
-            }
+            Self::PacketTooLarge => f.write_str(PACKET_TOO_LARGE),
+            Self::NoMemoryForCommand => f.write_str(NO_MEMORY),
             Self::UnknownCommand => write!(f, "Unknown command"),
             Self::CommandRefused(name) => {
                 write!(f, "Access denied; {name} is not forwarded by dbmesh")
@@ -373,13 +382,6 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: no connection to {endpoint} became free within {waited_ms} ms (pool size {size}); raise the \
                  pool's size, or shorten transactions"
-            ),
-            Self::MemoryShort => f.write_str(
-                "Out of memory; dbmesh is near its limit of memory and takes no new work now, try again later",
-            ),
-            Self::BreakerOpen(endpoint) => write!(
-                f,
-                "dbmesh: endpoint {endpoint} is spared, because too much failed there or an operator says so; try again later"
             ),
             Self::NoEndpoint(why) => write!(f, "dbmesh: no endpoint can take the statement: {why}"),
             Self::ConnectFailed { endpoint, reason } => {
@@ -434,7 +436,9 @@ impl fmt::Display for Fault {
             | Self::DeniedUnknown(_)
             | Self::NotListed(_)
             | Self::RateExceeded(_)
-            | Self::TooBusy(_) => self.of_rules(f),
+            | Self::TooBusy(_)
+            | Self::MemoryShort
+            | Self::BreakerOpen(_) => self.of_rules(f),
             Self::Hint(_)
             | Self::HintDenied(_)
             | Self::Misplaced(_)
@@ -448,47 +452,6 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Whether a rule refused the statement.
-    #[must_use]
-    pub fn is_of_rules(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied(_)
-                | Self::DeniedUnknown(_)
-                | Self::NotListed(_)
-                | Self::RateExceeded(_)
-                | Self::TooBusy(_)
-        )
-    }
-
-    /// Which rule refused a statement.
-    fn of_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Denied(rule) => write!(
-                f,
-                "dbmesh: statement denied by rule '{rule}'; EXPLAIN MESH says what it matches"
-            ),
-            Self::DeniedUnknown(rule) => write!(
-                f,
-                "dbmesh: statement denied by rule '{rule}': what it runs or uses is not known; send it plainly, or give \
-                 the rule `unknown: pass`"
-            ),
-            Self::NotListed(digest) => write!(
-                f,
-                "dbmesh: the firewall does not list this statement for the user (digest {digest})"
-            ),
-            Self::RateExceeded(rule) => write!(
-                f,
-                "dbmesh: the rate of rule '{rule}' is used up; try again later"
-            ),
-            Self::TooBusy(rule) => write!(
-                f,
-                "dbmesh: too many statements of rule '{rule}' at a time; try again later"
-            ),
-            _ => Ok(()),
-        }
-    }
-
     /// What is wrong with what a statement asks for.
     fn of_demand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -539,6 +502,7 @@ mod tests {
             (Fault::Draining, 1053, "08S01", Blame::Mesh),
             (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
             (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
+            (Fault::NoMemoryForCommand, 1041, "HY000", Blame::Mesh),
             (
                 Fault::CommitUnknown("e".into()),
                 1105,

@@ -9,6 +9,7 @@
 
 mod absorb;
 mod admin;
+mod allowance;
 mod backend;
 mod balance;
 mod breaker;
@@ -34,6 +35,7 @@ mod position;
 mod prepared;
 mod process;
 mod proxy_protocol;
+mod recall;
 mod registry;
 mod rules;
 mod scatter;
