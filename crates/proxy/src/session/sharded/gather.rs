@@ -122,11 +122,7 @@ impl Session {
         }
         let mut held: BTreeMap<usize, Held> = BTreeMap::new();
         for source in sources {
-            let taken = match self.go_to(source).await {
-                Ok(()) => self.acquire(route.aim).await,
-                Err(failure) => Err(failure),
-            };
-            match (taken, self.lease.take()) {
+            match (self.reach(source, route).await, self.lease.take()) {
                 (Ok(()), Some(lease)) => {
                     let member = self.member.take();
                     held.insert(source, Held { lease, member });
@@ -140,6 +136,12 @@ impl Session {
             }
         }
         Ok(held)
+    }
+
+    async fn reach(&mut self, source: usize, route: Route) -> Result<(), Failure> {
+        self.go_to(source).await?;
+        self.in_own_schema(true).await?;
+        self.acquire(route.aim).await
     }
 
     /// Fills the temporary tables; gives back the connection that has them. Where it fails, connections are closed.
