@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use dbmesh_differential::ground::{Ground, Opponent};
 use dbmesh_differential::run::Run;
-use dbmesh_differential::{family, grammar::Grammar};
+use dbmesh_differential::schema::SHOP;
+use dbmesh_differential::{family, grammar::Grammar, tpch};
 use dbmesh_testkit::{Kind, process};
 
 /// Options of the comparison.
@@ -30,6 +31,9 @@ pub struct Options {
     /// Compare one server with another, without a mesh: the harness against itself.
     #[arg(long)]
     itself: bool,
+    /// The 22 queries of TPC-H at a small scale, instead of all else.
+    #[arg(long)]
+    tpch: bool,
 }
 
 /// Runs all, prints the report.
@@ -48,7 +52,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     let deadline = options
         .minutes
         .map(|minutes| begin + Duration::from_secs(minutes * 60));
-    let ground = Ground::start(kind, opponent, options.seed)?;
+    if options.tpch {
+        return run_tpch(kind, opponent, options.seed);
+    }
+    let ground = Ground::start(SHOP, kind, opponent, options.seed)?;
     let mut run = Run::new(&ground)?;
     let written = family::statements(&options.only)?;
     let mut count = run.all(written.into_iter(), deadline)?;
@@ -76,6 +83,18 @@ pub fn run(options: &Options) -> Result<(), String> {
         reads[2].accepted_percent(),
         run.report.of("change").accepted_percent(),
     );
+    match run.report.total().different {
+        0 => Ok(()),
+        different => Err(format!("{different} statements differ")),
+    }
+}
+
+/// The queries of TPC-H, each as text and prepared.
+fn run_tpch(kind: Kind, opponent: Opponent, seed: u64) -> Result<(), String> {
+    let ground = Ground::start(tpch::TPCH, kind, opponent, seed)?;
+    let mut run = Run::new(&ground)?;
+    run.all(tpch::queries()?.into_iter(), None)?;
+    println!("\n{}", run.report);
     match run.report.total().different {
         0 => Ok(()),
         different => Err(format!("{different} statements differ")),

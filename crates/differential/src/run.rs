@@ -9,7 +9,6 @@ use crate::answer::Pair;
 use crate::compare::{self, Difference, DifferenceKind, Verdict, compare};
 use crate::ground::Ground;
 use crate::report::Report;
-use crate::schema::TABLES;
 use crate::statement::Statement;
 use crate::{Result, shrink};
 
@@ -98,7 +97,7 @@ impl<'a> Run<'a> {
         if matches!(verdict, Verdict::Different(_)) {
             return Ok(verdict);
         }
-        for table in &TABLES {
+        for table in self.ground.tables() {
             if !statement.marked.contains(table.name) {
                 continue;
             }

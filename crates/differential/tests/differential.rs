@@ -3,6 +3,7 @@
 
 use dbmesh_differential::ground::{Ground, Opponent};
 use dbmesh_differential::run::Run;
+use dbmesh_differential::schema::SHOP;
 use dbmesh_differential::{family, grammar::Grammar};
 use dbmesh_testkit::Kind;
 
@@ -17,7 +18,7 @@ fn part(ground: &Ground, one_of: usize, drawn: usize) -> Run<'_> {
 
 #[test]
 fn two_servers_with_the_same_rows_do_not_differ() {
-    let ground = Ground::start(Kind::MySql, Opponent::Same, 1).unwrap();
+    let ground = Ground::start(SHOP, Kind::MySql, Opponent::Same, 1).unwrap();
     let run = part(&ground, 7, 600);
     let total = run.report.total();
     assert_eq!(total.different, 0, "{}", run.report.told.join("\n"));
@@ -28,7 +29,7 @@ fn two_servers_with_the_same_rows_do_not_differ() {
 
 #[test]
 fn a_server_that_was_altered_is_found_and_the_statement_made_short() {
-    let ground = Ground::start(Kind::MySql, Opponent::Altered, 1).unwrap();
+    let ground = Ground::start(SHOP, Kind::MySql, Opponent::Altered, 1).unwrap();
     let mut run = Run::new(&ground).unwrap();
     let written = family::statements("read.key").unwrap();
     run.all(written.into_iter().take(2), None).unwrap();

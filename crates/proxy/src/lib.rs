@@ -17,6 +17,7 @@ mod control;
 mod election;
 mod explain;
 mod fault;
+mod generated;
 mod health;
 mod listener;
 mod login;

@@ -4,6 +4,7 @@
 //! is resolved against the endpoints of that service; one that none names is checked as far as that goes without them.
 
 mod algorithm;
+mod generator;
 mod nodes;
 mod rule;
 

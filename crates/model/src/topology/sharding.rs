@@ -141,20 +141,45 @@ pub enum KeyKind {
 pub struct KeyGenerator {
     /// The column, in lower case.
     pub column: String,
+    /// Name of the generator.
+    pub name: String,
     /// How values are made.
     pub kind: GeneratorKind,
 }
 
 /// How keys are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum GeneratorKind {
     /// Time, worker, sequence: 63 bits.
-    Snowflake,
+    Snowflake {
+        /// Which worker this process is.
+        worker: Worker,
+    },
     /// UUID version 7.
     Uuid,
     /// Blocks of numbers leased from a table.
-    Segment,
+    Segment {
+        /// The source that has the table.
+        source: usize,
+        /// Numbers of a block.
+        block_size: u32,
+        /// The first number of all.
+        start: u64,
+    },
+}
+
+/// The number that tells the processes apart which make keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Worker {
+    /// It is configured.
+    Fixed(u16),
+    /// It is leased from a table at this source.
+    Leased {
+        /// The source.
+        source: usize,
+    },
 }
 
 /// What is refused by audit.

@@ -374,7 +374,7 @@ impl Column<'_, '_> {
 
     /// Whether values are numbers.
     fn counts(&self) -> bool {
-        self.generator.kind != GeneratorKind::Uuid
+        !matches!(self.generator.kind, GeneratorKind::Uuid)
     }
 
     fn kind(&self) -> KeyKind {
