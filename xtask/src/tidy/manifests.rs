@@ -5,16 +5,17 @@ use super::tree::{File, Tree};
 use super::{Finding, Findings};
 
 /// What each crate may depend on of ours, in `[dependencies]`. A crate that is absent here is a defect.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("sql", &[]),
     ("model", &["sql"]),
     ("plan", &["sql", "model"]),
     ("merge", &["wire"]),
+    ("commit", &[]),
     ("runtime", &["model"]),
     (
         "proxy",
-        &["wire", "sql", "model", "plan", "merge", "runtime"],
+        &["wire", "sql", "model", "plan", "merge", "commit", "runtime"],
     ),
     ("controller", &["model", "plan", "runtime"]),
     ("daemon", &["model", "runtime"]),
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "model",
             "plan",
             "merge",
+            "commit",
             "runtime",
             "proxy",
             "controller",
