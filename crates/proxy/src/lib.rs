@@ -19,6 +19,7 @@ mod explain;
 mod fault;
 mod generated;
 mod health;
+mod limit;
 mod listener;
 mod login;
 mod metrics;

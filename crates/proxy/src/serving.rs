@@ -43,7 +43,7 @@ pub struct Serving {
     /// Copies of its statements.
     pub mirror: Option<Copies>,
     /// What is denied or held back.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -380,7 +380,7 @@ fn build(
                     zone,
                 },
             )),
-            rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
+            rules: Arc::new(Rules::new(&service.strategy, old.map(|s| &*s.rules))),
             mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
             metrics,
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
