@@ -127,8 +127,10 @@ impl Ground {
             self.fill(table)?;
         }
         let port = Port::reserve().map_err(failed("reserve a port"))?;
-        let ports = [self.servers[0].port(), self.servers[1].port()];
-        let yaml = schema::resources(&self.set, self.kind, port.number(), ports);
+        let yaml = self.resources(port.number());
+        if std::env::var_os("DIFF_NO_PROXY").is_some() {
+            return Ok(());
+        }
         self.proxy = Some(Proxy::start(&yaml, &[]).map_err(failed("start dbmesh"))?);
         self.places[1] = place(self.kind, port.number(), SCHEMA);
         self._port = Some(port);
@@ -159,6 +161,24 @@ impl Ground {
             }
         }
         Ok(())
+    }
+
+    /// Where the judge is, and the two servers with their shards.
+    pub fn nodes(&self) -> [Place; 3] {
+        let node = |server: usize| {
+            place(
+                self.kind,
+                self.servers[server].port(),
+                &format!("shop_{server}"),
+            )
+        };
+        [self.places[0].clone(), node(0), node(1)]
+    }
+
+    /// The resources of the mesh.
+    pub fn resources(&self, port: u16) -> String {
+        let ports = [self.servers[0].port(), self.servers[1].port()];
+        schema::resources(&self.set, self.kind, port, ports)
     }
 
     /// All tables as they were.
