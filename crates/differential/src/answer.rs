@@ -16,9 +16,9 @@ use crate::{Result, failed};
 /// Longest time for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, BLOB, BINARY, PART_KEY, GROUP: other ones where a column comes out of the server's own
+/// PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, BLOB, ZEROFILL, BINARY, NO_DEFAULT_VALUE, PART_KEY, GROUP: other ones where a column comes out of the server's own
 /// temporary table, and whether it does depends on how many rows the server expects.
-const FLAGS_OF_THE_PLAN: u16 = 0x2 | 0x4 | 0x8 | 0x10 | 0x80 | 0x4000 | 0x8000;
+const FLAGS_OF_THE_PLAN: u16 = 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80 | 0x1000 | 0x4000 | 0x8000;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -267,35 +267,40 @@ async fn read<P: Protocol>(mut result: QueryResult<'_, '_, P>) -> mysql_async::R
 }
 
 fn column(column: &mysql_async::Column) -> Column {
-    let is_text = matches!(
-        column.column_type(),
-        ColumnType::MYSQL_TYPE_VAR_STRING
-            | ColumnType::MYSQL_TYPE_STRING
-            | ColumnType::MYSQL_TYPE_BLOB
-            | ColumnType::MYSQL_TYPE_MEDIUM_BLOB
-            | ColumnType::MYSQL_TYPE_LONG_BLOB
-    );
-    // Of an expression, a temporary table may have a wider type.
-    let kind = match column.column_type() {
-        ColumnType::MYSQL_TYPE_LONG if column.table_ref().is_empty() => {
-            ColumnType::MYSQL_TYPE_LONGLONG
-        }
+    plain_column(Column {
+        name: column.name_str().into_owned(),
+        table: column.table_str().into_owned(),
+        kind: column.column_type(),
+        flags: column.flags().bits(),
+        charset: column.character_set(),
+        length: column.column_length(),
+        decimals: column.decimals(),
+    })
+}
+
+/// A column without what depends on how a server runs the statement.
+pub fn plain_column(column: Column) -> Column {
+    let kind = match column.kind {
+        ColumnType::MYSQL_TYPE_LONG if column.table.is_empty() => ColumnType::MYSQL_TYPE_LONGLONG,
         ColumnType::MYSQL_TYPE_MEDIUM_BLOB | ColumnType::MYSQL_TYPE_LONG_BLOB => {
             ColumnType::MYSQL_TYPE_BLOB
         }
         kind => kind,
     };
-    Column {
-        name: column.name_str().into_owned(),
-        table: column.table_str().into_owned(),
+    let is_text = matches!(
         kind,
-        flags: column.flags().bits() & !FLAGS_OF_THE_PLAN,
-        charset: column.character_set(),
-        length: column.column_length(),
+        ColumnType::MYSQL_TYPE_VAR_STRING
+            | ColumnType::MYSQL_TYPE_STRING
+            | ColumnType::MYSQL_TYPE_BLOB
+    );
+    Column {
+        kind,
+        flags: column.flags & !FLAGS_OF_THE_PLAN,
         decimals: match is_text {
             true => 0,
-            false => column.decimals(),
+            false => column.decimals,
         },
+        ..column
     }
 }
 
