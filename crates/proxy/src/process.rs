@@ -13,6 +13,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::generated::Generators;
 use crate::listener::Admission;
 use crate::registry::Registry;
 use crate::serving::Current;
@@ -35,6 +36,8 @@ pub struct Process {
     pub sessions_drain: Drain,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// Generators of keys.
+    pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -51,6 +54,7 @@ impl Process {
             draining: Drain::new(),
             sessions_drain: Drain::new(),
             admission: Arc::default(),
+            generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

@@ -91,6 +91,8 @@ pub struct Relay {
     columns_status: Option<usize>,
     /// Warnings that the client is told of beside the server's.
     more_warnings: u16,
+    /// The id of an INSERT that the server does not know.
+    insert_id: Option<u64>,
     outcome: Outcome,
 }
 
@@ -112,6 +114,7 @@ impl Relay {
             continues: false,
             columns_status: None,
             more_warnings: 0,
+            insert_id: None,
             outcome: Outcome::default(),
         }
     }
@@ -119,6 +122,11 @@ impl Relay {
     /// The last result counts so many warnings beside the server's own.
     pub fn add_warnings(&mut self, count: u16) {
         self.more_warnings = count;
+    }
+
+    /// An OK with rows inserted says this id: keys that were generated are plain values to the server.
+    pub fn set_insert_id(&mut self, id: Option<u64>) {
+        self.insert_id = id;
     }
 
     /// What the server reported so far.
@@ -471,6 +479,12 @@ impl Relay {
         } else {
             OkFields::decode(payload)?
         };
+        if let Some(id) = self
+            .insert_id
+            .filter(|_| kind == EndKind::Ok && ok.affected_rows > 0)
+        {
+            ok.last_insert_id = id;
+        }
         self.absorb(&ok, kind);
         if !ok.status.contains(Status::MORE_RESULTS) {
             ok.warnings = ok.warnings.saturating_add(self.more_warnings);

@@ -28,6 +28,8 @@ pub struct Sharding {
     pub tables: BTreeMap<String, Table>,
     /// Where tables are that are not listed; none: they are refused.
     pub default_source: Option<usize>,
+    /// Whether any table has a generator of keys.
+    pub generates: bool,
     /// What becomes of work that touches several sources.
     pub across: AcrossSources,
     /// What a statement over several shards may use.

@@ -177,6 +177,7 @@ impl Session {
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
             names: self.sharded.as_ref().and_then(|s| s.names()),
+            insert_id: self.sharded.as_ref().and_then(|s| s.insert_id()),
         };
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
@@ -233,6 +234,8 @@ struct Parts<'a> {
     tally: Option<&'a mut Tally>,
     /// Names that the client knows otherwise.
     names: Option<Arc<Names>>,
+    /// The id of an INSERT, where the server does not know it.
+    insert_id: Option<u64>,
 }
 
 async fn relay(
@@ -248,6 +251,7 @@ async fn relay(
         client,
         control,
         names,
+        insert_id,
         ..
     } = &mut parts;
     let sending = async {
@@ -275,6 +279,7 @@ async fn relay(
         },
     );
     relay.add_warnings(*warnings);
+    relay.set_insert_id(*insert_id);
     let mut out = output_buffer();
     let first_seq = client.seq;
     let result = pump(&mut parts, &mut relay, &mut out, infile).await;

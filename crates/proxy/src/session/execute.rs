@@ -430,6 +430,7 @@ impl Session {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
         self.pass_insert_id_on(outcome)?;
+        self.take_up_keys(outcome)?;
         self.translate_vector();
         let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;

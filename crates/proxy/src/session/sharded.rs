@@ -5,6 +5,7 @@
 //! session to a connection. Input: the planner's word on a statement of a sharded service.
 
 mod begin;
+mod keys;
 mod schema;
 
 use std::cell::RefCell;
@@ -53,6 +54,8 @@ pub(super) struct ShardSession {
     known: Option<(u64, u64, Arc<Known>)>,
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
+    /// What the client hears of the keys of the statement at hand.
+    keys: Option<keys::Told>,
 }
 
 impl ShardSession {
@@ -75,6 +78,7 @@ impl ShardSession {
             utf8: None,
             known: None,
             in_own_schema: false,
+            keys: None,
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -107,7 +111,8 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
-        match self.shard_plan(query.sql).await? {
+        let plan = self.shard_plan(query.sql).await?;
+        match self.with_keys(query.sql, statement, plan).await? {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;
@@ -162,6 +167,17 @@ impl Session {
         known: &Known,
         catalog: &Catalog,
     ) -> Result<ShardPlan, Fault> {
+        self.ask_planner(sql, known, catalog, |planner, input| planner.plan(input))
+    }
+
+    /// Asks the planner of this thread.
+    fn ask_planner<R>(
+        &mut self,
+        sql: &[u8],
+        known: &Known,
+        catalog: &Catalog,
+        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> R,
+    ) -> Result<R, Fault> {
         thread_local! {
             static PLANNER: RefCell<ShardPlanner> = RefCell::default();
         }
@@ -182,7 +198,7 @@ impl Session {
             parameters: None,
             hint: None,
         };
-        Ok(PLANNER.with_borrow_mut(|planner| planner.plan(&input)))
+        Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
     }
 
     /// What is known of the tables now.
