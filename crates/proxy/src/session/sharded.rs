@@ -118,7 +118,11 @@ impl Session {
                 self.in_own_schema(false).await?;
                 self.execute_text(packet, query, statement, route).await
             }
-            ShardPlan::Single(node) => self.execute_at(packet, query, &node, route).await,
+            ShardPlan::Single(node) => {
+                let executed = self.execute_at(packet, query, &node, route).await;
+                self.forget_keys();
+                executed
+            }
             ShardPlan::Broadcast { statements, .. } | ShardPlan::Scatter { statements, .. } => {
                 let why = format!(
                     "it needs {} shards, which is not served yet",

@@ -41,9 +41,6 @@ impl Session {
         statement: &Statement,
         plan: ShardPlan,
     ) -> Result<ShardPlan, Fault> {
-        if let Some(sharded) = &mut self.sharded {
-            sharded.keys = None;
-        }
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let Some(known) = self.known_tables().filter(|_| inserts) else {
             return Ok(plan);
@@ -72,23 +69,22 @@ impl Session {
             }),
             _ => None,
         };
-        if let Some(sharded) = &mut self.sharded {
+        let plan = match values.is_empty() {
+            true => plan,
+            false => self.ask_planner(sql, &known, &known.catalog, |planner, input| {
+                planner.plan_generated(input, zero, &values)
+            })?,
+        };
+        if let (Some(sharded), ShardPlan::Single(_)) = (&mut self.sharded, &plan) {
             sharded.keys = told;
         }
-        if values.is_empty() {
-            return Ok(plan);
-        }
-        self.ask_planner(sql, &known, &known.catalog, |planner, input| {
-            planner.plan_generated(input, zero, &values)
-        })
+        Ok(plan)
     }
 
     /// After the answer: LAST_INSERT_ID() is known here, and not on the connection.
     pub(in super::super) fn take_up_keys(&mut self, outcome: &Outcome) -> Result<(), Failure> {
-        let told = self
-            .sharded
-            .as_mut()
-            .and_then(|sharded| sharded.keys.take());
+        // BEGIN may have come before the INSERT on its connection, and inserts nothing.
+        let told = self.sharded.as_ref().and_then(|sharded| sharded.keys);
         if let Some(told) = told.filter(|_| outcome.affected_rows > 0) {
             self.state.last_insert_id = told.last;
             if let LastId::Known(_) = told.last {
@@ -97,6 +93,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The statement is over.
+    pub(super) fn forget_keys(&mut self) {
+        if let Some(sharded) = &mut self.sharded {
+            sharded.keys = None;
+        }
     }
 
     async fn generate(&self, generation: &Generation) -> Result<Vec<KeyValue>, Fault> {
