@@ -34,6 +34,7 @@ mod process;
 mod proxy_protocol;
 mod registry;
 mod rules;
+mod scatter;
 mod serve;
 mod serves;
 mod serving;

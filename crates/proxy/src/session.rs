@@ -26,6 +26,7 @@ mod sharded;
 mod steering;
 mod tracking;
 mod waiting;
+mod writing;
 
 use std::cell::RefCell;
 use std::io;

@@ -5,5 +5,7 @@
 mod faultkit;
 #[path = "sharding/ground.rs"]
 mod ground;
+#[path = "sharding/scatter.rs"]
+mod scatter;
 #[path = "sharding/single.rs"]
 mod single;
