@@ -3,6 +3,8 @@
 
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "sharding/gather.rs"]
+mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
 #[path = "sharding/scatter.rs"]

@@ -6,6 +6,7 @@
 
 mod begin;
 mod counts;
+mod gather;
 mod keys;
 mod rows;
 mod scatter;
@@ -149,13 +150,7 @@ impl Session {
                 };
                 self.spread(statement, spread, route).await
             }
-            ShardPlan::Gather(gather) => {
-                let why = format!(
-                    "it needs rows of several nodes in one place, which is not served yet: {}",
-                    gather.reason.why()
-                );
-                Err(Fault::Sharding(why).into())
-            }
+            ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
             ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
         }
