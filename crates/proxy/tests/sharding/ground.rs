@@ -229,6 +229,9 @@ pub struct Client {
     pub said: Option<String>,
 }
 
+/// NOT NULL, BLOB, UNSIGNED, ZEROFILL, BINARY, ENUM, SET.
+const VALUE_FLAGS: u16 = 0x09F1;
+
 /// In a transaction, autocommit, more results, read-only transaction.
 const STATUS_COMPARED: u16 = 1 | 2 | 8 | 0x2000;
 
@@ -320,6 +323,9 @@ fn column(payload: &[u8]) -> String {
     for _ in 0..6 {
         parts.push(String::from_utf8_lossy(reader.lenenc_bytes().unwrap()).into_owned());
     }
-    let fixed = &payload[reader.offset()..];
+    let mut fixed = payload[reader.offset()..].to_vec();
+    // Keys and defaults of the table: MariaDB says them or not as its plan for the statement goes.
+    let flags = u16::from_le_bytes([fixed[8], fixed[9]]) & VALUE_FLAGS;
+    fixed[8..10].copy_from_slice(&flags.to_le_bytes());
     format!("{} {:?}", parts[1..].join("."), fixed)
 }

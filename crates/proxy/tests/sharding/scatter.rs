@@ -269,20 +269,20 @@ fn more_shards_than_connections_take_turns() {
 #[test]
 fn memory_is_bounded_by_files() {
     let options = Options {
-        data_shard: &["execution: {memoryBytes: 1048576, maxConnectionsPerNode: 1}"],
+        data_shard: &["execution: {memoryBytes: 4194304, maxConnectionsPerNode: 1}"],
         ..Options::default()
     };
     let ground = Ground::new(KINDS[0], &options);
-    let numbers = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 29999) SELECT /*+ SET_VAR(cte_max_recursion_depth = 100000) */ i FROM n";
+    let numbers = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 59999) SELECT /*+ SET_VAR(cte_max_recursion_depth = 100000) */ i FROM n";
     for shard in 0..8 {
         let (server, place) = (&ground.servers[shard / 4], shard / 4);
         let sql = format!(
-            "INSERT INTO shop_{place}.t_user_{shard} SELECT i, REPEAT(MD5(i), 1), i * 7919 % 30011 FROM ({numbers}) m WHERE i % 8 = {shard}"
+            "INSERT INTO shop_{place}.t_user_{shard} SELECT i, CONCAT(CRC32(i), REPEAT('x', 27)), i * 7919 % 60013 FROM ({numbers}) m WHERE i % 8 = {shard}"
         );
         server.execute(&format!("USE shop_{place}; {sql}")).unwrap();
     }
     let whole = format!(
-        "INSERT INTO shop.t_user SELECT i, REPEAT(MD5(i), 1), i * 7919 % 30011 FROM ({numbers}) m"
+        "INSERT INTO shop.t_user SELECT i, CONCAT(CRC32(i), REPEAT('x', 27)), i * 7919 % 60013 FROM ({numbers}) m"
     );
     ground.servers[0]
         .execute(&format!("USE shop; {whole}"))
