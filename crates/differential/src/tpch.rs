@@ -332,7 +332,7 @@ fn order(draw: &mut Draw, key: u64, orders: &mut Vec<String>, lines: &mut Vec<St
 
 /// A day of the years from 1992 on, as a literal.
 fn date(mut day: u64) -> String {
-    let leap = |year: u64| year % 4 == 0;
+    let leap = |year: u64| year.is_multiple_of(4);
     let mut year = 1992;
     while day >= 365 + u64::from(leap(year)) {
         day -= 365 + u64::from(leap(year));

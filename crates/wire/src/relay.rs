@@ -10,6 +10,7 @@ mod fields;
 mod hops;
 mod names;
 mod outcome;
+mod sayings;
 mod steps;
 
 use crate::caps::Capabilities;
@@ -117,16 +118,6 @@ impl Relay {
             insert_id: None,
             outcome: Outcome::default(),
         }
-    }
-
-    /// The last result counts so many warnings beside the server's own.
-    pub fn add_warnings(&mut self, count: u16) {
-        self.more_warnings = count;
-    }
-
-    /// An OK with rows inserted says this id: keys that were generated are plain values to the server.
-    pub fn set_insert_id(&mut self, id: Option<u64>) {
-        self.insert_id = id;
     }
 
     /// What the server reported so far.
@@ -479,16 +470,9 @@ impl Relay {
         } else {
             OkFields::decode(payload)?
         };
-        if let Some(id) = self
-            .insert_id
-            .filter(|_| kind == EndKind::Ok && ok.affected_rows > 0)
-        {
-            ok.last_insert_id = id;
-        }
+        self.say_id(&mut ok, kind);
         self.absorb(&ok, kind);
-        if !ok.status.contains(Status::MORE_RESULTS) {
-            ok.warnings = ok.warnings.saturating_add(self.more_warnings);
-        }
+        self.say_warnings(&mut ok);
         self.correct_columns_status(ok.status, out);
         let ends_in_fe = payload.first() == Some(&0xFE);
         if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {

@@ -13,9 +13,9 @@ pub fn entropy() -> [u64; 2] {
 
 /// The UUID of a time, in the usual 36 characters.
 #[must_use]
-pub fn text(now_ms: u64, entropy: [u64; 2]) -> String {
-    let high = ((now_ms & 0xffff_ffff_ffff) << 16) | 0x7000 | (entropy[0] & 0x0fff);
-    let low = (1 << 63) | (entropy[1] >> 2);
+pub fn text(now_ms: u64, [first, second]: [u64; 2]) -> String {
+    let high = ((now_ms & 0xffff_ffff_ffff) << 16) | 0x7000 | (first & 0x0fff);
+    let low = (1 << 63) | (second >> 2);
     let mut text = String::with_capacity(36);
     for (place, byte) in high
         .to_be_bytes()

@@ -430,7 +430,6 @@ impl Session {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
         self.pass_insert_id_on(outcome)?;
-        self.take_up_keys(outcome)?;
         self.translate_vector();
         let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
@@ -445,18 +444,6 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
-    }
-
-    /// The connection knows what LAST_INSERT_ID() is on it now.
-    fn pass_insert_id_on(&mut self, outcome: &Outcome) -> Result<(), Failure> {
-        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
-            let known = match self.state.last_insert_id {
-                LastId::Known(id) => Some(id),
-                LastId::OnConnection => None,
-            };
-            self.backend()?.last_insert_id = known;
-        }
-        Ok(())
     }
 
     /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.

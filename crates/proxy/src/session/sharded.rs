@@ -37,6 +37,8 @@ use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
 use crate::vector::Vector;
 
+pub(super) use keys::Told;
+
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
 const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];
 
@@ -62,7 +64,7 @@ pub(super) struct ShardSession {
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
     /// What the client hears of the keys of the statement at hand.
-    keys: Option<keys::Told>,
+    keys: Option<keys::FirstKey>,
 }
 
 impl ShardSession {

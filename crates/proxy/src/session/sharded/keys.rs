@@ -4,9 +4,11 @@
 //! LAST_INSERT_ID() say the first one. Must never give a key to a statement that says its own. Input: the planner's word on an
 //! INSERT or REPLACE.
 
+use std::sync::Arc;
+
 use dbmesh_plan::shard::{Generation, KeyValue, ShardPlan, Zero};
 use dbmesh_sql::{Statement, Verb};
-use dbmesh_wire::relay::Outcome;
+use dbmesh_wire::relay::{Names, Outcome};
 
 use super::super::{Failure, Session};
 use super::ShardSession;
@@ -17,9 +19,18 @@ use crate::pins::PinReason;
 use crate::state::LastId;
 use crate::upstream::{Member, Need};
 
+/// What the client is told otherwise than the server says it.
+#[derive(Debug, Default)]
+pub(in super::super) struct Told {
+    /// Names of tables and schemas.
+    pub names: Option<Arc<Names>>,
+    /// The id of an INSERT.
+    pub insert_id: Option<u64>,
+}
+
 /// What the client hears of an INSERT's keys.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct FirstKey {
     /// The id in the OK packet.
     id: u64,
     /// What LAST_INSERT_ID() says afterwards.
@@ -27,9 +38,12 @@ pub(super) struct Told {
 }
 
 impl ShardSession {
-    /// The id that the OK packet of the statement at hand says.
-    pub(in super::super) fn insert_id(&self) -> Option<u64> {
-        self.keys.map(|told| told.id)
+    /// What the client is told of the statement at hand.
+    pub(in super::super) fn told(&self) -> Told {
+        Told {
+            names: self.names(),
+            insert_id: self.keys.map(|first| first.id),
+        }
     }
 }
 
@@ -59,11 +73,11 @@ impl Session {
         };
         let values = self.generate(&generation).await?;
         let told = match (values.first(), generation.given) {
-            (Some(KeyValue::Integer(first)), _) => u64::try_from(*first).ok().map(|id| Told {
+            (Some(KeyValue::Integer(first)), _) => u64::try_from(*first).ok().map(|id| FirstKey {
                 id,
                 last: LastId::Known(id),
             }),
-            (None, Some(id)) => Some(Told {
+            (None, Some(id)) => Some(FirstKey {
                 id,
                 last: self.state.last_insert_id,
             }),
