@@ -18,6 +18,7 @@ mod control;
 mod election;
 mod explain;
 mod fault;
+mod firewall;
 mod generated;
 mod health;
 mod limit;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::generated::Generators;
 use crate::listener::Admission;
+use crate::login::Lockout;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -34,6 +35,8 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Logins that fail again and again.
+    pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
     /// Generators of keys.
@@ -53,6 +56,7 @@ impl Process {
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            lockout: Lockout::default(),
             admission: Arc::default(),
             generators: Generators::default(),
             rsa: OnceLock::new(),
