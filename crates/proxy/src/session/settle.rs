@@ -11,6 +11,8 @@ use dbmesh_model::topology::Multiplexing;
 
 use super::exchange::Lost;
 use super::{Failure, Session};
+use dbmesh_wire::relay::Outcome;
+
 use crate::backend::{Backend, BackendError, Cell, Flavor};
 use crate::control::Signals;
 use crate::pins::{Parting, PinReason, Pins};
