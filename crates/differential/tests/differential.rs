@@ -57,8 +57,10 @@ fn mesh(kind: Kind) {
     let mut run = Run::new(&ground).unwrap();
     let text = |statement: &Statement| statement.form == Form::Text;
     let written = family::statements("").unwrap();
-    run.all(written.into_iter().filter(text).step_by(5), None).unwrap();
-    run.all(Grammar::new(2).filter(text).take(250), None).unwrap();
+    run.all(written.into_iter().filter(text).step_by(5), None)
+        .unwrap();
+    run.all(Grammar::new(2).filter(text).take(250), None)
+        .unwrap();
     let total = run.report.total();
     assert_eq!(total.different, 0, "{}", run.report.told.join("\n"));
     assert!(total.accepted_percent() > 80.0, "{}", run.report);

@@ -13,6 +13,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::allowance::Allowance;
 use crate::generated::Generators;
 use crate::listener::Admission;
 use crate::login::Lockout;
@@ -39,6 +40,8 @@ pub struct Process {
     pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// Memory for large commands.
+    pub allowance: Arc<Allowance>,
     /// Generators of keys.
     pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
@@ -49,7 +52,7 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
         Self {
             registry: current.registry().clone(),
             current,
@@ -58,6 +61,7 @@ impl Process {
             sessions_drain: Drain::new(),
             lockout: Lockout::default(),
             admission: Arc::default(),
+            allowance: Arc::new(allowance),
             generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
