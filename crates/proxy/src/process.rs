@@ -14,8 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::allowance::Allowance;
+use crate::generated::Generators;
 use crate::listener::Admission;
 use crate::login::Lockout;
+use crate::memory::MemoryGuard;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -35,12 +37,16 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Whether there is memory for new work.
+    pub memory: MemoryGuard,
     /// Logins that fail again and again.
     pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
     /// Memory for large commands.
     pub allowance: Arc<Allowance>,
+    /// Generators of keys.
+    pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -49,16 +55,18 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
         Self {
             registry: current.registry().clone(),
             current,
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            memory,
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),
+            generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

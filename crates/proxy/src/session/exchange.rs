@@ -5,14 +5,13 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Consistency;
 use dbmesh_wire::codec::{HEADER_BYTES, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -20,8 +19,10 @@ use super::Session;
 use super::deadline::{INTERRUPTED, Watch};
 use super::infile::{Infile, pass_file};
 use super::leave::{Leave, TurnedAway};
+use super::sharded::Told;
 use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
+use crate::breaker::{Fate, is_of_server};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
@@ -29,7 +30,7 @@ use crate::fault::Fault;
 use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 
 /// How a command's exchange broke.
 #[derive(Debug)]
@@ -150,11 +151,11 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
-            names: self.sharded.as_ref().and_then(|s| s.names()),
+            told: self.sharded.as_ref().map(|s| s.told()).unwrap_or_default(),
         };
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
-        member.took(ended - started);
+        note_fate(member, &result, ended - started);
         self.answered = ended;
         if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
             self.seen = Some(tally.seen(outcome, ended - started));
@@ -173,6 +174,25 @@ impl Session {
             self.kill_connection();
         }
         self.tell_overdue(&watch, result)
+    }
+}
+
+/// Tells the balancer and the breaker.
+fn note_fate(member: &Member, result: &Result<Outcome, Lost>, took: Duration) {
+    member.took(took);
+    if let Some(fate) = fate(result, took) {
+        member.pool.health.breaker.note(fate);
+    }
+}
+
+/// What the exchange says of its server; nothing if it ended for another's sake.
+fn fate(result: &Result<Outcome, Lost>, took: Duration) -> Option<Fate> {
+    match result {
+        Ok(outcome) if outcome.error.is_some_and(is_of_server) => Some(Fate::Failed),
+        Ok(outcome) if outcome.error == Some(INTERRUPTED) => None,
+        Ok(_) => Some(Fate::Answered(took)),
+        Err(Lost::Backend { .. } | Lost::Cut(_) | Lost::Overdue) => Some(Fate::Failed),
+        Err(_) => None,
     }
 }
 
@@ -205,8 +225,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
-    /// Names that the client knows otherwise.
-    names: Option<Arc<Names>>,
+    /// What the client is told otherwise than the server says it.
+    told: Told,
 }
 
 async fn relay(
@@ -222,7 +242,7 @@ async fn relay(
         warnings,
         client,
         control,
-        names,
+        told,
         ..
     } = &mut parts;
     let sending = async {
@@ -243,10 +263,11 @@ async fn relay(
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
             more: status.intersection(Status::MORE_RESULTS),
-            names: names.take(),
+            names: told.names.take(),
         },
     );
     relay.add_warnings(*warnings);
+    relay.set_insert_id(told.insert_id);
     let mut out = output_buffer();
     let first_seq = client.seq;
     let result = pump(&mut parts, &mut relay, &mut out, infile).await;

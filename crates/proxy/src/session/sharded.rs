@@ -7,6 +7,7 @@
 mod begin;
 mod counts;
 mod gather;
+mod keys;
 mod planning;
 mod prepared;
 mod rows;
@@ -37,6 +38,8 @@ use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
 use crate::vector::Vector;
 
+pub(super) use keys::Told;
+
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
 const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];
 
@@ -65,6 +68,8 @@ pub(super) struct ShardSession {
     unmergeable: bool,
     /// A server refused the statement at hand.
     failed: bool,
+    /// What the client hears of the keys of the statement at hand.
+    keys: Option<keys::FirstKey>,
 }
 
 impl ShardSession {
@@ -89,6 +94,7 @@ impl ShardSession {
             in_own_schema: false,
             unmergeable: false,
             failed: false,
+            keys: None,
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -121,13 +127,18 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
-        match self.shard_plan(query.sql, None).await? {
+        let plan = self.shard_plan(query.sql, None).await?;
+        match self.with_keys(query.sql, statement, plan).await? {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;
                 self.execute_text(packet, query, statement, route).await
             }
-            ShardPlan::Single(node) => self.execute_at(packet, query, &node, route).await,
+            ShardPlan::Single(node) => {
+                let executed = self.execute_at(packet, query, &node, route).await;
+                self.forget_keys();
+                executed
+            }
             ShardPlan::Broadcast { statements, clock } => {
                 let spread = Spread {
                     nodes: statements,
@@ -149,6 +160,7 @@ impl Session {
                     bound: None,
                 };
                 let done = self.spread(statement, spread, route).await;
+                self.forget_keys();
                 if !self.takes_unmergeable() {
                     return done;
                 }

@@ -439,6 +439,7 @@ impl Session {
             .flat_map(|ended| ended.warnings.iter().cloned())
             .collect();
         rows.extend(warned);
+        self.tell_first_key(&mut sum);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.warning_count = sum.warnings;
         diagnostics.warnings = match sum.warnings {
