@@ -52,9 +52,10 @@ impl Session {
                 self.say_more(more);
                 let text = [head, piece.of(query.sql)].concat();
                 let answered = self.query_text(&text).await;
+                let failed = self.has_failed();
                 self.say_more(false);
                 flow = answered?;
-                if flow == Flow::Quit || self.has_failed() {
+                if flow == Flow::Quit || failed {
                     break;
                 }
             }
