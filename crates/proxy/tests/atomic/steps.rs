@@ -184,7 +184,7 @@ fn answer(servers: [&Server; 2], ask: &Ask) -> Event {
     let text = match ask {
         Ask::Undone(_) => sql::undone(0),
         Ask::Recover(_) => sql::RECOVER.to_owned(),
-        Ask::Fence(gtrid) => sql::fence(gtrid),
+        Ask::Fence { gtrid, clock_s } => sql::fence(gtrid, *clock_s),
         Ask::Read(gtrid) => sql::read_decision(gtrid),
         Ask::Finish(_, xid, verdict) => sql::finish(xid, *verdict),
         Ask::Holds(_, _, gtid) => sql::holds(gtid),
@@ -196,7 +196,10 @@ fn answer(servers: [&Server; 2], ask: &Ask) -> Event {
         Err(_) => return Event::Lost,
     };
     match ask {
-        Ask::Undone(_) => Event::Undone(rows.iter().map(|row| undone(row)).collect()),
+        Ask::Undone(_) => Event::Undone {
+            clock_s: count(&session, sql::CLOCK),
+            rows: rows.iter().map(|row| undone(row)).collect(),
+        },
         Ask::Recover(_) => Event::Listed(Listed {
             branches: rows.iter().filter_map(|row| listed(row)).collect(),
         }),
