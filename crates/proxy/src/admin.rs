@@ -51,7 +51,7 @@ impl Pages {
 
     fn members(&self) -> Vec<(String, Arc<Member>)> {
         let mut all = Vec::new();
-        for serving in &self.process.current.services().list {
+        for serving in self.process.current.services().parts() {
             let service = serving.service.label();
             let upstream = &serving.upstream;
             for member in upstream.members.iter().chain(&upstream.away) {
@@ -327,7 +327,8 @@ fn expose_upstreams(services: &Services, out: &mut Text) {
         out.family(name, help, kind);
         for serving in &services.list {
             let service = serving.service.label();
-            out.sample(&[("service", &service)], value(&serving.upstream));
+            let values = serving.parts().iter().map(|part| value(&part.upstream));
+            out.sample(&[("service", &service)], values.sum());
         }
     }
 }

@@ -11,6 +11,7 @@ mod absorb;
 mod admin;
 mod backend;
 mod balance;
+mod catalog;
 mod channel;
 mod client;
 mod control;

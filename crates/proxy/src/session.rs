@@ -20,6 +20,7 @@ mod prepare;
 mod prepared;
 mod ready;
 mod settle;
+mod sharded;
 mod steering;
 mod tracking;
 mod waiting;
@@ -57,6 +58,7 @@ use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
+use sharded::ShardSession;
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -154,6 +156,8 @@ pub struct Session {
     refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
+    /// Its place among the sources, if the service's tables are split.
+    sharded: Option<Box<ShardSession>>,
 }
 
 /// What a login settled.
@@ -211,9 +215,10 @@ impl Session {
             .metrics
             .sessions
             .fetch_add(1, Ordering::Relaxed);
+        let (sharded, serving) = ShardSession::of(&start.serving);
         Self {
             process: start.process,
-            serving: start.serving,
+            serving,
             epoch,
             client: start.client,
             state: start.state,
@@ -236,6 +241,7 @@ impl Session {
             demand: Demand::default(),
             refused: false,
             chooses_schema: false,
+            sharded,
         }
     }
 
@@ -368,6 +374,10 @@ impl Session {
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
+            Plan::Route(route) if self.sharded.is_some() => {
+                let sharded = self.query_sharded(packet, &query, &statement, route);
+                Box::pin(sharded).await
+            }
             Plan::Route(route) => {
                 self.draw(&statement, query.sql, proof, route);
                 let executed = self.execute_text(packet, &query, &statement, route).await;

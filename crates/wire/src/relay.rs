@@ -8,7 +8,9 @@
 
 mod fields;
 mod hops;
+mod names;
 mod outcome;
+mod steps;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
@@ -17,7 +19,9 @@ use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
 pub use hops::{Hops, ItemFilter};
+pub use names::Names;
 pub use outcome::{Numbering, Outcome, RelayError};
+use steps::{EndKind, RowsStop, Taken};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
@@ -303,7 +307,7 @@ impl Relay {
     /// Whether column definitions look different on the two hops.
     fn reshapes_columns(&self) -> bool {
         let has = |caps: Capabilities| caps.contains(Capabilities::EXTENDED_METADATA);
-        has(self.hops.backend) != has(self.hops.client)
+        has(self.hops.backend) != has(self.hops.client) || self.hops.names.is_some()
     }
 
     fn count_unseen(&mut self) {
@@ -408,7 +412,8 @@ impl Relay {
             // The error comes in place of rows; what stands in front of those is due all the same.
             self.begin_rows(None, out);
         }
-        self.put(payload, out);
+        let renamed = self.hops.names.as_ref().map(|names| names.error(payload));
+        self.put(renamed.as_deref().unwrap_or(payload), out);
         self.phase = Phase::Done;
         Ok(())
     }
@@ -416,6 +421,9 @@ impl Relay {
     fn reshape_column(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
         let mut column = Vec::with_capacity(payload.len() + 1);
         put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
+        if let Some(names) = &self.hops.names {
+            column = names.definition(&column)?;
+        }
         self.put(&column, out);
         self.count_unseen();
         Ok(())
@@ -576,25 +584,4 @@ impl Relay {
         }
         codec::finish_packet(out, mark, &mut self.hops.client_seq);
     }
-}
-
-enum RowsStop {
-    /// The next packet needs a closer look.
-    Control,
-    /// More input is needed.
-    Short,
-    /// The last row goes on beyond the input.
-    Streaming,
-}
-
-enum Taken {
-    Short,
-    Bytes(usize),
-    LocalInfile(usize, Vec<u8>),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EndKind {
-    Ok,
-    Rows,
 }

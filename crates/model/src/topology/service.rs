@@ -181,7 +181,7 @@ pub struct Service {
     pub compression: Vec<Compression>,
     /// Where its statements go.
     pub strategy: Arc<Strategy>,
-    /// How its tables are split; none: they are not. Only a topology that is resolved for planning has one.
+    /// How its tables are split; none: they are not.
     pub sharding: Option<Arc<Sharding>>,
 }
 

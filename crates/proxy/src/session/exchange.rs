@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use dbmesh_model::topology::{Consistency, LocalInfile};
 use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -174,6 +175,7 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
+            names: self.sharded.as_ref().and_then(|s| s.names()),
         };
         let result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
@@ -226,6 +228,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
+    /// Names that the client knows otherwise.
+    names: Option<Arc<Names>>,
 }
 
 async fn relay(
@@ -239,6 +243,7 @@ async fn relay(
         backend,
         client,
         control,
+        names,
         ..
     } = &mut parts;
     let sending = async {
@@ -262,6 +267,7 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
+            names: names.take(),
         },
     );
     let mut out = output_buffer();

@@ -22,7 +22,7 @@ use dbmesh_wire::relay::{Outcome, Shape};
 use super::acquire::PRIMARY;
 use super::demand::Place;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
-use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
+use super::leave::{Leave, Repeat, Runs, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -419,7 +419,7 @@ impl Session {
                 return Ok(done);
             }
         }
-        self.refused |= outcome.error.is_some_and(refuses_writes);
+        self.note_error(outcome.error);
         let reported = self.state.position_reports != reports;
         let tells = tracks_gtids && !(flavor == Flavor::MariaDb && outcome.error.is_some());
         self.settle_position(statement, outcome, tells, reported);
@@ -430,7 +430,8 @@ impl Session {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
         self.pass_insert_id_on(outcome)?;
-        let vector = self.state.vector.clone();
+        self.translate_vector();
+        let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
         self.note_pins(before);
         self.note_overdue(outcome);
