@@ -10,6 +10,7 @@ mod endpoint;
 mod findings;
 mod kinds;
 mod listener;
+mod rules;
 mod selector;
 mod service;
 mod sharding;

@@ -7,6 +7,7 @@
 mod data_shard;
 mod database_endpoint;
 mod password;
+mod rules;
 mod splitting;
 mod steering;
 mod traffic_strategy;
@@ -29,6 +30,10 @@ pub use database_endpoint::{
     DatabaseEndpointSpec, RoleSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
+pub use rules::{
+    AccessSpec, ActionSpec, ClauseSpec, ConcurrencyLimitSpec, DaySpec, MatchSpec, RateLimitSpec,
+    RouteRoleSpec, RouteSpec, RuleModeSpec, RuleSpec, TimeSpec, UnknownSpec,
+};
 pub use splitting::{
     ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
     ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,

@@ -8,6 +8,7 @@ mod endpoint;
 mod network;
 mod policy;
 mod redacted;
+mod rules;
 mod service;
 pub mod sharding;
 mod splitting;
@@ -24,6 +25,11 @@ pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, 
 pub use network::{Network, NetworkError};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
+pub use rules::{
+    Access, Action, BoundingClause, ColumnPattern, ConcurrencyLimit, Glob, LIMIT_KEYS_MAX, LimitBy,
+    Match, Patterns, RATE_PER_MS_DEFAULT, RULE_WAITING_DEFAULT, RULES_MAX, RateLimit, RouteTo,
+    Rule, RuleBits, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
+};
 pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
 pub use sharding::Sharding;
 pub use splitting::{

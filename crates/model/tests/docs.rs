@@ -85,6 +85,7 @@ fn examples_of_other_pages_resolve() {
         "shadow.md",
         "sharding.md",
         "units.md",
+        "rules.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

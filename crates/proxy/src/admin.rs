@@ -124,6 +124,8 @@ impl AdminContent for Pages {
         expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
+        let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
+        crate::rules::expose(rules, out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
     }
@@ -137,6 +139,7 @@ impl AdminContent for Pages {
                 let services = self.process.current.services();
                 Some(endpoints::endpoints(&services, &self.process.registry))
             }
+            "rules" => Some(rules(&self.process.current.services())),
             "services" => Some(endpoints::services(&self.process.current.services())),
             _ => None,
         }
@@ -151,8 +154,29 @@ impl AdminContent for Pages {
     }
 
     fn debug_pages(&self) -> &'static [&'static str] {
-        &["config", "services", "endpoints", "pools", "sessions"]
+        &[
+            "config",
+            "services",
+            "endpoints",
+            "pools",
+            "rules",
+            "sessions",
+        ]
     }
+}
+
+/// The rules of every service, with what they did.
+fn rules(services: &Services) -> Value {
+    let mut all = Vec::new();
+    for serving in &services.list {
+        for mut rule in serving.rules.listing() {
+            if let Some(fields) = rule.as_object_mut() {
+                fields.insert("service".to_owned(), serving.service.label().into());
+            }
+            all.push(rule);
+        }
+    }
+    Value::Array(all)
 }
 
 type PoolValue = fn(&Pool) -> f64;

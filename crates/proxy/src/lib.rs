@@ -19,6 +19,7 @@ mod election;
 mod explain;
 mod fault;
 mod health;
+mod limit;
 mod listener;
 mod login;
 mod metrics;

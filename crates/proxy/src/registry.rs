@@ -182,6 +182,17 @@ impl SessionHandle {
         }
     }
 
+    /// Adds tags to what the statement at hand said of itself.
+    pub fn add_tags(&self, tags: &[(String, String)]) {
+        let mut known = self.labels.lock();
+        for (name, value) in tags {
+            known.tags.retain(|(tag, _)| **tag != **name);
+            known
+                .tags
+                .push((name.as_str().into(), value.as_str().into()));
+        }
+    }
+
     /// Says that the statement ended, and waits for KILLs that were aimed at it: the next user of the connection must
     /// not be hit.
     ///

@@ -89,6 +89,8 @@ pub struct Relay {
     numbered: bool,
     /// Where in the output the status of the EOF between columns and rows stands, while it can still be corrected.
     columns_status: Option<usize>,
+    /// Warnings that the client is told of beside the server's.
+    more_warnings: u16,
     outcome: Outcome,
 }
 
@@ -109,8 +111,14 @@ impl Relay {
             payload_left: 0,
             continues: false,
             columns_status: None,
+            more_warnings: 0,
             outcome: Outcome::default(),
         }
+    }
+
+    /// The last result counts so many warnings beside the server's own.
+    pub fn add_warnings(&mut self, count: u16) {
+        self.more_warnings = count;
     }
 
     /// What the server reported so far.
@@ -450,7 +458,7 @@ impl Relay {
         kind: EndKind,
         out: &mut Vec<u8>,
     ) -> Result<(), RelayError> {
-        let ok = if self.ends_in_eof(payload) {
+        let mut ok = if self.ends_in_eof(payload) {
             let (warnings, status) = eof_fields(payload)?;
             OkFields {
                 affected_rows: 0,
@@ -464,6 +472,9 @@ impl Relay {
             OkFields::decode(payload)?
         };
         self.absorb(&ok, kind);
+        if !ok.status.contains(Status::MORE_RESULTS) {
+            ok.warnings = ok.warnings.saturating_add(self.more_warnings);
+        }
         self.correct_columns_status(ok.status, out);
         let ends_in_fe = payload.first() == Some(&0xFE);
         if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {

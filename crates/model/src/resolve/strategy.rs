@@ -10,7 +10,7 @@ use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
 use super::steering::Named;
-use super::{selector, splitting, steering};
+use super::{rules, selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
@@ -131,11 +131,8 @@ fn strategy(
         }
         None => Some(None),
     };
-    let deny = deny(
-        &at,
-        spec.circuit_breaks.as_deref().unwrap_or_default(),
-        findings,
-    );
+    let breaks = spec.circuit_breaks.as_deref().unwrap_or_default();
+    let deny = deny(&at, breaks, findings);
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
@@ -151,6 +148,7 @@ fn strategy(
     let mirror = steering::mirror(&at, spec.mirror.as_ref(), &named, findings);
     let units = steering::units(&at, spec.units.as_ref(), &named, findings);
     let endpoints = endpoints?;
+    let book = rules::book(&at, spec, (&deny, &concurrency), &endpoints, findings);
     let mut primaries = endpoints
         .iter()
         .filter(|endpoint| endpoint.role == Role::Primary);
@@ -172,6 +170,7 @@ fn strategy(
         hashing,
         locality,
         endpoints,
+        rules: book?,
         deny: deny?,
         concurrency: concurrency?,
         ejection: ejection?,
@@ -329,14 +328,14 @@ pub fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Opt
     }
 }
 
-fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
+pub fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
     RegexSetBuilder::new(patterns)
         .size_limit(REGEX_BYTES_MAX)
         .build()
 }
 
 /// The last line of a syntax error says what is wrong; those before it draw the pattern.
-fn in_one_line(error: &regex::Error) -> String {
+pub fn in_one_line(error: &regex::Error) -> String {
     let text = match error {
         regex::Error::CompiledTooBig(bytes) => {
             return format!("the expression takes more than {bytes} bytes when compiled");

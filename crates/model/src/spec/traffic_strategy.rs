@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ApiVersion, HintsSpec, Metadata, MirrorSpec, ReadWriteSplitting, ShadowSpec, UnitsSpec,
+    ApiVersion, HintsSpec, Metadata, MirrorSpec, ReadWriteSplitting, RuleSpec, ShadowSpec,
+    UnitsSpec,
 };
 
 /// Which endpoints serve, in what shares, and which statements are held back.
@@ -43,6 +44,9 @@ pub struct TrafficStrategySpec {
     pub circuit_breaks: Option<Vec<CircuitBreak>>,
     /// Statements that are held back.
     pub concurrency_controls: Option<Vec<ConcurrencyControl>>,
+    /// Rules on statements, looked at in order behind `circuitBreaks` and `concurrencyControls`.
+    #[schemars(length(max = 256))]
+    pub rules: Option<Vec<RuleSpec>>,
     /// What happens when an endpoint fails.
     pub failover: Option<FailoverSpec>,
     /// Who may ask for what in comments and query attributes.

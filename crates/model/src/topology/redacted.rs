@@ -176,6 +176,8 @@ fn strategy(strategy: &Strategy) -> Value {
         "endpoints": endpoints,
         "circuitBreaks": strategy.deny.iter().map(deny).collect::<Vec<_>>(),
         "concurrencyControls": strategy.concurrency.iter().map(concurrency).collect::<Vec<_>>(),
+        "rules": strategy.rules.rules().iter().skip(strategy.deny.len() + strategy.concurrency.len())
+            .map(super::rules::shown::rule).collect::<Vec<_>>(),
         "ejection": strategy.ejection,
         "buffer": strategy.buffer,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),

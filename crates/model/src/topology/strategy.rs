@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::RegexSet;
 use serde::Serialize;
 
-use super::{Endpoint, HintPolicy, Mirror, Name, Shadow, Splitting, Units};
+use super::{Endpoint, HintPolicy, Mirror, Name, RuleBook, Shadow, Splitting, Units};
 
 /// Consecutive failures to connect after which an endpoint is ejected.
 pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
@@ -160,6 +160,8 @@ pub struct Strategy {
     pub locality: Locality,
     /// What the selector matched, ordered by name; at least one of them is a primary, unless the servers report roles.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// All rules on statements, those of `deny` and `concurrency` first.
+    pub rules: RuleBook,
     /// Rules that refuse, in the order written.
     pub deny: Vec<DenyRule>,
     /// Rules that hold back, in the order written.

@@ -14,6 +14,7 @@ use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
 use dbmesh_wire::status::Status;
 
+use super::judging::Occasion;
 use super::{Failure, Session};
 use crate::balance::hash_of;
 use crate::fault::{Fault, Overdue};
@@ -160,6 +161,11 @@ impl Session {
         if let Some(hints) = &hints {
             self.follow_hints(hints, statement)?;
         }
+        let occasion = match attributes {
+            Attributes::Later => Occasion::Prepared,
+            _ => Occasion::Runs,
+        };
+        self.judge(statement, sql, hints.as_ref(), occasion);
         let shadow = self.shadow_place(hints.as_ref(), sql)?;
         if statement.class == Class::Tcl {
             // A COMMIT that is cut short leaves nobody the wiser.

@@ -164,9 +164,10 @@ impl Session {
         }
         let work = member.begin();
         let started = Instant::now();
-        let status = self.state.status;
+        let warnings = u16::try_from(self.governed.warned.len()).unwrap_or(u16::MAX);
         let parts = Parts {
             backend,
+            warnings,
             client: &mut self.client,
             control: &handle.control,
             leave,
@@ -177,7 +178,7 @@ impl Session {
             tally: self.tally.as_deref_mut(),
             names: self.sharded.as_ref().and_then(|s| s.names()),
         };
-        let result = relay(parts, status, command, shape, infile).await;
+        let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
@@ -219,6 +220,8 @@ fn abandoned(result: &Result<Outcome, Lost>) -> bool {
 /// Who takes part in an exchange.
 struct Parts<'a> {
     backend: &'a mut Backend,
+    /// Warnings that the answer counts beside the server's.
+    warnings: u16,
     client: &'a mut Client,
     control: &'a Control,
     leave: Leave,
@@ -241,6 +244,7 @@ async fn relay(
 ) -> Result<Outcome, Lost> {
     let Parts {
         backend,
+        warnings,
         client,
         control,
         names,
@@ -270,6 +274,7 @@ async fn relay(
             names: names.take(),
         },
     );
+    relay.add_warnings(*warnings);
     let mut out = output_buffer();
     let first_seq = client.seq;
     let result = pump(&mut parts, &mut relay, &mut out, infile).await;

@@ -433,6 +433,7 @@ impl Session {
         self.translate_vector();
         let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
+        self.keep_warnings(outcome).await?;
         self.note_pins(before);
         self.note_overdue(outcome);
         if !outcome.tracked.is_empty() {

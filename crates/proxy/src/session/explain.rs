@@ -89,6 +89,7 @@ impl Session {
             sql,
             statement: &statement,
             dialect: &dialect,
+            schema: self.state.vector.schema.as_deref(),
             plan: &planned,
             view: self.view(proof),
             position: match self.state.position {

@@ -60,12 +60,11 @@ impl Session {
         {
             known.types = Some(types.into());
         }
-        let types = known.types.clone();
-        let (statement, params) = (known.statement.clone(), known.params);
-        let in_pieces = known.long_data;
+        let (statement, types) = (known.statement.clone(), known.types.clone());
+        let (params, in_pieces) = (known.params, known.long_data);
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
-        let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
-        let (mut key, under) = (key, known.vector.clone());
+        let mut key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
+        let under = known.vector.clone();
         let sql_key = key.clone();
         let attributes = attributes_of(&execute, packet, types.as_deref(), params, in_pieces);
         let proof = self
@@ -89,8 +88,9 @@ impl Session {
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
         }
-        let permits = self.govern(plan(&statement, &key.sql, self.view(proof)), &key.sql)?;
-        let route = match &permits.plan {
+        let planned = plan(&statement, &key.sql, self.view(proof));
+        let admitted = self.govern(planned).await?;
+        let route = match &admitted.plan {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view(proof)),
         };
@@ -107,7 +107,7 @@ impl Session {
         };
         let executed = self.run_prepared(packet, &run).await;
         self.count(&statement, packet.len(), &executed);
-        drop(permits);
+        drop(admitted);
         self.settle().await?;
         executed.map(|_| ())
     }

@@ -267,7 +267,7 @@ impl Session {
         self.in_own_schema(true).await?;
         let executed = self.execute_text(&packet, &query, &statement, route).await;
         if executed.is_ok() {
-            self.keep_warnings().await?;
+            self.keep_named_warnings().await?;
         }
         if let Some(sharded) = &mut self.sharded {
             sharded.names = None;
@@ -276,7 +276,7 @@ impl Session {
     }
 
     /// Fetches the warnings of the statement at hand, to show them with the client's names.
-    async fn keep_warnings(&mut self) -> Result<(), Failure> {
+    async fn keep_named_warnings(&mut self) -> Result<(), Failure> {
         let names = self.sharded.as_ref().and_then(|sharded| sharded.names());
         let listed = self.state.diagnostics.warnings == Warnings::OnConnection;
         let Some(names) = names.filter(|_| listed && self.lease.is_some()) else {

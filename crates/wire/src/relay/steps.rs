@@ -1,7 +1,6 @@
-//! How far single steps of a relay came.
-//!
-//! Owns no behaviour. Input: the relay.
+//! What one step of a relay came to.
 
+/// Why a run of rows ends.
 pub(super) enum RowsStop {
     /// The next packet needs a closer look.
     Control,
@@ -11,12 +10,14 @@ pub(super) enum RowsStop {
     Streaming,
 }
 
+/// What became of a packet.
 pub(super) enum Taken {
     Short,
     Bytes(usize),
     LocalInfile(usize, Vec<u8>),
 }
 
+/// What ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndKind {
     Ok,
