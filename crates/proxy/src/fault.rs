@@ -130,6 +130,10 @@ pub enum Fault {
     },
     /// The server's connection broke while COMMIT was under way: committed or not, nobody knows.
     CommitUnknown(String),
+    /// A transaction over several nodes was rolled back at its COMMIT: why.
+    RolledBack(String),
+    /// A transaction over several nodes, of which no promise was made, is committed in part.
+    PartlyCommitted(String),
     /// The server sent what is no MySQL protocol.
     BackendProtocol {
         /// The endpoint.
@@ -230,6 +234,8 @@ impl Fault {
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
+            Self::RolledBack(_) => (3101, "40000"),
+            Self::PartlyCommitted(_) => (1180, "HY000"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
             }
@@ -260,6 +266,8 @@ impl Fault {
             | Self::ConnectFailed { .. }
             | Self::BackendLost { .. }
             | Self::CommitUnknown(_)
+            | Self::RolledBack(_)
+            | Self::PartlyCommitted(_)
             | Self::BackendProtocol { .. } => Blame::Backend,
             Self::PoolTimeout { .. }
             | Self::Overdue {
@@ -374,6 +382,10 @@ impl fmt::Display for Fault {
                     f,
                     "dbmesh: lost connection to {endpoint} during query; it may or may not have been executed"
                 )
+            }
+            Self::RolledBack(why) => write!(f, "dbmesh: the transaction was rolled back: {why}"),
+            Self::PartlyCommitted(what) => {
+                write!(f, "dbmesh: the transaction is committed in part: {what}")
             }
             Self::CommitUnknown(endpoint) => write!(
                 f,
@@ -500,6 +512,13 @@ mod tests {
             (Fault::Draining, 1053, "08S01", Blame::Mesh),
             (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
             (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
+            (Fault::RolledBack("w".into()), 3101, "40000", Blame::Backend),
+            (
+                Fault::PartlyCommitted("w".into()),
+                1180,
+                "HY000",
+                Blame::Backend,
+            ),
             (
                 Fault::CommitUnknown("e".into()),
                 1105,

@@ -9,6 +9,7 @@
 
 mod absorb;
 mod admin;
+mod atomic;
 mod backend;
 mod balance;
 mod catalog;

@@ -99,12 +99,21 @@ impl Session {
         if self.state.in_transaction() || !self.state.pins.is_empty() {
             return;
         }
+        if self.remember_here().await {
+            self.give_back().await;
+        }
+    }
+
+    /// Fetches what the connection remembers of the last statement; false if there is no connection then.
+    pub(super) async fn remember_here(&mut self) -> bool {
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
-        let Some(lease) = &mut self.lease else { return };
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
         lease.unhold(id, &control);
         let Ok(backend) = lease.backend() else {
             self.lease = None;
-            return;
+            return false;
         };
         let fetched =
             tokio::time::timeout(CLEAN_UP_TIMEOUT, fetch_memory(backend, &self.state)).await;
@@ -122,9 +131,12 @@ impl Session {
                 if let Some(warnings) = memory.warnings {
                     self.state.diagnostics.warnings = warnings;
                 }
-                self.give_back().await;
+                true
             }
-            _ => self.forget_memory(),
+            _ => {
+                self.forget_memory();
+                false
+            }
         }
     }
 
@@ -182,6 +194,7 @@ impl Session {
 
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
+        self.drop_parts();
         self.end_deferred();
         // A KILL may still be on its way to this connection; its next user must not be hit.
         let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;
