@@ -1,6 +1,8 @@
 //! Sharded services over real servers: every answer is what one server with all rows gives, or a refusal with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "sharding/across.rs"]
+mod across;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/ground.rs"]

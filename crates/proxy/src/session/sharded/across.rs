@@ -19,6 +19,7 @@ use dbmesh_wire::status::Status;
 use super::super::{Executed, Failure, Flow, Session};
 use crate::atomic::{Atomic, Readiness, run_step};
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::state::Warnings;
 use crate::upstream::Member;
@@ -141,7 +142,9 @@ impl Session {
         };
         let policy = sharded.sharding().map(|sharding| sharding.across);
         let refused = policy.is_none_or(|policy| policy == AcrossSources::Refuse);
-        if refused || !self.state.in_transaction() || !self.state.pins.is_empty() {
+        // Its own characteristics bind a transaction to nothing: those that join hear them as well.
+        let bound = self.state.pins.bits() & !(1 << (PinReason::NextTransaction as u8));
+        if refused || !self.state.in_transaction() || bound != 0 {
             return Ok(false);
         }
         self.remember_here().await;

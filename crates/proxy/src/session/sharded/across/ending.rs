@@ -17,6 +17,7 @@ use super::{Joined, Part, machine, sharded_place, undoing};
 use crate::atomic::run_step;
 use crate::backend::Flavor;
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::state::{Warning, Warnings};
 use crate::upstream::{Need, Upstream};
 
@@ -29,6 +30,7 @@ impl Session {
         let (lease, member) = (self.lease.take(), self.member.take());
         let open = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
         self.state.status = self.state.status.difference(open);
+        self.state.pins.set(PinReason::NextTransaction, false);
         let Some(sharded) = &mut self.sharded else {
             return (Vec::new(), None);
         };
