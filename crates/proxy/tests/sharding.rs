@@ -5,6 +5,8 @@
 mod across;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "sharding/gather.rs"]
+mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
 #[path = "sharding/single.rs"]

@@ -92,6 +92,10 @@ pub struct ShardExecutionSpec {
     pub spill_bytes: Option<u64>,
     /// Folder of that room; the system's for temporary files by default.
     pub spill_directory: Option<String>,
+    /// Rows that one statement may have brought from other nodes to the one that finishes it, in bytes of text; 256 MiB by
+    /// default, 0 for none.
+    #[schemars(range(max = 1_099_511_627_776_u64))]
+    pub gather_bytes: Option<u64>,
 }
 
 /// One sharded table.

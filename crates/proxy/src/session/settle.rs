@@ -99,13 +99,14 @@ impl Session {
         if self.state.in_transaction() || !self.state.pins.is_empty() {
             return;
         }
-        if self.remember_here().await {
+        if self.recall().await {
             self.give_back().await;
         }
     }
 
-    /// Fetches what the connection remembers of the last statement; false if there is no connection then.
-    pub(super) async fn remember_here(&mut self) -> bool {
+    /// Fetches what the connection remembers of the last statement; says whether that is known now. If not, it is lost with
+    /// the connection.
+    pub(super) async fn recall(&mut self) -> bool {
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
         let Some(lease) = &mut self.lease else {
             return false;

@@ -6,6 +6,7 @@
 
 mod across;
 mod begin;
+mod gather;
 mod schema;
 
 use std::cell::RefCell;
@@ -130,13 +131,7 @@ impl Session {
                 );
                 Err(Fault::Sharding(why).into())
             }
-            ShardPlan::Gather(gather) => {
-                let why = format!(
-                    "it needs rows of several nodes in one place, which is not served yet: {}",
-                    gather.reason.why()
-                );
-                Err(Fault::Sharding(why).into())
-            }
+            ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
             ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
         }

@@ -13,7 +13,7 @@ use crate::faultkit::stage::Stage;
 pub const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
 /// Tables as statements know them, without AUTO_INCREMENT.
-pub const TABLES: [(&str, &str); 5] = [
+pub const TABLES: [(&str, &str); 6] = [
     (
         "t_order",
         "(id INT NOT NULL, user_id INT NOT NULL, total DECIMAL(10,2), note VARCHAR(40), at DATETIME(3), kind \
@@ -28,6 +28,12 @@ pub const TABLES: [(&str, &str); 5] = [
         "t_user",
         "(user_id INT NOT NULL PRIMARY KEY, name VARCHAR(40), score BIGINT UNSIGNED)",
     ),
+    (
+        "t_type",
+        "(user_id INT NOT NULL PRIMARY KEY, f FLOAT, d DOUBLE, ts TIMESTAMP(3) NULL, day DATE, yr YEAR, tm TIME(2), \
+         l1 VARCHAR(20) CHARACTER SET latin1, bin BINARY(3), doc JSON, e ENUM('','x','y,z'), big BIGINT UNSIGNED, \
+         twice INT GENERATED ALWAYS AS (user_id * 2) STORED, KEY (day), KEY (l1(5)))",
+    ),
     ("t_dict", "(id INT NOT NULL PRIMARY KEY, word VARCHAR(20))"),
     (
         "t_conf",
@@ -36,7 +42,7 @@ pub const TABLES: [(&str, &str); 5] = [
 ];
 
 /// Which of the tables are split; by `user_id`.
-pub const SHARDED: [&str; 3] = ["t_order", "t_item", "t_user"];
+pub const SHARDED: [&str; 4] = ["t_order", "t_item", "t_user", "t_type"];
 
 /// What the DataShard says besides its rules.
 pub struct Options {

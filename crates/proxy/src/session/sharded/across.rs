@@ -147,7 +147,7 @@ impl Session {
         if refused || !self.state.in_transaction() || bound != 0 {
             return Ok(false);
         }
-        self.remember_here().await;
+        self.recall().await;
         let joined = self.joined();
         let here = sharded_place(self);
         self.park(here);
