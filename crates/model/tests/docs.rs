@@ -86,6 +86,7 @@ fn examples_of_other_pages_resolve() {
         "sharding.md",
         "units.md",
         "rules.md",
+        "transactions.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

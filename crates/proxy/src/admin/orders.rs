@@ -14,9 +14,11 @@ use crate::serving::{Services, Serving};
 use crate::upstream::{Member, Seen};
 
 /// The paths, for people.
-pub(super) const PATHS: [&str; 2] = [
+pub(super) const PATHS: [&str; 4] = [
     "/endpoints/NAME/drain?service=SERVICE",
     "/endpoints/NAME/undrain?service=SERVICE",
+    "/transactions/GTRID/commit",
+    "/transactions/GTRID/rollback",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

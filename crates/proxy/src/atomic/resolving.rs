@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use dbmesh_commit::promise::{SETTINGS, Shortfall, shortfalls};
-use dbmesh_commit::{Ask, Decision, Event, Gtrid, Resolver, Shard, Verdict, Xid, sql};
+use dbmesh_commit::{Ask, Event, Gtrid, Resolver, Shard, Verdict, Xid, sql};
 use tokio::task::JoinSet;
 
 use super::asking::{ask, connect, insert, purge, text_of};
@@ -335,14 +335,4 @@ async fn has_schema(backend: &mut Backend) -> Result<bool, BackendError> {
     let rows = backend.query(sql::SCHEMA_PRESENT.as_bytes()).await?;
     let rows = rows.unwrap_or_default();
     Ok(rows.first().and_then(|row| text_of(row, 0)) == Some("1"))
-}
-
-/// What an operator may decide.
-#[must_use]
-pub fn decision_of(word: &str) -> Option<Decision> {
-    match word {
-        "commit" => Some(Decision::Commit),
-        "rollback" => Some(Decision::Abort),
-        _ => None,
-    }
 }

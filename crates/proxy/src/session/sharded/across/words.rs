@@ -24,11 +24,12 @@ pub(super) fn joining(
     savepoints: &Savepoints,
 ) -> Vec<String> {
     let text = |sql: &[u8]| String::from_utf8_lossy(sql).into_owned();
-    let is_set = |sql: &&Box<[u8]>| {
+    let is_set = |sql: &[u8]| {
         sql.get(..3)
             .is_some_and(|head| head.eq_ignore_ascii_case(b"set"))
     };
-    let sets = begun.iter().filter(is_set).map(|sql| text(sql));
+    let sets = begun.iter().filter(|sql| is_set(sql));
+    let sets = sets.map(|sql| text(sql));
     let mut texts: Vec<String> = sets.collect();
     match xid {
         Some(xid) => texts.push(sql::start(xid)),
