@@ -506,19 +506,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_transaction_over_nodes_that_is_rolled_back_may_be_tried_again() {
+        let rolled_back = Fault::RolledBack("w".into());
+        assert_eq!(rolled_back.code(), (3101, "40000"));
+        assert_eq!(rolled_back.after(), After::Continue);
+        let partly = Fault::PartlyCommitted("w".into());
+        assert_eq!(partly.code(), (1180, "HY000"));
+        assert_eq!(
+            (rolled_back.blame(), partly.blame()),
+            (Blame::Backend, Blame::Backend)
+        );
+    }
+
+    #[test]
     fn the_table_of_codes_stands() {
         let table = [
             (Fault::UnknownCommand, 1047, "08S01", Blame::Client),
             (Fault::Draining, 1053, "08S01", Blame::Mesh),
             (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
             (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
-            (Fault::RolledBack("w".into()), 3101, "40000", Blame::Backend),
-            (
-                Fault::PartlyCommitted("w".into()),
-                1180,
-                "HY000",
-                Blame::Backend,
-            ),
             (
                 Fault::CommitUnknown("e".into()),
                 1105,

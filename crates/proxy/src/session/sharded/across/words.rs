@@ -62,7 +62,10 @@ pub(super) fn savepoint(text: &[u8]) -> Result<String, String> {
         return Err(refused());
     }
     let name = match text.strip_suffix('`') {
-        Some(rest) => rest.rsplit_once('`').map(|(_, name)| name),
+        Some(rest) => rest
+            .rsplit_once('`')
+            .filter(|(before, _)| !before.contains('`'))
+            .map(|(_, name)| name),
         None => text.rsplit(char::is_whitespace).next(),
     };
     let name = name.filter(|name| !name.is_empty() && !name.contains('`'));
