@@ -4,6 +4,7 @@
 //! its range and every regular expression compiles. It never changes; a reload makes another one,
 //! and the parts whose fingerprint is the same may be kept. Nothing in it prints a secret.
 
+mod access;
 mod endpoint;
 mod network;
 mod policy;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+pub use access::{FIREWALL_DIGESTS_DEFAULT, Firewall, FirewallMode, Grant, Right, Rights};
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
 pub use network::{Network, NetworkError};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};

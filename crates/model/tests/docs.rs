@@ -87,6 +87,8 @@ fn examples_of_other_pages_resolve() {
         "units.md",
         "rules.md",
         "transactions.md",
+        "access.md",
+        "firewall.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

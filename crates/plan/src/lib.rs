@@ -8,6 +8,7 @@ pub mod explain;
 mod judge;
 mod memory;
 mod prove;
+pub mod rights;
 pub mod shard;
 mod splitting;
 

@@ -184,6 +184,15 @@ pub enum Fault {
     Denied(String),
     /// A deny rule cannot be told to match or not: the text, or what it uses, is not known.
     DeniedUnknown(String),
+    /// What a user may not do: a server's code and words for it.
+    Forbidden {
+        /// Its error number.
+        code: u16,
+        /// Its message.
+        message: String,
+    },
+    /// A statement that is not on the user's allow-list: its digest.
+    NotListed(String),
     /// A statement matched a rule whose rate is used up.
     RateExceeded(String),
     /// A statement matched a concurrency rule that is full.
@@ -240,7 +249,7 @@ impl Fault {
                 (1105, "HY000")
             }
             Self::Server { code, .. } => (*code, "HY000"),
-            Self::Schema { code, .. } => (*code, "42000"),
+            Self::Schema { code, .. } | Self::Forbidden { code, .. } => (*code, "42000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -249,9 +258,11 @@ impl Fault {
             Self::NotOwner(_) => (1095, "HY000"),
             Self::KillTarget | Self::Sharding(_) => (1235, "42000"),
             Self::RateExceeded(_) => (1226, "42000"),
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::Misplaced(_) | Self::Unit(_) => {
-                (1105, "HY000")
-            }
+            Self::Denied(_)
+            | Self::DeniedUnknown(_)
+            | Self::NotListed(_)
+            | Self::Misplaced(_)
+            | Self::Unit(_) => (1105, "HY000"),
             Self::Hint(_) => (1064, "42000"),
             Self::HintDenied(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
@@ -401,7 +412,9 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: the session's state could not be restored on another connection: server error {code}: {message}"
             ),
-            Self::Server { message, .. } | Self::Schema { message, .. } => write!(f, "{message}"),
+            Self::Server { message, .. }
+            | Self::Schema { message, .. }
+            | Self::Forbidden { message, .. } => write!(f, "{message}"),
             Self::Draining => write!(f, "Server shutdown in progress"),
             Self::Interrupted => write!(f, "Query execution was interrupted"),
             Self::Killed => write!(f, "Connection was killed"),
@@ -413,9 +426,11 @@ impl fmt::Display for Fault {
             Self::UnknownThread(id) => write!(f, "Unknown thread id: {id}"),
             Self::NotOwner(id) => write!(f, "You are not owner of thread {id}"),
             Self::KillTarget => write!(f, "dbmesh: KILL takes a number or CONNECTION_ID() here"),
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_) => {
-                self.of_rules(f)
-            }
+            Self::Denied(_)
+            | Self::DeniedUnknown(_)
+            | Self::NotListed(_)
+            | Self::RateExceeded(_)
+            | Self::TooBusy(_) => self.of_rules(f),
             Self::Hint(_)
             | Self::HintDenied(_)
             | Self::Misplaced(_)
@@ -434,7 +449,11 @@ impl Fault {
     pub fn is_of_rules(&self) -> bool {
         matches!(
             self,
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_)
+            Self::Denied(_)
+                | Self::DeniedUnknown(_)
+                | Self::NotListed(_)
+                | Self::RateExceeded(_)
+                | Self::TooBusy(_)
         )
     }
 
@@ -449,6 +468,10 @@ impl Fault {
                 f,
                 "dbmesh: statement denied by rule '{rule}': what it runs or uses is not known; send it plainly, or give \
                  the rule `unknown: pass`"
+            ),
+            Self::NotListed(digest) => write!(
+                f,
+                "dbmesh: the firewall does not list this statement for the user (digest {digest})"
             ),
             Self::RateExceeded(rule) => write!(
                 f,
@@ -504,19 +527,6 @@ impl std::error::Error for Fault {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_transaction_over_nodes_that_is_rolled_back_may_be_tried_again() {
-        let rolled_back = Fault::RolledBack("w".into());
-        assert_eq!(rolled_back.code(), (3101, "40000"));
-        assert_eq!(rolled_back.after(), After::Continue);
-        let partly = Fault::PartlyCommitted("w".into());
-        assert_eq!(partly.code(), (1180, "HY000"));
-        assert_eq!(
-            (rolled_back.blame(), partly.blame()),
-            (Blame::Backend, Blame::Backend)
-        );
-    }
 
     #[test]
     fn the_table_of_codes_stands() {

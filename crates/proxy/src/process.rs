@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::listener::Admission;
+use crate::login::Lockout;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -33,6 +34,8 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Logins that fail again and again.
+    pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
@@ -50,6 +53,7 @@ impl Process {
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            lockout: Lockout::default(),
             admission: Arc::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),

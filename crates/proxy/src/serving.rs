@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::atomic::{self, Atomic};
 use crate::backend::{Dialer, Flags};
 use crate::catalog::Tables;
+use crate::firewall::Firewall;
 use crate::health::Health;
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
@@ -46,6 +47,8 @@ pub struct Serving {
     pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Arc<Rules>,
+    /// Its allow-list.
+    pub firewall: Option<Arc<Firewall>>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -415,6 +418,7 @@ fn serve(
     let mut base = Base {
         service,
         rules: Arc::new(Rules::new(strategy, old.map(|s| &*s.rules))),
+        firewall: firewall_of(service, old)?,
         mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
         metrics,
         logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
@@ -451,6 +455,18 @@ fn serve(
     Ok(base.serving(first, sources))
 }
 
+/// The firewall of a service, with what it learned before.
+fn firewall_of(
+    service: &Service,
+    old: Option<&Arc<Serving>>,
+) -> Result<Option<Arc<Firewall>>, String> {
+    let Some(policy) = &service.firewall else {
+        return Ok(None);
+    };
+    let before = old.and_then(|s| s.firewall.as_deref());
+    Ok(Some(Arc::new(Firewall::new(policy, before)?)))
+}
+
 /// A sharded service at the source of this name.
 fn at_source<'a>(serving: &'a Serving, name: &str) -> Option<&'a Arc<Serving>> {
     let sharding = serving.service.sharding.as_ref()?;
@@ -462,6 +478,7 @@ fn at_source<'a>(serving: &'a Serving, name: &str) -> Option<&'a Arc<Serving>> {
 struct Base<'a> {
     service: &'a Arc<Service>,
     rules: Arc<Rules>,
+    firewall: Option<Arc<Firewall>>,
     mirror: Option<Copies>,
     metrics: Arc<ServiceMetrics>,
     logins: Arc<Logins>,
@@ -478,6 +495,7 @@ impl Base<'_> {
             service: self.service.clone(),
             upstream,
             rules: self.rules.clone(),
+            firewall: self.firewall.clone(),
             mirror: self.mirror.take(),
             metrics: self.metrics.clone(),
             logins: self.logins.clone(),

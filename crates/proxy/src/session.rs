@@ -26,6 +26,7 @@ mod sharded;
 mod steering;
 mod tracking;
 mod waiting;
+mod writing;
 
 use std::cell::RefCell;
 use std::io;
@@ -337,7 +338,10 @@ impl Session {
             CommandCode::ResetConnection => self.reset_connection().await?,
             CommandCode::ChangeUser => self.change_user().await?,
             CommandCode::SetOption => self.set_option().await?,
-            CommandCode::FieldList => self.pass(Shape::Columns).await?,
+            CommandCode::FieldList => {
+                self.may_list_fields().await?;
+                self.pass(Shape::Columns).await?;
+            }
             CommandCode::Statistics => self.pass(Shape::Text).await?,
             CommandCode::ProcessKill => self.process_kill().await?,
             CommandCode::Refresh => return Err(Fault::CommandRefused("COM_REFRESH").into()),

@@ -11,5 +11,7 @@ mod faultkit;
 mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
+#[path = "sharding/scatter.rs"]
+mod scatter;
 #[path = "sharding/single.rs"]
 mod single;

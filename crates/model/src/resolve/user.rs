@@ -1,7 +1,9 @@
 //! Who may log in to a service.
 
-use super::connection;
+use std::sync::Arc;
+
 use super::findings::{At, Findings};
+use super::{access, connection};
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::spec::{DatabaseMySQL, Password, ServiceSpec};
@@ -31,7 +33,8 @@ pub fn users(
         let name = connection::user_name(&at.field("name"), &user.name, findings);
         let given = (user.password.as_ref(), user.password_hash.as_ref());
         let credential = credential(&at, given, host, findings);
-        let (Some(name), Some(credential)) = (name, credential) else {
+        let rights = access::rights(&at, user, findings);
+        let (Some(name), Some(credential), Some(rights)) = (name, credential, rights) else {
             sound = false;
             continue;
         };
@@ -40,7 +43,11 @@ pub fn users(
             sound = false;
             continue;
         }
-        users.push(User { name, credential });
+        users.push(User {
+            name,
+            credential,
+            rights: Arc::new(rights),
+        });
     }
     if sound && users.is_empty() {
         findings.error(
@@ -71,6 +78,7 @@ fn first_user(
             Some(Some(User {
                 name: name?,
                 credential: credential?,
+                rights: Arc::default(),
             }))
         }
     }

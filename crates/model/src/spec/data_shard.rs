@@ -85,7 +85,7 @@ pub struct ShardExecutionSpec {
     #[schemars(range(min = 1, max = 64))]
     pub max_connections_per_node: Option<u32>,
     /// Memory for rows that wait, sort or group, in bytes; 64 MiB by default.
-    #[schemars(range(min = 1_048_576, max = 17_179_869_184_u64))]
+    #[schemars(range(min = 4_194_304, max = 17_179_869_184_u64))]
     pub memory_bytes: Option<u64>,
     /// Room on disk for what memory has no room for, in bytes; 4 GiB by default, 0 for none.
     #[schemars(range(max = 1_099_511_627_776_u64))]

@@ -105,6 +105,7 @@ fn service(service: &Service) -> Value {
         "limits": service.limits,
         "pool": service.pool,
         "proxyProtocol": service.proxy_networks,
+        "firewall": service.firewall,
         "compression": service.compression,
         "strategy": strategy(&service.strategy),
         "sharding": service.sharding.as_ref().map(|s| sharding(s)),
@@ -159,7 +160,7 @@ fn user(user: &User) -> Value {
         Credential::Plain(_) => "password",
         Credential::Hash(_) => "passwordHash",
     };
-    json!({ "name": user.name, credential: REDACTED })
+    json!({ "name": user.name, credential: REDACTED, "rights": *user.rights })
 }
 
 fn strategy(strategy: &Strategy) -> Value {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Compression, Limits, Name, Network, PemFile, PoolPolicy, Sharding, Strategy};
+use super::{
+    Compression, Firewall, Limits, Name, Network, PemFile, PoolPolicy, Rights, Sharding, Strategy,
+};
 use crate::secret::{REDACTED, Secret};
 
 /// Where a service listens: TCP, a Unix socket, or both.
@@ -115,6 +117,8 @@ pub struct User {
     pub name: String,
     /// What must be proved.
     pub credential: Credential,
+    /// What logins must meet, and what the user may do.
+    pub rights: Arc<Rights>,
 }
 
 /// Whether clients use TLS.
@@ -177,6 +181,8 @@ pub struct Service {
     pub pool: PoolPolicy,
     /// Peers whose PROXY protocol header is believed, and required; empty: it is never read.
     pub proxy_networks: Vec<Network>,
+    /// The allow-list of statements.
+    pub firewall: Option<Firewall>,
     /// Compressions offered to clients.
     pub compression: Vec<Compression>,
     /// Where its statements go.

@@ -198,7 +198,8 @@ fn a_deadlock_at_one_node_ends_it_at_all() {
     b.ask("INSERT INTO t_user VALUES (4, 'x', 0)");
     b.ask("UPDATE t_user SET score = 2 WHERE user_id = 4");
     // Both are on the second node: each waits for what the other has.
-    a.0.begin_query("UPDATE t_user SET score = 3 WHERE user_id = 4");
+    a.raw
+        .begin_query("UPDATE t_user SET score = 3 WHERE user_id = 4");
     let second = b.ask("UPDATE t_user SET score = 3 WHERE user_id = 5");
     let first = a.answer();
     let victims = [&first, &second].map(|answer| *answer == Answer::Error(1213));

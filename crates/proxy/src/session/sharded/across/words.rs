@@ -139,4 +139,12 @@ mod tests {
             ["START TRANSACTION"]
         );
     }
+
+    #[test]
+    fn what_was_rolled_back_may_be_tried_again_and_the_session_goes_on() {
+        let rolled_back = Fault::RolledBack("w".into());
+        assert_eq!(rolled_back.code(), (3101, "40000"));
+        assert_eq!(rolled_back.after(), crate::fault::After::Continue);
+        assert_eq!(Fault::PartlyCommitted("w".into()).code(), (1180, "HY000"));
+    }
 }
