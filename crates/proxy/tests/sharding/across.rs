@@ -215,3 +215,32 @@ fn a_deadlock_at_one_node_ends_it_at_all() {
         assert_eq!(score.rows(), [[Some("10".to_owned())]]);
     }
 }
+
+#[test]
+fn a_statement_that_writes_on_several_nodes_is_one_transaction() {
+    let ground = atomic();
+    ground.both(ROWS);
+    ground.both(
+        "INSERT INTO t_user VALUES (2, 'Bob', 20), (6, 'Fay', 60)
+         UPDATE t_user SET score = score + 1
+         SELECT * FROM t_user ORDER BY user_id
+         UPDATE t_user SET name = 'both' WHERE user_id IN (1, 5)
+         DELETE FROM t_user WHERE user_id IN (2, 6)
+         SELECT user_id, name, score FROM t_user ORDER BY user_id",
+    );
+    let decided = "SELECT COUNT(*) FROM _mesh.mesh_txn WHERE state <> 2";
+    let rows = ground.servers[0].query_value(decided).unwrap();
+    assert_eq!(rows.as_deref(), Some("4"), "one for each");
+    let mut mesh = ground.mesh();
+    // The second node refuses: the first one's part is undone.
+    ground.servers[1]
+        .execute("INSERT INTO shop_1.t_user_7 VALUES (7, 'seven', 7)")
+        .unwrap();
+    let refused = mesh.ask("INSERT INTO t_user VALUES (3, 'x', 1), (7, 'x', 1)");
+    assert_eq!(refused, Answer::Error(1062));
+    let there = mesh.ask("SELECT * FROM t_user WHERE user_id = 3");
+    assert!(there.rows().is_empty());
+    for server in &ground.servers {
+        assert!(server.query("XA RECOVER").unwrap().is_empty());
+    }
+}

@@ -5,6 +5,7 @@
 //! never end at one node without ending at all: what is not ended is closed. Input: statements of the session.
 
 mod ending;
+mod spread;
 mod words;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::pins::PinReason;
 use crate::state::{Warning, Warnings};
 use crate::upstream::{Need, Upstream};
 
-type Telling<'a> = Pin<Box<dyn Future<Output = (usize, Reply)> + Send + 'a>>;
+pub(super) type Telling<'a> = Pin<Box<dyn Future<Output = (usize, Reply)> + Send + 'a>>;
 
 impl Session {
     /// Takes all connections of the transaction, the session's own among them; it is over for the session then.
@@ -53,16 +53,11 @@ impl Session {
     /// COMMIT.
     pub(super) async fn commit_across(&mut self) -> Result<(), Failure> {
         let (mut parts, gtrid) = self.take_parts();
-        let Some(sharded) = &self.sharded else {
-            return Ok(());
-        };
-        let atomic = sharded.home.atomic.clone();
-        let upstreams: Vec<Arc<Upstream>> = sharded
-            .home
-            .sources
-            .iter()
-            .map(|part| part.upstream.clone())
-            .collect();
+        let atomic = self
+            .sharded
+            .as_ref()
+            .and_then(|sharded| sharded.home.atomic.clone());
+        let upstreams = self.upstreams();
         let writers = parts
             .iter()
             .filter(|part| part.work == dbmesh_commit::Work::Writes)
@@ -99,7 +94,14 @@ impl Session {
         }
     }
 
-    fn failed(&self, outcome: &Outcome, gtrid: Option<dbmesh_commit::Gtrid>) -> Fault {
+    /// Every source's servers.
+    pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let home = self.sharded.as_ref().map(|sharded| &sharded.home);
+        let sources = home.map_or(&[][..], |home| home.sources.as_slice());
+        sources.iter().map(|part| part.upstream.clone()).collect()
+    }
+
+    pub(super) fn failed(&self, outcome: &Outcome, gtrid: Option<dbmesh_commit::Gtrid>) -> Fault {
         match outcome {
             Outcome::RolledBack(cause) => {
                 self.note_ends(|ends| &ends.rolled_back);
@@ -141,7 +143,7 @@ impl Session {
         };
     }
 
-    fn note_written_at(&mut self, source: usize, gtid: &str) {
+    pub(super) fn note_written_at(&mut self, source: usize, gtid: &str) {
         let here = sharded_place(self);
         if source == here {
             self.state.note_position(gtid.as_bytes(), Flavor::MySql);
@@ -220,7 +222,7 @@ impl Session {
 }
 
 /// Whether the server said last that the part's transaction is open.
-fn is_open(part: &mut Part) -> bool {
+pub(super) fn is_open(part: &mut Part) -> bool {
     let backend = part.lease.as_mut().and_then(|lease| lease.backend().ok());
     backend.is_some_and(|backend| backend.status.contains(Status::IN_TRANS))
 }
@@ -239,7 +241,7 @@ async fn tell(part: &mut Part, texts: &[String]) -> Reply {
 }
 
 /// Does what the machine says until it ends: the outcome, and whether every node has it.
-async fn drive(
+pub(super) async fn drive(
     mut commit: Commit,
     mut actions: Vec<Action>,
     parts: &mut [Part],
@@ -320,7 +322,7 @@ async fn ask_home(
     reply
 }
 
-fn reports(parts: &mut [Part]) -> Vec<(usize, String)> {
+pub(super) fn reports(parts: &mut [Part]) -> Vec<(usize, String)> {
     let of = |part: &mut Part| {
         let source = part.source;
         std::mem::take(&mut part.written)
@@ -346,7 +348,7 @@ fn give_back(parts: Vec<Part>) {
 }
 
 /// Waits for all of them at once.
-async fn all(mut telling: Vec<Telling<'_>>) -> Vec<(usize, Reply)> {
+pub(super) async fn all(mut telling: Vec<Telling<'_>>) -> Vec<(usize, Reply)> {
     let mut done = Vec::with_capacity(telling.len());
     std::future::poll_fn(move |cx| {
         telling.retain_mut(|one| match one.as_mut().poll(cx) {
