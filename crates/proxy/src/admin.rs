@@ -126,6 +126,7 @@ impl AdminContent for Pages {
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
         transactions::expose(&services, out);
+        self.process.allowance.expose(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
         let walled = services.list.iter().filter_map(|s| {

@@ -9,6 +9,7 @@
 
 mod absorb;
 mod admin;
+mod allowance;
 mod atomic;
 mod backend;
 mod balance;
@@ -33,6 +34,7 @@ mod position;
 mod prepared;
 mod process;
 mod proxy_protocol;
+mod recall;
 mod registry;
 mod rules;
 mod scatter;

@@ -13,6 +13,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::allowance::Allowance;
 use crate::listener::Admission;
 use crate::login::Lockout;
 use crate::registry::Registry;
@@ -38,6 +39,8 @@ pub struct Process {
     pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// Memory for large commands.
+    pub allowance: Arc<Allowance>,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -46,7 +49,7 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
         Self {
             registry: current.registry().clone(),
             current,
@@ -55,6 +58,7 @@ impl Process {
             sessions_drain: Drain::new(),
             lockout: Lockout::default(),
             admission: Arc::default(),
+            allowance: Arc::new(allowance),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),
