@@ -21,6 +21,7 @@ mod election;
 mod explain;
 mod fault;
 mod firewall;
+mod generated;
 mod health;
 mod limit;
 mod listener;

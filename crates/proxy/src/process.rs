@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::allowance::Allowance;
+use crate::generated::Generators;
 use crate::listener::Admission;
 use crate::login::Lockout;
 use crate::registry::Registry;
@@ -41,6 +42,8 @@ pub struct Process {
     pub admission: Arc<Admission>,
     /// Memory for large commands.
     pub allowance: Arc<Allowance>,
+    /// Generators of keys.
+    pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -59,6 +62,7 @@ impl Process {
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),
+            generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Pool;
-use crate::backend::{Backend, Cell, ConnectError, Flags};
+use crate::backend::{Answer, Backend, Cell, ConnectError, Flags};
 use crate::vector::{Charset, Vector};
 
 /// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
@@ -37,6 +37,33 @@ impl Pool {
         let vector = Arc::new(Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION)));
         let none = Flags::of(dbmesh_wire::Capabilities(0));
         self.dialer.connect(&vector, none, self.facts()).await
+    }
+
+    /// Asks the endpoint several things over one connection of its own, and gives the rows of the last; ends at the first that
+    /// it refuses.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn ask_all_aside(
+        &self,
+        statements: &[String],
+    ) -> Result<Answer<Vec<Vec<Cell>>>, ConnectError> {
+        let vector = Arc::new(Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION)));
+        let flags = Flags::of(dbmesh_wire::Capabilities(0));
+        let connected = self.dialer.connect(&vector, flags, self.facts());
+        let mut backend = connected.await?;
+        let mut last = Ok(Vec::new());
+        for sql in statements {
+            last = match backend.query(sql.as_bytes()).await {
+                Ok(answer) => answer,
+                Err(e) => return Err(ConnectError::Unreachable(e.to_string())),
+            };
+            if last.is_err() {
+                break;
+            }
+        }
+        backend.quit().await;
+        Ok(last)
     }
 
     async fn aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {

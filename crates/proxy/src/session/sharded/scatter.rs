@@ -147,7 +147,7 @@ impl Session {
                 return Ok(());
             }
             Unit::Transaction => {
-                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes` of the DataShard)"
+                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: atomic` or `bestEffort` of the DataShard)"
             }
             _ => {
                 "its transaction would be on several nodes (`transactions.acrossNodes` of the DataShard)"

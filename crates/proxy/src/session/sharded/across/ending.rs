@@ -97,8 +97,8 @@ impl Session {
     /// Every source's servers.
     pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         let home = self.sharded.as_ref().map(|sharded| &sharded.home);
-        let sources = home.map_or(&[][..], |home| home.sources.as_slice());
-        sources.iter().map(|part| part.upstream.clone()).collect()
+        let sources = home.iter().flat_map(|home| &home.sources);
+        sources.map(|part| part.upstream.clone()).collect()
     }
 
     pub(super) fn failed(&self, outcome: &Outcome, gtrid: Option<dbmesh_commit::Gtrid>) -> Fault {
