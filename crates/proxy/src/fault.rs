@@ -134,8 +134,6 @@ pub enum Fault {
     CommitUnknown(String),
     /// A transaction over several nodes was rolled back at its COMMIT: why.
     RolledBack(String),
-    /// A transaction over several nodes, of which no promise was made, is committed in part.
-    PartlyCommitted(String),
     /// The server sent what is no MySQL protocol.
     BackendProtocol {
         /// The endpoint.
@@ -247,7 +245,6 @@ impl Fault {
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
             Self::RolledBack(_) => (3101, "40000"),
-            Self::PartlyCommitted(_) => (1180, "HY000"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
             }
@@ -281,7 +278,6 @@ impl Fault {
             | Self::BackendLost { .. }
             | Self::CommitUnknown(_)
             | Self::RolledBack(_)
-            | Self::PartlyCommitted(_)
             | Self::BackendProtocol { .. } => Blame::Backend,
             Self::PoolTimeout { .. }
             | Self::Overdue {
@@ -402,9 +398,6 @@ impl fmt::Display for Fault {
                 )
             }
             Self::RolledBack(why) => write!(f, "dbmesh: the transaction was rolled back: {why}"),
-            Self::PartlyCommitted(what) => {
-                write!(f, "dbmesh: the transaction is committed in part: {what}")
-            }
             Self::CommitUnknown(endpoint) => write!(
                 f,
                 "dbmesh: transaction resolution unknown: lost connection to {endpoint} while COMMIT was under way"

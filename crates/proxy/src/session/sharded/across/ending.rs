@@ -117,7 +117,11 @@ impl Session {
             Outcome::Partial { committed, .. } => {
                 self.note_ends(|ends| &ends.partial);
                 let count = committed.len();
-                Fault::PartlyCommitted(format!("{count} nodes committed, and others did not"))
+                Fault::Server {
+                    code: 1180,
+                    sqlstate: "HY000".to_owned(),
+                    message: format!("dbmesh: {count} nodes committed, and others did not"),
+                }
             }
             Outcome::Unknown | Outcome::Committed => {
                 self.note_ends(|ends| &ends.unknown);

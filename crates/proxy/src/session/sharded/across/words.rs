@@ -145,6 +145,5 @@ mod tests {
         let rolled_back = Fault::RolledBack("w".into());
         assert_eq!(rolled_back.code(), (3101, "40000"));
         assert_eq!(rolled_back.after(), crate::fault::After::Continue);
-        assert_eq!(Fault::PartlyCommitted("w".into()).code(), (1180, "HY000"));
     }
 }
