@@ -169,7 +169,13 @@ fn check(ground: &Ground, told: &BTreeMap<u64, Told>) {
     for (place, server) in ground.servers.iter().enumerate() {
         for shard in place * 4..place * 4 + 4 {
             let table = format!("SELECT score FROM shop_{place}.t_user_{shard} FOR UPDATE");
-            let scores = server.query(&table).unwrap();
+            let scores = server.query(&table).unwrap_or_else(|error| {
+                let held = "SELECT trx_id, trx_state, trx_started, trx_mysql_thread_id, trx_query, trx_rows_locked FROM \
+                            information_schema.innodb_trx";
+                let (held, prepared) = (server.query(held), server.query("XA RECOVER"));
+                let said = ground.stage.proxy.admin_get("/debug/transactions");
+                panic!("{error}: {held:?} {prepared:?} {said:?}");
+            });
             sum += scores
                 .iter()
                 .map(|row| row[0].as_deref().unwrap().parse::<i64>().unwrap())
