@@ -29,5 +29,6 @@ fn main() -> ExitCode {
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
         Command::Transactions(args) => transactions::run_transactions(&args),
+        Command::Breaker(args) => drain::run_breaker(&args),
     }
 }

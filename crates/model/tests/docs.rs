@@ -88,6 +88,7 @@ fn examples_of_other_pages_resolve() {
         "rules.md",
         "transactions.md",
         "access.md",
+        "breakers.md",
         "firewall.md",
     ] {
         let blocks = blocks(&page_of(name));
