@@ -11,6 +11,7 @@ mod page;
 mod proxy;
 mod schema;
 mod terminal;
+mod transactions;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run_get(&args),
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
+        Command::Transactions(args) => transactions::run_transactions(&args),
         Command::Breaker(args) => drain::run_breaker(&args),
     }
 }

@@ -16,6 +16,7 @@ use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
 
+use crate::atomic::{self, Atomic};
 use crate::backend::{Dialer, Flags};
 use crate::catalog::Tables;
 use crate::firewall::Firewall;
@@ -60,6 +61,8 @@ pub struct Serving {
     pub sources: Vec<Arc<Serving>>,
     /// If its tables are split: what is known of them.
     pub tables: Option<Arc<Tables>>,
+    /// If its transactions commit on all sources or on none: what their sessions share.
+    pub atomic: Option<Arc<Atomic>>,
 }
 
 impl Serving {
@@ -293,6 +296,10 @@ pub fn same_service(a: &Service, b: &Service) -> bool {
 }
 
 fn watch_all(runtime: &tokio::runtime::Handle, services: &Services) -> Result<(), String> {
+    services
+        .list
+        .iter()
+        .for_each(|serving| atomic::resolve(runtime, serving));
     let mut parts = services.parts();
     parts.try_for_each(|serving| monitor::watch(runtime, &serving.upstream))
 }
@@ -418,6 +425,7 @@ fn serve(
         tls,
         schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
+        atomic: Atomic::of(service, old.and_then(|s| s.atomic.as_ref())),
     };
     let Some(sharding) = &service.sharding else {
         let members = pools.of_all(owner, service, strategy.endpoints.iter(), old)?;
@@ -477,6 +485,7 @@ struct Base<'a> {
     tls: Option<Arc<rustls::ServerConfig>>,
     schema_epoch: Arc<AtomicU64>,
     tables: Option<Arc<Tables>>,
+    atomic: Option<Arc<Atomic>>,
 }
 
 impl Base<'_> {
@@ -494,6 +503,7 @@ impl Base<'_> {
             schema_epoch: self.schema_epoch.clone(),
             sources,
             tables: self.tables.clone(),
+            atomic: self.atomic.clone(),
         })
     }
 }

@@ -15,10 +15,12 @@ use crate::serving::{Services, Serving};
 use crate::upstream::{Member, Seen};
 
 /// The paths, for people.
-pub(super) const PATHS: [&str; 3] = [
+pub(super) const PATHS: [&str; 5] = [
     "/endpoints/NAME/breaker?state=open|closed|auto&service=SERVICE",
     "/endpoints/NAME/drain?service=SERVICE",
     "/endpoints/NAME/undrain?service=SERVICE",
+    "/transactions/GTRID/commit",
+    "/transactions/GTRID/rollback",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,6 +93,8 @@ pub(super) struct Work<'a> {
     pub refusal: Refusal,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
+    /// All connections commit, or none does.
+    pub as_one: bool,
     /// Values of a prepared statement.
     bound: Option<Bound<'a>>,
 }
@@ -128,6 +130,7 @@ impl<'a> Work<'a> {
             ended,
             refusal,
             sets_clock: false,
+            as_one: false,
             bound,
         }
     }
