@@ -62,6 +62,7 @@ use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
 use judging::Governed;
+pub(crate) use prepare::prepare_on;
 use sharded::ShardSession;
 use waiting::Wake;
 
@@ -377,6 +378,9 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
+        if self.divides(&statement) {
+            return self.query_several(packet, &query, &statement).await;
+        }
         let attributes = match query.attributes.is_empty() {
             true => Attributes::None,
             false => Attributes::Read(query.attributes.iter()),
