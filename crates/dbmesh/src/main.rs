@@ -27,5 +27,6 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run_get(&args),
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
+        Command::Breaker(args) => drain::run_breaker(&args),
     }
 }

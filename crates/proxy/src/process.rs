@@ -17,6 +17,7 @@ use crate::allowance::Allowance;
 use crate::generated::Generators;
 use crate::listener::Admission;
 use crate::login::Lockout;
+use crate::memory::MemoryGuard;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -36,6 +37,8 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Whether there is memory for new work.
+    pub memory: MemoryGuard,
     /// Logins that fail again and again.
     pub lockout: Lockout,
     /// Limits before login.
@@ -52,13 +55,14 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
         Self {
             registry: current.registry().clone(),
             current,
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            memory,
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::balance::{Way, hash_of, pick, prefer_near};
+use crate::breaker::State;
 use crate::control::Signals;
 use crate::election::{Decision, Place, Report, decide, is_fenced};
 use crate::pool::Pool;
@@ -315,7 +316,10 @@ impl Upstream {
         let healthy: Few<'_> = able
             .iter()
             .copied()
-            .filter(|m| !m.pool.health.is_ejected())
+            .filter(|m| {
+                let health = &m.pool.health;
+                !health.is_ejected() && health.breaker.state() != State::Open
+            })
             .collect();
         let mut from = if healthy.is_empty() { able } else { healthy };
         if self.zoned {
