@@ -196,9 +196,15 @@ fn uuids_and_segments_are_keys_too() {
     assert_eq!(ground.value(&mut client, notes), "1003,1004,1005");
     // Prepared: values that are NULL or 0 when they are bound.
     let sql = "INSERT INTO t_note (user_id, note_id, a) VALUES (?, ?, ?)";
-    for (given, told) in [(Value::NULL, 1006), (Value::Int(0), 1007), (Value::Int(5), 5)] {
+    for (given, told) in [
+        (Value::NULL, 1006),
+        (Value::Int(0), 1007),
+        (Value::Int(5), 5),
+    ] {
         let values = vec![Value::Int(1), given, Value::Int(7)];
-        let answer = ground.runtime.block_on(client.ask_in(Form::Prepared, sql, values));
+        let answer = ground
+            .runtime
+            .block_on(client.ask_in(Form::Prepared, sql, values));
         let Outcome::Done { insert_id, .. } = answer.outcome else {
             panic!("{answer:?}");
         };

@@ -64,12 +64,12 @@ pub(super) struct ShardSession {
     known: Option<(u64, u64, Arc<Known>)>,
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
-    /// What the client hears of the keys of the statement at hand.
-    keys: Option<keys::FirstKey>,
     /// Rows of the statement at hand cannot be put together as they come.
     unmergeable: bool,
     /// A server refused the statement at hand.
     failed: bool,
+    /// What the client hears of the keys of the statement at hand.
+    keys: Option<keys::FirstKey>,
 }
 
 impl ShardSession {
@@ -92,9 +92,9 @@ impl ShardSession {
             utf8: None,
             known: None,
             in_own_schema: false,
-            keys: None,
             unmergeable: false,
             failed: false,
+            keys: None,
         };
         (Some(Box::new(sharded)), part.clone())
     }
