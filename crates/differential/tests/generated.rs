@@ -194,6 +194,23 @@ fn uuids_and_segments_are_keys_too() {
     assert_eq!(ground.insert(&mut client, several), 1003);
     let notes = "SELECT GROUP_CONCAT(note_id ORDER BY a) FROM t_note WHERE user_id = 4";
     assert_eq!(ground.value(&mut client, notes), "1003,1004,1005");
+    // Prepared: values that are NULL or 0 when they are bound.
+    let sql = "INSERT INTO t_note (user_id, note_id, a) VALUES (?, ?, ?)";
+    for (given, told) in [
+        (Value::NULL, 1006),
+        (Value::Int(0), 1007),
+        (Value::Int(5), 5),
+    ] {
+        let values = vec![Value::Int(1), given, Value::Int(7)];
+        let answer = ground
+            .runtime
+            .block_on(client.ask_in(Form::Prepared, sql, values));
+        let Outcome::Done { insert_id, .. } = answer.outcome else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(insert_id, told);
+    }
+    assert_eq!(ground.value(&mut client, "SELECT LAST_INSERT_ID()"), "1007");
     // To both shards, and told as one.
     let spread = "INSERT INTO t_event (a) VALUES (1), (2), (3), (4)";
     let first = ground.insert(&mut client, spread);
@@ -207,12 +224,12 @@ fn uuids_and_segments_are_keys_too() {
     ground.insert(&mut client, "BEGIN");
     assert_eq!(
         ground.insert(&mut client, "INSERT INTO t_note (user_id, a) VALUES (1, 9)"),
-        1006
+        1008
     );
     ground.insert(&mut client, "ROLLBACK");
     assert_eq!(
         ground.insert(&mut client, "INSERT INTO t_note (user_id, a) VALUES (1, 9)"),
-        1007
+        1009
     );
     ground.insert(&mut client, "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'");
     let zero = "INSERT INTO t_note (user_id, note_id, a) VALUES (1, 0, 1)";

@@ -135,7 +135,8 @@ impl Session {
             route.aim = aim;
         }
         let plan = self.shard_plan(query.sql, None).await?;
-        match self.with_keys(query.sql, statement, plan).await? {
+        let plan = self.with_keys(query.sql, statement, None, plan).await?;
+        match plan {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use dbmesh_plan::shard::{Generation, KeyValue, ShardPlan, Zero};
+use dbmesh_plan::shard::{Generation, KeyValue, Parameter, ShardPlan, Zero};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::relay::{Names, Outcome};
 
@@ -54,6 +54,7 @@ impl Session {
         &mut self,
         sql: &[u8],
         statement: &Statement,
+        bound: Option<&[Parameter]>,
         plan: ShardPlan,
     ) -> Result<ShardPlan, Fault> {
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
@@ -64,7 +65,7 @@ impl Session {
             return Ok(plan);
         }
         let zero = self.zero();
-        let generation = self.ask_planner(sql, &known, &known.catalog, |planner, input| {
+        let generation = self.planned(sql, &known, &known.catalog, bound, |planner, input| {
             planner.generation(input, zero)
         })?;
         let generation = match generation {
@@ -86,7 +87,7 @@ impl Session {
         };
         let plan = match values.is_empty() {
             true => plan,
-            false => self.ask_planner(sql, &known, &known.catalog, |planner, input| {
+            false => self.planned(sql, &known, &known.catalog, bound, |planner, input| {
                 planner.plan_generated(input, zero, &values)
             })?,
         };

@@ -117,17 +117,6 @@ impl Session {
         rows
     }
 
-    /// Asks the planner something of a text in whole.
-    pub(super) fn ask_planner<T>(
-        &mut self,
-        sql: &[u8],
-        known: &Known,
-        catalog: &Catalog,
-        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> T,
-    ) -> Result<T, Fault> {
-        self.planned(sql, known, catalog, None, ask)
-    }
-
     /// Asks the planner something of a text.
     pub(super) fn planned<T>(
         &mut self,

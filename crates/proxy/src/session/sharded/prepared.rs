@@ -124,7 +124,11 @@ impl Session {
             .collect::<Result<Vec<_>, _>>();
         let values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
-        match self.shard_plan(sql, Some(&bound)).await? {
+        let plan = self.shard_plan(sql, Some(&bound)).await?;
+        let plan = self
+            .with_keys(sql, run.statement, Some(&bound), plan)
+            .await?;
+        let executed = match plan {
             ShardPlan::Session => {
                 self.go_for_session(run.statement).await?;
                 self.in_own_schema(false).await?;
@@ -154,7 +158,9 @@ impl Session {
                 self.spread(run.statement, spread, route).await
             }
             other => Err(self.unplanned(other)),
-        }
+        };
+        self.forget_keys();
+        executed
     }
 
     /// The usual path of a prepared statement, in the words of one node.
