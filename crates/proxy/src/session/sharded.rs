@@ -175,7 +175,7 @@ impl Session {
                     return done;
                 }
                 // What rows do not tell, one server that has them all knows.
-                match self.gather_plan(query.sql).await? {
+                match self.gather_plan(query.sql, None).await? {
                     ShardPlan::Gather(gather) => {
                         self.execute_gather(packet, query, &gather, route).await
                     }

@@ -149,6 +149,18 @@ const READS: Cases = &[
         "SELECT score, COUNT(*) FROM t_user GROUP BY score ORDER BY score",
         &[&[], &[]],
     ),
+    (
+        "SELECT a.id, b.id FROM t_order a JOIN t_order b ON a.total = b.total WHERE a.id > ? AND b.user_id = ? ORDER BY a.id, b.id",
+        &[&[Int(0), Int(3)], &[Int(5), Int(5)], &[Int(5000), Null]],
+    ),
+    (
+        "SELECT kind, COUNT(*), ? FROM t_order GROUP BY kind ORDER BY kind",
+        &[&[Text("x")], &[Text("y")]],
+    ),
+    (
+        "SELECT score, COUNT(*) FROM t_user GROUP BY score WITH ROLLUP",
+        &[&[], &[]],
+    ),
 ];
 
 const CHANGES: Cases = &[

@@ -21,10 +21,6 @@ impl Session {
             return self.refusal(reason).into();
         }
         let why = match plan {
-            ShardPlan::Gather(gather) => format!(
-                "it needs rows of several nodes in one place, which is not served to prepared statements yet: {}",
-                gather.reason.why()
-            ),
             ShardPlan::Learn(_) => "its tables are not known".to_owned(),
             _ => "it was planned and not executed".to_owned(),
         };
@@ -38,10 +34,14 @@ impl Session {
     }
 
     /// The plan that has one server finish the statement.
-    pub(super) async fn gather_plan(&mut self, sql: &[u8]) -> Result<ShardPlan, Fault> {
+    pub(super) async fn gather_plan(
+        &mut self,
+        sql: &[u8],
+        bound: Option<&[Parameter]>,
+    ) -> Result<ShardPlan, Fault> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let known = self.known_tables().ok_or_else(gone)?;
-        self.planned(sql, &known, &known.catalog, None, ShardPlanner::gather)
+        self.planned(sql, &known, &known.catalog, bound, ShardPlanner::gather)
     }
 
     /// A refusal of the planner's as the client hears it: of a table that is not there, what a server would say.

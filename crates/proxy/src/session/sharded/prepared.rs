@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dbmesh_plan::shard::{self, NodeStatement, ShardPlan};
+use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
 use dbmesh_sql::{Statement, analyze};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
@@ -155,11 +155,37 @@ impl Session {
                     clock,
                     bound: Some(&values),
                 };
-                self.spread(run.statement, spread, route).await
+                let done = self.spread(run.statement, spread, route).await;
+                if !self.takes_unmergeable() {
+                    self.forget_keys();
+                    return done;
+                }
+                // What rows do not tell, one server that has them all knows.
+                match self.gather_plan(sql, Some(&bound)).await? {
+                    ShardPlan::Gather(gather) => {
+                        self.gather_bound(&gather, &values, run, route).await
+                    }
+                    _ => done,
+                }
             }
+            ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
             other => Err(self.unplanned(other)),
         };
         self.forget_keys();
+        executed
+    }
+
+    /// Pulls rows and finishes a prepared statement over them.
+    async fn gather_bound(
+        &mut self,
+        gather: &Gather,
+        values: &[Parameter<'_>],
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let finish = self.begin_gather(gather, route).await?;
+        let executed = self.execute_bound(finish, values, run, route).await;
+        self.end_gather(gather).await;
         executed
     }
 
