@@ -178,6 +178,9 @@ pub enum Listing {
     /// Who is connected, and what keeps a connection.
     #[value(alias = "session")]
     Sessions,
+    /// What statements have in common: calls, errors, time, by user; those first that took the most time.
+    #[value(alias = "digest")]
+    Digests,
 }
 
 /// Form of a listing.

@@ -6,6 +6,7 @@
 
 mod data_shard;
 mod database_endpoint;
+mod observability;
 mod password;
 mod splitting;
 mod steering;
@@ -27,6 +28,10 @@ pub use data_shard::{
 pub use database_endpoint::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, DatabaseEndpointKind,
     DatabaseEndpointSpec, RoleSpec,
+};
+pub use observability::{
+    ClassSpec, DurabilitySpec, ObservabilitySpec, OnFailureSpec, ParentSpec, SlowLogSpec,
+    StatementAuditSpec, SwitchSpec, TracingSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
 pub use splitting::{

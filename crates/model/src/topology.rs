@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod network;
+mod observability;
 mod policy;
 mod redacted;
 mod service;
@@ -22,9 +23,15 @@ use serde::{Serialize, Serializer};
 
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
 pub use network::{Network, NetworkError};
+pub use observability::{
+    Audit, Classes, Durability, KEEP_FILES_DEFAULT, LogFile, Observability, OnFailure, Parent,
+    ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH, Tracing,
+};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
-pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
+pub use service::{
+    ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User, UserRights,
+};
 pub use sharding::Sharding;
 pub use splitting::{
     CATCH_UP_WAIT_MS_DEFAULT, Consistency, Matcher, Monitor, ProbePolicy, RoleSource, Splitting,

@@ -1,6 +1,7 @@
 //! What the admin page says of the proxy.
 //!
-//! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's text. Input: the
+//! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's
+//! literals. Input: the
 //! process, looked at when asked.
 
 mod endpoints;
@@ -14,11 +15,14 @@ use dbmesh_runtime::exposition::{Kind, Text};
 use dbmesh_runtime::source::Source;
 use serde_json::{Value, json};
 
+use crate::insight::Question;
 use crate::metrics::{Labelled, expose};
 use crate::pool::Pool;
 use crate::process::Process;
 use crate::serving::Services;
 use crate::upstream::{Member, Upstream};
+
+pub(crate) use endpoints::endpoint;
 
 /// The admin page's content.
 pub struct Pages {
@@ -87,6 +91,14 @@ impl Pages {
         Value::Array(pools.collect())
     }
 
+    fn digests(&self, query: &str) -> Value {
+        let unix_ms = |ms| self.process.unix_ms(ms);
+        match Question::of_query(query) {
+            Ok(question) => self.process.insight.to_json(&question, unix_ms),
+            Err(why) => json!({ "error": why }),
+        }
+    }
+
     fn sessions(&self) -> Value {
         let mut sessions = Vec::new();
         self.process
@@ -124,12 +136,16 @@ impl AdminContent for Pages {
         expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
+        self.process.insight.metrics(out);
+        self.process.current.outlets().files.metrics(out);
+        self.process.current.outlets().exporters.metrics(out);
         self.source.status().metrics(out);
         dbmesh_runtime::process::metrics(out);
     }
 
-    fn debug(&self, page: &str) -> Option<Value> {
+    fn debug(&self, page: &str, query: &str) -> Option<Value> {
         match page {
+            "digests" => Some(self.digests(query)),
             "config" => Some(self.process.current.services().topology.redacted()),
             "sessions" => Some(self.sessions()),
             "pools" => Some(self.pools()),
@@ -151,7 +167,14 @@ impl AdminContent for Pages {
     }
 
     fn debug_pages(&self) -> &'static [&'static str] {
-        &["config", "services", "endpoints", "pools", "sessions"]
+        &[
+            "config",
+            "services",
+            "endpoints",
+            "pools",
+            "sessions",
+            "digests",
+        ]
     }
 }
 

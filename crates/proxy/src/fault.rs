@@ -186,6 +186,10 @@ pub enum Fault {
     Hint(String),
     /// Hints that the user may not use: which.
     HintDenied(&'static str),
+    /// An audit that may miss no statement cannot be written: why.
+    AuditFailing(String),
+    /// What only operators of the service may ask for.
+    OperatorOnly(&'static str),
     /// A statement that cannot run where it must: why.
     Misplaced(String),
     /// A statement whose key is another site's, or nobody's, or on its way: why.
@@ -224,6 +228,7 @@ impl Fault {
             Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
+            Self::AuditFailing(_) => (1290, "HY000"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
             }
@@ -238,7 +243,7 @@ impl Fault {
             Self::KillTarget => (1235, "42000"),
             Self::Denied(_) | Self::Misplaced(_) | Self::Unit(_) => (1105, "HY000"),
             Self::Hint(_) => (1064, "42000"),
-            Self::HintDenied(_) => (1227, "42000"),
+            Self::HintDenied(_) | Self::OperatorOnly(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
         }
     }
@@ -258,6 +263,7 @@ impl Fault {
                 ..
             }
             | Self::StateReplay { .. }
+            | Self::AuditFailing(_)
             | Self::Draining
             | Self::TooManyConnections(_)
             | Self::DiagnosticsGone(_) => Blame::Mesh,
@@ -401,6 +407,8 @@ impl fmt::Display for Fault {
             }
             Self::Hint(_)
             | Self::HintDenied(_)
+            | Self::OperatorOnly(_)
+            | Self::AuditFailing(_)
             | Self::Misplaced(_)
             | Self::Unit(_)
             | Self::Overdue { .. }
@@ -418,6 +426,14 @@ impl Fault {
             Self::HintDenied(what) => write!(
                 f,
                 "Access denied; dbmesh: the user may not use {what}; who may stands in `hints.users` of the TrafficStrategy"
+            ),
+            Self::AuditFailing(why) => write!(
+                f,
+                "dbmesh: no statement runs unrecorded (`audit.onFailure: closed`), and {why}"
+            ),
+            Self::OperatorOnly(what) => write!(
+                f,
+                "Access denied; dbmesh: {what} is for operators of the service: `operator: true` in `users`"
             ),
             Self::Misplaced(why) | Self::Unit(why) => write!(f, "dbmesh: {why}"),
             Self::Overdue { limit_ms, when } => write!(
@@ -488,6 +504,8 @@ mod tests {
             (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
             (Fault::Hint("h".into()), 1064, "42000", Blame::Client),
             (Fault::HintDenied("h"), 1227, "42000", Blame::Client),
+            (Fault::OperatorOnly("o"), 1227, "42000", Blame::Client),
+            (Fault::AuditFailing("a".into()), 1290, "HY000", Blame::Mesh),
             (
                 Fault::Overdue {
                     limit_ms: 5,

@@ -40,6 +40,14 @@ fn class_index(class: Class) -> usize {
         .unwrap_or(CLASSES.len() - 1)
 }
 
+/// The label of a class.
+#[must_use]
+pub fn class_label(class: Class) -> &'static str {
+    CLASSES
+        .get(class_index(class))
+        .map_or("unknown", |(_, label)| label)
+}
+
 /// The counters of one shard, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -262,6 +270,38 @@ impl ServiceMetrics {
         if let Some(counter) = self.pins.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Its main numbers, for operators.
+    #[must_use]
+    pub fn summary(&self) -> Vec<(String, u64)> {
+        let now = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut all = vec![
+            ("sessions".to_owned(), now(&self.sessions)),
+            ("sessions_pinned".to_owned(), now(&self.pinned)),
+            ("prepared_statements".to_owned(), now(&self.prepared)),
+            (
+                "connections".to_owned(),
+                self.connections.load(Ordering::Relaxed),
+            ),
+            (
+                "logins_refused".to_owned(),
+                self.refused.load(Ordering::Relaxed),
+            ),
+            ("rows_sent".to_owned(), self.sum(|s| &s.rows)),
+            ("server_errors".to_owned(), self.sum(|s| &s.server_errors)),
+        ];
+        for (at, (_, class)) in CLASSES.iter().enumerate() {
+            // tidy-allow: `at` counts CLASSES, as the array does
+            let count = self.sum(|s| &s.statements[at]);
+            all.push((format!("statements_{class}"), count));
+        }
+        for blame in Blame::ALL {
+            let count = self.faults.get(blame.index());
+            let count = count.map_or(0, |c| c.load(Ordering::Relaxed));
+            all.push((format!("errors_{}", blame.label()), count));
+        }
+        all
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_model::topology::Service;
 use dbmesh_runtime::clock::Coarse;
@@ -13,6 +14,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::insight::Insight;
 use crate::listener::Admission;
 use crate::registry::Registry;
 use crate::serving::Current;
@@ -35,6 +37,10 @@ pub struct Process {
     pub sessions_drain: Drain,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// What statements have in common.
+    pub insight: Insight,
+    /// When the clock was 0, in ms since 1970.
+    began_unix_ms: u64,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -44,7 +50,11 @@ impl Process {
     /// A process that serves this.
     #[must_use]
     pub fn new(current: Current, clock: Coarse) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
+            insight: Insight::default(),
+            began_unix_ms: unix_ms.saturating_sub(clock.now_ms()),
             registry: current.registry().clone(),
             current,
             clock,
@@ -76,6 +86,12 @@ impl Process {
             }
             made.await;
         }
+    }
+
+    /// A time of the clock in ms since 1970.
+    #[must_use]
+    pub fn unix_ms(&self, clock_ms: u64) -> u64 {
+        self.began_unix_ms + clock_ms
     }
 
     fn key(service: &Service, user: &str) -> (String, String) {

@@ -18,12 +18,14 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Dialer, Flags};
 use crate::health::Health;
+use crate::logs::{Files, Logs};
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
 use crate::monitor;
 use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
+use crate::spans::{Exporters, Tracer};
 use crate::standing::Standing;
 use crate::upstream::Upstream;
 use crate::vector::{Charset, Vector};
@@ -44,6 +46,10 @@ pub struct Serving {
     pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Rules,
+    /// Its audit and its slow log.
+    pub logs: Logs,
+    /// What traces its statements.
+    pub tracer: Option<Tracer>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -146,6 +152,17 @@ pub struct Current {
     runtime: tokio::runtime::Handle,
     /// The sessions: the monitor tells those at a server that is lost.
     registry: Arc<Registry>,
+    /// Where its services write.
+    outlets: Outlets,
+}
+
+/// Where services write what they tell; one of each kind for one place.
+#[derive(Debug, Default)]
+pub struct Outlets {
+    /// Audits and slow logs.
+    pub files: Files,
+    /// Collectors of spans.
+    pub exporters: Exporters,
 }
 
 impl Current {
@@ -160,7 +177,8 @@ impl Current {
             pools: HashMap::new(),
         };
         let registry = Arc::new(Registry::default());
-        let (services, fresh) = build(topology, &empty, &registry)?;
+        let outlets = Outlets::default();
+        let (services, fresh) = build(topology, &empty, (&registry, &outlets, &runtime))?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -170,6 +188,7 @@ impl Current {
             epoch: AtomicU64::new(1),
             runtime,
             registry,
+            outlets,
         })
     }
 
@@ -177,6 +196,12 @@ impl Current {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Where they write.
+    #[must_use]
+    pub fn outlets(&self) -> &Outlets {
+        &self.outlets
     }
 
     /// The services now.
@@ -207,7 +232,8 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let (services, fresh) = build(topology, &before, &self.registry)?;
+        let around = (&self.registry, &self.outlets, &self.runtime);
+        let (services, fresh) = build(topology, &before, around)?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -304,7 +330,7 @@ fn standing_of(old: &Serving, endpoint: &Endpoint) -> Option<Arc<Standing>> {
 fn build(
     topology: Arc<Topology>,
     before: &Services,
-    registry: &Arc<Registry>,
+    (registry, outlets, runtime): (&Arc<Registry>, &Outlets, &tokio::runtime::Handle),
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
     let mut pools = Pools {
         before: &before.pools,
@@ -341,6 +367,9 @@ fn build(
         };
         list.push(Arc::new(Serving {
             service: service.clone(),
+            logs: outlets.files.of(service)?,
+            tracer: (service.observability.tracing.as_ref())
+                .map(|policy| outlets.exporters.of(policy, runtime)),
             upstream: Arc::new(Upstream::new(
                 service,
                 members,

@@ -15,7 +15,9 @@ mod identity;
 mod kill;
 mod leave;
 mod local;
+mod mesh;
 mod mirroring;
+mod observe;
 mod prepare;
 mod prepared;
 mod ready;
@@ -46,6 +48,7 @@ use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
+use crate::insight::Protocol;
 use crate::listener::Counted;
 use crate::metrics::Done;
 use crate::mirror::{Seen, Tally};
@@ -57,6 +60,7 @@ use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
+use observe::{Noted, Observed};
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -150,6 +154,8 @@ pub struct Session {
     seen: Option<Seen>,
     /// What the statement at hand demands.
     demand: Demand,
+    /// What is known of the statement at hand, for who observes it.
+    noted: Noted,
     /// The server of its connection refused to write, and the client was told.
     refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
@@ -234,6 +240,7 @@ impl Session {
             tally: None,
             seen: None,
             demand: Demand::default(),
+            noted: Noted::default(),
             refused: false,
             chooses_schema: false,
         }
@@ -275,6 +282,7 @@ impl Session {
                     let heard = Signals::IDLE.and(Signals::INTERRUPT);
                     self.handle().control.clear(heard);
                     self.demand_nothing();
+                    self.noted.clear();
                     let served = {
                         let serving = pin!(self.serve());
                         exchange::unless_stopped(&control, serving).await
@@ -358,27 +366,49 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
+        let observed = Observed {
+            statement: &statement,
+            sql: query.sql,
+            protocol: Protocol::Text,
+            bytes_in: packet.len(),
+        };
+        let ran = self.run_text(packet, &query, observed).await;
+        self.observe(observed, &ran);
+        ran.map(|executed| executed.flow)
+    }
+
+    async fn run_text(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        observed: Observed<'_>,
+    ) -> Result<Executed, Failure> {
+        let statement = observed.statement;
         let attributes = match query.attributes.is_empty() {
             true => Attributes::None,
             false => Attributes::Read(query.attributes.iter()),
         };
-        let proof = self.take_demand(&statement, query.sql, attributes).await?;
-        let planned = plan(&statement, query.sql, self.view(proof));
+        self.trace(statement, query.sql, &attributes);
+        let proof = self.take_demand(statement, query.sql, attributes).await?;
+        let planned = plan(statement, query.sql, self.view(proof));
         let admitted = self.govern(planned, query.sql)?;
+        if self.is_recorded(statement) {
+            Box::pin(self.record(observed)).await?;
+        }
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) => {
-                self.draw(&statement, query.sql, proof, route);
-                let executed = self.execute_text(packet, &query, &statement, route).await;
+                self.draw(statement, query.sql, proof, route);
+                let executed = self.execute_text(packet, query, statement, route).await;
                 self.copy(query.sql);
                 executed
             }
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };
-        self.count(&statement, packet.len(), &executed);
+        self.count(statement, packet.len(), &executed);
         self.settle().await?;
-        executed.map(|executed| executed.flow)
+        executed
     }
 
     /// How the session's server reads SQL now.
@@ -472,7 +502,7 @@ impl Session {
             bytes_in: bytes_in as u64,
             bytes_out: done.bytes_out,
             rows: done.rows,
-            failed: done.failed,
+            failed: done.error.is_some(),
         });
     }
 
@@ -537,7 +567,9 @@ pub(crate) struct Executed {
     flow: Flow,
     bytes_out: u64,
     rows: u64,
-    failed: bool,
+    affected: u64,
+    /// The server's error.
+    error: Option<u16>,
 }
 
 impl Executed {
@@ -546,7 +578,8 @@ impl Executed {
         flow: Flow::Continue,
         bytes_out: 0,
         rows: 0,
-        failed: false,
+        affected: 0,
+        error: None,
     };
 }
 

@@ -5,7 +5,7 @@ use super::findings::{At, Findings};
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::spec::{DatabaseMySQL, Password, ServiceSpec};
-use crate::topology::{Credential, PasswordHash, User};
+use crate::topology::{Credential, PasswordHash, User, UserRights};
 
 /// The user named in `databaseMySQL`, then those of `users`; nothing after a defect.
 pub fn users(
@@ -40,7 +40,14 @@ pub fn users(
             sound = false;
             continue;
         }
-        users.push(User { name, credential });
+        users.push(User {
+            name,
+            credential,
+            rights: match user.operator {
+                Some(true) => UserRights::Operator,
+                Some(false) | None => UserRights::Application,
+            },
+        });
     }
     if sound && users.is_empty() {
         findings.error(
@@ -71,6 +78,7 @@ fn first_user(
             Some(Some(User {
                 name: name?,
                 credential: credential?,
+                rights: UserRights::Application,
             }))
         }
     }

@@ -11,7 +11,7 @@ use super::sharding::{Axis, ShardedTable, Table};
 use super::{
     Address, ConcurrencyRule, Credential, DenyRule, Endpoint, Mirror, PemFile, Service, Shadow,
     ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology,
-    Units, User,
+    Units, User, UserRights,
 };
 use crate::secret::REDACTED;
 
@@ -106,6 +106,7 @@ fn service(service: &Service) -> Value {
         "pool": service.pool,
         "proxyProtocol": service.proxy_networks,
         "compression": service.compression,
+        "observability": service.observability,
         "strategy": strategy(&service.strategy),
         "sharding": service.sharding.as_ref().map(|s| sharding(s)),
     })
@@ -157,7 +158,11 @@ fn user(user: &User) -> Value {
         Credential::Plain(_) => "password",
         Credential::Hash(_) => "passwordHash",
     };
-    json!({ "name": user.name, credential: REDACTED })
+    json!({
+        "name": user.name,
+        credential: REDACTED,
+        "operator": user.rights == UserRights::Operator,
+    })
 }
 
 fn strategy(strategy: &Strategy) -> Value {

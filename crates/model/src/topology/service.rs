@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Compression, Limits, Name, Network, PemFile, PoolPolicy, Sharding, Strategy};
+use super::{
+    Compression, Limits, Name, Network, Observability, PemFile, PoolPolicy, Sharding, Strategy,
+};
 use crate::secret::{REDACTED, Secret};
 
 /// Where a service listens: TCP, a Unix socket, or both.
@@ -115,6 +117,17 @@ pub struct User {
     pub name: String,
     /// What must be proved.
     pub credential: Credential,
+    /// What the user may do besides its statements.
+    pub rights: UserRights,
+}
+
+/// What a user may do besides its statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UserRights {
+    /// Nothing.
+    Application,
+    /// SHOW MESH, and KILL of the sessions of others of the service.
+    Operator,
 }
 
 /// Whether clients use TLS.
@@ -181,6 +194,8 @@ pub struct Service {
     pub compression: Vec<Compression>,
     /// Where its statements go.
     pub strategy: Arc<Strategy>,
+    /// What it tells of its statements.
+    pub observability: Observability,
     /// How its tables are split; none: they are not. Only a topology that is resolved for planning has one.
     pub sharding: Option<Arc<Sharding>>,
 }
@@ -190,6 +205,13 @@ impl Service {
     #[must_use]
     pub fn label(&self) -> String {
         format!("{}/{}/{}", self.namespace, self.database, self.name)
+    }
+
+    /// Whether this user operates the service.
+    #[must_use]
+    pub fn is_operator(&self, user: &str) -> bool {
+        let mut users = self.users.iter();
+        users.any(|known| known.name == user && known.rights == UserRights::Operator)
     }
 
     /// Whether `asked` names it: in full, or by the last parts of its label.

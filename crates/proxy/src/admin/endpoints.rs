@@ -27,7 +27,7 @@ pub(super) fn endpoints(services: &Services, registry: &Registry) -> Value {
 }
 
 /// One endpoint as one service uses it.
-pub(super) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Registry) -> Value {
+pub(crate) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Registry) -> Value {
     let (pool, standing) = (&member.pool, &member.pool.standing);
     let gauge = pool.gauge();
     let serves = serving.upstream.serving_role(member);

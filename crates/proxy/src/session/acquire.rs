@@ -4,6 +4,7 @@
 //! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -17,7 +18,7 @@ use super::demand::Place;
 use super::exchange::Lost;
 use super::leave::TurnedAway;
 use super::ready::{NotReady, make_ready};
-use super::{Failure, Session};
+use super::{Failure, Session, observe};
 use crate::backend::{Backend, BackendError, Flags};
 use crate::control::Signals;
 use crate::fault::Fault;
@@ -104,7 +105,8 @@ enum Leased {
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
-        let found = self.find_connection(aim).await;
+        let (found, waited) = observe::timed(pin!(self.find_connection(aim))).await;
+        self.noted.waited(waited);
         match self.overdue() {
             // Whatever came of it, the statement is not sent any more.
             Some(overdue) => {

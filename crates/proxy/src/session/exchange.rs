@@ -179,6 +179,8 @@ impl Session {
         let ended = Instant::now();
         member.took(ended - started);
         self.answered = ended;
+        self.noted
+            .executed(&member.endpoint, started, ended - started);
         if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
             self.seen = Some(tally.seen(outcome, ended - started));
         }

@@ -575,7 +575,8 @@ fn executed(statement: &Statement, outcome: &Outcome) -> Executed {
         flow: if releases { Flow::Quit } else { Flow::Continue },
         bytes_out: outcome.bytes,
         rows: outcome.rows,
-        failed: outcome.error.is_some(),
+        affected: outcome.affected_rows,
+        error: outcome.error,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::backend::Flavor;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::process::Process;
+use crate::record::Record;
 use crate::registry::SessionHandle;
 use crate::serving::{Login, Serving};
 use crate::state::SessionState;
@@ -139,6 +140,13 @@ impl Session {
         let answer = self.answer();
         self.client.ok_with(answer, &tracked).await?;
         Ok(())
+    }
+
+    /// A login is always in the audit.
+    pub(crate) fn record_login(&self) {
+        let mut record = Record::new("login");
+        record.session(self.handle()).text("outcome", "ok");
+        self.serving.logs.note(record);
     }
 
     /// Ends a session that was never served.

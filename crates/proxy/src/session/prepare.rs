@@ -52,6 +52,9 @@ impl Session {
         if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
             return Err(Fault::NotPreparable("EXPLAIN MESH").into());
         }
+        if matches!(admitted.plan, Plan::Local(Local::Mesh(_))) {
+            return Err(Fault::NotPreparable("SHOW MESH").into());
+        }
         drop(admitted);
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
