@@ -2,6 +2,7 @@
 //!
 //! It owns exit codes: 0 when all is well, 1 when the answer is no, 2 when the command line is wrong.
 
+mod audit;
 mod check;
 mod cli;
 mod drain;
@@ -11,12 +12,13 @@ mod page;
 mod proxy;
 mod schema;
 mod terminal;
+mod top;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{AuditCommand, Cli, Command};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
@@ -27,5 +29,7 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run_get(&args),
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
+        Command::Top(args) => top::run_top(&args),
+        Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),
     }
 }

@@ -140,6 +140,7 @@ impl AdminContent for Pages {
         self.process.current.outlets().files.metrics(out);
         self.process.current.outlets().exporters.metrics(out);
         self.source.status().metrics(out);
+        workers(out);
         dbmesh_runtime::process::metrics(out);
     }
 
@@ -176,6 +177,25 @@ impl AdminContent for Pages {
             "digests",
         ]
     }
+}
+
+/// How busy the threads are that serve sessions: an autoscaler's best sign.
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn workers(out: &mut Text) {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    out.family(
+        "dbmesh_worker_busy_seconds_total",
+        "Time that a worker thread was busy.",
+        Kind::Counter,
+    );
+    for worker in 0..metrics.num_workers() {
+        let busy = metrics.worker_total_busy_duration(worker);
+        out.sample(&[("worker", &worker.to_string())], busy.as_secs_f64());
+    }
+    out.family("dbmesh_workers", "Worker threads.", Kind::Gauge);
+    out.sample(&[], metrics.num_workers() as f64);
+    out.family("dbmesh_tasks", "Tasks of the process.", Kind::Gauge);
+    out.sample(&[], metrics.num_alive_tasks() as f64);
 }
 
 type PoolValue = fn(&Pool) -> f64;

@@ -503,6 +503,7 @@ impl Session {
             bytes_out: done.bytes_out,
             rows: done.rows,
             failed: done.error.is_some(),
+            waited: self.noted.time_waited(),
         });
     }
 

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::control::Signals;
+use crate::metrics::Times;
 use crate::pool::Pool;
 use crate::position::{Gtids, Position};
 use crate::registry::Registry;
@@ -33,6 +34,10 @@ pub struct Member {
     latency_ns: AtomicU64,
     /// Statements sent there.
     pub statements: AtomicU64,
+    /// Those answered with an error.
+    pub errors: AtomicU64,
+    /// How long they took.
+    pub times: Times,
 }
 
 impl Member {
@@ -58,6 +63,7 @@ impl Member {
 
     /// Notes how long a statement took.
     pub fn took(&self, time: Duration) {
+        self.times.add(time);
         let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let old = self.latency_ns.load(Ordering::Relaxed);
         // A peak counts at once, a fall slowly.
@@ -166,6 +172,8 @@ impl Upstream {
                 outstanding: AtomicU32::new(0),
                 latency_ns: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+                times: Times::default(),
             })
         };
         let members: Vec<Arc<Member>> = pools.into_iter().map(member).collect();

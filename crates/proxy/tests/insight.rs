@@ -2,6 +2,11 @@
 //! command.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[allow(dead_code)]
+#[path = "traffic/ask.rs"]
+mod ask;
+#[path = "insight/audit.rs"]
+mod audit;
 #[path = "insight/digests.rs"]
 mod digests;
 #[path = "faultkit/faultkit.rs"]
@@ -10,3 +15,9 @@ mod faultkit;
 mod ground;
 #[path = "insight/mesh.rs"]
 mod mesh;
+#[path = "insight/metrics.rs"]
+mod metrics;
+#[path = "insight/top.rs"]
+mod top;
+#[path = "insight/tracing.rs"]
+mod tracing;

@@ -64,6 +64,11 @@ impl Noted {
         }
     }
 
+    /// Time waited for a connection.
+    pub(super) fn time_waited(&self) -> Duration {
+        self.waited
+    }
+
     /// A connection was waited for, until now.
     pub(super) fn waited(&mut self, took: Duration) {
         if took.is_zero() {

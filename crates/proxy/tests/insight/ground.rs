@@ -4,6 +4,8 @@ use dbmesh_testkit::config::Config;
 use dbmesh_testkit::proxy::binary;
 use dbmesh_testkit::server::{Kind, Server, ServerOptions};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
 use crate::faultkit::client::{Credentials, RawClient, Reply};
@@ -81,4 +83,18 @@ pub fn dbmesh(stage: &Stage, args: &[&str]) -> Output {
 pub fn said(output: &Output) -> (Option<i32>, String) {
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// The status of a POST to the administration, by an actor.
+pub fn post(stage: &Stage, path: &str, actor: &str) -> u16 {
+    let port = stage.proxy.admin_port();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Dbmesh: 1\r\nX-Dbmesh-Actor: {actor}\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
