@@ -74,9 +74,9 @@ fn every_statement_is_recorded_with_who_where_and_what_came_of_it() {
         let deny = "circuitBreaks: [{name: no-sleep, regex: [\"(?i)sleep\"]}]";
         let stage = stage_of(&server, &[&audit], |c| c.strategy(deny));
         let mut app = client(&stage, "app");
-        assert_eq!(app.query("INSERT INTO t VALUES (1, 4711)"), Reply::Ok);
+        assert_eq!(app.query("INSERT INTO t VALUES (1, 2147480011)"), Reply::Ok);
         assert_eq!(
-            app.query("INSERT INTO t VALUES (1, 4711)").code(),
+            app.query("INSERT INTO t VALUES (1, 2147480011)").code(),
             Some(1062)
         );
         assert_eq!(app.query("SELECT SLEEP(0)").code(), Some(1105));
@@ -140,7 +140,7 @@ fn every_statement_is_recorded_with_who_where_and_what_came_of_it() {
         );
         let text = fs::read_to_string(&path).unwrap();
         assert!(
-            !text.contains("4711") && !text.contains("'bye'"),
+            !text.contains("2147480011") && !text.contains("'bye'"),
             "a literal"
         );
         let (code, said) = verify(&path);
@@ -307,25 +307,28 @@ fn slow_statements_are_logged_with_where_their_time_went() {
         let folder = Folder::new(&format!("slow-{kind:?}"));
         let path = folder.file("slow.jsonl");
         let slow = format!(
-            "observability: {{slowLog: {{file: {}, thresholdMs: 150}}}}",
+            "observability: {{slowLog: {{file: {}, thresholdMs: 1000}}}}",
             path.display()
         );
         let stage = stage(&server, &[&slow]);
         let mut app = client(&stage, "app");
         assert!(matches!(app.query("SELECT 1"), Reply::Rows(_)));
-        assert!(matches!(app.query("SELECT SLEEP(0.3)"), Reply::Rows(_)));
+        assert!(matches!(app.query("SELECT SLEEP(1.2)"), Reply::Rows(_)));
         let all = until(&path, "the slow one", |line| {
             line["text"] == "SELECT SLEEP(?)"
         });
-        assert_eq!(all.len(), 1, "{kind:?}: {all:#?}");
-        let us = |field: &str| all[0][field].as_u64().unwrap();
+        let sleep = all.iter().find(|line| line["text"] == "SELECT SLEEP(?)");
+        let sleep = sleep.unwrap();
+        let us = |field: &str| sleep[field].as_u64().unwrap();
+        let slow = |line: &Value| line["took_us"].as_u64().unwrap() >= 1_000_000;
+        assert!(all.iter().all(slow), "{kind:?}: {all:#?}");
         assert!(
-            us("execute_us") >= 250_000 && us("took_us") >= us("execute_us"),
+            us("execute_us") >= 1_000_000 && us("took_us") >= us("execute_us"),
             "{all:#?}"
         );
         let parts = us("wait_us") + us("execute_us") + us("other_us");
-        assert_eq!(us("took_us").abs_diff(parts) <= 2, true);
-        assert_eq!(all[0]["event"], "slow");
-        assert!(all[0]["hash"].is_null());
+        assert!(us("took_us").abs_diff(parts) <= 2);
+        assert_eq!(sleep["event"], "slow");
+        assert!(sleep["hash"].is_null());
     }
 }

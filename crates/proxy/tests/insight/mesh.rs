@@ -47,6 +47,7 @@ fn operators_see_their_service_and_nobody_else_does() {
         // What is none of these is a matter of the server.
         assert_eq!(ops.query("SHOW MESH WEATHER").code(), Some(1064));
         // Its own answer leaves the session's diagnostics as a SHOW does.
+        assert_eq!(rows(&mut ops, "SHOW MESH ENDPOINTS").len(), 1);
         assert_eq!(rows(&mut ops, "SELECT FOUND_ROWS()"), [["1"]]);
     }
 }

@@ -259,10 +259,8 @@ fn a_statement_is_a_span_of_its_client_s_trace() {
         let more = Capabilities::QUERY_ATTRIBUTES;
         let mut app =
             RawClient::logged_in(stage.port, &Credentials::app().schema("app").more(more));
-        assert!(matches!(
-            query_in(&mut app, &traceparent(1, true), "SELECT 'attribute'"),
-            Reply::Rows(_)
-        ));
+        let reply = query_in(&mut app, &traceparent(1, true), "SELECT 'attribute'");
+        assert!(matches!(reply, Reply::Rows(_)), "{kind:?}: {reply:?}");
         let comment = format!(
             "SELECT 'a', 'comment' /*traceparent='{}'*/",
             traceparent(2, true)
