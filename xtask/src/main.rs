@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod differential;
 mod fuzz;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run a shop's catalogue on real servers behind dbmesh, and say what to try.
     Demo(demo::Options),
+    /// Compare a sharded mesh with one MySQL, statement by statement.
+    Differential(differential::Options),
     /// Run everything that a change must pass.
     Test(test::Options),
     /// Check what rustc cannot: dependency arrows, sizes, texts, links.
@@ -49,6 +52,7 @@ struct Rest {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Differential(options) => differential::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Tidy(rest) => tidy::run(&rest.args),
         Command::Bench(rest) => bench::run(&rest.args),

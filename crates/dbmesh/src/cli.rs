@@ -82,6 +82,9 @@ pub struct ProxyArgs {
     /// How long sessions may go on after SIGTERM, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain_timeout: u64,
+    /// Where this proxy stands: endpoints with the same `zone` are preferred.
+    #[arg(long, value_name = "ZONE", env = "DBMESH_ZONE")]
+    pub zone: Option<String>,
 }
 
 /// Form of log lines.

@@ -31,6 +31,7 @@ pub fn run_proxy(args: &ProxyArgs) -> ExitCode {
         admin: args.admin,
         workers: args.workers,
         drain_timeout: Duration::from_secs(args.drain_timeout),
+        zone: args.zone.clone().filter(|zone| !zone.is_empty()),
     };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,

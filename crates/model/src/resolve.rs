@@ -11,6 +11,7 @@ mod findings;
 mod kinds;
 mod listener;
 mod observability;
+mod rules;
 mod selector;
 mod service;
 mod sharding;

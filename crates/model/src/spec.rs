@@ -8,6 +8,7 @@ mod data_shard;
 mod database_endpoint;
 mod observability;
 mod password;
+mod rules;
 mod splitting;
 mod steering;
 mod traffic_strategy;
@@ -34,6 +35,10 @@ pub use observability::{
     StatementAuditSpec, SwitchSpec, TracingSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
+pub use rules::{
+    AccessSpec, ActionSpec, ClauseSpec, ConcurrencyLimitSpec, DaySpec, MatchSpec, RateLimitSpec,
+    RouteRoleSpec, RouteSpec, RuleModeSpec, RuleSpec, TimeSpec, UnknownSpec,
+};
 pub use splitting::{
     ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
     ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
@@ -44,9 +49,9 @@ pub use steering::{
     SiteSpec, UnitsSpec, UnownedSpec,
 };
 pub use traffic_strategy::{
-    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, EjectionSpec, FailoverSpec,
-    LoadBalance, MatchExpression, MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy,
-    TrafficStrategyKind, TrafficStrategySpec,
+    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, ConsistentHashSpec, EjectionSpec,
+    FailoverSpec, HashKeyKind, LoadBalance, LocalitySpec, MatchExpression, MatchOperator, Selector,
+    SimpleLoadBalance, TrafficStrategy, TrafficStrategyKind, TrafficStrategySpec,
 };
 pub use virtual_database::{
     ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec,

@@ -9,6 +9,7 @@ mod network;
 mod observability;
 mod policy;
 mod redacted;
+mod rules;
 mod service;
 pub mod sharding;
 mod splitting;
@@ -29,6 +30,11 @@ pub use observability::{
 };
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
+pub use rules::{
+    Access, Action, BoundingClause, ColumnPattern, ConcurrencyLimit, Glob, LIMIT_KEYS_MAX, LimitBy,
+    Match, Patterns, RATE_PER_MS_DEFAULT, RULE_WAITING_DEFAULT, RULES_MAX, RateLimit, RouteTo,
+    Rule, RuleBits, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
+};
 pub use service::{
     ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User, UserRights,
 };
@@ -43,7 +49,8 @@ pub use steering::{
 };
 pub use strategy::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, Strategy,
+    Ejection, HASH_LOAD_PERCENT_DEFAULT, HashKey, Hashing, Locality, SPILL_OVER_PERCENT_DEFAULT,
+    Strategy,
 };
 
 use crate::Defect;

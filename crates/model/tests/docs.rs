@@ -78,7 +78,14 @@ fn every_example_does_what_the_page_says() {
 
 #[test]
 fn examples_of_other_pages_resolve() {
-    for name in ["hints.md", "deadlines.md", "shadow.md", "units.md"] {
+    for name in [
+        "balancing.md",
+        "hints.md",
+        "deadlines.md",
+        "shadow.md",
+        "units.md",
+        "rules.md",
+    ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();
         assert!(!examples.is_empty(), "{name}");

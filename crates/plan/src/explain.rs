@@ -5,13 +5,16 @@
 
 use std::fmt::Write as _;
 
-use dbmesh_model::topology::{Consistency, Role, Splitting, Strategy};
+use dbmesh_model::topology::{
+    Action, Consistency, Role, Rule, RuleMode, Splitting, Strategy, Unknown,
+};
 use dbmesh_sql::parsed::{NotReadOnly, ReadOnly};
 use dbmesh_sql::{
     Dialect, Facts, Lexer, ParsedFacts, Parser, Span, Statement, TokenKind, Verb, analyze,
     digest_text,
 };
 
+use crate::judge::{Judge, Subject};
 use crate::prove::{ACTS, Proof, at_first_sight};
 use crate::splitting::{Aim, Why};
 use crate::{Autocommit, Plan, SessionView};
@@ -75,7 +78,7 @@ pub enum KnownPosition {
 /// What a rule says of the statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// `circuitBreaks` or `concurrencyControls`, with the rule's name.
+    /// The rule's name.
     pub rule: String,
     /// What comes of it.
     pub outcome: String,
@@ -90,6 +93,8 @@ pub struct Case<'a> {
     pub statement: &'a Statement,
     /// How it is read.
     pub dialect: &'a Dialect,
+    /// The schema of names without one.
+    pub schema: Option<&'a [u8]>,
     /// What becomes of it.
     pub plan: &'a Plan,
     /// The session.
@@ -140,7 +145,7 @@ pub fn explain(case: &Case<'_>) -> Vec<Row> {
             row(&field, candidacy(candidate, aim, case.kept.is_some()));
         }
     }
-    let verdicts = verdicts(case.strategy, case.sql);
+    let verdicts = verdicts(case);
     if verdicts.is_empty() {
         row("rules", "none matches".to_owned());
     }
@@ -150,29 +155,66 @@ pub fn explain(case: &Case<'_>) -> Vec<Row> {
     rows
 }
 
-/// What the strategy's rules say of a text. They are judged in this order.
-#[must_use]
-pub fn verdicts(strategy: &Strategy, sql: &[u8]) -> Vec<Verdict> {
-    let text = String::from_utf8_lossy(sql);
-    let text = text.trim();
-    let denied = strategy.deny.iter().filter(|r| r.regexes.is_match(text));
-    let held = strategy
-        .concurrency
-        .iter()
-        .filter(|r| r.regexes.is_match(text));
-    let denied = denied.map(|rule| Verdict {
-        rule: rule.name.clone(),
-        outcome: "circuitBreaks: it matches, the statement is refused".to_owned(),
-    });
-    let held = held.map(|rule| Verdict {
-        rule: rule.name.clone(),
-        outcome: format!(
-            "concurrencyControls: it matches, at most {} begin within {} s",
-            rule.max,
-            rule.window.as_secs()
-        ),
-    });
-    denied.chain(held).collect()
+/// What the strategy's rules say of a text, in the order in which they are looked at.
+fn verdicts(case: &Case<'_>) -> Vec<Verdict> {
+    let book = &case.strategy.rules;
+    let subject = Subject {
+        statement: case.statement,
+        sql: case.sql,
+        dialect: case.dialect,
+        schema: case.schema,
+    };
+    let found = Judge::default().find(book, 0, &subject);
+    let met = (found.sure | found.unknown).iter();
+    let verdict = |place: usize| {
+        let rule = book.rules().get(place)?;
+        let sure = found.sure.has(place);
+        (sure || rule.unknown == Unknown::Match).then(|| Verdict {
+            rule: rule.name.clone(),
+            outcome: outcome(rule, sure),
+        })
+    };
+    met.filter_map(verdict).collect()
+}
+
+/// What a rule does with a statement that it matches.
+fn outcome(rule: &Rule, sure: bool) -> String {
+    let mut text = match &rule.action {
+        Action::Allow => "the statement is let through, past the rules that follow".to_owned(),
+        Action::Deny => "the statement is refused".to_owned(),
+        Action::Rate(limit) => format!("at most {} begin within {} ms", limit.count, limit.per_ms),
+        Action::Concurrency(limit) => format!("at most {} at a time", limit.count),
+        Action::Window(limit) => {
+            let seconds = limit.window.as_secs();
+            format!("at most {} begin within {seconds} s", limit.max)
+        }
+        Action::Timeout(ms) => format!("it may take {ms} ms"),
+        Action::Delay(ms) => format!("it waits {ms} ms"),
+        Action::Route(to) => format!("it runs at {to:?}"),
+        Action::Tag(_) => "it gets tags".to_owned(),
+    };
+    let matches = match sure {
+        true => "it matches",
+        false => "it cannot be told whether it matches",
+    };
+    text = format!("{matches}: {text}");
+    if rule.mode == RuleMode::Warn {
+        text.push_str("; mode warn: only counted and told");
+    }
+    let conditions = &rule.matches;
+    let more = [
+        (conditions.users.is_empty(), "users"),
+        (conditions.networks.is_empty(), "networks"),
+        (conditions.tags.is_empty(), "tags"),
+        (conditions.times.is_empty(), "times"),
+    ];
+    let more: Vec<&str> = (more.iter().filter(|(none, _)| !none))
+        .map(|(_, name)| *name)
+        .collect();
+    if !more.is_empty() {
+        let _ = write!(text, "; if its {} hold", more.join(", "));
+    }
+    text
 }
 
 /// The endpoints as the configuration alone has them.

@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod explain;
+mod judge;
+mod memory;
 pub mod mesh;
 mod prove;
 pub mod shard;
@@ -17,6 +19,7 @@ pub use dbmesh_sql::RoleHint;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
 use dbmesh_sql::{Dialect, Facts, Span, Statement, Verb};
 
+pub use judge::{Found, Inner, Judge, Subject, inner_of};
 pub use prove::{Proof, Prover, at_first_sight};
 pub use splitting::{Aim, Why, aim};
 

@@ -3,11 +3,11 @@
 //! Owns the parser that proves it and a bounded memory of what was proved. It must never take a statement for a read that
 //! is not proved to be one: what cannot be parsed is none. Input: a statement that the scanner took for a plain read.
 
-use std::collections::HashMap;
-
 use dbmesh_sql::effects::{AccessMode, Effect};
 use dbmesh_sql::parsed::ReadOnly;
 use dbmesh_sql::{Class, Dialect, Facts, ParsedFacts, Parser, Statement, Verb};
+
+use crate::memory::Memory;
 
 /// Whether a statement is proved to read only, so that any copy of the data can answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +22,12 @@ pub enum Proof {
     NotProved,
 }
 
-/// Digests remembered in one generation. A flood of statements that are seen once pushes out what is as rare, and leaves
-/// what was asked for since the generation began.
-const GENERATION_MAX: usize = 4_096;
-
 /// Proves statements, and remembers.
 #[derive(Debug, Default)]
 pub struct Prover {
     parser: Parser,
     facts: ParsedFacts,
-    young: HashMap<(u64, Dialect), Proof>,
-    old: HashMap<(u64, Dialect), Proof>,
+    known: Memory<(u64, Dialect), Proof>,
 }
 
 impl Prover {
@@ -43,18 +38,11 @@ impl Prover {
             return first;
         }
         let key = (statement.digest.0, *dialect);
-        if let Some(known) = self.young.get(&key) {
-            return *known;
+        if let Some(known) = self.known.find(&key) {
+            return known;
         }
-        let proof = match self.old.remove(&key) {
-            Some(known) => known,
-            None => self.parse(sql, dialect),
-        };
-        if self.young.len() >= GENERATION_MAX {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-        }
-        self.young.insert(key, proof);
+        let proof = self.parse(sql, dialect);
+        self.known.keep(key, proof);
         proof
     }
 
@@ -119,6 +107,7 @@ pub fn at_first_sight(statement: &Statement) -> Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::GENERATION_MAX;
     use dbmesh_sql::analyze;
 
     fn prove(prover: &mut Prover, sql: &str) -> Proof {
@@ -181,10 +170,11 @@ mod tests {
             );
             assert_eq!(prove(&mut prover, "SELECT often FROM t"), Proof::Reads);
         }
-        assert!(prover.young.len() <= GENERATION_MAX && prover.old.len() <= GENERATION_MAX);
+        let (young, old) = prover.known.sizes();
+        assert!(young <= GENERATION_MAX && old <= GENERATION_MAX);
         let often = analyze(b"SELECT often FROM t", &Dialect::default())
             .digest
             .0;
-        assert!(prover.young.contains_key(&(often, Dialect::default())));
+        assert!(prover.known.find(&(often, Dialect::default())).is_some());
     }
 }

@@ -8,6 +8,8 @@
 pub mod algorithm;
 mod condition;
 mod define;
+pub mod gather;
+mod generate;
 mod group;
 mod insert;
 mod locality;
@@ -29,13 +31,14 @@ use std::collections::BTreeMap;
 use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
+pub use gather::{Gather, Pull, PullPart};
+pub use generate::{Generation, Zero};
 pub use merge::MergeSpec;
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
 pub use rewrite::Splice;
 pub use value::{KeyValue, Parameter};
 
-use reason::Stop;
 use scope::Scope;
 
 /// What planning needs to know besides the statement.
@@ -91,13 +94,8 @@ pub enum ShardPlan {
         /// Whether all of them must see one time.
         clock: Clock,
     },
-    /// Rows have to be pulled to one server that finishes the statement.
-    Gather {
-        /// Why no merge does.
-        reason: GatherReason,
-        /// What would be pulled.
-        tables: Vec<GatherTable>,
-    },
+    /// Rows are pulled to one server that finishes the statement.
+    Gather(Box<Gather>),
     /// It is refused, with the reason.
     Refuse(RefuseReason),
 }
@@ -133,17 +131,6 @@ pub enum Merge {
     Affected,
 }
 
-/// A table that would be pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatherTable {
-    /// Its logical name.
-    pub name: String,
-    /// How many of its shards have rows in question.
-    pub shards: usize,
-    /// Of how many.
-    pub of: usize,
-}
-
 /// Plans statements; keeps the memory of its parser.
 #[derive(Debug, Default)]
 pub struct ShardPlanner {
@@ -165,17 +152,8 @@ impl ShardPlanner {
         self.facts.fill(ast, input.sql, input.dialect);
         let scope = match Scope::of(*input, ast, &self.facts) {
             Ok(scope) => scope,
-            Err(stop) => return stop.into_plan(Vec::new()),
+            Err(stop) => return stop.into_plan(None),
         };
-        match other::plan(&scope) {
-            Ok(plan) => plan,
-            Err(stop) => {
-                let tables = match &stop {
-                    Stop::Gather(_) => route::gathered(&scope),
-                    Stop::Refuse(_) => Vec::new(),
-                };
-                stop.into_plan(tables)
-            }
-        }
+        other::plan(&scope).unwrap_or_else(|stop| stop.into_plan(Some(&scope)))
     }
 }

@@ -1,7 +1,7 @@
 //! Golden cases of the shard planner: each statement of `cases/shard/*.txt` with its plan. `DBMESH_BLESS=1` writes them.
 //!
 //! A case is a line `> statement`, lines of its plan, and an empty line. `? 1, 'a'` before the plan binds parameters, `! 1`
-//! gives a hint. Every text of a plan must parse again, and mean what was intended.
+//! gives a hint, `+ 7, 8` gives generated values. Every text of a plan must parse again, and mean what was intended.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,7 +15,7 @@ use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Shard, Table};
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::{
-    Catalog, Input, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown,
+    Catalog, Input, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown, Zero,
 };
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 use zeroize::Zeroizing;
@@ -63,6 +63,7 @@ struct Case {
     sql: String,
     parameters: Option<String>,
     hint: Option<String>,
+    generated: Option<String>,
     expected: String,
 }
 
@@ -84,6 +85,8 @@ fn cases(text: &str) -> Vec<Case> {
             case.parameters = Some(parameters.to_owned());
         } else if let Some(hint) = line.strip_prefix("! ") {
             case.hint = Some(hint.to_owned());
+        } else if let Some(values) = line.strip_prefix("+ ") {
+            case.generated = Some(values.to_owned());
         } else if !line.is_empty() {
             writeln!(case.expected, "{line}").unwrap();
         }
@@ -112,7 +115,8 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         .map(|text| text.split(", ").map(parameter).collect());
     let hint = case.hint.as_ref();
     let hint = hint.map(|hint| KeyValue::Integer(hint.parse().unwrap()));
-    ShardPlanner::default().plan(&Input {
+    let mut planner = ShardPlanner::default();
+    let input = Input {
         sql: case.sql.as_bytes(),
         dialect: &Dialect::default(),
         sharding,
@@ -122,7 +126,21 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         utf8: true,
         parameters: parameters.as_deref(),
         hint: hint.as_ref(),
-    })
+    };
+    let Some(values) = &case.generated else {
+        return planner.plan(&input);
+    };
+    let generation = planner.generation(&input, Zero::Asks);
+    let values: Vec<KeyValue> = match generation {
+        Ok(Some(generation)) => values
+            .split(", ")
+            .take(generation.count)
+            .map(|value| KeyValue::Integer(value.parse().unwrap()))
+            .collect(),
+        Ok(None) => return planner.plan(&input),
+        Err(reason) => return ShardPlan::Refuse(reason),
+    };
+    planner.plan_generated(&input, Zero::Asks, &values)
 }
 
 fn statements(plan: &ShardPlan) -> Vec<&NodeStatement> {
@@ -178,7 +196,7 @@ fn outcome(plan: &ShardPlan) -> String {
         ShardPlan::Single(_) => "single".to_owned(),
         ShardPlan::Broadcast { .. } => "broadcast".to_owned(),
         ShardPlan::Scatter { .. } => "scatter".to_owned(),
-        ShardPlan::Gather { reason, .. } => format!("gather {}", word(reason.to_string())),
+        ShardPlan::Gather(gather) => format!("gather {}", word(gather.reason.to_string())),
         ShardPlan::Refuse(reason) => format!("refuse {}", word(reason.to_string())),
     }
 }
@@ -210,6 +228,9 @@ fn written(
         writeln!(written, "\n> {}", case.sql).unwrap();
         if let Some(parameters) = &case.parameters {
             writeln!(written, "? {parameters}").unwrap();
+        }
+        if let Some(values) = &case.generated {
+            writeln!(written, "+ {values}").unwrap();
         }
         if let Some(hint) = &case.hint {
             writeln!(written, "! {hint}").unwrap();

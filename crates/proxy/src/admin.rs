@@ -139,6 +139,8 @@ impl AdminContent for Pages {
         self.process.insight.metrics(out);
         self.process.current.outlets().files.metrics(out);
         self.process.current.outlets().exporters.metrics(out);
+        let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
+        crate::rules::expose(rules, out);
         self.source.status().metrics(out);
         workers(out);
         dbmesh_runtime::process::metrics(out);
@@ -154,6 +156,7 @@ impl AdminContent for Pages {
                 let services = self.process.current.services();
                 Some(endpoints::endpoints(&services, &self.process.registry))
             }
+            "rules" => Some(rules(&self.process.current.services())),
             "services" => Some(endpoints::services(&self.process.current.services())),
             _ => None,
         }
@@ -173,6 +176,7 @@ impl AdminContent for Pages {
             "services",
             "endpoints",
             "pools",
+            "rules",
             "sessions",
             "digests",
         ]
@@ -196,6 +200,20 @@ fn workers(out: &mut Text) {
     out.sample(&[], metrics.num_workers() as f64);
     out.family("dbmesh_tasks", "Tasks of the process.", Kind::Gauge);
     out.sample(&[], metrics.num_alive_tasks() as f64);
+}
+
+/// The rules of every service, with what they did.
+fn rules(services: &Services) -> Value {
+    let mut all = Vec::new();
+    for serving in &services.list {
+        for mut rule in serving.rules.listing() {
+            if let Some(fields) = rule.as_object_mut() {
+                fields.insert("service".to_owned(), serving.service.label().into());
+            }
+            all.push(rule);
+        }
+    }
+    Value::Array(all)
 }
 
 type PoolValue = fn(&Pool) -> f64;

@@ -56,6 +56,7 @@ pub fn explain_offline(service: &Service, sql: &[u8]) -> Vec<Row> {
         sql,
         statement: &statement,
         dialect: &dialect,
+        schema: service.schema.as_deref().map(str::as_bytes),
         plan: &plan(&statement, sql, view),
         view,
         position: KnownPosition::NothingWritten,

@@ -178,6 +178,10 @@ pub enum Fault {
     KillTarget,
     /// A statement matched a deny rule.
     Denied(String),
+    /// A deny rule cannot be told to match or not: the text, or what it uses, is not known.
+    DeniedUnknown(String),
+    /// A statement matched a rule whose rate is used up.
+    RateExceeded(String),
     /// A statement matched a concurrency rule that is full.
     TooBusy(String),
     /// The server asked for a file that the statement does not name.
@@ -241,7 +245,10 @@ impl Fault {
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::NotOwner(_) => (1095, "HY000"),
             Self::KillTarget => (1235, "42000"),
-            Self::Denied(_) | Self::Misplaced(_) | Self::Unit(_) => (1105, "HY000"),
+            Self::RateExceeded(_) => (1226, "42000"),
+            Self::Denied(_) | Self::DeniedUnknown(_) | Self::Misplaced(_) | Self::Unit(_) => {
+                (1105, "HY000")
+            }
             Self::Hint(_) => (1064, "42000"),
             Self::HintDenied(_) | Self::OperatorOnly(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
@@ -398,12 +405,8 @@ impl fmt::Display for Fault {
             Self::UnknownThread(id) => write!(f, "Unknown thread id: {id}"),
             Self::NotOwner(id) => write!(f, "You are not owner of thread {id}"),
             Self::KillTarget => write!(f, "dbmesh: KILL takes a number or CONNECTION_ID() here"),
-            Self::Denied(rule) => write!(f, "dbmesh: statement denied by rule '{rule}'"),
-            Self::TooBusy(rule) => {
-                write!(
-                    f,
-                    "dbmesh: too many statements of rule '{rule}' at a time; try again later"
-                )
+            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_) => {
+                self.of_rules(f)
             }
             Self::Hint(_)
             | Self::HintDenied(_)
@@ -419,6 +422,39 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// Whether a rule refused the statement.
+    #[must_use]
+    pub fn is_of_rules(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_)
+        )
+    }
+
+    /// Which rule refused a statement.
+    fn of_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(rule) => write!(
+                f,
+                "dbmesh: statement denied by rule '{rule}'; EXPLAIN MESH says what it matches"
+            ),
+            Self::DeniedUnknown(rule) => write!(
+                f,
+                "dbmesh: statement denied by rule '{rule}': what it runs or uses is not known; send it plainly, or give \
+                 the rule `unknown: pass`"
+            ),
+            Self::RateExceeded(rule) => write!(
+                f,
+                "dbmesh: the rate of rule '{rule}' is used up; try again later"
+            ),
+            Self::TooBusy(rule) => write!(
+                f,
+                "dbmesh: too many statements of rule '{rule}' at a time; try again later"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// What is wrong with what a statement asks for.
     fn of_demand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -502,6 +538,20 @@ mod tests {
                 Blame::Mesh,
             ),
             (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
+            (Fault::Denied("r".into()), 1105, "HY000", Blame::Client),
+            (
+                Fault::DeniedUnknown("r".into()),
+                1105,
+                "HY000",
+                Blame::Client,
+            ),
+            (
+                Fault::RateExceeded("r".into()),
+                1226,
+                "42000",
+                Blame::Client,
+            ),
+            (Fault::TooBusy("r".into()), 1203, "42000", Blame::Client),
             (Fault::Hint("h".into()), 1064, "42000", Blame::Client),
             (Fault::HintDenied("h"), 1227, "42000", Blame::Client),
             (Fault::OperatorOnly("o"), 1227, "42000", Blame::Client),

@@ -10,13 +10,16 @@
 mod absorb;
 mod admin;
 mod backend;
+mod balance;
 mod channel;
 mod client;
 mod control;
+mod election;
 mod explain;
 mod fault;
 mod health;
 mod insight;
+mod limit;
 mod listener;
 mod login;
 mod logs;

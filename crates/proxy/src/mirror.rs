@@ -15,9 +15,9 @@ use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use crate::backend::{Applied, Backend, Flags};
+use crate::balance::random;
 use crate::metrics::{CopyFate, ServiceMetrics};
 use crate::pool::{Pool, Want};
-use crate::upstream::random;
 use crate::vector::Vector;
 
 pub use tally::{Seen, Tally};

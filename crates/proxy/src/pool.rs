@@ -189,6 +189,16 @@ impl Pool {
         }
     }
 
+    /// How much of its size is in use, in percent; connections that are given back when somebody asks are not.
+    #[must_use]
+    pub fn use_percent(&self) -> u32 {
+        let inner = self.inner.lock();
+        let free = inner.idle.len() + inner.held.len();
+        let used = u64::from(inner.total).saturating_sub(free as u64);
+        let percent = used * 100 / u64::from(self.policy.size.max(1));
+        u32::try_from(percent).unwrap_or(u32::MAX)
+    }
+
     /// Leases a connection, opening or awaiting one.
     ///
     /// # Errors

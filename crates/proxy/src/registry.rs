@@ -137,6 +137,15 @@ impl SessionHandle {
         }
     }
 
+    /// The client's IP address, without a port.
+    #[must_use]
+    pub fn ip(&self) -> &str {
+        match self.address.rsplit_once(':') {
+            Some((ip, _)) => ip,
+            None => &self.address,
+        }
+    }
+
     /// Says where the session's statement runs from now on; not if it was interrupted before.
     #[must_use]
     pub fn begin_execution(&self, pool: &Arc<Pool>, thread_id: u64) -> Begun {
@@ -175,6 +184,17 @@ impl SessionHandle {
         let mut known = self.labels.lock();
         if *known != labels {
             *known = labels;
+        }
+    }
+
+    /// Adds tags to what the statement at hand said of itself.
+    pub fn add_tags(&self, tags: &[(String, String)]) {
+        let mut known = self.labels.lock();
+        for (name, value) in tags {
+            known.tags.retain(|(tag, _)| **tag != **name);
+            known
+                .tags
+                .push((name.as_str().into(), value.as_str().into()));
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Options {
     pub workers: usize,
     /// How long sessions may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// The zone of the process, if it has one: endpoints of the same zone are preferred.
+    pub zone: Option<String>,
 }
 
 /// Why the process could not start.
@@ -94,8 +96,12 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
-    let current =
-        Current::start(topology, tokio::runtime::Handle::current()).map_err(ServeError::System)?;
+    let current = Current::start(
+        topology,
+        tokio::runtime::Handle::current(),
+        options.zone.clone(),
+    )
+    .map_err(ServeError::System)?;
     let process = Arc::new(Process::new(current, Coarse::start()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());

@@ -27,7 +27,7 @@ use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::spans::{Exporters, Tracer};
 use crate::standing::Standing;
-use crate::upstream::Upstream;
+use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
 
 /// The collation of warm connections: utf8mb4_general_ci, which every server knows.
@@ -45,7 +45,7 @@ pub struct Serving {
     /// Copies of its statements.
     pub mirror: Option<Copies>,
     /// What is denied or held back.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// Its audit and its slow log.
     pub logs: Logs,
     /// What traces its statements.
@@ -152,6 +152,8 @@ pub struct Current {
     runtime: tokio::runtime::Handle,
     /// The sessions: the monitor tells those at a server that is lost.
     registry: Arc<Registry>,
+    /// Where the process stands.
+    zone: Option<String>,
     /// Where its services write.
     outlets: Outlets,
 }
@@ -170,7 +172,11 @@ impl Current {
     ///
     /// # Errors
     /// TLS material that cannot be used.
-    pub fn start(topology: Arc<Topology>, runtime: tokio::runtime::Handle) -> Result<Self, String> {
+    pub fn start(
+        topology: Arc<Topology>,
+        runtime: tokio::runtime::Handle,
+        zone: Option<String>,
+    ) -> Result<Self, String> {
         let empty = Services {
             topology: topology.clone(),
             list: Vec::new(),
@@ -178,7 +184,8 @@ impl Current {
         };
         let registry = Arc::new(Registry::default());
         let outlets = Outlets::default();
-        let (services, fresh) = build(topology, &empty, (&registry, &outlets, &runtime))?;
+        let around = (&registry, &outlets, &runtime);
+        let (services, fresh) = build(topology, &empty, around, zone.as_deref())?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -188,6 +195,7 @@ impl Current {
             epoch: AtomicU64::new(1),
             runtime,
             registry,
+            zone,
             outlets,
         })
     }
@@ -233,7 +241,7 @@ impl Current {
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
         let around = (&self.registry, &self.outlets, &self.runtime);
-        let (services, fresh) = build(topology, &before, around)?;
+        let (services, fresh) = build(topology, &before, around, self.zone.as_deref())?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -310,6 +318,26 @@ fn warm_vector(endpoint: &Endpoint) -> Arc<Vector> {
     Arc::new(Vector::fresh(schema, Charset::Handshake(WARM_COLLATION)))
 }
 
+/// A zone that nobody can prefer is not passed over in silence.
+fn tell_of_zones(topology: &Topology, zone: Option<&str>) {
+    let endpoints = topology.endpoints();
+    let mut zones = endpoints.iter().filter_map(|e| e.zone.as_deref());
+    match zone {
+        None if zones.next().is_some() => {
+            tracing::warn!(
+                "endpoints have a zone, and this proxy was given none (--zone): it prefers nobody"
+            );
+        }
+        Some(zone) if !zones.any(|z| z == zone) => {
+            tracing::warn!(
+                zone,
+                "no endpoint is in the zone of this proxy: it prefers nobody"
+            );
+        }
+        _ => {}
+    }
+}
+
 /// What most drivers ask for.
 fn warm_flags() -> Flags {
     Flags::of(Capabilities(
@@ -331,7 +359,9 @@ fn build(
     topology: Arc<Topology>,
     before: &Services,
     (registry, outlets, runtime): (&Arc<Registry>, &Outlets, &tokio::runtime::Handle),
+    zone: Option<&str>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
+    tell_of_zones(&topology, zone);
     let mut pools = Pools {
         before: &before.pools,
         now: HashMap::new(),
@@ -374,10 +404,13 @@ fn build(
                 service,
                 members,
                 away,
-                old.map(|s| &*s.upstream),
-                registry.clone(),
+                Ground {
+                    before: old.map(|s| &*s.upstream),
+                    registry: registry.clone(),
+                    zone,
+                },
             )),
-            rules: Rules::new(&service.strategy, old.map(|s| &s.rules)),
+            rules: Arc::new(Rules::new(&service.strategy, old.map(|s| &*s.rules))),
             mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
             metrics,
             logins: old.map(|s| s.logins.clone()).unwrap_or_default(),

@@ -8,10 +8,12 @@ mod acquire;
 mod commands;
 mod deadline;
 mod demand;
+mod enforcing;
 mod exchange;
 mod execute;
 mod explain;
 mod identity;
+mod judging;
 mod kill;
 mod leave;
 mod local;
@@ -37,7 +39,7 @@ use dbmesh_plan::{
     Autocommit, Connection, KeptWarnings, Plan, Proof, Prover, Refuse, RowCount, RowsFound,
     SessionView, plan,
 };
-use dbmesh_sql::{Dialect, Statement, analyze};
+use dbmesh_sql::{Dialect, Statement, analyze, analyze_guarded};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{CommandCode, Query};
 use dbmesh_wire::relay::Shape;
@@ -55,11 +57,11 @@ use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
-use crate::rules::Permits;
 use crate::serving::{Login, Serving};
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
+use judging::Governed;
 use observe::{Noted, Observed};
 use waiting::Wake;
 
@@ -114,12 +116,6 @@ pub enum Flow {
     Quit,
 }
 
-/// A statement that may run: only [`Session::govern`] makes one.
-pub(crate) struct Admitted {
-    plan: Plan,
-    _permits: Permits,
-}
-
 /// A client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -156,6 +152,8 @@ pub struct Session {
     demand: Demand,
     /// What is known of the statement at hand, for who observes it.
     noted: Noted,
+    /// The rules that it is under, and what they say of it.
+    governed: Governed,
     /// The server of its connection refused to write, and the client was told.
     refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
@@ -212,6 +210,7 @@ impl Session {
             start.state.ignore_space(&facts);
         }
         let epoch = start.process.current.epoch();
+        let governed = Governed::new(start.serving.rules.clone());
         start
             .serving
             .metrics
@@ -241,6 +240,7 @@ impl Session {
             seen: None,
             demand: Demand::default(),
             noted: Noted::default(),
+            governed,
             refused: false,
             chooses_schema: false,
         }
@@ -283,6 +283,7 @@ impl Session {
                     self.handle().control.clear(heard);
                     self.demand_nothing();
                     self.noted.clear();
+                    self.governed.verdict = None;
                     let served = {
                         let serving = pin!(self.serve());
                         exchange::unless_stopped(&control, serving).await
@@ -391,7 +392,7 @@ impl Session {
         self.trace(statement, query.sql, &attributes);
         let proof = self.take_demand(statement, query.sql, attributes).await?;
         let planned = plan(statement, query.sql, self.view(proof));
-        let admitted = self.govern(planned, query.sql)?;
+        let admitted = self.govern(planned).await?;
         if self.is_recorded(statement) {
             Box::pin(self.record(observed)).await?;
         }
@@ -423,25 +424,14 @@ impl Session {
     /// What the text says.
     fn interpret(&mut self, sql: &[u8]) -> Statement {
         let dialect = self.dialect();
-        let statement = analyze(sql, &dialect);
+        let statement = match self.guard_key() {
+            None => analyze(sql, &dialect),
+            Some(key) => analyze_guarded(sql, &dialect, key),
+        };
         self.handle()
             .digest
             .store(statement.digest.0, Ordering::Relaxed);
         statement
-    }
-
-    /// Lets a plan through, or says which rule does not.
-    fn govern(&self, plan: Plan, sql: &[u8]) -> Result<Admitted, Fault> {
-        let permits = self.serving.rules.admit(sql).inspect_err(|_| {
-            self.serving
-                .metrics
-                .rule_hits
-                .fetch_add(1, Ordering::Relaxed);
-        })?;
-        Ok(Admitted {
-            plan,
-            _permits: permits,
-        })
     }
 
     /// Whether the statement is proved to read only; where nobody asks, it is not.

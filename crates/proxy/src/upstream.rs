@@ -4,7 +4,6 @@
 //! written through the service. It must never choose an ejected endpoint while another is left, nor serve two primaries that
 //! report themselves. Input: the service's strategy; what statements took; what the monitor saw.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +13,9 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
+use crate::balance::{Way, hash_of, pick, prefer_near};
 use crate::control::Signals;
+use crate::election::{Decision, Place, Report, decide, is_fenced};
 use crate::metrics::Times;
 use crate::pool::Pool;
 use crate::position::{Gtids, Position};
@@ -38,6 +39,10 @@ pub struct Member {
     pub errors: AtomicU64,
     /// How long they took.
     pub times: Times,
+    /// The hash of its name, for consistent hashing.
+    pub hash_id: u64,
+    /// Whether it stands in the proxy's own zone.
+    pub near: bool,
 }
 
 impl Member {
@@ -56,7 +61,8 @@ impl Member {
     }
 
     /// Latency times work: less is better. An endpoint not measured yet counts as fast, so that it gets measured.
-    fn cost(&self) -> u128 {
+    #[must_use]
+    pub fn cost(&self) -> u128 {
         let latency = u128::from(self.latency_ns.load(Ordering::Relaxed)).max(1);
         latency * (u128::from(self.outstanding()) + 1) / u128::from(self.endpoint.weight.max(1))
     }
@@ -101,6 +107,8 @@ pub struct Upstream {
     pub members: Vec<Arc<Member>>,
     /// Endpoints that no role leads to: only a statement that has to run there does.
     pub away: Vec<Arc<Member>>,
+    /// Some members stand in the proxy's zone, and some do not.
+    zoned: bool,
     service: Arc<Service>,
     turn: AtomicU64,
     /// The confirmed primary, where roles are what servers report: its place among the members.
@@ -124,14 +132,6 @@ pub struct Upstream {
     pub turned_fresh: AtomicU64,
 }
 
-/// Who is the primary, as a place among the members.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    now: Option<usize>,
-    /// The last one that was; the same as `now` while there is one.
-    last: Option<usize>,
-}
-
 /// Whether a look at the servers found anything new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -152,8 +152,19 @@ pub enum Need {
     Stranded,
 }
 
+/// What an upstream is made in.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    /// The one in whose place it is.
+    pub before: Option<&'a Upstream>,
+    /// The sessions.
+    pub registry: Arc<Registry>,
+    /// The zone of the proxy.
+    pub zone: Option<&'a str>,
+}
+
 /// A few members, without allocation.
-type Few<'a> = SmallVec<[&'a Arc<Member>; 16]>;
+pub type Few<'a> = SmallVec<[&'a Arc<Member>; 16]>;
 
 impl Upstream {
     /// The endpoints with their pools. What is known of the primary and of writes is taken over.
@@ -162,11 +173,17 @@ impl Upstream {
         service: &Arc<Service>,
         pools: Vec<(Arc<Endpoint>, Arc<Pool>)>,
         away: Vec<(Arc<Endpoint>, Arc<Pool>)>,
-        before: Option<&Self>,
-        registry: Arc<Registry>,
+        ground: Ground<'_>,
     ) -> Self {
-        let member = |(endpoint, pool)| {
+        let Ground {
+            before,
+            registry,
+            zone,
+        } = ground;
+        let member = |(endpoint, pool): (Arc<Endpoint>, Arc<Pool>)| {
             Arc::new(Member {
+                hash_id: hash_of(endpoint.name.as_str().as_bytes()),
+                near: zone.is_some() && endpoint.zone.as_deref() == zone,
                 endpoint,
                 pool,
                 outstanding: AtomicU32::new(0),
@@ -192,6 +209,7 @@ impl Upstream {
             }
         });
         Self {
+            zoned: members.iter().any(|m| m.near) && members.iter().any(|m| !m.near),
             members,
             away,
             service: service.clone(),
@@ -278,20 +296,22 @@ impl Upstream {
         }
     }
 
-    /// Chooses an endpoint that meets the need, not one of `tried`. Ejected ones only when nothing else is left.
+    /// Chooses an endpoint that meets the need, not one of `tried`. Ejected ones only when nothing else is left, far ones
+    /// only when no near one has room. The key is what consistent hashing goes by.
     #[must_use]
     pub fn choose(
         &self,
         need: Need,
         balance: Option<Balance>,
         tried: &[Arc<Member>],
+        key: impl FnOnce() -> u64,
     ) -> Option<&Arc<Member>> {
         let fits =
             |m: &&Arc<Member>| !tried.iter().any(|t| Arc::ptr_eq(t, m)) && self.meets(m, need);
         if let [only] = self.members.as_slice() {
             return Some(only).filter(fits);
         }
-        let balance = balance.unwrap_or(self.service.strategy.balance);
+        let strategy = &self.service.strategy;
         // A server that took the primary's place has its work to do, whatever its share of the reads.
         let weightless = need == Need::Primary && self.reports_roles();
         let able: Few<'_> = self
@@ -304,7 +324,17 @@ impl Upstream {
             .copied()
             .filter(|m| !m.pool.health.is_ejected())
             .collect();
-        self.pick(balance, if healthy.is_empty() { &able } else { &healthy })
+        let mut from = if healthy.is_empty() { able } else { healthy };
+        if self.zoned {
+            prefer_near(&mut from, strategy.locality.spill_over_percent);
+        }
+        let way = Way {
+            balance: balance.unwrap_or(strategy.balance),
+            turn: &self.turn,
+            hashing: strategy.hashing,
+            key,
+        };
+        pick(way, &from)
     }
 
     /// Everybody that meets the need now.
@@ -370,35 +400,25 @@ impl Upstream {
         }
     }
 
+    fn report(&self, at: usize) -> Option<Report> {
+        let standing = &self.members.get(at)?.pool.standing;
+        Some(Report {
+            writable: standing.is_up() && standing.role() == Some(Role::Primary),
+            deposed: standing.is_deposed(),
+            was_writable: standing.last_role() == Some(Role::Primary),
+        })
+    }
+
     /// Says whether another one is the primary now, or none.
     fn elect(&self) -> bool {
-        let writable = |m: &Arc<Member>| {
-            m.pool.standing.is_up() && m.pool.standing.role() == Some(Role::Primary)
-        };
-        let electable = |m: &Arc<Member>| writable(m) && !m.pool.standing.is_deposed();
         let mut primary = self.primary.lock();
         let before = *primary;
-        let stays = before
-            .now
-            .and_then(|at| self.members.get(at))
-            .is_some_and(writable);
-        if !stays {
-            primary.now = self.members.iter().position(electable);
+        let decision = decide(before, |at| self.report(at), self.members.len());
+        *primary = decision.place;
+        if let Some(member) = decision.depose.and_then(|at| self.members.get(at)) {
+            member.pool.standing.depose();
         }
-        if primary.now.is_some() && primary.now != before.last {
-            primary.last = primary.now;
-            let last = before.last.and_then(|at| self.members.get(at));
-            if let Some(last) = last
-                && last.pool.standing.last_role() == Some(Role::Primary)
-            {
-                last.pool.standing.depose();
-            }
-        }
-        for (at, member) in self.members.iter().enumerate() {
-            let deposed = member.pool.standing.is_deposed();
-            let second = writable(member) && primary.now != Some(at);
-            self.fence(member, deposed || second);
-        }
+        self.fence_others(&decision);
         if primary.now != before.now {
             self.elections.fetch_add(1, Ordering::Relaxed);
             match primary.now.and_then(|at| self.members.get(at)) {
@@ -411,6 +431,14 @@ impl Upstream {
             }
         }
         primary.now != before.now
+    }
+
+    fn fence_others(&self, decision: &Decision) {
+        for (at, member) in self.members.iter().enumerate() {
+            if let Some(report) = self.report(at) {
+                self.fence(member, is_fenced(decision, at, report));
+            }
+        }
     }
 
     fn fence(&self, member: &Member, fenced: bool) {
@@ -479,45 +507,6 @@ impl Upstream {
         let left = primary.pool.standing.surviving(&wanted, &sources);
         left.unwrap_or(wanted)
     }
-
-    fn pick<'a>(&self, balance: Balance, from: &[&'a Arc<Member>]) -> Option<&'a Arc<Member>> {
-        let count = from.len() as u64;
-        if count <= 1 {
-            return from.first().copied();
-        }
-        let nth = |n: u64| from.get(usize::try_from(n % count).unwrap_or(0)).copied();
-        match balance {
-            Balance::Random => nth(random()),
-            Balance::RoundRobin => nth(self.turn.fetch_add(1, Ordering::Relaxed)),
-            Balance::Weighted => {
-                let total: u64 = from.iter().map(|m| u64::from(m.endpoint.weight)).sum();
-                let mut at = self
-                    .turn
-                    .fetch_add(1, Ordering::Relaxed)
-                    .wrapping_mul(GOLDEN)
-                    % total.max(1);
-                from.iter().copied().find(|m| {
-                    let weight = u64::from(m.endpoint.weight);
-                    let here = at < weight;
-                    at = at.saturating_sub(weight);
-                    here
-                })
-            }
-            Balance::LeastConn => {
-                let shift = usize::try_from(random() % count).unwrap_or(0);
-                let rotated = from.iter().cycle().skip(shift).take(from.len());
-                rotated.copied().min_by_key(|m| {
-                    u64::from(m.outstanding()) * 1000 / u64::from(m.endpoint.weight.max(1))
-                })
-            }
-            Balance::Ewma => {
-                let first = random() % count;
-                let second = (first + 1 + random() % (count - 1)) % count;
-                let (a, b) = (nth(first)?, nth(second)?);
-                Some(if a.cost() <= b.cost() { a } else { b })
-            }
-        }
-    }
 }
 
 /// A place among those who wait for a primary.
@@ -538,27 +527,3 @@ pub struct Scout;
 
 /// Time between two attempts to reach a server for which statements wait.
 const BETWEEN_SCOUTS: Duration = Duration::from_millis(50);
-
-/// An odd multiplier that spreads consecutive numbers evenly (2^64 divided by the golden ratio).
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// A fast random number; good enough to spread load.
-#[must_use]
-pub fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(seed());
-    }
-    STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        state.set(x);
-        x.wrapping_mul(GOLDEN) >> 16
-    })
-}
-
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::thread::current().id()) | 1
-}

@@ -1,8 +1,10 @@
-//! What statements ask for themselves, and where they go that do not go the usual way: hints, deadlines.
+//! What statements ask for themselves, and where they go that do not go the usual way: hints, deadlines, zones.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "traffic/ask.rs"]
 mod ask;
+#[path = "traffic/balancing.rs"]
+mod balancing;
 #[path = "traffic/deadlines.rs"]
 mod deadlines;
 #[path = "faultkit/faultkit.rs"]

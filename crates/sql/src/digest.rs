@@ -12,7 +12,7 @@ mod text;
 use crate::dialect::Dialect;
 use std::fmt;
 
-pub(crate) use hash::HashSink;
+pub(crate) use hash::{GuardedSink, HashSink};
 pub(crate) use normal::Normalizer;
 
 /// Changes whenever the same text may give another digest.

@@ -37,6 +37,8 @@ pub struct Hints<'a> {
     pub timeout_ms: Option<u64>,
     /// `shadow`.
     pub shadow: bool,
+    /// `hash=KEY`.
+    pub hash: Option<&'a str>,
     /// `unit=KEY`.
     pub unit: Option<&'a str>,
     /// `tenant=NAME`.
@@ -157,6 +159,7 @@ impl<'a> Hints<'a> {
         self.endpoint = self.endpoint.or(other.endpoint.filter(|_| !says_where));
         self.timeout_ms = self.timeout_ms.or(other.timeout_ms);
         self.shadow |= other.shadow;
+        self.hash = self.hash.or(other.hash);
         self.unit = self.unit.or(other.unit);
         self.tenant = self.tenant.or(other.tenant);
         self.traceparent = self.traceparent.or(other.traceparent);
@@ -205,6 +208,7 @@ impl<'a> Hints<'a> {
                 Ok(())
             }
             "endpoint" => set(&mut self.endpoint, item.value(key)?, key),
+            "hash" => set(&mut self.hash, item.value(key)?, key),
             "unit" => set(&mut self.unit, item.value(key)?, key),
             "tenant" => set(&mut self.tenant, item.value(key)?, key),
             "timeout_ms" => {
@@ -437,13 +441,14 @@ mod tests {
 
     #[test]
     fn every_item_is_read() {
-        let sql = "/* mesh: replica, endpoint=db-1, timeout_ms = 500,shadow , unit='k, 1', tag.a=b, tag.c = \"d e\", \
+        let sql = "/* mesh: replica, endpoint=db-1, timeout_ms = 500,shadow , unit='k, 1', hash=h, tag.a=b, tag.c = \"d e\", \
                    tenant=t, traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 */ SELECT 1";
         let expected = Hints {
             role: Some(RoleHint::Replica),
             endpoint: Some("db-1"),
             timeout_ms: Some(500),
             shadow: true,
+            hash: Some("h"),
             unit: Some("k, 1"),
             tenant: Some("t"),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),

@@ -4,12 +4,14 @@
 //! is allowed is closed, and an unknown function is a stored one. Its input is a tree of `parser` and the text it came from.
 //! Every question is answered by one pass over the arena, not by descending into it.
 
+mod clauses;
 mod local;
 mod predicate;
 mod proof;
 mod shape;
 mod tables;
 
+pub use clauses::{lacks_limit, lacks_where, takes_every_column};
 pub use predicate::{Operand, Predicate, column, operand, predicate, row};
 pub use proof::{NotReadOnly, ReadOnly};
 pub use shape::QueryShape;

@@ -8,7 +8,7 @@ mod calls;
 mod head;
 
 use crate::dialect::Dialect;
-use crate::digest::{HashSink, Normalizer, Sink};
+use crate::digest::{Digest, Normalizer, Sink};
 use crate::effects::{self, Effects};
 use crate::facts::Facts;
 use crate::hints;
@@ -19,8 +19,8 @@ use crate::words::{self, Keyword, Word};
 use block::Block;
 pub(crate) use block::body_end;
 
-/// Analyses `sql` in one pass.
-pub(crate) fn scan(sql: &[u8], dialect: &Dialect, sink: HashSink) -> Statement {
+/// Analyses `sql` in one pass; what the digest is, the sink knows.
+pub(crate) fn scan<S: Sink>(sql: &[u8], dialect: &Dialect, sink: S) -> (Statement, S) {
     let mut scanner = Scanner::new(sql, dialect, sink);
     scanner.run();
     let mut facts = scanner.facts;
@@ -30,8 +30,9 @@ pub(crate) fn scan(sql: &[u8], dialect: &Dialect, sink: HashSink) -> Statement {
     if scanner.unterminated {
         facts.add(Facts::UNTRUSTED_TEXT);
     }
-    Statement {
-        digest: scanner.normal.into_sink().digest(),
+    let statement = Statement {
+        digest: Digest::default(),
+        guard: 0,
         verb: scanner.first_verb.unwrap_or(Verb::Empty),
         class: class_with_facts(scanner.class, facts),
         statements: scanner.statements,
@@ -39,7 +40,20 @@ pub(crate) fn scan(sql: &[u8], dialect: &Dialect, sink: HashSink) -> Statement {
         effects: scanner.effects,
         unterminated: scanner.unterminated,
         hints: scanner.hints,
+    };
+    (statement, scanner.normal.into_sink())
+}
+
+/// Where the statements of a text end, each with its `;`: as many as the scanner counts, empty ones included.
+pub(crate) fn ends(sql: &[u8], dialect: &Dialect) -> Vec<usize> {
+    let mut scanner = Scanner::new(sql, dialect, crate::digest::HashSink::new());
+    scanner.ends = Some(Vec::new());
+    scanner.run();
+    let mut ends = scanner.ends.unwrap_or_default();
+    if ends.last().copied().unwrap_or(0) < sql.len() {
+        ends.push(sql.len());
     }
+    ends
 }
 
 /// Runs the same pass for its normalised text only.
@@ -115,6 +129,8 @@ struct Scanner<'a, S: Sink> {
     statements: u16,
     unterminated: bool,
     hints: Vec<Span>,
+    /// Where statements ended, for who asks.
+    ends: Option<Vec<usize>>,
     // Of the current statement.
     start: Lexer<'a>,
     current: Facts,
@@ -146,6 +162,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             statements: 0,
             unterminated: false,
             hints: Vec::new(),
+            ends: None,
             start: lexer,
             current: Facts::NONE,
             verb: None,
@@ -179,6 +196,9 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 TokenKind::ExecutableOpen => self.current.add(Facts::EXECUTABLE_COMMENT),
                 TokenKind::Semicolon if !self.block.holds_semicolon(self.context) => {
                     self.normal.token(token, b";", Word::NAME);
+                    if let Some(ends) = &mut self.ends {
+                        ends.push(token.span.end);
+                    }
                     self.end_statement();
                 }
                 _ => self.token(token),

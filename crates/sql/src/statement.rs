@@ -1,7 +1,7 @@
 //! What the proxy knows of a statement text after one pass.
 
 use crate::dialect::Dialect;
-use crate::digest::{Digest, HashSink};
+use crate::digest::{Digest, GuardedSink, HashSink};
 use crate::effects::{Effect, Effects};
 use crate::facts::Facts;
 use crate::lexer::Span;
@@ -12,6 +12,9 @@ use crate::verb::{Class, Verb};
 pub struct Statement {
     /// Id of the normalised text, all statements included.
     pub digest: Digest,
+    /// The same under a key that clients do not know, so that nobody makes two texts of one digest and one guard; 0
+    /// where there was no key.
+    pub guard: u64,
     /// Verb of the first statement.
     pub verb: Verb,
     /// The highest class of all statements, with what the facts add (a SELECT that writes a file is a write).
@@ -54,5 +57,20 @@ impl Statement {
 
 /// Reads `sql` as a server of `dialect` would. Total: any bytes give a statement.
 pub fn analyze(sql: &[u8], dialect: &Dialect) -> Statement {
-    crate::scan::scan(sql, dialect, HashSink::new())
+    let (statement, sink) = crate::scan::scan(sql, dialect, HashSink::new());
+    Statement {
+        digest: sink.digest(),
+        ..statement
+    }
+}
+
+/// As [`analyze`], with a guard: for who remembers verdicts by digest.
+pub fn analyze_guarded(sql: &[u8], dialect: &Dialect, key: u64) -> Statement {
+    let (statement, sink) = crate::scan::scan(sql, dialect, GuardedSink::new(key));
+    let (digest, guard) = sink.finish();
+    Statement {
+        digest,
+        guard,
+        ..statement
+    }
 }

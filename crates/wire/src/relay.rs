@@ -9,6 +9,7 @@
 mod fields;
 mod hops;
 mod outcome;
+mod steps;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
@@ -18,6 +19,7 @@ use crate::track;
 use fields::{OkFields, eof_fields, renumber};
 pub use hops::{Hops, ItemFilter};
 pub use outcome::{Numbering, Outcome, RelayError};
+use steps::{EndKind, RowsStop, Taken};
 
 /// Largest packet that must be seen whole (OK, ERR, EOF, column count, LOCAL INFILE request), in bytes.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1 << 20;
@@ -85,6 +87,8 @@ pub struct Relay {
     numbered: bool,
     /// Where in the output the status of the EOF between columns and rows stands, while it can still be corrected.
     columns_status: Option<usize>,
+    /// Warnings that the client is told of beside the server's.
+    more_warnings: u16,
     outcome: Outcome,
 }
 
@@ -105,8 +109,14 @@ impl Relay {
             payload_left: 0,
             continues: false,
             columns_status: None,
+            more_warnings: 0,
             outcome: Outcome::default(),
         }
+    }
+
+    /// The last result counts so many warnings beside the server's own.
+    pub fn add_warnings(&mut self, count: u16) {
+        self.more_warnings = count;
     }
 
     /// What the server reported so far.
@@ -442,7 +452,7 @@ impl Relay {
         kind: EndKind,
         out: &mut Vec<u8>,
     ) -> Result<(), RelayError> {
-        let ok = if self.ends_in_eof(payload) {
+        let mut ok = if self.ends_in_eof(payload) {
             let (warnings, status) = eof_fields(payload)?;
             OkFields {
                 affected_rows: 0,
@@ -456,6 +466,9 @@ impl Relay {
             OkFields::decode(payload)?
         };
         self.absorb(&ok, kind);
+        if !ok.status.contains(Status::MORE_RESULTS) {
+            ok.warnings = ok.warnings.saturating_add(self.more_warnings);
+        }
         self.correct_columns_status(ok.status, out);
         let ends_in_fe = payload.first() == Some(&0xFE);
         if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {
@@ -576,25 +589,4 @@ impl Relay {
         }
         codec::finish_packet(out, mark, &mut self.hops.client_seq);
     }
-}
-
-enum RowsStop {
-    /// The next packet needs a closer look.
-    Control,
-    /// More input is needed.
-    Short,
-    /// The last row goes on beyond the input.
-    Streaming,
-}
-
-enum Taken {
-    Short,
-    Bytes(usize),
-    LocalInfile(usize, Vec<u8>),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EndKind {
-    Ok,
-    Rows,
 }

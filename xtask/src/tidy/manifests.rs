@@ -5,16 +5,17 @@ use super::tree::{File, Tree};
 use super::{Finding, Findings};
 
 /// What each crate may depend on of ours, in `[dependencies]`. A crate that is absent here is a defect.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("sql", &[]),
     ("model", &["sql"]),
     ("plan", &["sql", "model"]),
     ("merge", &["wire"]),
+    ("commit", &[]),
     ("runtime", &["model"]),
     (
         "proxy",
-        &["wire", "sql", "model", "plan", "merge", "runtime"],
+        &["wire", "sql", "model", "plan", "merge", "commit", "runtime"],
     ),
     ("controller", &["model", "plan", "runtime"]),
     ("daemon", &["model", "runtime"]),
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "model",
             "plan",
             "merge",
+            "commit",
             "runtime",
             "proxy",
             "controller",
@@ -33,7 +35,11 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("testkit", &["wire", "model"]),
-    ("xtask", &["wire", "sql", "model", "testkit"]),
+    ("differential", &["sql", "testkit"]),
+    (
+        "xtask",
+        &["wire", "sql", "model", "testkit", "differential"],
+    ),
 ];
 
 /// The one crate of ours that is reachable from dev-dependencies beyond the arrows.
@@ -122,7 +128,9 @@ fn member(name: &str, file: &File, findings: &mut Findings) {
 /// Why the arrow from a crate to `target` is wrong, or nothing when it is allowed.
 fn forbidden(name: &str, target: &str, allowed: &[&str], table: Table) -> Option<&'static str> {
     let is_dev = table == Table::Dev;
-    if target == DEV_ONLY && name != "xtask" && !is_dev {
+    // Tools, which are never shipped.
+    let is_tool = matches!(name, "xtask" | "differential");
+    if target == DEV_ONLY && !is_tool && !is_dev {
         return Some("testkit is for tests: move it to [dev-dependencies]");
     }
     // A test may drive its own crate from outside through testkit, which must then not need that crate to build.

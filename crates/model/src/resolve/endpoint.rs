@@ -87,9 +87,6 @@ fn endpoint(
     let top = At::top(resource.document);
     let spec = &resource.content.spec;
     let role = role(&top, &resource.content, findings);
-    if spec.zone.is_some() {
-        findings.warning(&top.field("spec").field("zone"), "zone does not act yet");
-    }
     let (kind, at, backend) = backend(&top, &spec.database, findings)?;
     let address = address(&at, backend, findings);
     let user = connection::user_name(&at.field("user"), &backend.user, findings);

@@ -10,15 +10,16 @@ use super::endpoint::{Candidate, Candidates};
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
 use super::steering::Named;
-use super::{selector, splitting, steering};
+use super::{rules, selector, splitting, steering};
 use crate::host::Host;
 use crate::schema::Kind;
 use crate::spec::{
-    BalanceKind, CircuitBreak, ConcurrencyControl, FailoverSpec, LoadBalance, TrafficStrategy,
+    BalanceKind, CircuitBreak, ConcurrencyControl, FailoverSpec, HashKeyKind, LoadBalance,
+    TrafficStrategy,
 };
 use crate::topology::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, Endpoint, Name, Role, RoleSource, Splitting, Strategy,
+    Ejection, Endpoint, HashKey, Hashing, Locality, Name, Role, RoleSource, Splitting, Strategy,
 };
 
 /// Memory that the compiled expressions of one rule may take.
@@ -130,11 +131,8 @@ fn strategy(
         }
         None => Some(None),
     };
-    let deny = deny(
-        &at,
-        spec.circuit_breaks.as_deref().unwrap_or_default(),
-        findings,
-    );
+    let breaks = spec.circuit_breaks.as_deref().unwrap_or_default();
+    let deny = deny(&at, breaks, findings);
     let controls = spec.concurrency_controls.as_deref().unwrap_or_default();
     let concurrency = concurrency(&at, controls, findings);
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
@@ -150,6 +148,7 @@ fn strategy(
     let mirror = steering::mirror(&at, spec.mirror.as_ref(), &named, findings);
     let units = steering::units(&at, spec.units.as_ref(), &named, findings);
     let endpoints = endpoints?;
+    let book = rules::book(&at, spec, (&deny, &concurrency), &endpoints, findings);
     let mut primaries = endpoints
         .iter()
         .filter(|endpoint| endpoint.role == Role::Primary);
@@ -161,10 +160,17 @@ fn strategy(
         findings.error(&at, "every readwrite endpoint has weight 0");
         return None;
     }
+    let rules = splitting.iter().flat_map(|splitting| &splitting.rules);
+    let used = rules.filter_map(|rule| rule.balance).chain([balance]);
+    let hashing = hashing(&at, load_balance, used, findings);
+    let locality = locality(&at, load_balance, &endpoints, findings);
     Some(Strategy {
         name: resource.name.clone(),
         balance,
+        hashing,
+        locality,
         endpoints,
+        rules: book?,
         deny: deny?,
         concurrency: concurrency?,
         ejection: ejection?,
@@ -190,6 +196,59 @@ pub fn balance_of(kind: BalanceKind) -> Balance {
         BalanceKind::Weighted => Balance::Weighted,
         BalanceKind::LeastConn => Balance::LeastConn,
         BalanceKind::Ewma => Balance::Ewma,
+        BalanceKind::ConsistentHash => Balance::ConsistentHash,
+    }
+}
+
+/// What `consistenthash` goes by; a warning if nothing does.
+fn hashing(
+    at: &At<'_>,
+    spec: Option<&LoadBalance>,
+    mut used: impl Iterator<Item = Balance>,
+    findings: &mut Findings,
+) -> Hashing {
+    let defaults = Hashing::default();
+    let Some(spec) = spec.and_then(|l| l.consistent_hash.as_ref()) else {
+        return defaults;
+    };
+    if used.all(|balance| balance != Balance::ConsistentHash) {
+        let at = at.field("loadBalance").field("consistentHash");
+        let reason =
+            "does not act: neither `simpleLoadBalance` nor a rule balances by `consistenthash`";
+        findings.warning(&at, reason);
+    }
+    Hashing {
+        by: match spec.by {
+            Some(HashKeyKind::Client) | None => defaults.by,
+            Some(HashKeyKind::User) => HashKey::User,
+            Some(HashKeyKind::Hint) => HashKey::Hint,
+        },
+        max_load_percent: spec.max_load_percent.unwrap_or(defaults.max_load_percent),
+    }
+}
+
+/// When statements leave the proxy's zone; a warning if no endpoint says where it stands.
+fn locality(
+    at: &At<'_>,
+    spec: Option<&LoadBalance>,
+    endpoints: &[Arc<Endpoint>],
+    findings: &mut Findings,
+) -> Locality {
+    let defaults = Locality::default();
+    let Some(spec) = spec.and_then(|l| l.locality.as_ref()) else {
+        return defaults;
+    };
+    if endpoints.iter().all(|endpoint| endpoint.zone.is_none()) {
+        let at = at.field("loadBalance").field("locality");
+        findings.warning(
+            &at,
+            "does not act: no endpoint that the selector matches has a `zone`",
+        );
+    }
+    Locality {
+        spill_over_percent: spec
+            .spill_over_percent
+            .unwrap_or(defaults.spill_over_percent),
     }
 }
 
@@ -269,14 +328,14 @@ pub fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Opt
     }
 }
 
-fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
+pub fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
     RegexSetBuilder::new(patterns)
         .size_limit(REGEX_BYTES_MAX)
         .build()
 }
 
 /// The last line of a syntax error says what is wrong; those before it draw the pattern.
-fn in_one_line(error: &regex::Error) -> String {
+pub fn in_one_line(error: &regex::Error) -> String {
     let text = match error {
         regex::Error::CompiledTooBig(bytes) => {
             return format!("the expression takes more than {bytes} bytes when compiled");

@@ -36,7 +36,8 @@ pub struct DatabaseEndpointSpec {
     /// Its share of the traffic under `weighted`, relative to the others; 1 if absent.
     #[schemars(range(max = 1_000_000))]
     pub weight: Option<u32>,
-    /// Where it stands. It does not act yet.
+    /// Where it stands. Proxies of the same zone (`dbmesh proxy --zone`) prefer it.
+    #[schemars(length(min = 1, max = 253))]
     pub zone: Option<String>,
     /// What statements it may be given. If absent, the annotation `database-mesh.io/role` (`read`
     /// or `readwrite`) says it; without both, `primary`.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ApiVersion, HintsSpec, Metadata, MirrorSpec, ReadWriteSplitting, ShadowSpec, UnitsSpec,
+    ApiVersion, HintsSpec, Metadata, MirrorSpec, ReadWriteSplitting, RuleSpec, ShadowSpec,
+    UnitsSpec,
 };
 
 /// Which endpoints serve, in what shares, and which statements are held back.
@@ -43,6 +44,9 @@ pub struct TrafficStrategySpec {
     pub circuit_breaks: Option<Vec<CircuitBreak>>,
     /// Statements that are held back.
     pub concurrency_controls: Option<Vec<ConcurrencyControl>>,
+    /// Rules on statements, looked at in order behind `circuitBreaks` and `concurrencyControls`.
+    #[schemars(length(max = 256))]
+    pub rules: Option<Vec<RuleSpec>>,
     /// What happens when an endpoint fails.
     pub failover: Option<FailoverSpec>,
     /// Who may ask for what in comments and query attributes.
@@ -98,6 +102,43 @@ pub struct LoadBalance {
     pub simple_load_balance: Option<SimpleLoadBalance>,
     /// Reads to replicas.
     pub read_write_splitting: Option<ReadWriteSplitting>,
+    /// What `consistenthash` goes by.
+    pub consistent_hash: Option<ConsistentHashSpec>,
+    /// When statements leave the zone of the proxy.
+    pub locality: Option<LocalitySpec>,
+}
+
+/// What `consistenthash` goes by.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsistentHashSpec {
+    /// What statements of one endpoint have in common; `client` if absent.
+    pub by: Option<HashKeyKind>,
+    /// Percent of an even share of the statements under way that an endpoint may have before others take its keys; 125 if
+    /// absent.
+    #[schemars(range(min = 101, max = 10_000))]
+    pub max_load_percent: Option<u32>,
+}
+
+/// What statements of one endpoint have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HashKeyKind {
+    /// The client's IP address.
+    Client,
+    /// The user.
+    User,
+    /// The hint `hash=KEY`; the client's IP address without one.
+    Hint,
+}
+
+/// When statements leave the zone of the proxy.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalitySpec {
+    /// Percent of the pool of every near endpoint that is in use before far ones take statements as well; 100 if absent.
+    #[schemars(range(min = 1, max = 100))]
+    pub spill_over_percent: Option<u32>,
 }
 
 /// One algorithm for all statements.
@@ -122,6 +163,8 @@ pub enum BalanceKind {
     LeastConn,
     /// The better of two by latency times outstanding statements.
     Ewma,
+    /// The same one for the same client, user or hint, by `consistentHash`.
+    ConsistentHash,
 }
 
 /// Statements that match any of the expressions are refused.

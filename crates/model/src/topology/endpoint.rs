@@ -118,7 +118,7 @@ pub struct Endpoint {
     pub role: Role,
     /// Its share of the traffic relative to the others; 0 takes none.
     pub weight: u32,
-    /// Where it stands, for balancing that prefers what is near.
+    /// Where it stands: proxies of the same zone prefer it.
     pub zone: Option<String>,
     /// TLS towards it.
     pub tls: BackendTls,

@@ -174,9 +174,13 @@ fn strategy(strategy: &Strategy) -> Value {
     json!({
         "name": strategy.name,
         "balance": strategy.balance,
+        "consistentHash": strategy.hashing,
+        "locality": strategy.locality,
         "endpoints": endpoints,
         "circuitBreaks": strategy.deny.iter().map(deny).collect::<Vec<_>>(),
         "concurrencyControls": strategy.concurrency.iter().map(concurrency).collect::<Vec<_>>(),
+        "rules": strategy.rules.rules().iter().skip(strategy.deny.len() + strategy.concurrency.len())
+            .map(super::rules::shown::rule).collect::<Vec<_>>(),
         "ejection": strategy.ejection,
         "buffer": strategy.buffer,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),

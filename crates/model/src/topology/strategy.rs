@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::RegexSet;
 use serde::Serialize;
 
-use super::{Endpoint, HintPolicy, Mirror, Name, Shadow, Splitting, Units};
+use super::{Endpoint, HintPolicy, Mirror, Name, RuleBook, Shadow, Splitting, Units};
 
 /// Consecutive failures to connect after which an endpoint is ejected.
 pub const EJECTION_CONNECT_FAILURES_DEFAULT: u32 = 3;
@@ -31,6 +31,60 @@ pub enum Balance {
     LeastConn,
     /// The better of two by latency times outstanding statements; the default.
     Ewma,
+    /// The same one for the same key, while it is not overloaded.
+    ConsistentHash,
+}
+
+/// How much more than its share an endpoint may have under way before others take its keys, in percent of the share.
+pub const HASH_LOAD_PERCENT_DEFAULT: u32 = 125;
+/// How much of the pools of near endpoints is used before far ones are.
+pub const SPILL_OVER_PERCENT_DEFAULT: u32 = 100;
+
+/// What statements of one endpoint have in common under [`Balance::ConsistentHash`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HashKey {
+    /// The client's IP address; the default.
+    Client,
+    /// The user.
+    User,
+    /// The hint `hash=KEY`; the client's IP address without one.
+    Hint,
+}
+
+/// What [`Balance::ConsistentHash`] goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hashing {
+    /// The key.
+    pub by: HashKey,
+    /// Percent of an even share of the statements under way that one endpoint may have; at least 101.
+    pub max_load_percent: u32,
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self {
+            by: HashKey::Client,
+            max_load_percent: HASH_LOAD_PERCENT_DEFAULT,
+        }
+    }
+}
+
+/// When statements leave the proxy's zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Locality {
+    /// Percent of the pool of every near endpoint that is in use before far ones take statements; 1 to 100.
+    pub spill_over_percent: u32,
+}
+
+impl Default for Locality {
+    fn default() -> Self {
+        Self {
+            spill_over_percent: SPILL_OVER_PERCENT_DEFAULT,
+        }
+    }
 }
 
 /// Statements that match any of the expressions are refused (`circuitBreaks`).
@@ -100,8 +154,14 @@ pub struct Strategy {
     pub name: Name,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// What `consistenthash` goes by.
+    pub hashing: Hashing,
+    /// When statements leave the proxy's zone.
+    pub locality: Locality,
     /// What the selector matched, ordered by name; at least one of them is a primary, unless the servers report roles.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// All rules on statements, those of `deny` and `concurrency` first.
+    pub rules: RuleBook,
     /// Rules that refuse, in the order written.
     pub deny: Vec<DenyRule>,
     /// Rules that hold back, in the order written.

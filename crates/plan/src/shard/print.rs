@@ -5,7 +5,7 @@ use std::fmt;
 use dbmesh_model::topology::Sharding;
 
 use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
-use super::{Clock, Merge, NodeStatement, ShardPlan};
+use super::{Clock, Merge, NodeStatement, Pull, ShardPlan};
 
 /// A plan with the rules that give its nodes their names.
 #[derive(Debug)]
@@ -40,16 +40,13 @@ impl fmt::Display for Shown<'_> {
                 }
                 statements.iter().try_for_each(|s| self.node(f, s))
             }
-            ShardPlan::Gather { reason, tables } => {
-                write!(f, "gather: {reason}")?;
-                for table in tables {
-                    write!(
-                        f,
-                        "\n  {}: {} of {} shards",
-                        table.name, table.shards, table.of
-                    )?;
-                }
-                Ok(())
+            ShardPlan::Gather(gather) => {
+                write!(f, "gather: {}", gather.reason)?;
+                gather
+                    .pulls
+                    .iter()
+                    .try_for_each(|pull| write!(f, "\n  {pull}"))?;
+                gather.finish.iter().try_for_each(|s| self.node(f, s))
             }
             ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
         }
@@ -74,6 +71,32 @@ impl Shown<'_> {
         write!(f, ": {}", String::from_utf8_lossy(&statement.sql))?;
         if !statement.parameters.is_empty() {
             write!(f, " -- ? = {:?}", statement.parameters)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Pull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} of {} shards, ",
+            self.table,
+            self.parts.len(),
+            self.of
+        )?;
+        match &self.columns {
+            Some(columns) => {
+                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                write!(f, "[{}]", columns.join(", "))?;
+            }
+            None => f.write_str("all columns")?,
+        }
+        if let Some(condition) = &self.condition {
+            write!(f, " where {}", String::from_utf8_lossy(&condition.sql))?;
+            if !condition.parameters.is_empty() {
+                write!(f, " -- ? = {:?}", condition.parameters)?;
+            }
         }
         Ok(())
     }

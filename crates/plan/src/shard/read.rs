@@ -5,8 +5,8 @@
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::Facts;
 use dbmesh_sql::ast::{
-    Call, CallKind, ColumnName, ExprId, Id, Into, JoinKind, Locking, OrderItem, Query, QueryBody,
-    Select, SetOp, Window,
+    Call, CallKind, ColumnName, ExprId, Id, Into, Locking, OrderItem, Query, QueryBody, Select,
+    SetOp, Window,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, QueryShape, ReadOnly};
 
@@ -305,23 +305,9 @@ impl Keys<'_, '_> {
         self.scope.of_block(self.block).any(|(place, table)| {
             table.sharded().is_some_and(|sharded| {
                 locality::is_exact(sharded)
-                    && !self.nullable(place)
+                    && !self.scope.nullable(self.block, place)
                     && key_names(sharded).all(|key| columns.contains(&(place, key.to_owned())))
             })
-        })
-    }
-
-    /// Whether an outer join may fill the columns of a use with NULL.
-    fn nullable(&self, place: usize) -> bool {
-        let leaf = self.scope.uses.get(place).and_then(|table| table.table_ref);
-        self.scope.joins(self.block).iter().any(|join| {
-            let side = match join.kind {
-                JoinKind::Left | JoinKind::NaturalLeft => join.right,
-                JoinKind::Right | JoinKind::NaturalRight => join.left,
-                JoinKind::Full => return true,
-                _ => return false,
-            };
-            leaf.is_some_and(|leaf| self.scope.leaves(side).contains(&leaf))
         })
     }
 

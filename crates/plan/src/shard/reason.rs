@@ -6,7 +6,8 @@ use std::fmt;
 
 use dbmesh_sql::StatementKind;
 
-use super::{GatherTable, ShardPlan};
+use super::scope::Scope;
+use super::{ShardPlan, gather};
 
 /// Why rows have to be pulled to one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -143,6 +144,10 @@ pub enum RefuseReason {
     PhysicalNames,
     /// EXPLAIN of a statement over several shards.
     Explain,
+    /// MATCH over several shards: relevance counts rows of all of them.
+    FullText,
+    /// A common table expression over several shards that is read twice: it cannot be finished over temporary tables.
+    CommonTableTwice,
     /// A kind of statement without a plan here.
     Kind(StatementKind),
 }
@@ -155,10 +160,15 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    pub(super) fn into_plan(self, tables: Vec<GatherTable>) -> ShardPlan {
-        match self {
-            Self::Gather(reason) => ShardPlan::Gather { reason, tables },
-            Self::Refuse(reason) => ShardPlan::Refuse(reason),
+    pub(super) fn into_plan(self, scope: Option<&Scope<'_>>) -> ShardPlan {
+        match (self, scope) {
+            (Self::Gather(reason), Some(scope)) => gather::plan(scope, reason),
+            (Self::Gather(reason), None) => ShardPlan::Gather(Box::new(gather::Gather {
+                reason,
+                pulls: Vec::new(),
+                finish: None,
+            })),
+            (Self::Refuse(reason), _) => ShardPlan::Refuse(reason),
         }
     }
 }

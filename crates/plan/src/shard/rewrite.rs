@@ -111,28 +111,69 @@ pub(super) fn copy(scope: &Scope<'_>, span: Span, splices: &[Splice]) -> Copied 
     copied
 }
 
+/// What tables are called where the statement runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Naming<'a> {
+    /// By the shards of a target.
+    Target(&'a Target),
+    /// By these names; none where a table keeps its own.
+    Scratch(&'a [Option<String>]),
+}
+
+impl Naming<'_> {
+    /// The name of a use; none if it has no other than its logical one.
+    fn of<'t>(&'t self, table: &'t Use<'_>, place: usize) -> Option<&'t str> {
+        match self {
+            Self::Target(target) => {
+                let shard = target.shards.get(place).copied().flatten()?;
+                Some(table.sharded()?.shards.get(shard)?.table.as_str())
+            }
+            Self::Scratch(names) => names.get(place)?.as_deref(),
+        }
+    }
+}
+
 /// The text for a target, with its names and what else changes.
 pub(super) fn statement(
     scope: &Scope<'_>,
     target: &Target,
     more: &[Splice],
 ) -> Result<NodeStatement, Stop> {
-    let mut splices = names(scope, target)?;
-    splices.extend(qualifiers(scope)?);
-    let aliases = aliases(scope, &splices)?;
-    splices.extend(aliases);
-    splices.extend_from_slice(more);
-    let whole = Span {
-        start: 0,
-        end: scope.input.sql.len(),
-    };
-    let copied = copy(scope, whole, &splices);
+    let copied = text(scope, Naming::Target(target), more)?;
     Ok(NodeStatement {
         source: target.source,
         shard: target.shard(),
         sql: copied.text,
         parameters: copied.parameters,
     })
+}
+
+/// The text with other names, and what else changes.
+pub(super) fn text(scope: &Scope<'_>, naming: Naming<'_>, more: &[Splice]) -> Result<Copied, Stop> {
+    let mut splices = splices(scope, naming, Vec::new())?;
+    splices.extend_from_slice(more);
+    Ok(copy(scope, whole(scope), &splices))
+}
+
+pub(super) fn whole(scope: &Scope<'_>) -> Span {
+    Span {
+        start: 0,
+        end: scope.input.sql.len(),
+    }
+}
+
+/// What changes with the names of tables, and with these other names.
+pub(super) fn splices(
+    scope: &Scope<'_>,
+    naming: Naming<'_>,
+    renamed: Vec<Splice>,
+) -> Result<Vec<Splice>, Stop> {
+    let mut splices = names(scope, naming)?;
+    splices.extend(qualifiers(scope)?);
+    splices.extend(renamed);
+    let aliases = aliases(scope, &splices)?;
+    splices.extend(aliases);
+    Ok(splices)
 }
 
 /// The server calls a column after its text: where that changes, the old one becomes an alias.
@@ -176,15 +217,10 @@ fn quoted(name: &str) -> Vec<u8> {
     }
 }
 
-fn physical<'a>(table: &'a Use<'_>, target: &Target, place: usize) -> Option<&'a str> {
-    let shard = target.shards.get(place).copied().flatten()?;
-    Some(table.sharded()?.shards.get(shard)?.table.as_str())
-}
-
-fn names(scope: &Scope<'_>, target: &Target) -> Result<Vec<Splice>, Stop> {
+fn names(scope: &Scope<'_>, naming: Naming<'_>) -> Result<Vec<Splice>, Stop> {
     let mut splices = Vec::new();
     for (place, table) in scope.uses.iter().enumerate() {
-        let name = match physical(table, target, place) {
+        let name = match naming.of(table, place) {
             Some(name) if name != table.table => name,
             _ => {
                 // The logical schema is not that of the node.

@@ -4,7 +4,6 @@
 
 use dbmesh_model::topology::sharding::{Audit, ShardedTable};
 
-use super::GatherTable;
 use super::condition::Conditions;
 use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
@@ -73,7 +72,7 @@ fn of_use(scope: &Scope<'_>, locality: &Locality, place: usize) -> Option<Positi
 }
 
 /// WHERE, and the ON of inner joins that no outer join may fill with NULL.
-fn certain(scope: &Scope<'_>, block: usize) -> Vec<dbmesh_sql::ast::ExprId> {
+pub(super) fn certain(scope: &Scope<'_>, block: usize) -> Vec<dbmesh_sql::ast::ExprId> {
     use dbmesh_sql::ast::{JoinKind, TableRefKind};
     let Some(here) = scope.blocks.get(block) else {
         return Vec::new();
@@ -259,19 +258,4 @@ fn audit(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// What a gather would pull.
-pub(super) fn gathered(scope: &Scope<'_>) -> Vec<GatherTable> {
-    let sets = sets(scope, &Locality::of(scope));
-    let tables = scope
-        .uses
-        .iter()
-        .zip(&sets)
-        .map(|(table, set)| GatherTable {
-            name: table.table.clone(),
-            shards: set.as_ref().map_or(1, Positions::len),
-            of: set.as_ref().map_or(1, Positions::size),
-        });
-    tables.collect()
 }

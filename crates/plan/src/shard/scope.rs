@@ -307,6 +307,31 @@ impl<'a> Scope<'a> {
         found
     }
 
+    /// Whether an outer join of its block may fill the columns of a use with NULL.
+    pub fn nullable(&self, block: usize, place: usize) -> bool {
+        let leaf = self.uses.get(place).and_then(|table| table.table_ref);
+        self.joins(block).iter().any(|join| {
+            let side = match join.kind {
+                JoinKind::Left | JoinKind::NaturalLeft => join.right,
+                JoinKind::Right | JoinKind::NaturalRight => join.left,
+                JoinKind::Full => return true,
+                _ => return false,
+            };
+            leaf.is_some_and(|leaf| self.leaves(side).contains(&leaf))
+        })
+    }
+
+    /// The innermost block around a span.
+    pub fn innermost(&self, span: Span) -> Option<usize> {
+        let around = self
+            .blocks
+            .iter()
+            .enumerate()
+            .filter(|(_, block)| block.span.start <= span.start && span.end <= block.span.end);
+        let inner = around.min_by_key(|(_, block)| block.span.end - block.span.start);
+        inner.map(|(place, _)| place)
+    }
+
     /// The tables and derived tables under a reference.
     pub fn leaves(&self, root: Id<TableRef>) -> Vec<Id<TableRef>> {
         leaves(self.ast, &[root])

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
+use dbmesh_model::topology::{Consistency, HashKey, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 use tokio::sync::watch;
 
@@ -20,6 +20,7 @@ use super::leave::TurnedAway;
 use super::ready::{NotReady, make_ready};
 use super::{Failure, Session, observe};
 use crate::backend::{Backend, BackendError, Flags};
+use crate::balance::hash_of;
 use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
@@ -282,6 +283,7 @@ impl Session {
             Need::Primary,
             aim.balance.filter(|_| aim.role == Role::Primary),
             &search.tried,
+            || self.hash_key(),
         );
         match member {
             Some(member) => Some((member.clone(), None)),
@@ -310,7 +312,7 @@ impl Session {
         let upstream = &self.serving.upstream;
         let chosen = match self.fixed_replica(aim, search) {
             Some(fixed) => fixed,
-            None => upstream.choose(need, aim.balance, &search.tried)?,
+            None => upstream.choose(need, aim.balance, &search.tried, || self.hash_key())?,
         };
         let wanted = match &*self.wanted(aim)? {
             Position::Start => return Some((chosen.clone(), None)),
@@ -334,6 +336,16 @@ impl Session {
             return self.turn_to_primary();
         }
         Some((chosen.clone(), Some(wanted)))
+    }
+
+    /// What consistent hashing goes by.
+    fn hash_key(&self) -> u64 {
+        let handle = self.handle();
+        match (self.serving.service.strategy.hashing.by, self.demand.hash) {
+            (HashKey::Hint, Some(hash)) => hash,
+            (HashKey::User, _) => hash_of(handle.user.as_bytes()),
+            (HashKey::Client | HashKey::Hint, _) => hash_of(handle.ip().as_bytes()),
+        }
     }
 
     /// The replica of the session's READ ONLY transactions, where they stay at one.

@@ -7,14 +7,16 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{HintRights, Name, Role};
+use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
 use dbmesh_plan::{Proof, RoleHint};
 use dbmesh_sql::{Class, Hints, Statement};
 use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
 use dbmesh_wire::status::Status;
 
+use super::judging::Occasion;
 use super::{Failure, Session};
+use crate::balance::hash_of;
 use crate::fault::{Fault, Overdue};
 
 /// The query attribute that carries hints.
@@ -25,6 +27,8 @@ const ATTRIBUTE: &[u8] = b"mesh";
 pub(super) struct Demand {
     /// The role that its hint asks for.
     pub role: Option<RoleHint>,
+    /// The hash of its hint `hash`, by which an endpoint is chosen.
+    pub hash: Option<u64>,
     /// When it must have ended.
     pub deadline: Option<Deadline>,
     /// Where alone it may run.
@@ -170,6 +174,11 @@ impl Session {
         if let Some(hints) = &hints {
             self.follow_hints(hints, statement)?;
         }
+        let occasion = match attributes {
+            Attributes::Later => Occasion::Prepared,
+            _ => Occasion::Runs,
+        };
+        self.judge(statement, sql, hints.as_ref(), occasion);
         let shadow = self.shadow_place(hints.as_ref(), sql)?;
         if statement.class == Class::Tcl {
             // A COMMIT that is cut short leaves nobody the wiser.
@@ -248,6 +257,12 @@ impl Session {
         self.handle().note_labels(hints);
         self.noted.labelled = true;
         self.demand.role = hints.role;
+        if let Some(key) = hints.hash {
+            if self.serving.service.strategy.hashing.by != HashKey::Hint {
+                return refused("'hash' needs loadBalance.consistentHash {by: hint}");
+            }
+            self.demand.hash = Some(hash_of(key.as_bytes()));
+        }
         if let Some(limit_ms) = hints.timeout_ms {
             if statement.class == Class::Tcl {
                 return refused(

@@ -165,8 +165,10 @@ impl Session {
         let work = member.begin();
         let started = Instant::now();
         let status = self.state.status;
+        let warnings = u16::try_from(self.governed.warned.len()).unwrap_or(u16::MAX);
         let parts = Parts {
             backend,
+            warnings,
             client: &mut self.client,
             control: &handle.control,
             leave,
@@ -223,6 +225,8 @@ fn abandoned(result: &Result<Outcome, Lost>) -> bool {
 /// Who takes part in an exchange.
 struct Parts<'a> {
     backend: &'a mut Backend,
+    /// Warnings that the answer counts beside the server's.
+    warnings: u16,
     client: &'a mut Client,
     control: &'a Control,
     leave: Leave,
@@ -243,6 +247,7 @@ async fn relay(
 ) -> Result<Outcome, Lost> {
     let Parts {
         backend,
+        warnings,
         client,
         control,
         ..
@@ -270,6 +275,7 @@ async fn relay(
             filter: client.tracking.filter(),
         },
     );
+    relay.add_warnings(*warnings);
     let mut out = output_buffer();
     let first_seq = client.seq;
     let result = pump(&mut parts, &mut relay, &mut out, infile).await;

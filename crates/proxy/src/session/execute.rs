@@ -432,6 +432,7 @@ impl Session {
         self.pass_insert_id_on(outcome)?;
         let vector = self.state.vector.clone();
         self.backend()?.vector = vector;
+        self.keep_warnings(outcome).await?;
         self.note_pins(before);
         self.note_overdue(outcome);
         if !outcome.tracked.is_empty() {

@@ -89,6 +89,7 @@ impl Session {
             sql,
             statement: &statement,
             dialect: &dialect,
+            schema: self.state.vector.schema.as_deref(),
             plan: &planned,
             view: self.view(proof),
             position: match self.state.position {
@@ -145,6 +146,9 @@ impl Session {
             return shown(Serves::Not, vec!["its weight is 0".to_owned()]);
         }
         let mut remarks = Vec::new();
+        if member.near {
+            remarks.push("in the proxy's zone".to_owned());
+        }
         if member.pool.health.is_ejected() {
             remarks.push("left alone after failures to connect, while another is left".to_owned());
         }

@@ -94,6 +94,7 @@ impl Session {
         let charset = crate::login::handshake_charset(&serving, collation);
         self.client.tracking = Tracking::default();
         self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
+        self.governed.begin_anew(serving.rules.clone());
         self.serving = serving;
         self.begin_with_client_flags();
         self.epoch = self.process.current.epoch();

@@ -67,9 +67,12 @@ const POOLS: &[Shown] = &[
 ];
 const RULES: &[Shown] = &[
     ("rule", "/rule"),
-    ("kind", "/kind"),
-    ("matches", "/matches"),
-    ("limit", "/limit"),
+    ("mode", "/mode"),
+    ("action", "/action"),
+    ("matched", "/matched"),
+    ("refused", "/refused"),
+    ("waited", "/waited"),
+    ("waiting", "/waiting"),
 ];
 const DIGESTS: &[Shown] = &[
     ("digest", "/digest"),
@@ -154,7 +157,7 @@ impl Session {
             MeshListing::Sessions => (SESSIONS, self.mesh_sessions()),
             MeshListing::Endpoints => (ENDPOINTS, self.mesh_endpoints()),
             MeshListing::Pools => (POOLS, self.mesh_endpoints()),
-            MeshListing::Rules => (RULES, self.mesh_rules()),
+            MeshListing::Rules => (RULES, self.serving.rules.listing()),
             MeshListing::Digests => (DIGESTS, self.mesh_digests(order.as_deref(), ask.limit)?),
         })
     }
@@ -196,22 +199,6 @@ impl Session {
         members
             .map(|member| admin::endpoint(&self.serving, member, &self.process.registry))
             .collect()
-    }
-
-    fn mesh_rules(&self) -> Vec<Value> {
-        let strategy = &self.serving.service.strategy;
-        let deny = strategy.deny.iter().map(
-            |rule| json!({ "rule": rule.name, "kind": "deny", "matches": rule.regexes.patterns() }),
-        );
-        let concurrency = strategy.concurrency.iter().map(|rule| {
-            json!({
-                "rule": rule.name,
-                "kind": "concurrency",
-                "matches": rule.regexes.patterns(),
-                "limit": format!("{} within {} s", rule.max, rule.window.as_secs()),
-            })
-        });
-        deny.chain(concurrency).collect()
     }
 
     fn mesh_digests(&self, order: Option<&str>, limit: Option<u64>) -> Result<Vec<Value>, Fault> {

@@ -231,6 +231,7 @@ impl Session {
         });
         record.finished(&finished);
         put_outcome(&mut record, ran);
+        self.put_verdicts(&mut record);
         if let Some(id) = &trace_id {
             record.text("trace_id", id);
         }
@@ -292,6 +293,18 @@ impl Session {
         }
     }
 
+    /// The rules that the statement met.
+    fn put_verdicts(&self, record: &mut Record) {
+        let Some(verdict) = &self.governed.verdict else {
+            return;
+        };
+        let hits = verdict.hits.iter().map(
+            |hit| serde_json::json!({ "rule": &*hit.rule, "mode": hit.mode, "action": hit.action }),
+        );
+        let hits: serde_json::Value = hits.collect();
+        record.json("rules", &hits);
+    }
+
     fn told<'a>(&'a self, observed: Observed<'_>, finished: &Finished<'_>) -> Told<'a> {
         let dialect = self.state.known_dialect().unwrap_or_default();
         let facts = self.member.as_ref().and_then(|m| m.pool.facts());
@@ -333,6 +346,7 @@ impl Session {
             .finished(finished)
             .micros("other_us", finished.took.saturating_sub(known));
         put_outcome(&mut record, ran);
+        self.put_verdicts(&mut record);
         if let Some(id) = trace_id {
             record.text("trace_id", id);
         }
@@ -354,9 +368,6 @@ fn put_outcome(record: &mut Record, ran: &Result<Executed, Failure>) {
                 Blame::Client => "refused",
                 Blame::Backend | Blame::Mesh => "failed",
             };
-            if let Fault::Denied(rule) | Fault::TooBusy(rule) = fault {
-                record.text("rule", rule);
-            }
             record
                 .text("outcome", outcome)
                 .number("error", u64::from(fault.code().0))

@@ -48,7 +48,8 @@ impl Session {
         }
         let statement = self.interpret(sql);
         self.take_demand(&statement, sql, Attributes::Later).await?;
-        let admitted = self.govern(plan(&statement, sql, self.view(Proof::NotProved)), sql)?;
+        let planned = plan(&statement, sql, self.view(Proof::NotProved));
+        let admitted = self.govern(planned).await?;
         if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
             return Err(Fault::NotPreparable("EXPLAIN MESH").into());
         }

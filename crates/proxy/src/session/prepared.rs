@@ -62,9 +62,8 @@ impl Session {
         {
             known.types = Some(types.into());
         }
-        let types = known.types.clone();
-        let (statement, params) = (known.statement.clone(), known.params);
-        let in_pieces = known.long_data;
+        let (statement, types) = (known.statement.clone(), known.types.clone());
+        let (params, in_pieces) = (known.params, known.long_data);
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (bytes, text) = (packet.len(), key.clone());
@@ -131,8 +130,9 @@ impl Session {
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
         }
-        let permits = self.govern(plan(statement, &key.sql, self.view(proof)), &key.sql)?;
-        let route = match &permits.plan {
+        let planned = plan(statement, &key.sql, self.view(proof));
+        let admitted = self.govern(planned).await?;
+        let route = match &admitted.plan {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
         };
@@ -152,7 +152,7 @@ impl Session {
         };
         let executed = self.run_prepared(packet, &run).await;
         self.count(statement, packet.len(), &executed);
-        drop(permits);
+        drop(admitted);
         self.settle().await?;
         executed
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dbmesh_model::topology::Multiplexing;
 
+use super::exchange::Lost;
 use super::{Failure, Session};
 use crate::backend::{Backend, BackendError, Cell, Flavor};
 use crate::control::Signals;
@@ -128,6 +129,13 @@ impl Session {
         }
     }
 
+    /// The warnings of the last statement, while its connection is here.
+    pub(super) async fn fetch_warnings(&mut self) -> Result<Vec<Warning>, Failure> {
+        let fetched = show_warnings(self.backend()?).await;
+        self.state.diagnostics.row_count_only_here = true;
+        fetched.map_err(|e| self.lost(Lost::before(e), None))
+    }
+
     /// The connection is gone, and what it remembered of the last statement with it.
     pub(super) fn forget_memory(&mut self) {
         self.lease = None;
@@ -242,8 +250,7 @@ async fn fetch_memory(
     let want_warnings = state.diagnostics.warnings == Warnings::OnConnection;
     if want_warnings {
         // SHOW WARNINGS first: it leaves the other two alone, and they do not leave it alone.
-        let rows = backend.query(b"SHOW WARNINGS").await?.unwrap_or_default();
-        let rows: Vec<Warning> = rows.into_iter().filter_map(warning).collect();
+        let rows = show_warnings(backend).await?;
         let count = state.diagnostics.warning_count.max(rows.len() as u64);
         memory.warnings = Some(Warnings::Kept { rows, count });
     }
@@ -259,6 +266,11 @@ async fn fetch_memory(
         memory.last_insert_id = cell(1).filter(|_| want_id);
     }
     Ok(memory)
+}
+
+async fn show_warnings(backend: &mut Backend) -> Result<Vec<Warning>, BackendError> {
+    let rows = backend.query(b"SHOW WARNINGS").await?.unwrap_or_default();
+    Ok(rows.into_iter().filter_map(warning).collect())
 }
 
 fn warning(row: Vec<Cell>) -> Option<Warning> {

@@ -116,10 +116,9 @@ fn every_statement_is_recorded_with_who_where_and_what_came_of_it() {
         assert_eq!(inserts[1]["outcome"], "error");
         assert_eq!(inserts[1]["error"], 1062);
         let denied = &find("SELECT SLEEP(?)")[0];
-        assert_eq!(
-            (&denied["outcome"], &denied["rule"]),
-            (&"refused".into(), &"no-sleep".into())
-        );
+        assert_eq!(denied["outcome"], "refused");
+        assert_eq!(denied["rules"][0]["rule"], "no-sleep");
+        assert_eq!(denied["rules"][0]["action"], "deny");
         let prepared = find("SELECT ? FROM t WHERE id = ?");
         assert_eq!(prepared.len(), 1);
         assert_eq!(prepared[0]["protocol"], "prepared");

@@ -131,7 +131,7 @@ fn it_is_a_statement_as_any_other() {
     holds(
         &deleted,
         "rule no-delete",
-        "circuitBreaks: it matches, the statement is refused",
+        "it matches: the statement is refused",
     );
     assert!(client.query("DELETE FROM app.t").code().is_some());
     let few = explained(&mut client, "SELECT v FROM app.t");

@@ -11,12 +11,28 @@ const FOLD: u64 = 0x2020_2020_2020_2020;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HashSink {
     state: u64,
+    /// Where the hash of a row begins.
+    row_seed: u64,
 }
 
 impl HashSink {
     pub(crate) fn new() -> Self {
         Self {
             state: SEED ^ u64::from(super::DIGEST_VERSION),
+            row_seed: ROW_SEED,
+        }
+    }
+
+    /// Another hash of the same pieces, which nobody foresees who does not know the key.
+    fn keyed(key: u64) -> Self {
+        let sink = Self {
+            state: SEED ^ key,
+            row_seed: ROW_SEED ^ key.rotate_left(17),
+        };
+        // Neither seed shows the key by itself.
+        Self {
+            state: sink.digest().0,
+            row_seed: fold(sink.row_seed, MIX ^ key),
         }
     }
 
@@ -74,7 +90,7 @@ impl Sink for HashSink {
 
     fn open_row(&mut self) -> u64 {
         // The row is hashed apart, so that equal rows are equal wherever they stand.
-        std::mem::replace(&mut self.state, ROW_SEED)
+        std::mem::replace(&mut self.state, self.row_seed)
     }
 
     fn close_row(&mut self, mark: u64, previous: Option<(u64, u64)>) -> u64 {
@@ -87,6 +103,68 @@ impl Sink for HashSink {
             }
         }
         row
+    }
+}
+
+/// The digest, and a second hash under a key beside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuardedSink {
+    digest: HashSink,
+    guard: HashSink,
+}
+
+impl GuardedSink {
+    pub(crate) fn new(key: u64) -> Self {
+        Self {
+            digest: HashSink::new(),
+            guard: HashSink::keyed(key),
+        }
+    }
+
+    /// The digest, and the guard: never 0.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (self.digest.digest(), self.guard.digest().0.max(1))
+    }
+}
+
+impl Sink for GuardedSink {
+    type Mark = (u64, u64);
+    type Row = (u64, u64);
+
+    #[inline]
+    fn put(&mut self, piece: Piece<'_>) {
+        self.digest.put(piece);
+        self.guard.put(piece);
+    }
+
+    #[inline]
+    fn mark(&self) -> Self::Mark {
+        (self.digest.mark(), self.guard.mark())
+    }
+
+    #[inline]
+    fn reset(&mut self, mark: Self::Mark) {
+        self.digest.reset(mark.0);
+        self.guard.reset(mark.1);
+    }
+
+    fn open_row(&mut self) -> Self::Mark {
+        (self.digest.open_row(), self.guard.open_row())
+    }
+
+    fn close_row(
+        &mut self,
+        mark: Self::Mark,
+        previous: Option<(Self::Mark, Self::Row)>,
+    ) -> Self::Row {
+        let (digest, guard) = match previous {
+            Some((before, row)) => (Some((before.0, row.0)), Some((before.1, row.1))),
+            None => (None, None),
+        };
+        (
+            self.digest.close_row(mark.0, digest),
+            self.guard.close_row(mark.1, guard),
+        )
     }
 }
 

@@ -1,0 +1,276 @@
+//! What a server or the mesh says to a statement, as data, and the two connections that ask.
+//!
+//! Owns the connections of one comparison. Must never change what was said: values stay as the driver gives them. The driver
+//! hides packets; the tests of the protocol have their own client.
+
+use std::time::Duration;
+
+use mysql_async::consts::ColumnType;
+use mysql_async::prelude::{Protocol, Queryable};
+use mysql_async::{Conn, OptsBuilder, QueryResult, Row, Value};
+use tokio::runtime::Runtime;
+
+use crate::statement::{Form, Statement};
+use crate::{Result, failed};
+
+/// Longest time for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What came.
+    pub outcome: Outcome,
+    /// Number of warnings.
+    pub warnings: u16,
+}
+
+/// What came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Rows.
+    Rows {
+        /// Their columns.
+        columns: Vec<Column>,
+        /// The rows.
+        rows: Vec<Vec<Value>>,
+    },
+    /// OK.
+    Done {
+        /// Rows changed.
+        affected: u64,
+        /// The id generated first.
+        insert_id: u64,
+        /// The text with it.
+        info: String,
+    },
+    /// An error.
+    Error {
+        /// Its number.
+        code: u16,
+        /// Its SQLSTATE.
+        state: String,
+        /// Its text.
+        message: String,
+    },
+    /// No answer: the connection broke, or the time was over.
+    Lost(String),
+}
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The alias of its table.
+    pub table: String,
+    /// The name in the table.
+    pub original: String,
+    /// Its type.
+    pub kind: ColumnType,
+    /// Its flags.
+    pub flags: u16,
+    /// Its collation.
+    pub charset: u16,
+    /// Longest value.
+    pub length: u32,
+    /// Digits after the point.
+    pub decimals: u8,
+}
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A port of 127.0.0.1.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Schema.
+    pub schema: String,
+    /// What to say first.
+    pub greeting: String,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Client {
+    place: Place,
+    conn: Option<Conn>,
+}
+
+/// The judge and the mesh.
+#[derive(Debug)]
+pub struct Pair {
+    runtime: Runtime,
+    judge: Client,
+    mesh: Client,
+}
+
+impl Pair {
+    /// Two connections.
+    pub fn open(judge: Place, mesh: Place) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed("start a runtime"))?;
+        let mut pair = Self {
+            runtime,
+            judge: Client::new(judge),
+            mesh: Client::new(mesh),
+        };
+        pair.runtime.block_on(pair.judge.connected())?;
+        pair.runtime.block_on(pair.mesh.connected())?;
+        Ok(pair)
+    }
+
+    /// What both say.
+    pub fn ask(&mut self, statement: &Statement) -> (Answer, Answer) {
+        let (judge, mesh) = (&mut self.judge, &mut self.mesh);
+        self.runtime
+            .block_on(async { tokio::join!(judge.ask(statement), mesh.ask(statement)) })
+    }
+
+    /// What both say to a change, the mesh first; where its answer says that nothing was done, the judge's change is taken
+    /// back.
+    pub fn ask_change(
+        &mut self,
+        statement: &Statement,
+        undone: impl Fn(&Answer) -> bool,
+    ) -> (Answer, Answer) {
+        let (judge, mesh) = (&mut self.judge, &mut self.mesh);
+        self.runtime.block_on(async {
+            let met = mesh.ask(statement).await;
+            let undone = undone(&met);
+            if undone {
+                judge.ask(&plain("START TRANSACTION")).await;
+            }
+            let judged = judge.ask(statement).await;
+            if undone {
+                judge.ask(&plain("ROLLBACK")).await;
+            }
+            (judged, met)
+        })
+    }
+}
+
+/// A statement of the harness's own.
+fn plain(sql: &str) -> Statement {
+    Statement {
+        family: String::new(),
+        marked: sql.to_owned(),
+        form: Form::Text,
+        changes: false,
+    }
+}
+
+impl Client {
+    fn new(place: Place) -> Self {
+        Self { place, conn: None }
+    }
+
+    async fn connected(&mut self) -> Result<&mut Conn> {
+        let place = &self.place;
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => {
+                let options = OptsBuilder::default()
+                    .ip_or_hostname("127.0.0.1")
+                    .tcp_port(place.port)
+                    .user(Some(&place.user))
+                    .pass(Some(&place.password))
+                    .db_name(Some(&place.schema))
+                    .prefer_socket(false)
+                    .stmt_cache_size(0)
+                    .max_allowed_packet(Some(64 << 20))
+                    .wait_timeout(Some(28_800))
+                    .init(vec![place.greeting.clone()]);
+                let opened = Conn::new(options).await;
+                opened.map_err(failed(&format!("connect to port {}", place.port)))?
+            }
+        };
+        Ok(self.conn.insert(conn))
+    }
+
+    async fn ask(&mut self, statement: &Statement) -> Answer {
+        let asked = async {
+            let conn = self.connected().await.map_err(Outcome::Lost)?;
+            ask(conn, statement).await.map_err(outcome)
+        };
+        let answered = tokio::time::timeout(ANSWER_LIMIT, asked).await;
+        let late = || Err(Outcome::Lost(format!("no answer in {ANSWER_LIMIT:?}")));
+        match answered.unwrap_or_else(|_| late()) {
+            Ok(answer) => answer,
+            Err(outcome) => {
+                if matches!(outcome, Outcome::Lost(_)) {
+                    self.conn = None;
+                }
+                Answer {
+                    outcome,
+                    warnings: 0,
+                }
+            }
+        }
+    }
+}
+
+async fn ask(conn: &mut Conn, statement: &Statement) -> mysql_async::Result<Answer> {
+    match statement.form {
+        Form::Text => read(conn.query_iter(statement.sql()).await?).await,
+        Form::Prepared => {
+            let prepared = conn.prep(statement.sql()).await?;
+            let answer = match conn.exec_iter(&prepared, statement.parameters()).await {
+                Ok(result) => read(result).await,
+                Err(error) => Err(error),
+            };
+            if matches!(&answer, Ok(_) | Err(mysql_async::Error::Server(_))) {
+                conn.close(prepared).await?;
+            }
+            answer
+        }
+    }
+}
+
+async fn read<P: Protocol>(mut result: QueryResult<'_, '_, P>) -> mysql_async::Result<Answer> {
+    let columns: Vec<Column> = result.columns_ref().iter().map(column).collect();
+    let rows: Vec<Row> = result.collect().await?;
+    let outcome = match columns.is_empty() {
+        true => Outcome::Done {
+            affected: result.affected_rows(),
+            insert_id: result.last_insert_id().unwrap_or(0),
+            info: result.info().into_owned(),
+        },
+        false => Outcome::Rows {
+            columns,
+            rows: rows.into_iter().map(Row::unwrap).collect(),
+        },
+    };
+    let warnings = result.warnings();
+    result.drop_result().await?;
+    Ok(Answer { outcome, warnings })
+}
+
+fn column(column: &mysql_async::Column) -> Column {
+    Column {
+        name: column.name_str().into_owned(),
+        table: column.table_str().into_owned(),
+        original: column.org_name_str().into_owned(),
+        kind: column.column_type(),
+        flags: column.flags().bits(),
+        charset: column.character_set(),
+        length: column.column_length(),
+        decimals: column.decimals(),
+    }
+}
+
+fn outcome(error: mysql_async::Error) -> Outcome {
+    match error {
+        mysql_async::Error::Server(error) => Outcome::Error {
+            code: error.code,
+            state: error.state,
+            message: error.message,
+        },
+        other => Outcome::Lost(other.to_string()),
+    }
+}

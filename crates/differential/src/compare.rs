@@ -1,0 +1,396 @@
+//! Whether two answers are one.
+//!
+//! Owns what may differ because MySQL itself leaves it open: the order of rows that no ORDER BY decides, rows that tie at a
+//! LIMIT, and which of several equal texts stands for a group. Everything else must be equal. Input: the statement's text and
+//! the two answers.
+
+use std::fmt;
+
+use mysql_async::Value;
+
+use crate::answer::{Answer, Column, Outcome};
+use crate::asked::Asked;
+
+/// How errors of the mesh itself begin; those of servers pass through.
+const REFUSAL: &str = "dbmesh: ";
+
+/// What a comparison says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Equal answers.
+    Equal,
+    /// The judge and the mesh say the same error.
+    SameError {
+        /// Its number and text.
+        error: String,
+    },
+    /// The mesh says why it does not answer.
+    Refused {
+        /// Its words.
+        reason: String,
+        /// Whether the judge has an answer.
+        answerable: bool,
+    },
+    /// The answers differ.
+    Different(Difference),
+}
+
+/// A difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// In what.
+    pub kind: DifferenceKind,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// In what two answers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DifferenceKind {
+    /// Rows.
+    Rows,
+    /// The order that was asked for.
+    Order,
+    /// Names, types, flags of columns.
+    Columns,
+    /// One has rows, or an error, and the other has not.
+    Outcome,
+    /// The error's number.
+    Error,
+    /// Affected rows, or the text with them.
+    Affected,
+    /// The generated id.
+    InsertId,
+    /// The number of warnings.
+    Warnings,
+    /// What tables hold after a change.
+    Contents,
+    /// The mesh gave no answer.
+    Lost,
+}
+
+impl fmt::Display for DifferenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+fn different(kind: DifferenceKind, detail: impl Into<String>) -> Verdict {
+    Verdict::Different(Difference {
+        kind,
+        detail: detail.into(),
+    })
+}
+
+/// Whether the mesh says that it does not answer.
+pub fn is_refusal(answer: &Answer) -> bool {
+    matches!(&answer.outcome, Outcome::Error { message, .. } if message.starts_with(REFUSAL))
+}
+
+/// Compares the answers to a text.
+pub fn compare(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
+    let verdict = outcomes(sql, judge, mesh);
+    if verdict == Verdict::Equal && judge.warnings != mesh.warnings {
+        let detail = format!("{} warnings, not {}", mesh.warnings, judge.warnings);
+        return different(DifferenceKind::Warnings, detail);
+    }
+    verdict
+}
+
+fn outcomes(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
+    match (&judge.outcome, &mesh.outcome) {
+        (Outcome::Lost(why), _) => different(DifferenceKind::Lost, format!("the judge: {why}")),
+        (_, Outcome::Lost(why)) => different(DifferenceKind::Lost, why.clone()),
+        (judged, Outcome::Error { message, .. }) if message.starts_with(REFUSAL) => {
+            Verdict::Refused {
+                reason: message.trim_start_matches(REFUSAL).to_owned(),
+                answerable: !matches!(judged, Outcome::Error { .. }),
+            }
+        }
+        (
+            Outcome::Error { code, message, .. },
+            Outcome::Error {
+                code: other,
+                message: said,
+                ..
+            },
+        ) => match code == other {
+            true => Verdict::SameError {
+                error: format!("{code} {message}"),
+            },
+            false => different(
+                DifferenceKind::Error,
+                format!("{other} {said}, not {code} {message}"),
+            ),
+        },
+        (
+            Outcome::Done {
+                affected,
+                insert_id,
+                info,
+            },
+            Outcome::Done {
+                affected: mesh_affected,
+                insert_id: mesh_id,
+                info: mesh_info,
+            },
+        ) => {
+            if (affected, info) != (mesh_affected, mesh_info) {
+                let detail = format!("{mesh_affected} {mesh_info:?}, not {affected} {info:?}");
+                return different(DifferenceKind::Affected, detail);
+            }
+            match insert_id == mesh_id {
+                true => Verdict::Equal,
+                false => different(
+                    DifferenceKind::InsertId,
+                    format!("{mesh_id}, not {insert_id}"),
+                ),
+            }
+        }
+        (
+            Outcome::Rows { columns, rows },
+            Outcome::Rows {
+                columns: mesh_columns,
+                rows: mesh_rows,
+            },
+        ) => results(&Asked::of(sql), (columns, rows), (mesh_columns, mesh_rows)),
+        (judged, met) => different(
+            DifferenceKind::Outcome,
+            format!("{}, not {}", told(met), told(judged)),
+        ),
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Rows { rows, .. } => format!("{} rows", rows.len()),
+        Outcome::Done { affected, .. } => format!("OK with {affected} rows affected"),
+        Outcome::Error { code, message, .. } => format!("error {code} {message}"),
+        Outcome::Lost(why) => format!("nothing ({why})"),
+    }
+}
+
+type Rows = Vec<Vec<Value>>;
+
+fn results(
+    asked: &Asked,
+    (columns, rows): (&[Column], &Rows),
+    (mesh_columns, mesh_rows): (&[Column], &Rows),
+) -> Verdict {
+    let found = rows_differ(asked, columns, rows, mesh_rows);
+    if let Some((kind, detail)) = found {
+        return different(kind, detail);
+    }
+    if columns.len() != mesh_columns.len() {
+        let detail = format!("{} columns, not {}", mesh_columns.len(), columns.len());
+        return different(DifferenceKind::Columns, detail);
+    }
+    let unequal = columns.iter().zip(mesh_columns).find(|(a, b)| a != b);
+    match unequal {
+        Some((judged, met)) => {
+            different(DifferenceKind::Columns, format!("{met:?}, not {judged:?}"))
+        }
+        None => Verdict::Equal,
+    }
+}
+
+fn rows_differ(
+    asked: &Asked,
+    columns: &[Column],
+    judged: &Rows,
+    met: &Rows,
+) -> Option<(DifferenceKind, String)> {
+    if judged.len() != met.len() {
+        let detail = format!("{} rows, not {}", met.len(), judged.len());
+        return Some((DifferenceKind::Rows, detail));
+    }
+    let (places, whole) = asked.places(columns);
+    let keys = |row: &Vec<Value>| -> Vec<Value> {
+        let key = |place: &usize| row.get(*place).map(folded);
+        places.iter().filter_map(key).collect()
+    };
+    let unequal = judged.iter().zip(met).position(|(a, b)| keys(a) != keys(b));
+    let same = |judged: &Rows, met: &Rows| {
+        same_multiset(judged, met, Value::clone)
+            || (asked.folds && same_multiset(judged, met, folded))
+    };
+    match (unequal, same(judged, met)) {
+        (None, true) => None,
+        // Rows that tie at the limit: any of them will do.
+        (None, false) if asked.limited && (!whole || asked.keys.is_empty()) => None,
+        (None, false)
+            if asked.limited && same(&within(asked, judged, &keys), &within(asked, met, &keys)) =>
+        {
+            None
+        }
+        (Some(at), true) => {
+            let detail = format!(
+                "row {at}: {} not {}",
+                shown(met.get(at)),
+                shown(judged.get(at))
+            );
+            Some((DifferenceKind::Order, detail))
+        }
+        _ => Some((DifferenceKind::Rows, first_unequal(judged, met))),
+    }
+}
+
+/// The rows that the limit cannot have chosen among ties.
+fn within(asked: &Asked, rows: &Rows, keys: &impl Fn(&Vec<Value>) -> Vec<Value>) -> Rows {
+    let last = rows.last().map(keys);
+    let first = rows.first().map(keys).filter(|_| asked.skips);
+    let open = |row: &Vec<Value>| {
+        let of_row = Some(keys(row));
+        of_row == last || of_row == first
+    };
+    rows.iter().filter(|row| !open(row)).cloned().collect()
+}
+
+fn same_multiset(judged: &Rows, met: &Rows, of: impl Fn(&Value) -> Value) -> bool {
+    let sorted = |rows: &Rows| {
+        let row = |row: &Vec<Value>| format!("{:?}", row.iter().map(&of).collect::<Vec<_>>());
+        let mut texts: Vec<String> = rows.iter().map(row).collect();
+        texts.sort_unstable();
+        texts
+    };
+    sorted(judged) == sorted(met)
+}
+
+fn first_unequal(judged: &Rows, met: &Rows) -> String {
+    let mut left: Vec<String> = judged.iter().map(|row| shown(Some(row))).collect();
+    let mut more = Vec::new();
+    for row in met {
+        let text = shown(Some(row));
+        match left.iter().position(|known| *known == text) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => more.push(text),
+        }
+    }
+    format!(
+        "{} rows too many, as {}; {} rows missing, as {}",
+        more.len(),
+        more.first().map_or("-", String::as_str),
+        left.len(),
+        left.first().map_or("-", String::as_str)
+    )
+}
+
+fn shown(row: Option<&Vec<Value>>) -> String {
+    let Some(row) = row else {
+        return "-".to_owned();
+    };
+    let values: Vec<String> = row.iter().map(|value| value.as_sql(true)).collect();
+    format!("({})", values.join(", "))
+}
+
+/// A value with texts that may be equal in some collation made alike: case, accents, trailing blanks, ß, characters beyond
+/// the basic plane.
+pub fn folded(value: &Value) -> Value {
+    let Value::Bytes(bytes) = value else {
+        return value.clone();
+    };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return value.clone();
+    };
+    let mut folded = String::new();
+    for char in text
+        .trim_end_matches(' ')
+        .chars()
+        .flat_map(char::to_lowercase)
+    {
+        let plain = match char {
+            'á' | 'à' | 'ä' | 'â' | 'å' => 'a',
+            'é' | 'è' | 'ê' => 'e',
+            'ö' | 'ó' | 'ø' => 'o',
+            'ü' | 'ú' => 'u',
+            'ß' => 's',
+            '\u{10000}'.. => '\u{fffd}',
+            other => other,
+        };
+        if plain != 's' || !folded.ends_with('s') {
+            folded.push(plain);
+        }
+    }
+    Value::Bytes(folded.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mysql_async::consts::ColumnType;
+
+    fn answer(rows: &[&[&str]]) -> Answer {
+        let column = |name: &str| Column {
+            name: name.to_owned(),
+            table: "t".to_owned(),
+            original: name.to_owned(),
+            kind: ColumnType::MYSQL_TYPE_VAR_STRING,
+            flags: 0,
+            charset: 45,
+            length: 10,
+            decimals: 0,
+        };
+        let cells = |row: &&[&str]| row.iter().map(|cell| Value::from(*cell)).collect();
+        Answer {
+            outcome: Outcome::Rows {
+                columns: vec![column("a"), column("b")],
+                rows: rows.iter().map(cells).collect(),
+            },
+            warnings: 0,
+        }
+    }
+
+    fn kind(sql: &str, judge: &[&[&str]], mesh: &[&[&str]]) -> Option<DifferenceKind> {
+        match compare(sql, &answer(judge), &answer(mesh)) {
+            Verdict::Equal => None,
+            Verdict::Different(difference) => Some(difference.kind),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn order_counts_where_it_is_asked_for() {
+        let (one, two): (&[&str], &[&str]) = (&["1", "x"], &["2", "y"]);
+        assert_eq!(kind("SELECT a, b FROM t", &[one, two], &[two, one]), None);
+        let ordered = "SELECT a, b FROM t ORDER BY a";
+        assert_eq!(
+            kind(ordered, &[one, two], &[two, one]),
+            Some(DifferenceKind::Order)
+        );
+        let tie: &[&str] = &["1", "y"];
+        assert_eq!(kind(ordered, &[one, tie], &[tie, one]), None);
+        assert_eq!(
+            kind(ordered, &[one, tie], &[one, one]),
+            Some(DifferenceKind::Rows)
+        );
+        assert_eq!(
+            kind(ordered, &[one, two], &[one]),
+            Some(DifferenceKind::Rows)
+        );
+    }
+
+    #[test]
+    fn ties_at_a_limit_are_open_and_nothing_else() {
+        let limited = "SELECT a, b FROM t ORDER BY a LIMIT 2";
+        let (x, y, z): (&[&str], &[&str], &[&str]) = (&["1", "x"], &["1", "y"], &["1", "z"]);
+        assert_eq!(kind(limited, &[x, y], &[x, z]), None);
+        let other: &[&str] = &["2", "x"];
+        assert_eq!(
+            kind(limited, &[x, y], &[x, other]),
+            Some(DifferenceKind::Rows)
+        );
+    }
+
+    #[test]
+    fn equal_texts_may_stand_for_each_other_in_groups_only() {
+        let (lower, upper): (&[&str], &[&str]) = (&["a", "1"], &["A ", "1"]);
+        assert_eq!(
+            kind("SELECT a, b FROM t GROUP BY a, b", &[lower], &[upper]),
+            None
+        );
+        assert_eq!(
+            kind("SELECT a, b FROM t", &[lower], &[upper]),
+            Some(DifferenceKind::Rows)
+        );
+    }
+}

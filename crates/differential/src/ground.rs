@@ -1,0 +1,279 @@
+//! The servers of a comparison: one MySQL as the judge, and a mesh over two servers with the same rows.
+//!
+//! Owns the servers, the loading, the restoring after changes, and the look into tables behind the mesh's back. Rows are
+//! placed by an SQL expression of the servers', not by the planner that is examined. Until it is a mesh, the opponent may be
+//! another server, altered on purpose: so the harness shows that it finds what differs.
+
+use dbmesh_testkit::{
+    Kind, Proxy, Server, ServerOptions, Session,
+    port::Port,
+    server::{APP_PASSWORD, APP_USER},
+};
+
+use crate::answer::{Pair, Place};
+use crate::schema::{self, Placed, SCHEMA, TABLES, Table};
+use crate::{Result, failed, rows};
+
+/// Who is compared with the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opponent {
+    /// dbmesh over shards.
+    Mesh,
+    /// One server with the same rows.
+    Same,
+    /// One server with a row less, and a value that is another.
+    Altered,
+}
+
+/// The servers.
+#[derive(Debug)]
+pub struct Ground {
+    kind: Kind,
+    opponent: Opponent,
+    sessions: [Session; 2],
+    places: [Place; 2],
+    proxy: Option<Proxy>,
+    // Last, so that they end after what uses them.
+    servers: [Server; 2],
+    _port: Option<Port>,
+}
+
+impl Ground {
+    /// Starts and loads everything.
+    pub fn start(kind: Kind, opponent: Opponent, seed: u64) -> Result<Self> {
+        let start = |id| Server::start(ServerOptions::new(kind).server_id(id));
+        let servers = [
+            start(1).map_err(failed("start a server"))?,
+            start(2).map_err(failed("start a server"))?,
+        ];
+        let session = |server: &Server| server.session().map_err(failed("open a session"));
+        let sessions = [session(&servers[0])?, session(&servers[1])?];
+        for session in &sessions {
+            pristine(session, kind, seed)?;
+        }
+        logical(&sessions[0], kind, SCHEMA)?;
+        let judge = place(kind, servers[0].port(), SCHEMA);
+        let mut ground = Self {
+            kind,
+            opponent,
+            sessions,
+            places: [judge.clone(), judge],
+            proxy: None,
+            servers,
+            _port: None,
+        };
+        match opponent {
+            Opponent::Mesh => ground.shard()?,
+            Opponent::Same | Opponent::Altered => {
+                logical(&ground.sessions[1], kind, SCHEMA)?;
+                ground.places[1] = place(kind, ground.servers[1].port(), SCHEMA);
+            }
+        }
+        ground.alter()?;
+        Ok(ground)
+    }
+
+    /// Which servers.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Two new connections.
+    pub fn connect(&self) -> Result<Pair> {
+        Pair::open(self.places[0].clone(), self.places[1].clone())
+    }
+
+    /// The mesh's process, where there is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    /// The servers' sessions, behind the mesh's back.
+    pub fn sessions(&self) -> &[Session; 2] {
+        &self.sessions
+    }
+
+    fn alter(&self) -> Result<()> {
+        match self.opponent {
+            Opponent::Altered => execute(
+                &self.sessions[1],
+                "DELETE FROM shop.t_user WHERE user_id = 3; \
+                 UPDATE shop.t_item SET pieces = pieces + 1 ORDER BY user_id, order_id, line LIMIT 1",
+            ),
+            Opponent::Mesh | Opponent::Same => Ok(()),
+        }
+    }
+
+    fn shard(&mut self) -> Result<()> {
+        for (server, session) in self.sessions.iter().enumerate() {
+            execute(session, &format!("CREATE DATABASE shop_{server}"))?;
+            for table in &TABLES {
+                for (of, name) in table.parts() {
+                    if of == server {
+                        let name = format!("shop_{server}.{name}");
+                        execute(session, &table.create(&name, self.kind))?;
+                    }
+                }
+            }
+        }
+        for table in &TABLES {
+            self.fill(table)?;
+        }
+        let port = Port::reserve().map_err(failed("reserve a port"))?;
+        let ports = [self.servers[0].port(), self.servers[1].port()];
+        let yaml = schema::resources(self.kind, port.number(), ports);
+        self.proxy = Some(Proxy::start(&yaml, &[]).map_err(failed("start dbmesh"))?);
+        self.places[1] = place(self.kind, port.number(), SCHEMA);
+        self._port = Some(port);
+        Ok(())
+    }
+
+    /// The parts of a table get their rows from the pristine copy.
+    fn fill(&self, table: &Table) -> Result<()> {
+        for (server, session) in self.sessions.iter().enumerate() {
+            let mut script = String::new();
+            for (shard, (of, name)) in table.parts().into_iter().enumerate() {
+                if of == server {
+                    let chosen = match table.placed {
+                        Placed::Sharded(expression) => format!(" WHERE {expression} = {shard}"),
+                        Placed::Broadcast | Placed::Single(_) => String::new(),
+                    };
+                    let base = table.name;
+                    script.push_str(&format!(
+                        "DELETE FROM shop_{server}.{name}; \
+                         INSERT INTO shop_{server}.{name} SELECT * FROM pristine.{base}{chosen};"
+                    ));
+                }
+            }
+            if !script.is_empty() {
+                execute(session, &script)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All tables as they were.
+    pub fn restore(&self) -> Result<()> {
+        for table in &TABLES {
+            let name = table.name;
+            let script = format!(
+                "DELETE FROM {SCHEMA}.{name}; INSERT INTO {SCHEMA}.{name} SELECT * FROM pristine.{name}"
+            );
+            execute(&self.sessions[0], &script)?;
+            match self.opponent {
+                Opponent::Mesh => self.fill(table)?,
+                Opponent::Same | Opponent::Altered => execute(&self.sessions[1], &script)?,
+            }
+        }
+        self.alter()
+    }
+
+    /// What differs in a table, looked at behind the mesh's back.
+    pub fn contents_differ(&self, table: &Table) -> Result<Option<String>> {
+        let name = table.name;
+        let whole = format!("SELECT * FROM {SCHEMA}.{name}");
+        let judged = sorted(&self.sessions[0], &whole)?;
+        let met = match self.opponent {
+            Opponent::Same | Opponent::Altered => vec![sorted(&self.sessions[1], &whole)?],
+            Opponent::Mesh => match self.parts(table)? {
+                Ok(parts) => parts,
+                Err(misplaced) => return Ok(Some(misplaced)),
+            },
+        };
+        for copy in met {
+            if copy != judged {
+                let only = |a: &Vec<String>, b: &Vec<String>| {
+                    let first = a.iter().find(|row| !b.contains(row));
+                    first.map_or_else(|| "-".to_owned(), Clone::clone)
+                };
+                return Ok(Some(format!(
+                    "{name}: {} rows, not {}; too many: {}; missing: {}",
+                    copy.len(),
+                    judged.len(),
+                    only(&copy, &judged),
+                    only(&judged, &copy)
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rows of every copy, or a row that is on a shard that is not its own.
+    fn parts(&self, table: &Table) -> Result<std::result::Result<Vec<Vec<String>>, String>> {
+        let mut copies = Vec::new();
+        let mut rows = Vec::new();
+        for (shard, (server, name)) in table.parts().into_iter().enumerate() {
+            let (lost, session) = match table.placed {
+                Placed::Sharded(expression) => (format!("{expression} <> {shard}"), server),
+                Placed::Broadcast | Placed::Single(_) => ("0".to_owned(), server),
+            };
+            let query = format!("SELECT ({lost}), t.* FROM shop_{server}.{name} t");
+            for row in sorted(&self.sessions[session], &query)? {
+                match row.strip_prefix("0|") {
+                    Some(row) => rows.push(row.to_owned()),
+                    None => return Ok(Err(format!("{name} has a row of another shard: {row}"))),
+                }
+            }
+            if table.placed == Placed::Broadcast {
+                copies.push(std::mem::take(&mut rows));
+            }
+        }
+        if table.placed != Placed::Broadcast {
+            copies.push(rows);
+        }
+        copies.iter_mut().for_each(|rows| rows.sort_unstable());
+        Ok(Ok(copies))
+    }
+}
+
+fn place(kind: Kind, port: u16, schema: &str) -> Place {
+    Place {
+        port,
+        user: APP_USER.to_owned(),
+        password: APP_PASSWORD.to_owned(),
+        schema: schema.to_owned(),
+        greeting: schema::greeting(kind),
+    }
+}
+
+fn pristine(session: &Session, kind: Kind, seed: u64) -> Result<()> {
+    execute(session, &schema::greeting(kind))?;
+    execute(session, "CREATE DATABASE pristine; USE pristine")?;
+    for table in &TABLES {
+        execute(session, &table.create(table.name, kind))?;
+    }
+    rows::inserts(seed)
+        .iter()
+        .try_for_each(|insert| execute(session, insert))
+}
+
+fn logical(session: &Session, kind: Kind, schema: &str) -> Result<()> {
+    execute(session, &format!("CREATE DATABASE {schema}"))?;
+    for table in &TABLES {
+        let name = table.name;
+        execute(session, &table.create(&format!("{schema}.{name}"), kind))?;
+        execute(
+            session,
+            &format!("INSERT INTO {schema}.{name} SELECT * FROM pristine.{name}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn execute(session: &Session, sql: &str) -> Result<()> {
+    let start: String = sql.chars().take(200).collect();
+    session.execute(sql).map_err(failed(&start))
+}
+
+fn sorted(session: &Session, sql: &str) -> Result<Vec<String>> {
+    let rows = session.query(sql).map_err(failed(sql))?;
+    let mut texts: Vec<String> = rows
+        .into_iter()
+        .map(|row| {
+            let cell = |cell: Option<String>| cell.unwrap_or_else(|| "NULL".to_owned());
+            row.into_iter().map(cell).collect::<Vec<_>>().join("|")
+        })
+        .collect();
+    texts.sort_unstable();
+    Ok(texts)
+}

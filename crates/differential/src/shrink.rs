@@ -1,0 +1,123 @@
+//! From a statement that differs to a short one that still differs.
+//!
+//! Owns the cutting of texts at tokens; a marked literal is one of them. Whether a shorter text still differs is asked of its
+//! caller.
+
+use dbmesh_sql::{Dialect, Lexer, TokenKind};
+
+/// Most attempts for one statement.
+const ATTEMPTS_MAX: usize = 400;
+
+/// The shortest text that was found to differ still.
+pub fn shorten(marked: &str, mut differs: impl FnMut(&str) -> bool) -> String {
+    let mut tokens = tokens(marked);
+    let mut attempts = 0;
+    loop {
+        let before = tokens.len();
+        for cut in cuts(&tokens) {
+            if attempts >= ATTEMPTS_MAX {
+                return tokens.join(" ");
+            }
+            let (start, end) = cut;
+            if end > tokens.len() || start >= end {
+                continue;
+            }
+            let mut shorter = tokens.clone();
+            shorter.drain(start..end);
+            attempts += 1;
+            if differs(&shorter.join(" ")) {
+                tokens = shorter;
+                break;
+            }
+        }
+        if tokens.len() == before {
+            return tokens.join(" ");
+        }
+    }
+}
+
+/// What to try to leave out, the longest first: parenthesised parts, parts between commas, runs of tokens.
+fn cuts(tokens: &[String]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "(" => open.push(at),
+            ")" => {
+                if let Some(start) = open.pop() {
+                    found.push((start, at + 1));
+                }
+            }
+            _ => {}
+        }
+    }
+    let count = tokens.len();
+    let mut size = count / 2;
+    while size > 0 {
+        let step = (size / 2).max(1);
+        found.extend(
+            (0..count.saturating_sub(size))
+                .step_by(step)
+                .map(|at| (at, at + size)),
+        );
+        size = match size {
+            1..=8 => size - 1,
+            _ => size * 2 / 3,
+        };
+    }
+    found.push((count.saturating_sub(1), count));
+    found.sort_by_key(|(start, end)| std::cmp::Reverse(end - start));
+    found
+}
+
+/// Tokens of a marked text.
+fn tokens(marked: &str) -> Vec<String> {
+    let bytes = marked.as_bytes();
+    let mut tokens: Vec<String> = Vec::new();
+    let mut mark: Option<usize> = None;
+    let mut last = (TokenKind::Comment, 0);
+    for token in Lexer::new(bytes, &Dialect::default()) {
+        let text = String::from_utf8_lossy(token.span.of(bytes)).into_owned();
+        match (text.as_str(), mark) {
+            ("{", None) => mark = Some(token.span.start),
+            ("}", Some(start)) => {
+                tokens.push(
+                    marked
+                        .get(start..token.span.end)
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+                mark = None;
+            }
+            (_, Some(_)) => {}
+            // `t.c`, `f(`, `>=`: what stands together stays together.
+            _ => {
+                let joined = last.1 == token.span.start
+                    && (last.0 == TokenKind::Dot
+                        || token.kind == TokenKind::Dot
+                        || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Operator)
+                        || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Equal));
+                match tokens.last_mut().filter(|_| joined) {
+                    Some(previous) => previous.push_str(&text),
+                    None => tokens.push(text),
+                }
+            }
+        }
+        last = (token.kind, token.span.end);
+    }
+    tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_matter_goes() {
+        let long = "SELECT a, b, COUNT ( * ) FROM t WHERE ( x.y >= {='a b'} AND ( c IN (1, 2) OR d ) ) ORDER BY a";
+        let short = shorten(long, |text| {
+            text.contains("SELECT") && text.contains("x.y >= {='a b'}")
+        });
+        assert_eq!(short, "SELECT x.y >= {='a b'}");
+    }
+}

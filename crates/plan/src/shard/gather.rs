@@ -1,0 +1,472 @@
+//! Rows pulled to one server that finishes the statement there, with its own semantics.
+//!
+//! Owns which rows and columns of every table are pulled, and the text that runs over them. Must never leave out a row or
+//! column that the statement may look at: a condition is sent along only if it is of one table, must hold for every row of
+//! it that matters, and is as cheap and silent as a comparison. Every use of a table is pulled under a name of its own, for
+//! a temporary table can be named only once in a statement.
+
+mod common;
+mod scratch;
+
+use std::collections::BTreeSet;
+
+use dbmesh_sql::ast::{
+    BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, Join,
+    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
+};
+use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
+use dbmesh_sql::{Facts, StatementKind};
+
+use super::locality::{self, Locality};
+use super::reason::{GatherReason, RefuseReason, Stop};
+use super::rewrite::{self, Copied, Naming, Splice};
+use super::route;
+use super::scope::{Place, Scope, Use};
+use super::slots::Positions;
+use super::{NodeStatement, ShardPlan};
+
+pub use scratch::ScratchTable;
+
+/// What the names of pulled tables begin with.
+pub const SCRATCH_PREFIX: &str = "mesh_gather_";
+
+/// What is pulled, and what is done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gather {
+    /// Why no merge does.
+    pub reason: GatherReason,
+    /// The tables.
+    pub pulls: Vec<Pull>,
+    /// The statement over them, at the source that keeps them meanwhile; none if it is a change.
+    pub finish: Option<NodeStatement>,
+}
+
+/// One use of a table, whose rows are pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// The table's logical name.
+    pub table: String,
+    /// The name of its temporary table.
+    pub scratch: String,
+    /// What is looked at, in lower case: at least these columns have to be pulled. None: all.
+    pub columns: Option<BTreeSet<String>>,
+    /// Where the rows are.
+    pub parts: Vec<PullPart>,
+    /// How many parts the whole table has.
+    pub of: usize,
+    /// The name that the condition calls the table by, as it was written.
+    pub alias: Vec<u8>,
+    /// What must hold for a row.
+    pub condition: Option<PullCondition>,
+}
+
+/// Where some of the rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullPart {
+    /// The source.
+    pub source: usize,
+    /// The shard; none where the table is not sharded.
+    pub shard: Option<usize>,
+    /// The table's name there.
+    pub table: String,
+}
+
+/// A condition in the client's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullCondition {
+    /// The text.
+    pub sql: Vec<u8>,
+    /// The client's parameters that stand in it, in order.
+    pub parameters: Vec<u32>,
+}
+
+/// The plan of a statement that no merge answers.
+pub(super) fn plan(scope: &Scope<'_>, reason: GatherReason) -> ShardPlan {
+    match gather(scope, reason) {
+        Ok(gather) => ShardPlan::Gather(Box::new(gather)),
+        Err(Stop::Refuse(reason)) => ShardPlan::Refuse(reason),
+        Err(Stop::Gather(reason)) => ShardPlan::Gather(Box::new(Gather {
+            reason,
+            pulls: Vec::new(),
+            finish: None,
+        })),
+    }
+}
+
+fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
+    let sets = route::sets(scope, &Locality::of(scope));
+    let query = matches!(scope.ast.statement().body, Body::Query(_));
+    if matches!(
+        scope.ast.statement().body,
+        Body::Explain {
+            body: ExplainedBody::Query(_),
+            ..
+        }
+    ) {
+        return Err(RefuseReason::Explain.into());
+    }
+    if query {
+        check(scope)?;
+    }
+    let home = home(scope);
+    let stays = |table: &Use<'_>| match table.place {
+        Place::Broadcast => query,
+        Place::Single(source) => query && source == home,
+        Place::Sharded(_) => false,
+    };
+    let pulled: Vec<bool> = scope.uses.iter().map(|table| !stays(table)).collect();
+    let expanded = common::expand(scope, &pulled)?;
+    let mut scratches = Vec::new();
+    let mut names: Vec<Option<String>> = vec![None; scope.uses.len()];
+    for (place, (table, name)) in scope.uses.iter().zip(&mut names).enumerate() {
+        let within = |expanded: &common::Expanded| {
+            let (outer, inner) = (expanded.within, table.name.span);
+            outer.start <= inner.start && inner.end <= outer.end
+        };
+        if pulled.get(place) == Some(&true) && !expanded.as_ref().is_some_and(within) {
+            let scratch = format!("{SCRATCH_PREFIX}{place}");
+            scratches.push((place, scratch.clone()));
+            *name = Some(scratch);
+        }
+    }
+    if let Some(expanded) = &expanded {
+        scratches.extend(expanded.pulls.iter().cloned());
+    }
+    let pull = |(place, scratch): &(usize, String)| {
+        pull(
+            scope,
+            *place,
+            sets.get(*place).and_then(Option::as_ref),
+            scratch,
+        )
+    };
+    Ok(Gather {
+        reason,
+        pulls: scratches.iter().map(pull).collect::<Result<_, _>>()?,
+        finish: match query {
+            true => Some(finish(scope, home, &names, expanded)?),
+            false => None,
+        },
+    })
+}
+
+/// What no other server can finish.
+fn check(scope: &Scope<'_>) -> Result<(), Stop> {
+    let ast = scope.ast;
+    let silent = !matches!(
+        scope.facts.read_only,
+        ReadOnly::No(
+            NotReadOnly::Assignment | NotReadOnly::AdvisoryLock | NotReadOnly::SetsLastInsertId
+        )
+    );
+    if scope.facts.session != Facts::NONE || scope.facts.server_local || !silent {
+        return Err(RefuseReason::SessionState.into());
+    }
+    if !ast.all::<Into>().is_empty() {
+        return Err(RefuseReason::Into.into());
+    }
+    if !ast.all::<Locking>().is_empty() {
+        return Err(RefuseReason::LockingCopy.into());
+    }
+    let selects = ast.all::<dbmesh_sql::ast::Select>().iter();
+    if selects.into_iter().any(|select| select.calc_found_rows) {
+        return Err(RefuseReason::SessionState.into());
+    }
+    let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
+    if ast.all::<Call>().iter().any(seeded) {
+        return Err(RefuseReason::NotDeterministic.into());
+    }
+    let exprs = ast.all::<dbmesh_sql::ast::Expr>().iter();
+    if exprs
+        .into_iter()
+        .any(|e| matches!(e.kind, ExprKind::Match(_)))
+    {
+        return Err(RefuseReason::FullText.into());
+    }
+    Ok(())
+}
+
+/// The source that finishes: that of a table of one node, else the first that a sharded table has.
+fn home(scope: &Scope<'_>) -> usize {
+    let single = scope.uses.iter().find_map(|table| match table.place {
+        Place::Single(source) => Some(source),
+        _ => None,
+    });
+    let mut sharded = scope.uses.iter().filter_map(|table| table.sharded());
+    single
+        .or_else(|| sharded.find_map(|table| Some(table.shards.first()?.source)))
+        .unwrap_or(0)
+}
+
+fn pull(
+    scope: &Scope<'_>,
+    place: usize,
+    set: Option<&Positions>,
+    scratch: &str,
+) -> Result<Pull, Stop> {
+    let table = scope.uses.get(place).ok_or(GatherReason::Join)?;
+    let parts = match (table.place, set) {
+        (Place::Sharded(sharded), Some(set)) => set
+            .iter()
+            .filter_map(|shard| {
+                let found = sharded.shards.get(shard)?;
+                Some(PullPart {
+                    source: found.source,
+                    shard: Some(shard),
+                    table: found.table.clone(),
+                })
+            })
+            .collect(),
+        (Place::Single(source), _) => vec![whole(source, table)],
+        _ => vec![whole(0, table)],
+    };
+    let partitioned = table.table_ref.and_then(|id| scope.ast.node(id)).is_some_and(
+        |reference| matches!(reference.kind, TableRefKind::Table { partitions, .. } if !partitions.is_empty()),
+    );
+    if partitioned {
+        return Err(RefuseReason::Partition.into());
+    }
+    Ok(Pull {
+        table: table.table.clone(),
+        scratch: scratch.to_owned(),
+        columns: columns(scope, place, table),
+        parts,
+        of: set.map_or(1, Positions::size),
+        alias: alias(scope, table).to_vec(),
+        condition: condition(scope, place)?,
+    })
+}
+
+fn whole(source: usize, table: &Use<'_>) -> PullPart {
+    PullPart {
+        source,
+        shard: None,
+        table: table.table.clone(),
+    }
+}
+
+fn alias<'a>(scope: &Scope<'a>, table: &Use<'_>) -> &'a [u8] {
+    let node = table.table_ref.and_then(|id| scope.ast.node(id));
+    let alias = node.and_then(|node| node.alias);
+    scope.text(alias.unwrap_or(table.name.name))
+}
+
+/// The names that may be columns of a use; none if `*` or NATURAL means all.
+fn columns(scope: &Scope<'_>, place: usize, table: &Use<'_>) -> Option<BTreeSet<String>> {
+    let ast = scope.ast;
+    let block = table.block?;
+    let natural = |join: &Join| {
+        matches!(
+            join.kind,
+            JoinKind::Natural | JoinKind::NaturalLeft | JoinKind::NaturalRight
+        )
+    };
+    if scope.facts.kind == StatementKind::Table || scope.joins(block).iter().any(natural) {
+        return None;
+    }
+    for item in ast.all::<SelectItem>() {
+        let of_this = match item.kind {
+            SelectItemKind::Expr(_) => continue,
+            SelectItemKind::Star => true,
+            SelectItemKind::TableStar(name) => scope.lower(name.name) == table.exposed,
+        };
+        if of_this && scope.innermost(item.span) == Some(block) {
+            return None;
+        }
+    }
+    let mut names: BTreeSet<String> = ast
+        .all::<ColumnName>()
+        .iter()
+        .filter(|column| match column.name.qualifier {
+            // One of another table for certain.
+            Some(qualifier) => {
+                let same = scope.lower(qualifier) == table.exposed;
+                same || scope.column(block, column.name) == Some(place)
+            }
+            None => true,
+        })
+        .map(|column| scope.lower(column.name.name))
+        .collect();
+    for join in ast.all::<Join>() {
+        names.extend(
+            ast.list(join.using)
+                .iter()
+                .map(|name| scope.lower(name.name)),
+        );
+    }
+    Some(names)
+}
+
+/// What must hold for every row of a use that matters.
+fn condition(scope: &Scope<'_>, place: usize) -> Result<Option<PullCondition>, Stop> {
+    let Some(block) = scope.uses.get(place).and_then(|table| table.block) else {
+        return Ok(None);
+    };
+    let mut terms = Vec::new();
+    if !scope.nullable(block, place) {
+        for expr in route::certain(scope, block) {
+            locality::conjuncts(scope, expr, &mut terms);
+        }
+    }
+    for on in outer_conditions(scope, block, place) {
+        locality::conjuncts(scope, on, &mut terms);
+    }
+    let qualifiers = rewrite::qualifiers(scope)?;
+    let mut all = Copied::default();
+    for term in terms {
+        let plain = Plain {
+            scope,
+            block,
+            place,
+        };
+        let Some(node) = scope.ast.expr(term).filter(|_| plain.condition(term)) else {
+            continue;
+        };
+        all.push(match all.text.is_empty() {
+            true => b"(",
+            false => b" AND (",
+        });
+        all.append(rewrite::copy(scope, node.span, &qualifiers));
+        all.push(b")");
+    }
+    Ok((!all.text.is_empty()).then_some(PullCondition {
+        sql: all.text,
+        parameters: all.parameters,
+    }))
+}
+
+/// The ON of outer joins that say which rows of this use, the nullable side, match at all.
+fn outer_conditions(scope: &Scope<'_>, block: usize, place: usize) -> Vec<ExprId> {
+    let leaf = scope.uses.get(place).and_then(|table| table.table_ref);
+    let joins = scope
+        .joins(block)
+        .into_iter()
+        .filter(|join| match join.kind {
+            JoinKind::Left => Some(join.right) == leaf,
+            JoinKind::Right => Some(join.left) == leaf,
+            _ => false,
+        });
+    joins.filter_map(|join| join.on).collect()
+}
+
+/// Conditions of one table that compare its columns with values.
+struct Plain<'s, 'a> {
+    scope: &'s Scope<'a>,
+    block: usize,
+    place: usize,
+}
+
+impl Plain<'_, '_> {
+    /// Recursion is as deep as parentheses, which the parser bounds.
+    fn condition(&self, expr: ExprId) -> bool {
+        let ast = self.scope.ast;
+        let Some(node) = ast.expr(expr) else {
+            return false;
+        };
+        match node.kind {
+            ExprKind::Parenthesised(inner) => self.condition(inner),
+            ExprKind::And(terms) | ExprKind::Or(terms) => {
+                ast.list(terms).iter().all(|term| self.condition(*term))
+            }
+            ExprKind::Binary { op, left, right } => {
+                op.is_comparison() && self.value(left) && self.value(right)
+            }
+            ExprKind::In {
+                operand, values, ..
+            } => self.value(operand) && ast.list(values).iter().all(|value| self.value(*value)),
+            ExprKind::Between { operands, .. } | ExprKind::Like { operands, .. } => {
+                ast.list(operands).iter().all(|value| self.value(*value))
+            }
+            ExprKind::Is { operand, .. } => self.value(operand),
+            _ => false,
+        }
+    }
+
+    fn value(&self, expr: ExprId) -> bool {
+        let ast = self.scope.ast;
+        if let Some(name) = parsed::column(ast, expr) {
+            return self.is_ours(name);
+        }
+        match parsed::operand(ast, expr) {
+            Some(Operand::Literal(..) | Operand::Parameter(..)) => return true,
+            Some(Operand::UserVariable(_)) => return false,
+            None => {}
+        }
+        // DATE '1994-01-01' + INTERVAL '1' YEAR.
+        let Some(ExprKind::Binary {
+            op: BinaryOp::Add | BinaryOp::Subtract,
+            left,
+            right,
+        }) = ast.expr(expr).map(|node| node.kind)
+        else {
+            return false;
+        };
+        let date = matches!(
+            parsed::operand(ast, left),
+            Some(Operand::Literal(LiteralKind::Temporal(_), _))
+        );
+        let interval = match ast.expr(right).map(|node| node.kind) {
+            Some(ExprKind::Interval(value, _)) => {
+                matches!(parsed::operand(ast, value), Some(Operand::Literal(..)))
+            }
+            _ => false,
+        };
+        date && interval
+    }
+
+    /// Whether a name certainly means a column of this use.
+    fn is_ours(&self, name: Name) -> bool {
+        let scope = self.scope;
+        if scope.column(self.block, name) == Some(self.place) {
+            return true;
+        }
+        if name.qualifier.is_some() {
+            return false;
+        }
+        let column = scope.lower(name.name);
+        let leaves = scope.blocks.get(self.block).map_or(0, |b| b.leaves.len());
+        let mut uses = 0;
+        let mut owners = Vec::new();
+        for (place, table) in scope.of_block(self.block) {
+            uses += 1;
+            match scope.has_column(table, &column) {
+                Some(true) => owners.push(place),
+                Some(false) => {}
+                None => return false,
+            }
+        }
+        uses == leaves && owners == [self.place]
+    }
+}
+
+/// The statement over the pulled tables.
+fn finish(
+    scope: &Scope<'_>,
+    home: usize,
+    names: &[Option<String>],
+    expanded: Option<common::Expanded>,
+) -> Result<NodeStatement, Stop> {
+    let (within, renamed) = match expanded {
+        Some(expanded) => (Some(expanded.within), expanded.splices),
+        None => (None, Vec::new()),
+    };
+    let mut splices = rewrite::splices(scope, Naming::Scratch(names), renamed)?;
+    // What is pulled has not all indexes, and hints of them say nothing about rows.
+    let hints = scope.ast.all::<IndexHint>().iter();
+    splices.extend(hints.map(|hint| Splice::text(hint.span, "")));
+    // Definitions that were written anew have their changes already.
+    if let Some(within) = within {
+        splices.retain(|splice| {
+            splice.span == within
+                || splice.span.end <= within.start
+                || within.end <= splice.span.start
+        });
+    }
+    let text = rewrite::copy(scope, rewrite::whole(scope), &splices);
+    Ok(NodeStatement {
+        source: home,
+        shard: None,
+        sql: text.text,
+        parameters: text.parameters,
+    })
+}

@@ -1,0 +1,406 @@
+//! The temporary table that takes the rows of a [`Pull`](super::Pull), made from what SHOW CREATE TABLE says of a shard.
+//!
+//! Owns its definition, and how a value of every type travels so that it arrives as the same value: bytes of texts as they
+//! are stored, floating-point numbers with all digits, moments without a time zone. Must never lose a unique key, on which
+//! the server's rules for GROUP BY depend. Input: the statement that SHOW CREATE TABLE prints, which has one definition on
+//! every line.
+
+use std::collections::BTreeSet;
+
+use dbmesh_sql::literal;
+
+/// How the values of a column travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// A number, as it is printed.
+    Number,
+    /// A number by which the value is known: the index of an ENUM, the bits of SET and BIT.
+    Index,
+    /// A floating-point number: FLOAT alone would be printed with six digits.
+    Real,
+    /// A date or time, or another text in ASCII.
+    Plain,
+    /// Seconds since 1970, whatever the time zone.
+    Moment,
+    /// A text: the bytes that are stored.
+    Text,
+    /// JSON, as utf8mb4.
+    Json,
+    /// Bytes.
+    Binary,
+}
+
+/// A column whose values are pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Column {
+    /// In backquotes.
+    quoted: Vec<u8>,
+    carried: Carried,
+}
+
+/// A temporary table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScratchTable {
+    /// The statement that creates it.
+    pub create: Vec<u8>,
+    name: Vec<u8>,
+    columns: Vec<Column>,
+}
+
+impl ScratchTable {
+    /// The table of this name for rows of the table that `shown`, the answer to SHOW CREATE TABLE, describes; with `needed`
+    /// columns (in lower case) and those of unique keys, or with all. None if it describes no such table.
+    pub fn of(shown: &[u8], name: &str, needed: Option<&BTreeSet<String>>) -> Option<Self> {
+        let definition = Definition::read(shown)?;
+        let kept = definition.kept(needed);
+        let is_kept = |name: &[u8]| kept.as_ref().is_none_or(|kept| kept.contains(&lower(name)));
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let mut columns = Vec::new();
+        for column in &definition.columns {
+            if !is_kept(&column.name) {
+                continue;
+            }
+            parts.push(column.line);
+            if !column.generated {
+                columns.push(Column {
+                    quoted: literal::quote_identifier(&column.name),
+                    carried: carried(column.line),
+                });
+            }
+        }
+        for key in &definition.keys {
+            if key.columns.iter().all(|column| is_kept(column)) {
+                parts.push(key.line);
+            }
+        }
+        let quoted = literal::quote_identifier(name.as_bytes());
+        let mut create = b"CREATE TEMPORARY TABLE ".to_vec();
+        create.extend_from_slice(&quoted);
+        create.extend_from_slice(b" (");
+        create.extend(parts.join(&b", "[..]));
+        create.extend_from_slice(b") ENGINE=InnoDB");
+        for option in ["DEFAULT CHARSET=", "COLLATE="] {
+            create.extend(option_of(definition.options, option.as_bytes()));
+        }
+        Some(Self {
+            create,
+            name: quoted,
+            columns,
+        })
+    }
+
+    /// How many values a pulled row has.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// What pulls the rows of a part.
+    pub fn select(&self, table: &str, alias: &[u8], condition: Option<&[u8]>) -> Vec<u8> {
+        let mut sql = b"SELECT ".to_vec();
+        for (place, column) in self.columns.iter().enumerate() {
+            if place > 0 {
+                sql.extend_from_slice(b", ");
+            }
+            let (before, after): (&[u8], &[u8]) = match column.carried {
+                Carried::Number | Carried::Plain | Carried::Binary => (b"", b""),
+                Carried::Index => (b"", b" + 0"),
+                Carried::Real => (b"", b" * 1e0"),
+                Carried::Moment => (b"UNIX_TIMESTAMP(", b")"),
+                Carried::Text => (b"CAST(", b" AS BINARY)"),
+                Carried::Json => (b"CAST(CAST(", b" AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
+            };
+            sql.extend_from_slice(before);
+            sql.extend_from_slice(&column.quoted);
+            sql.extend_from_slice(after);
+        }
+        sql.extend_from_slice(b" FROM ");
+        sql.extend(literal::quote_identifier(table.as_bytes()));
+        sql.extend_from_slice(b" AS ");
+        sql.extend_from_slice(alias);
+        if let Some(condition) = condition {
+            sql.extend_from_slice(b" WHERE ");
+            sql.extend_from_slice(condition);
+        }
+        sql
+    }
+
+    /// What rows are put behind.
+    pub fn insert(&self) -> Vec<u8> {
+        let mut sql = b"INSERT INTO ".to_vec();
+        sql.extend_from_slice(&self.name);
+        sql.extend_from_slice(b" (");
+        let names: Vec<&[u8]> = self.columns.iter().map(|c| c.quoted.as_slice()).collect();
+        sql.extend(names.join(&b", "[..]));
+        sql.extend_from_slice(b") VALUES ");
+        sql
+    }
+
+    /// Adds a row, as it was pulled with the text protocol, to an [`insert`](Self::insert) in utf8mb4 with backslash as
+    /// escape and UTC as time zone. Gives back whether it had as many values as columns.
+    pub fn push_row<'v>(
+        &self,
+        mut values: impl Iterator<Item = Option<&'v [u8]>>,
+        into: &mut Vec<u8>,
+    ) -> bool {
+        into.push(b'(');
+        for (place, column) in self.columns.iter().enumerate() {
+            if place > 0 {
+                into.push(b',');
+            }
+            match values.next() {
+                Some(Some(value)) => push_value(column.carried, value, into),
+                Some(None) => into.extend_from_slice(b"NULL"),
+                None => return false,
+            }
+        }
+        into.push(b')');
+        values.next().is_none()
+    }
+}
+
+fn push_value(carried: Carried, value: &[u8], into: &mut Vec<u8>) {
+    match carried {
+        Carried::Number | Carried::Index => into.extend_from_slice(value),
+        Carried::Real => {
+            into.extend_from_slice(value);
+            // As an integer, -0 would lose its sign.
+            if !value.iter().any(|byte| byte.eq_ignore_ascii_case(&b'e')) {
+                into.extend_from_slice(b"e0");
+            }
+        }
+        // The moment 0 stands for the date of zeros.
+        Carried::Moment if value.iter().all(|byte| matches!(byte, b'0' | b'.')) => {
+            into.extend_from_slice(b"'0000-00-00 00:00:00'");
+        }
+        Carried::Moment => {
+            into.extend_from_slice(b"FROM_UNIXTIME(");
+            into.extend_from_slice(value);
+            into.push(b')');
+        }
+        Carried::Plain => push_quoted(value, into),
+        Carried::Text | Carried::Binary => {
+            into.extend_from_slice(b"_binary");
+            push_quoted(value, into);
+        }
+        Carried::Json => {
+            into.extend_from_slice(b"_utf8mb4");
+            push_quoted(value, into);
+        }
+    }
+}
+
+fn push_quoted(value: &[u8], into: &mut Vec<u8>) {
+    into.push(b'\'');
+    for byte in value {
+        match byte {
+            b'\'' | b'\\' => into.extend_from_slice(&[b'\\', *byte]),
+            0 => into.extend_from_slice(b"\\0"),
+            _ => into.push(*byte),
+        }
+    }
+    into.push(b'\'');
+}
+
+/// What SHOW CREATE TABLE says, line by line.
+struct Definition<'a> {
+    columns: Vec<ColumnLine<'a>>,
+    keys: Vec<KeyLine<'a>>,
+    options: &'a [u8],
+}
+
+struct ColumnLine<'a> {
+    name: Vec<u8>,
+    line: &'a [u8],
+    generated: bool,
+    counts: bool,
+}
+
+struct KeyLine<'a> {
+    columns: Vec<Vec<u8>>,
+    line: &'a [u8],
+    unique: bool,
+}
+
+impl<'a> Definition<'a> {
+    fn read(shown: &'a [u8]) -> Option<Self> {
+        let mut lines = shown.split(|byte| *byte == b'\n');
+        let head = lines.next()?;
+        if !head.starts_with(b"CREATE TABLE ") || !head.ends_with(b"(") {
+            return None;
+        }
+        let mut found = Self {
+            columns: Vec::new(),
+            keys: Vec::new(),
+            options: b"",
+        };
+        for line in lines {
+            if line.starts_with(b")") {
+                found.options = line;
+                break;
+            }
+            let line = line.trim_ascii();
+            found.line(line.strip_suffix(b",").unwrap_or(line));
+        }
+        (!found.columns.is_empty() && !found.options.is_empty()).then_some(found)
+    }
+
+    fn line(&mut self, line: &'a [u8]) {
+        if line.starts_with(b"`") {
+            let mut rest = line;
+            if let Some(name) = identifier(&mut rest) {
+                let unquoted = without_strings(rest);
+                self.columns.push(ColumnLine {
+                    name,
+                    line,
+                    generated: holds(&unquoted, b" AS ("),
+                    counts: holds(&unquoted, b" AUTO_INCREMENT"),
+                });
+            }
+            return;
+        }
+        let unique = line.starts_with(b"PRIMARY KEY ") || line.starts_with(b"UNIQUE KEY ");
+        // Full-text and spatial indexes, foreign keys and checks say nothing about the rows of a query.
+        if !unique && !line.starts_with(b"KEY ") {
+            return;
+        }
+        let mut rest = line;
+        if !line.starts_with(b"PRIMARY") {
+            let start = line.iter().position(|byte| *byte == b'`').unwrap_or(0);
+            rest = line.get(start..).unwrap_or_default();
+            identifier(&mut rest);
+        }
+        let mut columns = Vec::new();
+        while let Some(start) = rest.iter().position(|byte| *byte == b'`') {
+            rest = rest.get(start..).unwrap_or_default();
+            match identifier(&mut rest) {
+                Some(name) => columns.push(name),
+                None => break,
+            }
+        }
+        self.keys.push(KeyLine {
+            columns,
+            line,
+            unique,
+        });
+    }
+
+    /// The columns that remain, in lower case; none if all do.
+    fn kept(&self, needed: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
+        let mut kept = needed?.clone();
+        let computed = |column: &ColumnLine<'_>| {
+            column.generated || holds(&without_strings(column.line), b" DEFAULT (")
+        };
+        // What is computed from other columns needs those.
+        if self
+            .columns
+            .iter()
+            .any(|column| computed(column) && kept.contains(&lower(&column.name)))
+        {
+            return None;
+        }
+        for key in &self.keys {
+            let counts = |name: &Vec<u8>| self.columns.iter().any(|c| c.counts && c.name == *name);
+            if key.unique || key.columns.iter().any(counts) {
+                kept.extend(key.columns.iter().map(|column| lower(column)));
+            }
+        }
+        let named = |column: &ColumnLine<'_>| kept.contains(&lower(&column.name));
+        if self.columns.iter().any(|c| named(c) && computed(c)) {
+            return None;
+        }
+        if !self.columns.iter().any(named) {
+            let plain = self.columns.iter().find(|column| !computed(column))?;
+            kept.insert(lower(&plain.name));
+        }
+        Some(kept)
+    }
+}
+
+fn lower(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).to_lowercase()
+}
+
+/// The name in backquotes at the beginning, which is taken away.
+fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    let mut bytes = rest.get(1..)?;
+    loop {
+        match bytes {
+            [b'`', b'`', after @ ..] => {
+                name.push(b'`');
+                bytes = after;
+            }
+            [b'`', after @ ..] => {
+                *rest = after;
+                return Some(name);
+            }
+            [byte, after @ ..] => {
+                name.push(*byte);
+                bytes = after;
+            }
+            [] => return None,
+        }
+    }
+}
+
+/// The text with strings and names cut out, which may hold any word.
+fn without_strings(text: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut inside: Option<u8> = None;
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match (inside, *byte) {
+            (Some(b'\''), b'\\') => {
+                bytes.next();
+            }
+            (Some(quote), byte) if quote == byte => inside = None,
+            (Some(_), _) => {}
+            (None, b'\'' | b'`') => inside = Some(*byte),
+            (None, byte) => kept.push(byte),
+        }
+    }
+    kept
+}
+
+fn holds(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
+}
+
+/// ` DEFAULT CHARSET=utf8mb4` of the table's options, if it is there.
+fn option_of(options: &[u8], name: &[u8]) -> Vec<u8> {
+    let Some(start) = options.windows(name.len()).position(|w| w == name) else {
+        return Vec::new();
+    };
+    let value = options.get(start + name.len()..).unwrap_or_default();
+    let value = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    [b" ", name, value].concat()
+}
+
+/// How values of a column travel, by the word of its type.
+fn carried(line: &[u8]) -> Carried {
+    let mut rest = line;
+    if identifier(&mut rest).is_none() {
+        return Carried::Binary;
+    }
+    let word: Vec<u8> = rest
+        .trim_ascii_start()
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    match word.as_slice() {
+        b"tinyint" | b"smallint" | b"mediumint" | b"int" | b"bigint" | b"decimal" | b"year" => {
+            Carried::Number
+        }
+        b"bit" | b"enum" | b"set" => Carried::Index,
+        b"float" | b"double" => Carried::Real,
+        b"timestamp" => Carried::Moment,
+        b"json" => Carried::Json,
+        b"char" | b"varchar" | b"tinytext" | b"text" | b"mediumtext" | b"longtext" => Carried::Text,
+        b"date" | b"time" | b"datetime" | b"uuid" | b"inet4" | b"inet6" => Carried::Plain,
+        _ => Carried::Binary,
+    }
+}
+
+#[cfg(test)]
+mod tests;

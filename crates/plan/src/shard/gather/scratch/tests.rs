@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use super::ScratchTable;
+
+const SHOWN: &str = "CREATE TABLE `src_3` (
+  `id` bigint unsigned NOT NULL,
+  `a` varchar(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci DEFAULT 'x'', AS (y',
+  `c` enum('x','y,z','q''') DEFAULT NULL,
+  `e` json DEFAULT NULL,
+  `f` float DEFAULT NULL,
+  `j` timestamp(3) NULL DEFAULT NULL,
+  `l` date DEFAULT NULL,
+  `n``n` binary(4) DEFAULT NULL,
+  `q` int GENERATED ALWAYS AS ((`id` * 3)) VIRTUAL /*!80023 INVISIBLE */,
+  `r` varchar(10) DEFAULT NULL COMMENT 'with `ticks` and \\n newline',
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `u` (`a`,`n``n`),
+  KEY `kb` (`c`,`l`),
+  KEY `kf` ((upper(`r`))),
+  FULLTEXT KEY `ft` (`r`),
+  CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `par` (`id`),
+  CONSTRAINT `chk` CHECK ((`id` > 0))
+) ENGINE=InnoDB AUTO_INCREMENT=4 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='tab'
+/*!50100 PARTITION BY HASH (`id`) */";
+
+fn of(needed: Option<&[&str]>) -> ScratchTable {
+    let needed: Option<BTreeSet<String>> =
+        needed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    ScratchTable::of(SHOWN.as_bytes(), "g", needed.as_ref()).unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn needed_columns_bring_those_of_unique_keys_along() {
+    let table = of(Some(&["c", "l"]));
+    assert_eq!(
+        text(table.create.clone()),
+        "CREATE TEMPORARY TABLE `g` (`id` bigint unsigned NOT NULL, \
+         `a` varchar(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci DEFAULT 'x'', AS (y', \
+         `c` enum('x','y,z','q''') DEFAULT NULL, `l` date DEFAULT NULL, `n``n` binary(4) DEFAULT NULL, \
+         PRIMARY KEY (`id`), UNIQUE KEY `u` (`a`,`n``n`), KEY `kb` (`c`,`l`)) ENGINE=InnoDB \
+         DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci"
+    );
+    assert_eq!(
+        text(table.select("src_3", b"s", Some(b"(s.c = 'x')"))),
+        "SELECT `id`, CAST(`a` AS BINARY), `c` + 0, `l`, `n``n` FROM `src_3` AS s WHERE (s.c = 'x')"
+    );
+    assert_eq!(
+        text(table.insert()),
+        "INSERT INTO `g` (`id`, `a`, `c`, `l`, `n``n`) VALUES "
+    );
+}
+
+#[test]
+fn a_generated_column_brings_all_along_and_is_not_sent() {
+    let table = of(Some(&["q"]));
+    assert!(text(table.create.clone()).contains("GENERATED ALWAYS"));
+    assert!(text(table.create.clone()).contains("upper"));
+    assert!(!text(table.insert()).contains("`q`"));
+    assert_eq!(table.width(), 9);
+    assert_eq!(of(None).create, table.create);
+}
+
+#[test]
+fn a_table_without_a_key_keeps_a_column() {
+    let shown =
+        b"CREATE TABLE `t` (\n  `x` int DEFAULT NULL,\n  `y` int DEFAULT NULL\n) ENGINE=InnoDB";
+    let table = ScratchTable::of(shown, "g", Some(&BTreeSet::new())).unwrap();
+    assert_eq!(
+        text(table.create),
+        "CREATE TEMPORARY TABLE `g` (`x` int DEFAULT NULL) ENGINE=InnoDB"
+    );
+}
+
+#[test]
+fn values_arrive_as_they_were() {
+    let table = of(Some(&["c", "e", "f", "j", "l"]));
+    let mut sql = Vec::new();
+    let row: Vec<Option<&[u8]>> = vec![
+        Some(b"7"),
+        Some(b"it's \\ \xe9\0"),
+        Some(b"2"),
+        Some(b"{\"a\": \"\\\"\"}"),
+        Some(b"-0"),
+        Some(b"1700000000.123"),
+        Some(b"2024-02-29"),
+        None,
+    ];
+    assert!(table.push_row(row.iter().copied(), &mut sql));
+    let expected = b"(7,_binary'it\\'s \\\\ \xe9\\0',2,_utf8mb4'{\"a\": \"\\\\\"\"}',-0e0,\
+        FROM_UNIXTIME(1700000000.123),'2024-02-29',NULL)";
+    assert_eq!(sql, expected);
+    let mut zero = row.clone();
+    zero[5] = Some(b"0.000");
+    let mut sql = Vec::new();
+    assert!(table.push_row(zero.into_iter(), &mut sql));
+    assert!(String::from_utf8_lossy(&sql).contains("'0000-00-00 00:00:00'"));
+    assert!(!table.push_row(row.into_iter().skip(1), &mut Vec::new()));
+}
+
+#[test]
+fn what_is_no_table_is_nothing() {
+    assert_eq!(ScratchTable::of(b"", "g", None), None);
+    assert_eq!(
+        ScratchTable::of(b"CREATE VIEW `v` AS select 1", "g", None),
+        None
+    );
+    assert_eq!(ScratchTable::of(b"CREATE TABLE `t` (", "g", None), None);
+}

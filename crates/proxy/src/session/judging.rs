@@ -1,0 +1,510 @@
+//! What the rules say of the statement at hand.
+//!
+//! Owns the walk through the rules that it matches, in their order: each statement of a text by itself, and what PREPARE
+//! and EXECUTE run. Must never let a rule that denies be passed by text that cannot be told. What comes of a verdict is
+//! `enforcing`'s. Input: the statement, its hints, the rules of the service as they are now.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dbmesh_model::topology::{Action, LimitBy, RouteTo, Rule, RuleBits, RuleMode, Unknown};
+use dbmesh_plan::{Found, Inner, Judge, RoleHint, Subject, inner_of};
+use dbmesh_sql::{Class, Dialect, Digest, Effect, Hints, Statement, analyze_guarded, split};
+
+use super::Session;
+use super::demand::{Deadline, Place};
+use crate::fault::Fault;
+use crate::rules::{RuleState, Rules};
+use crate::state::Warning;
+
+/// Statements prepared by name that are remembered with their text.
+const PREPARED_MAX: usize = 256;
+/// Bytes of their texts.
+const PREPARED_BYTES_MAX: usize = 1 << 20;
+/// How deep a text may prepare texts that prepare texts.
+const DEPTH_MAX: u8 = 4;
+/// Warnings that rules give one statement.
+const WARNINGS_MAX: usize = 16;
+/// The code of those warnings: ER_UNKNOWN_ERROR, as of what rules refuse.
+pub(super) const WARNING_CODE: &[u8] = b"1105";
+
+/// When a verdict is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The statement is about to run.
+    Runs,
+    /// It is only prepared: what denies it says so, everything else waits for its execution.
+    Prepared,
+}
+
+/// A rule that a statement met: what audit and logs say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    /// The rule.
+    pub rule: Arc<str>,
+    /// Whether it acts.
+    pub mode: RuleMode,
+    /// What it does.
+    pub action: &'static str,
+}
+
+/// A limit that the statement must pass.
+#[derive(Clone, Debug)]
+pub(super) struct Limited {
+    pub place: usize,
+    pub keys: Vec<u64>,
+}
+
+/// What the rules say of one statement.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// The rules that it met, in their order.
+    pub hits: Vec<Hit>,
+    /// The error that it gets.
+    pub refusal: Option<Fault>,
+    pub(super) limits: Vec<Limited>,
+    pub(super) delay: Duration,
+    pub(super) warnings: Vec<Warning>,
+    timeout_ms: Option<u64>,
+    route: Option<RouteTo>,
+    tags: Vec<(String, String)>,
+}
+
+/// What a session knows of the rules that it is under.
+#[derive(Debug)]
+pub(crate) struct Governed {
+    rules: Arc<Rules>,
+    /// Of the configuration that they come from; 0 is none.
+    epoch: u64,
+    bits: RuleBits,
+    address: Option<IpAddr>,
+    /// Of the statement at hand; none if no rule has anything to say.
+    pub verdict: Option<Box<Verdict>>,
+    /// Warnings that the statement's answer must count.
+    pub warned: Vec<Warning>,
+    prepared: Option<Box<Prepared>>,
+}
+
+/// Texts prepared by name.
+#[derive(Debug, Default)]
+struct Prepared {
+    texts: HashMap<Box<str>, Option<Arc<[u8]>>>,
+    bytes: usize,
+}
+
+impl Prepared {
+    fn keep(&mut self, name: Box<str>, text: Option<&[u8]>) {
+        if let Some(Some(before)) = self.texts.remove(&name) {
+            self.bytes -= before.len();
+        }
+        let length = text.map_or(0, <[u8]>::len);
+        if self.texts.len() < PREPARED_MAX && self.bytes + length <= PREPARED_BYTES_MAX {
+            self.bytes += length;
+            self.texts.insert(name, text.map(Into::into));
+        }
+    }
+}
+
+impl Governed {
+    pub(super) fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            epoch: 0,
+            bits: RuleBits::NONE,
+            address: None,
+            verdict: None,
+            warned: Vec::new(),
+            prepared: None,
+        }
+    }
+
+    /// The rules.
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Another user, another service, another state.
+    pub(super) fn begin_anew(&mut self, rules: Arc<Rules>) {
+        *self = Self::new(rules);
+    }
+}
+
+thread_local! {
+    static JUDGE: RefCell<Judge> = RefCell::default();
+}
+
+impl Session {
+    /// The key under which digests are guarded; none where nothing is remembered by them.
+    pub(super) fn guard_key(&mut self) -> Option<u64> {
+        self.follow_rules();
+        let rules = &self.governed.rules;
+        (!rules.is_empty()).then(|| rules.key())
+    }
+
+    /// The rules as they are now: they hold in a transaction that began under others.
+    fn follow_rules(&mut self) {
+        let epoch = self.process.current.epoch();
+        if self.governed.epoch == epoch {
+            return;
+        }
+        let now = self.process.current.find(&self.serving.service);
+        let rules = now.map_or_else(|| self.serving.rules.clone(), |now| now.rules.clone());
+        let address = self.client_ip();
+        self.governed.bits = rules.of_session(&self.handle().user, address);
+        self.governed.address = address;
+        self.governed.rules = rules;
+        self.governed.epoch = epoch;
+    }
+
+    /// The client's IP address; none of a Unix socket.
+    fn client_ip(&self) -> Option<IpAddr> {
+        let address: SocketAddr = self.handle().address.parse().ok()?;
+        Some(address.ip().to_canonical())
+    }
+
+    /// Judges the statement, and lets the verdict say where and how long it runs.
+    ///
+    /// What refuses it is said by `govern`, which is the only way to an execution.
+    pub(super) fn judge(
+        &mut self,
+        statement: &Statement,
+        sql: &[u8],
+        hints: Option<&Hints<'_>>,
+        occasion: Occasion,
+    ) {
+        self.governed.verdict = None;
+        self.governed.warned.clear();
+        self.follow_rules();
+        if self.governed.bits.is_empty() {
+            return;
+        }
+        let dialect = self.dialect();
+        let vector = self.state.vector.clone();
+        let mut prepared = self.governed.prepared.take();
+        let governed = &self.governed;
+        let mut walk = Walk {
+            rules: &governed.rules,
+            bits: governed.bits,
+            user: &self.handle().user,
+            address: governed.address,
+            dialect: &dialect,
+            hints,
+            occasion,
+            prepared: &mut prepared,
+            now: None,
+            schema: vector.schema.as_deref().map(Cow::Borrowed),
+            verdict: None,
+        };
+        JUDGE.with_borrow_mut(|judge| walk.text(judge, statement, sql, 0));
+        let verdict = walk.verdict;
+        self.governed.prepared = prepared;
+        if let Some(verdict) = &verdict
+            && occasion == Occasion::Runs
+        {
+            self.follow_verdict(verdict, statement);
+        }
+        self.governed.verdict = verdict;
+    }
+
+    fn follow_verdict(&mut self, verdict: &Verdict, statement: &Statement) {
+        if !verdict.tags.is_empty() {
+            self.handle().add_tags(&verdict.tags);
+            self.noted.labelled = true;
+        }
+        match &verdict.route {
+            None => {}
+            Some(RouteTo::Primary) => self.demand.role = Some(RoleHint::Primary),
+            Some(RouteTo::Replica) => self.demand.role = Some(RoleHint::Replica),
+            Some(RouteTo::Endpoint(name)) => {
+                self.demand.role = None;
+                self.demand.place = Place::Named(name.clone());
+            }
+        }
+        let shorter = |limit_ms: u64| {
+            self.demand
+                .deadline
+                .is_none_or(|known| limit_ms < known.limit_ms)
+        };
+        if let Some(limit_ms) = verdict.timeout_ms.filter(|limit_ms| shorter(*limit_ms))
+            && statement.class != Class::Tcl
+        {
+            self.demand.deadline = Some(Deadline {
+                at: self.started + Duration::from_millis(limit_ms),
+                limit_ms,
+            });
+        }
+    }
+}
+
+/// One walk through the rules.
+struct Walk<'a> {
+    rules: &'a Rules,
+    bits: RuleBits,
+    user: &'a str,
+    address: Option<IpAddr>,
+    dialect: &'a Dialect,
+    hints: Option<&'a Hints<'a>>,
+    occasion: Occasion,
+    prepared: &'a mut Option<Box<Prepared>>,
+    /// Seconds since 1970, once somebody asked.
+    now: Option<u64>,
+    schema: Option<Cow<'a, [u8]>>,
+    verdict: Option<Box<Verdict>>,
+}
+
+/// What limits count of one statement.
+struct Counted<'a> {
+    digest: Digest,
+    class: Class,
+    found: &'a Found,
+}
+
+impl Walk<'_> {
+    /// A text, statement by statement.
+    fn text(&mut self, judge: &mut Judge, statement: &Statement, sql: &[u8], depth: u8) {
+        if statement.statements <= 1 {
+            return self.statement(judge, statement, sql, depth);
+        }
+        for span in split(sql, self.dialect) {
+            let part = span.of(sql);
+            let statement = analyze_guarded(part, self.dialect, self.rules.key());
+            if statement.statements > 0 {
+                self.statement(judge, &statement, part, depth);
+            }
+        }
+    }
+
+    fn statement(&mut self, judge: &mut Judge, statement: &Statement, sql: &[u8], depth: u8) {
+        let schema = self.schema.take();
+        let subject = Subject {
+            statement,
+            sql,
+            dialect: self.dialect,
+            schema: schema.as_deref(),
+        };
+        let found = judge.find(self.rules.book(), self.rules.id(), &subject);
+        let inner = match statement.effects.is_empty() && !has_dynamic(statement) {
+            true => Vec::new(),
+            false => inner_of(&subject),
+        };
+        self.schema = schema;
+        self.rules_of(&Counted {
+            digest: statement.digest,
+            class: statement.class,
+            found: &found,
+        });
+        for effect in statement.effects.iter() {
+            if let Effect::Use(name) = effect {
+                self.schema = Some(Cow::Owned(name.as_bytes().to_vec()));
+            }
+        }
+        for inner in inner {
+            self.inner(judge, inner, depth + 1);
+        }
+    }
+
+    fn inner(&mut self, judge: &mut Judge, inner: Inner, depth: u8) {
+        let (name, text) = match inner {
+            Inner::Text(name, text) => (name, Some(Arc::from(text))),
+            Inner::Hidden(name) => (name, None),
+            Inner::Named(name) => {
+                let known = self.prepared.as_ref().and_then(|p| p.texts.get(&name));
+                (None, known.cloned().flatten())
+            }
+        };
+        let text: Option<Arc<[u8]>> = text;
+        if let Some(name) = name {
+            let prepared = self.prepared.get_or_insert_default();
+            prepared.keep(name, text.as_deref());
+        }
+        match text {
+            Some(text) if depth <= DEPTH_MAX => {
+                let statement = analyze_guarded(&text, self.dialect, self.rules.key());
+                self.text(judge, &statement, &text, depth);
+            }
+            _ => {
+                let found = Found::of_hidden(self.rules.book());
+                self.rules_of(&Counted {
+                    digest: Digest::default(),
+                    class: Class::Unknown,
+                    found: &found,
+                });
+            }
+        }
+    }
+
+    /// The rules that one statement meets, in their order, until one decides.
+    fn rules_of(&mut self, counted: &Counted<'_>) {
+        let met = (counted.found.sure | counted.found.unknown) & self.bits;
+        let rules = self.rules;
+        for place in met.iter() {
+            let Some((rule, state)) = rules.at(place) else {
+                continue;
+            };
+            let sure = counted.found.sure.has(place);
+            if (!sure && rule.unknown == Unknown::Pass) || !self.holds_now(rule) {
+                continue;
+            }
+            if self.occasion == Occasion::Prepared && rule.action != Action::Deny {
+                if rule.mode == RuleMode::Enforce && rule.action == Action::Allow {
+                    return;
+                }
+                continue;
+            }
+            if self.meet(place, rule, state, counted, sure) {
+                return;
+            }
+        }
+    }
+
+    /// Whether what changes from execution to execution holds.
+    fn holds_now(&mut self, rule: &Rule) -> bool {
+        let matches = &rule.matches;
+        let tagged = matches
+            .tags
+            .iter()
+            .all(|(name, value)| self.tag(name).is_some_and(|has| has == value));
+        if !tagged || matches.times.is_empty() {
+            return tagged;
+        }
+        let now = *self.now.get_or_insert_with(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, |since| since.as_secs())
+        });
+        matches.times.iter().any(|time| time.contains(now))
+    }
+
+    /// The value of a tag: what a rule says outdoes a hint.
+    fn tag(&self, name: &str) -> Option<&str> {
+        let given = self.verdict.as_ref().and_then(|verdict| {
+            let mut tags = verdict.tags.iter().rev();
+            tags.find(|(known, _)| known == name)
+        });
+        if let Some((_, value)) = given {
+            return Some(value);
+        }
+        let hinted = self.hints?.tags.iter().find(|(known, _)| *known == name);
+        hinted.map(|(_, value)| *value)
+    }
+
+    /// Takes down what a rule says; gives whether the rules that follow are not looked at.
+    fn meet(
+        &mut self,
+        place: usize,
+        rule: &Rule,
+        state: &RuleState,
+        counted: &Counted<'_>,
+        sure: bool,
+    ) -> bool {
+        state.matched.fetch_add(1, Ordering::Relaxed);
+        let limits = matches!(
+            rule.action,
+            Action::Rate(_) | Action::Concurrency(_) | Action::Window(_)
+        );
+        let keys = match &rule.action {
+            Action::Rate(limit) => self.keys(&limit.by, counted),
+            Action::Concurrency(limit) => self.keys(&limit.by, counted),
+            _ => vec![1],
+        };
+        let verdict = self.verdict.get_or_insert_default();
+        verdict.hits.push(Hit {
+            rule: state.name.clone(),
+            mode: rule.mode,
+            action: rule.action.label(),
+        });
+        if limits {
+            verdict.limits.push(Limited { place, keys });
+            return false;
+        }
+        if rule.mode == RuleMode::Warn {
+            if rule.action == Action::Deny {
+                state.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            verdict.warn(rule.action.label(), &rule.name);
+            return false;
+        }
+        match &rule.action {
+            Action::Allow => return true,
+            Action::Deny => {
+                state.refused.fetch_add(1, Ordering::Relaxed);
+                let name = rule.name.clone();
+                let fault = match sure {
+                    true => Fault::Denied(name),
+                    false => Fault::DeniedUnknown(name),
+                };
+                verdict.refusal.get_or_insert(fault);
+                return true;
+            }
+            Action::Timeout(ms) => {
+                verdict.timeout_ms = Some(verdict.timeout_ms.map_or(*ms, |known| known.min(*ms)));
+            }
+            Action::Delay(ms) => verdict.delay += Duration::from_millis(*ms),
+            Action::Route(to) => verdict.route = Some(to.clone()),
+            Action::Tag(tags) => {
+                let tags = tags
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone()));
+                verdict.tags.extend(tags);
+            }
+            Action::Rate(_) | Action::Concurrency(_) | Action::Window(_) => {}
+        }
+        false
+    }
+
+    /// The keys under which a limit counts the statement: one, or one per table.
+    fn keys(&self, by: &[LimitBy], counted: &Counted<'_>) -> Vec<u64> {
+        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
+        let mut tables = false;
+        for by in by {
+            match by {
+                LimitBy::Database => self.schema.hash(&mut hasher),
+                LimitBy::Table => tables = true,
+                LimitBy::Digest => counted.digest.hash(&mut hasher),
+                LimitBy::Class => counted.class.hash(&mut hasher),
+                LimitBy::User => self.user.hash(&mut hasher),
+                LimitBy::Address => self.address.hash(&mut hasher),
+                LimitBy::Tenant => self.hints.and_then(|h| h.tenant).hash(&mut hasher),
+                LimitBy::Tag(name) => self.tag(name).hash(&mut hasher),
+            }
+        }
+        let used = counted.found.tables.as_deref().unwrap_or_default();
+        if !tables || used.is_empty() {
+            return vec![hasher.finish()];
+        }
+        let of_table = |table: &str| {
+            let mut hasher = hasher.clone();
+            table.hash(&mut hasher);
+            hasher.finish()
+        };
+        used.iter().map(|table| of_table(table)).collect()
+    }
+}
+
+/// Keys are the same on every thread.
+static KEYS: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
+
+fn has_dynamic(statement: &Statement) -> bool {
+    statement.facts.has(dbmesh_sql::Facts::DYNAMIC_SQL)
+}
+
+impl Verdict {
+    /// Tells the client what a rule would have done.
+    pub(super) fn warn(&mut self, action: &str, rule: &str) {
+        if self.warnings.len() >= WARNINGS_MAX {
+            return;
+        }
+        let message =
+            format!("dbmesh: rule '{rule}' in mode warn matched; enforced, it would act: {action}");
+        self.warnings.push(Warning {
+            level: b"Warning".to_vec(),
+            code: WARNING_CODE.to_vec(),
+            message: message.into_bytes(),
+        });
+    }
+}

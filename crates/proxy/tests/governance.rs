@@ -1,0 +1,13 @@
+//! What rules, limits, firewalls and rights let through, and what they do not: over real servers, which say what happened.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "traffic/ask.rs"]
+mod ask;
+#[path = "faultkit/faultkit.rs"]
+mod faultkit;
+#[path = "governance/ground.rs"]
+mod ground;
+#[path = "governance/limits.rs"]
+mod limits;
+#[path = "governance/rules.rs"]
+mod rules;

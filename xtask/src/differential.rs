@@ -1,0 +1,83 @@
+//! `cargo xtask differential`: a sharded mesh and one MySQL answer the same statements.
+//!
+//! Owns the command line; the harness is a crate of its own. It ends with an error if anything differs.
+
+use std::time::{Duration, Instant};
+
+use dbmesh_differential::ground::{Ground, Opponent};
+use dbmesh_differential::run::Run;
+use dbmesh_differential::{family, grammar::Grammar};
+use dbmesh_testkit::{Kind, process};
+
+/// Options of the comparison.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The seed of rows and drawn statements.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// End after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// So many drawn statements, after the hand-written ones.
+    #[arg(long, default_value_t = 5_000)]
+    statements: usize,
+    /// Only families whose name begins so, such as `read.group` or `random`.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// MariaDB servers instead of MySQL.
+    #[arg(long)]
+    mariadb: bool,
+    /// Compare one server with another, without a mesh: the harness against itself.
+    #[arg(long)]
+    itself: bool,
+}
+
+/// Runs all, prints the report.
+pub fn run(options: &Options) -> Result<(), String> {
+    process::exit_on_signals("\ndifferential: ended by a signal", 130)
+        .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
+    let kind = match options.mariadb {
+        true => Kind::MariaDb,
+        false => Kind::MySql,
+    };
+    let opponent = match options.itself {
+        true => Opponent::Same,
+        false => Opponent::Mesh,
+    };
+    let begin = Instant::now();
+    let deadline = options
+        .minutes
+        .map(|minutes| begin + Duration::from_secs(minutes * 60));
+    let ground = Ground::start(kind, opponent, options.seed)?;
+    let mut run = Run::new(&ground)?;
+    let written = family::statements(&options.only)?;
+    let mut count = run.all(written.into_iter(), deadline)?;
+    let of_family = |statement: &dbmesh_differential::statement::Statement| {
+        statement.family.starts_with(&options.only)
+    };
+    let random = options.only.is_empty() || options.only.starts_with("random");
+    if random {
+        let size = match deadline {
+            Some(_) => usize::MAX,
+            None => options.statements,
+        };
+        let drawn = Grammar::new(options.seed).filter(of_family).take(size);
+        count += run.all(drawn, deadline)?;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let reads = ["read", "query", "random"].map(|prefix| run.report.of(prefix));
+    println!("\n{}", run.report);
+    println!(
+        "{kind}, seed {}: {count} statements in {seconds:.0} s; accepted of reads {:.1}%, of queries {:.1}%, of drawn \
+         {:.1}%, of changes {:.1}%",
+        options.seed,
+        reads[0].accepted_percent(),
+        reads[1].accepted_percent(),
+        reads[2].accepted_percent(),
+        run.report.of("change").accepted_percent(),
+    );
+    match run.report.total().different {
+        0 => Ok(()),
+        different => Err(format!("{different} statements differ")),
+    }
+}
