@@ -167,6 +167,13 @@ pub struct Outlets {
     pub exporters: Exporters,
 }
 
+impl Outlets {
+    fn tracer(&self, service: &Service, runtime: &tokio::runtime::Handle) -> Option<Tracer> {
+        let policy = service.observability.tracing.as_ref()?;
+        Some(self.exporters.of(policy, runtime))
+    }
+}
+
 impl Current {
     /// Begins to serve a topology.
     ///
@@ -369,10 +376,7 @@ fn build(
     };
     let mut list = Vec::new();
     for service in &topology.services {
-        let owner = format!(
-            "{}/{}/{}",
-            service.namespace, service.database, service.name
-        );
+        let owner = service.label();
         let old = before
             .list
             .iter()
@@ -398,8 +402,7 @@ fn build(
         list.push(Arc::new(Serving {
             service: service.clone(),
             logs: outlets.files.of(service)?,
-            tracer: (service.observability.tracing.as_ref())
-                .map(|policy| outlets.exporters.of(policy, runtime)),
+            tracer: outlets.tracer(service, runtime),
             upstream: Arc::new(Upstream::new(
                 service,
                 members,

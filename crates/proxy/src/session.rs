@@ -52,7 +52,6 @@ use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
 use crate::insight::Protocol;
 use crate::listener::Counted;
-use crate::metrics::Done;
 use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
@@ -478,23 +477,6 @@ impl Session {
             proof,
             hint: self.demand.role,
         }
-    }
-
-    fn count(&self, statement: &Statement, bytes_in: usize, executed: &Result<Executed, Failure>) {
-        let done = match executed {
-            Ok(done) => done,
-            Err(_) => return self.serving.metrics.abandon(),
-        };
-        self.handle().statements.fetch_add(1, Ordering::Relaxed);
-        self.serving.metrics.end(&Done {
-            class: statement.class,
-            took: self.answered.saturating_duration_since(self.started),
-            bytes_in: bytes_in as u64,
-            bytes_out: done.bytes_out,
-            rows: done.rows,
-            failed: done.error.is_some(),
-            waited: self.noted.time_waited(),
-        });
     }
 
     /// The connection id that the client sees.

@@ -67,9 +67,17 @@ impl Member {
         latency * (u128::from(self.outstanding()) + 1) / u128::from(self.endpoint.weight.max(1))
     }
 
+    /// Notes how long a statement took, and the error that it was answered with.
+    pub fn answered(&self, time: Duration, error: Option<u16>) {
+        self.times.add(time);
+        if error.is_some() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        self.took(time);
+    }
+
     /// Notes how long a statement took.
     pub fn took(&self, time: Duration) {
-        self.times.add(time);
         let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let old = self.latency_ns.load(Ordering::Relaxed);
         // A peak counts at once, a fall slowly.

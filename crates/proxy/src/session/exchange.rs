@@ -5,7 +5,6 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -180,13 +179,8 @@ impl Session {
         };
         let result = relay(parts, status, command, shape, infile).await;
         let ended = Instant::now();
-        member.took(ended - started);
-        if matches!(&result, Ok(outcome) if outcome.error.is_some()) {
-            member.errors.fetch_add(1, Ordering::Relaxed);
-        }
         self.answered = ended;
-        self.noted
-            .executed(&member.endpoint, started, ended - started);
+        self.noted.executed(member, started..ended, &result);
         if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
             self.seen = Some(tally.seen(outcome, ended - started));
         }

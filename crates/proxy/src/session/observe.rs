@@ -3,24 +3,29 @@
 //! Owns what is noted on a statement's way and who hears of it at the end. It must cost next to nothing where nobody asks,
 //! and never change what the client gets, but for an audit that may not miss a statement. Input: the stages of the path.
 
+use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Durability, Endpoint, Switch};
+use dbmesh_model::topology::{Durability, Switch};
 use dbmesh_sql::{Hints, Statement};
+use dbmesh_wire::relay::Outcome;
 
 use super::demand::Attributes;
+use super::exchange::Lost;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
 use crate::fault::{Blame, Fault};
 use crate::insight::{Finished, Protocol, TEXT_BYTES_MAX};
 use crate::logs::is_closed;
+use crate::metrics::Done;
 use crate::record::{self, Record};
 use crate::redact;
 use crate::spans::{self, Context, Told, Trace};
 use crate::texts::text_of;
+use crate::upstream::Member;
 use dbmesh_runtime::ledger::Place;
 
 /// What is known of the statement at hand.
@@ -55,18 +60,20 @@ impl Noted {
         *self = Self::default();
     }
 
-    /// A server was asked, and took this long.
-    pub(super) fn executed(&mut self, endpoint: &Arc<Endpoint>, began: Instant, took: Duration) {
+    /// A server was asked, and answered or did not.
+    pub(super) fn executed(
+        &mut self,
+        member: &Member,
+        time: Range<Instant>,
+        result: &Result<Outcome, Lost>,
+    ) {
+        let took = time.end - time.start;
+        member.answered(took, result.as_ref().ok().and_then(|o| o.error));
         self.executed += took;
         self.reached = true;
         if let Some(trace) = self.trace() {
-            trace.executed(endpoint, began, took);
+            trace.executed(&member.endpoint, time.start, took);
         }
-    }
-
-    /// Time waited for a connection.
-    pub(super) fn time_waited(&self) -> Duration {
-        self.waited
     }
 
     /// A connection was waited for, until now.
@@ -193,6 +200,29 @@ impl Session {
                 record.text("sql", &shown)
             }
         };
+    }
+
+    /// Counts a statement that ended.
+    pub(super) fn count(
+        &self,
+        statement: &Statement,
+        bytes_in: usize,
+        executed: &Result<Executed, Failure>,
+    ) {
+        let done = match executed {
+            Ok(done) => done,
+            Err(_) => return self.serving.metrics.abandon(),
+        };
+        self.handle().statements.fetch_add(1, Ordering::Relaxed);
+        self.serving.metrics.end(&Done {
+            class: statement.class,
+            took: self.answered.saturating_duration_since(self.started),
+            bytes_in: bytes_in as u64,
+            bytes_out: done.bytes_out,
+            rows: done.rows,
+            failed: done.error.is_some(),
+            waited: self.noted.waited,
+        });
     }
 
     /// Tells of a statement that ended, however it did.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::ask;
 use crate::faultkit::client::{Credentials, RawClient, Reply};
 use crate::faultkit::eventually;
+use crate::faultkit::stage::Stage;
 use crate::ground::{KINDS, client, post, server, stage, stage_of};
 
 /// A folder of its own, removed when dropped.
@@ -64,6 +65,72 @@ fn verify(path: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
+/// What the audit is to tell of.
+fn talk(stage: &Stage) {
+    let mut app = client(stage, "app");
+    assert_eq!(app.query("INSERT INTO t VALUES (1, 2147480011)"), Reply::Ok);
+    assert_eq!(
+        app.query("INSERT INTO t VALUES (1, 2147480011)").code(),
+        Some(1062)
+    );
+    assert_eq!(app.query("SELECT SLEEP(0)").code(), Some(1105));
+    let (id, _) = ask::prepare(&mut app, "SELECT 'a' FROM t WHERE id = ?").unwrap();
+    assert!(matches!(
+        ask::execute(&mut app, id, &["1"], None),
+        Reply::Rows(_)
+    ));
+    let bye = "/* mesh: tag.app=shop, tenant=blue */ SELECT 'bye'";
+    assert!(matches!(app.query(bye), Reply::Rows(_)));
+    let wrong = RawClient::connect(stage.port).login(&Credentials::of("app", "wrong"));
+    assert_eq!(wrong.code(), Some(1045));
+}
+
+fn assert_told(all: &[Value]) {
+    let find =
+        |text: &str| -> Vec<&Value> { all.iter().filter(|line| line["text"] == text).collect() };
+    let inserts = find("INSERT INTO t VALUES (...)");
+    assert_eq!(inserts.len(), 2, "{all:#?}");
+    let first = inserts[0];
+    for (field, expected) in [
+        ("event", "statement"),
+        ("service", "default/testkit/mysql"),
+        ("user", "app"),
+        ("schema", "app"),
+        ("class", "write"),
+        ("protocol", "text"),
+        ("outcome", "ok"),
+        ("endpoint", "server-0"),
+    ] {
+        assert_eq!(first[field], expected, "{field}");
+    }
+    assert!(first["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(first["rows_affected"], 1);
+    assert_eq!(inserts[1]["outcome"], "error");
+    assert_eq!(inserts[1]["error"], 1062);
+    let denied = &find("SELECT SLEEP(?)")[0];
+    assert_eq!(denied["outcome"], "refused");
+    assert_eq!(denied["rules"][0]["rule"], "no-sleep");
+    assert_eq!(denied["rules"][0]["action"], "deny");
+    let prepared = find("SELECT ? FROM t WHERE id = ?");
+    assert_eq!(prepared.len(), 1);
+    assert_eq!(prepared[0]["protocol"], "prepared");
+    let tagged = find("SELECT ?");
+    assert_eq!(tagged[0]["labels"]["tags"]["app"], "shop");
+    assert_eq!(tagged[0]["labels"]["tenant"], "blue");
+    let login = |outcome: &str| {
+        let found = all.iter();
+        found
+            .filter(|l| l["event"] == "login" && l["outcome"] == outcome)
+            .count()
+    };
+    assert_eq!((login("ok"), login("refused")), (1, 1));
+    let operator = all.iter().find(|line| line["event"] == "operator").unwrap();
+    assert_eq!(
+        (&operator["action"], &operator["actor"]),
+        (&"undrain".into(), &"ann".into())
+    );
+}
+
 #[test]
 fn every_statement_is_recorded_with_who_where_and_what_came_of_it() {
     for kind in KINDS {
@@ -73,70 +140,12 @@ fn every_statement_is_recorded_with_who_where_and_what_came_of_it() {
         let audit = format!("observability: {{audit: {{file: {}}}}}", path.display());
         let deny = "circuitBreaks: [{name: no-sleep, regex: [\"(?i)sleep\"]}]";
         let stage = stage_of(&server, &[&audit], |c| c.strategy(deny));
-        let mut app = client(&stage, "app");
-        assert_eq!(app.query("INSERT INTO t VALUES (1, 2147480011)"), Reply::Ok);
-        assert_eq!(
-            app.query("INSERT INTO t VALUES (1, 2147480011)").code(),
-            Some(1062)
-        );
-        assert_eq!(app.query("SELECT SLEEP(0)").code(), Some(1105));
-        let (id, _) = ask::prepare(&mut app, "SELECT 'a' FROM t WHERE id = ?").unwrap();
-        assert!(matches!(
-            ask::execute(&mut app, id, &["1"], None),
-            Reply::Rows(_)
-        ));
-        let bye = "/* mesh: tag.app=shop, tenant=blue */ SELECT 'bye'";
-        assert!(matches!(app.query(bye), Reply::Rows(_)));
-        let wrong = RawClient::connect(stage.port).login(&Credentials::of("app", "wrong"));
-        assert_eq!(wrong.code(), Some(1045));
+        talk(&stage);
         assert_eq!(post(&stage, "/endpoints/server-0/undrain", "ann"), 200);
         let all = until(&path, "the operator's line", |line| {
             line["event"] == "operator"
         });
-        let find = |text: &str| -> Vec<&Value> {
-            all.iter().filter(|line| line["text"] == text).collect()
-        };
-        let inserts = find("INSERT INTO t VALUES (...)");
-        assert_eq!(inserts.len(), 2, "{kind:?}: {all:#?}");
-        let first = inserts[0];
-        for (field, expected) in [
-            ("event", "statement"),
-            ("service", "default/testkit/mysql"),
-            ("user", "app"),
-            ("schema", "app"),
-            ("class", "write"),
-            ("protocol", "text"),
-            ("outcome", "ok"),
-            ("endpoint", "server-0"),
-        ] {
-            assert_eq!(first[field], expected, "{field}");
-        }
-        assert!(first["client"].as_str().unwrap().starts_with("127.0.0.1:"));
-        assert_eq!(first["rows_affected"], 1);
-        assert_eq!(inserts[1]["outcome"], "error");
-        assert_eq!(inserts[1]["error"], 1062);
-        let denied = &find("SELECT SLEEP(?)")[0];
-        assert_eq!(denied["outcome"], "refused");
-        assert_eq!(denied["rules"][0]["rule"], "no-sleep");
-        assert_eq!(denied["rules"][0]["action"], "deny");
-        let prepared = find("SELECT ? FROM t WHERE id = ?");
-        assert_eq!(prepared.len(), 1);
-        assert_eq!(prepared[0]["protocol"], "prepared");
-        let tagged = find("SELECT ?");
-        assert_eq!(tagged[0]["labels"]["tags"]["app"], "shop");
-        assert_eq!(tagged[0]["labels"]["tenant"], "blue");
-        let login = |outcome: &str| {
-            let found = all.iter();
-            found
-                .filter(|l| l["event"] == "login" && l["outcome"] == outcome)
-                .count()
-        };
-        assert_eq!((login("ok"), login("refused")), (1, 1));
-        let operator = all.iter().find(|line| line["event"] == "operator").unwrap();
-        assert_eq!(
-            (&operator["action"], &operator["actor"]),
-            (&"undrain".into(), &"ann".into())
-        );
+        assert_told(&all);
         let text = fs::read_to_string(&path).unwrap();
         assert!(
             !text.contains("2147480011") && !text.contains("'bye'"),

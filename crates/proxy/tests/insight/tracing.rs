@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dbmesh_testkit::server::Kind;
+use dbmesh_testkit::server::{Kind, Server};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{put_lenenc_bytes, put_lenenc_int};
 
@@ -254,6 +254,75 @@ fn tracing(collector: &Collector, ratio: f64) -> String {
     format!("observability: {{tracing: {{endpoint: \"http://127.0.0.1:{port}\", ratio: {ratio}}}}}")
 }
 
+/// Statements with contexts from everywhere.
+fn talk(app: &mut RawClient, attributes: bool) {
+    let reply = query_in(app, &traceparent(1, true), "SELECT 'attribute'");
+    assert!(matches!(reply, Reply::Rows(_)), "{reply:?}");
+    let comment = format!(
+        "SELECT 'a', 'comment' /*traceparent='{}'*/",
+        traceparent(2, true)
+    );
+    assert!(matches!(app.query(&comment), Reply::Rows(_)));
+    let hint = format!(
+        "/* mesh: traceparent={} */ SELECT 'a', 'b', 'hint'",
+        traceparent(3, true)
+    );
+    assert!(matches!(app.query(&hint), Reply::Rows(_)));
+    // An attribute says more than a comment; who is not sampled is not.
+    let both = match attributes {
+        true => format!("SELECT 'x' + 1 /*traceparent='{}'*/", traceparent(5, false)),
+        false => "SELECT 'x' + 1".to_owned(),
+    };
+    assert!(matches!(
+        query_in(app, &traceparent(4, true), &both),
+        Reply::Rows(_)
+    ));
+    assert!(matches!(
+        query_in(app, &traceparent(6, false), "SELECT 'not' + 2 - 1"),
+        Reply::Rows(_)
+    ));
+    assert!(matches!(app.query("SELECT 'a root' * 2"), Reply::Rows(_)));
+    if attributes {
+        let sql = "SELECT CONCAT('a', 'prepared')";
+        let (id, _) = ask::prepare(app, sql).unwrap();
+        for trace in [7, 8] {
+            let reply = execute_in(app, id, &traceparent(trace, true));
+            assert_eq!(reply.value(), "aprepared");
+        }
+    }
+    assert_eq!(
+        query_in(app, &traceparent(9, true), "SELECT nonsense").code(),
+        Some(1054)
+    );
+}
+
+/// The span of a statement of this text, and the child that ran it.
+fn assert_span(collector: &Collector, server: &Server, (text, trace): (&str, u32)) {
+    let kind = server.kind();
+    let span = &collector.of(text, 1)[0];
+    assert_eq!(span.trace, format!("{trace:032x}"), "{kind:?}: {text}");
+    assert_eq!(span.parent, format!("{trace:016x}"));
+    let attribute = |name: &str| span.attributes[name].as_str();
+    assert_eq!((span.name.as_str(), span.kind), ("SELECT app", 2));
+    assert_eq!(
+        attribute("db.system.name"),
+        format!("{kind:?}").to_lowercase()
+    );
+    assert_eq!(attribute("db.namespace"), "app");
+    assert_eq!(attribute("db.operation.name"), "SELECT");
+    assert_eq!(attribute("client.address"), "127.0.0.1");
+    assert_eq!(attribute("user.name"), "app");
+    assert!(span.end > span.start);
+    let children: Vec<Span> = collector.spans();
+    let children: Vec<_> = children.iter().filter(|s| s.parent == span.span).collect();
+    let execute = children.iter().find(|s| s.name == "execute").unwrap();
+    assert_eq!(execute.kind, 3);
+    assert_eq!(execute.trace, span.trace);
+    assert_eq!(execute.attributes["server.address"], "127.0.0.1");
+    assert_eq!(execute.attributes["server.port"], server.port().to_string());
+    assert!(execute.start >= span.start && execute.end <= span.end + 1_000_000);
+}
+
 #[test]
 fn a_statement_is_a_span_of_its_client_s_trace() {
     for kind in KINDS {
@@ -268,44 +337,7 @@ fn a_statement_is_a_span_of_its_client_s_trace() {
             false => credentials,
         };
         let mut app = RawClient::logged_in(stage.port, &credentials);
-        let reply = query_in(&mut app, &traceparent(1, true), "SELECT 'attribute'");
-        assert!(matches!(reply, Reply::Rows(_)), "{kind:?}: {reply:?}");
-        let comment = format!(
-            "SELECT 'a', 'comment' /*traceparent='{}'*/",
-            traceparent(2, true)
-        );
-        assert!(matches!(app.query(&comment), Reply::Rows(_)));
-        let hint = format!(
-            "/* mesh: traceparent={} */ SELECT 'a', 'b', 'hint'",
-            traceparent(3, true)
-        );
-        assert!(matches!(app.query(&hint), Reply::Rows(_)));
-        // An attribute says more than a comment; who is not sampled is not.
-        let both = match attributes {
-            true => format!("SELECT 'x' + 1 /*traceparent='{}'*/", traceparent(5, false)),
-            false => "SELECT 'x' + 1".to_owned(),
-        };
-        assert!(matches!(
-            query_in(&mut app, &traceparent(4, true), &both),
-            Reply::Rows(_)
-        ));
-        assert!(matches!(
-            query_in(&mut app, &traceparent(6, false), "SELECT 'not' + 2 - 1"),
-            Reply::Rows(_)
-        ));
-        assert!(matches!(app.query("SELECT 'a root' * 2"), Reply::Rows(_)));
-        if attributes {
-            let sql = "SELECT CONCAT('a', 'prepared')";
-            let (id, _) = ask::prepare(&mut app, sql).unwrap();
-            for trace in [7, 8] {
-                let reply = execute_in(&mut app, id, &traceparent(trace, true));
-                assert_eq!(reply.value(), "aprepared");
-            }
-        }
-        assert_eq!(
-            query_in(&mut app, &traceparent(9, true), "SELECT nonsense").code(),
-            Some(1054)
-        );
+        talk(&mut app, attributes);
         for (text, trace) in [
             ("SELECT ?", 1),
             ("SELECT ?, ?", 2),
@@ -313,28 +345,7 @@ fn a_statement_is_a_span_of_its_client_s_trace() {
             ("SELECT ? + ?", 4),
             ("SELECT nonsense", 9),
         ] {
-            let span = &collector.of(text, 1)[0];
-            assert_eq!(span.trace, format!("{trace:032x}"), "{kind:?}: {text}");
-            assert_eq!(span.parent, format!("{trace:016x}"));
-            let attribute = |name: &str| span.attributes[name].as_str();
-            assert_eq!((span.name.as_str(), span.kind), ("SELECT app", 2));
-            assert_eq!(
-                attribute("db.system.name"),
-                format!("{kind:?}").to_lowercase()
-            );
-            assert_eq!(attribute("db.namespace"), "app");
-            assert_eq!(attribute("db.operation.name"), "SELECT");
-            assert_eq!(attribute("client.address"), "127.0.0.1");
-            assert_eq!(attribute("user.name"), "app");
-            assert!(span.end > span.start);
-            let children: Vec<Span> = collector.spans();
-            let children: Vec<_> = children.iter().filter(|s| s.parent == span.span).collect();
-            let execute = children.iter().find(|s| s.name == "execute").unwrap();
-            assert_eq!(execute.kind, 3);
-            assert_eq!(execute.trace, span.trace);
-            assert_eq!(execute.attributes["server.address"], "127.0.0.1");
-            assert_eq!(execute.attributes["server.port"], server.port().to_string());
-            assert!(execute.start >= span.start && execute.end <= span.end + 1_000_000);
+            assert_span(&collector, &server, (text, trace));
         }
         let failed = &collector.of("SELECT nonsense", 1)[0];
         assert_eq!(
