@@ -20,11 +20,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use data_shard::{
-    ActualDatanodes, AlgorithmSpec, AuditSpec, DataShard, DataShardKind, DataShardSpec,
-    DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec, GroupReference,
+    AcrossNodesSpec, ActualDatanodes, AlgorithmSpec, AuditSpec, DataShard, DataShardKind,
+    DataShardSpec, DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec, GroupReference,
     KeyGeneratorReference, KeyGeneratorSpec, KeyGeneratorTypeSpec, KeyTypeSpec, PropertySpec,
-    ReadWriteSplittingGroup, ShardingDefaults, ShardingRule, SingleTableSpec, TableStrategySpec,
-    ValueSource,
+    ReadWriteSplittingGroup, ShardExecutionSpec, ShardTransactionsSpec, ShardingDefaults,
+    ShardingRule, SingleTableSpec, TableStrategySpec, ValueSource,
 };
 pub use database_endpoint::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, DatabaseEndpointKind,

@@ -83,6 +83,7 @@ fn examples_of_other_pages_resolve() {
         "hints.md",
         "deadlines.md",
         "shadow.md",
+        "sharding.md",
         "units.md",
         "rules.md",
     ] {

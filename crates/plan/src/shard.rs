@@ -26,7 +26,7 @@ pub mod slots;
 pub mod value;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
@@ -56,6 +56,8 @@ pub struct Input<'a> {
     pub schema: Option<&'a str>,
     /// Whether the session is in that schema.
     pub in_schema: bool,
+    /// The source where a statement runs that any could answer; none: the rules' own.
+    pub here: Option<usize>,
     /// Whether the client's character set is utf8mb4 or utf8mb3.
     pub utf8: bool,
     /// Bound values; none while they are not bound.
@@ -69,6 +71,20 @@ pub struct Input<'a> {
 pub struct Catalog {
     /// Columns by the table's name.
     pub tables: BTreeMap<String, Vec<String>>,
+    /// Tables whose key is of another type than the rules say: nothing of them can be routed.
+    pub mistyped: BTreeSet<String>,
+    /// What becomes of tables that are not in it.
+    pub others: Unknown,
+}
+
+/// What becomes of tables whose columns are not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unknown {
+    /// Statements are planned without.
+    #[default]
+    Accept,
+    /// Their columns are asked for first.
+    Learn,
 }
 
 /// What becomes of a statement.
@@ -98,6 +114,8 @@ pub enum ShardPlan {
     Gather(Box<Gather>),
     /// It is refused, with the reason.
     Refuse(RefuseReason),
+    /// The columns of these tables have to be learned first.
+    Learn(Vec<String>),
 }
 
 /// A statement for one node.
@@ -111,6 +129,8 @@ pub struct NodeStatement {
     pub sql: Vec<u8>,
     /// Which of the client's parameters stand for the `?` of the text, in order.
     pub parameters: Vec<u32>,
+    /// The tables whose names changed: as they are there, and as the client knows them.
+    pub tables: Vec<(String, String)>,
 }
 
 /// Whether the statement reads the clock, which nodes have to be given alike.
@@ -154,6 +174,28 @@ impl ShardPlanner {
             Ok(scope) => scope,
             Err(stop) => return stop.into_plan(None),
         };
+        if let Some(early) = known_tables(&scope) {
+            return early;
+        }
         other::plan(&scope).unwrap_or_else(|stop| stop.into_plan(Some(&scope)))
     }
+}
+
+/// Whether all columns are known that there are to be known.
+fn known_tables(scope: &Scope<'_>) -> Option<ShardPlan> {
+    let catalog = scope.input.catalog;
+    let mut missing: Vec<String> = Vec::new();
+    for table in &scope.uses {
+        if catalog.mistyped.contains(&table.table) {
+            let reason = RefuseReason::KeyType(table.table.clone());
+            return Some(ShardPlan::Refuse(reason));
+        }
+        let wanted = catalog.others == Unknown::Learn
+            && !matches!(table.place, scope::Place::Single(_))
+            && !catalog.tables.contains_key(&table.table);
+        if wanted && !missing.contains(&table.table) {
+            missing.push(table.table.clone());
+        }
+    }
+    (!missing.is_empty()).then_some(ShardPlan::Learn(missing))
 }

@@ -55,6 +55,7 @@ fn catalog() -> Catalog {
     });
     Catalog {
         tables: tables.collect(),
+        ..Catalog::default()
     }
 }
 
@@ -123,6 +124,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         catalog,
         schema: Some("shop"),
         in_schema: true,
+        here: None,
         utf8: true,
         parameters: parameters.as_deref(),
         hint: hint.as_ref(),
@@ -198,6 +200,7 @@ fn outcome(plan: &ShardPlan) -> String {
         ShardPlan::Scatter { .. } => "scatter".to_owned(),
         ShardPlan::Gather(gather) => format!("gather {}", word(gather.reason.to_string())),
         ShardPlan::Refuse(reason) => format!("refuse {}", word(reason.to_string())),
+        ShardPlan::Learn(_) => "learn".to_owned(),
     }
 }
 

@@ -43,6 +43,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         catalog: &Catalog::default(),
         schema: Some("shop"),
         in_schema: true,
+        here: None,
         utf8: true,
         parameters: None,
         hint: None,

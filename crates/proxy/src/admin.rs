@@ -55,7 +55,7 @@ impl Pages {
 
     fn members(&self) -> Vec<(String, Arc<Member>)> {
         let mut all = Vec::new();
-        for serving in &self.process.current.services().list {
+        for serving in self.process.current.services().parts() {
             let service = serving.service.label();
             let upstream = &serving.upstream;
             for member in upstream.members.iter().chain(&upstream.away) {
@@ -137,8 +137,7 @@ impl AdminContent for Pages {
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
         self.process.insight.metrics(out);
-        self.process.current.outlets().files.metrics(out);
-        self.process.current.outlets().exporters.metrics(out);
+        self.process.current.outlets().metrics(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
         self.source.status().metrics(out);
@@ -388,7 +387,8 @@ fn expose_upstreams(services: &Services, out: &mut Text) {
         out.family(name, help, kind);
         for serving in &services.list {
             let service = serving.service.label();
-            out.sample(&[("service", &service)], value(&serving.upstream));
+            let values = serving.parts().iter().map(|part| value(&part.upstream));
+            out.sample(&[("service", &service)], values.sum());
         }
     }
 }

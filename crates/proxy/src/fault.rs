@@ -198,6 +198,8 @@ pub enum Fault {
     Misplaced(String),
     /// A statement whose key is another site's, or nobody's, or on its way: why.
     Unit(String),
+    /// A statement that tables which are split do not serve: why.
+    Sharding(String),
     /// A statement took too long.
     Overdue {
         /// The limit, in ms.
@@ -244,7 +246,7 @@ impl Fault {
             Self::IdleTimeout => (4031, "HY000"),
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::NotOwner(_) => (1095, "HY000"),
-            Self::KillTarget => (1235, "42000"),
+            Self::KillTarget | Self::Sharding(_) => (1235, "42000"),
             Self::RateExceeded(_) => (1226, "42000"),
             Self::Denied(_) | Self::DeniedUnknown(_) | Self::Misplaced(_) | Self::Unit(_) => {
                 (1105, "HY000")
@@ -414,6 +416,7 @@ impl fmt::Display for Fault {
             | Self::AuditFailing(_)
             | Self::Misplaced(_)
             | Self::Unit(_)
+            | Self::Sharding(_)
             | Self::Overdue { .. }
             | Self::LocalInfileRefused
             | Self::DiagnosticsGone(_) => self.of_demand(f),
@@ -472,6 +475,7 @@ impl Fault {
                 "Access denied; dbmesh: {what} is for operators of the service: `operator: true` in `users`"
             ),
             Self::Misplaced(why) | Self::Unit(why) => write!(f, "dbmesh: {why}"),
+            Self::Sharding(why) => write!(f, "dbmesh: refused on sharded tables: {why}"),
             Self::Overdue { limit_ms, when } => write!(
                 f,
                 "Query execution was interrupted, maximum statement execution time exceeded (dbmesh: {limit_ms} ms; {})",
@@ -565,6 +569,7 @@ mod tests {
                 "HY000",
                 Blame::Client,
             ),
+            (Fault::Sharding("s".into()), 1235, "42000", Blame::Client),
             (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
             (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
         ];

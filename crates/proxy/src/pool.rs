@@ -13,13 +13,14 @@ use dbmesh_model::topology::{Endpoint, PoolPolicy};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::backend::{Backend, BackendError, ConnectError, Dialer, Flags, ServerFacts};
+use crate::backend::{Backend, BackendError, Dialer, Flags, ServerFacts};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::standing::Standing;
 use crate::vector::Vector;
 
+mod aside;
 mod drain;
 mod keeper;
 mod rate;
@@ -390,28 +391,6 @@ impl Pool {
             }
         }
         inner.total = inner.total.saturating_sub(1);
-    }
-
-    /// Sends one command to the endpoint over a connection of its own: KILL.
-    ///
-    /// # Errors
-    /// When the endpoint cannot be reached.
-    pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
-        let mut backend = self
-            .dialer
-            .connect(
-                vector,
-                Flags::of(dbmesh_wire::Capabilities(0)),
-                self.facts(),
-            )
-            .await?;
-        let answer = backend.query(sql.as_bytes()).await;
-        let done = match answer {
-            Ok(_) => Ok(()),
-            Err(e) => Err(ConnectError::Unreachable(e.to_string())),
-        };
-        backend.quit().await;
-        done
     }
 }
 

@@ -186,8 +186,8 @@ async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages,
             .finished((Instant::now() + LAST_WORDS).into())
             .await;
     }
-    for serving in &process.current.services().list {
-        for member in &serving.upstream.members {
+    for part in process.current.services().parts() {
+        for member in &part.upstream.members {
             member.pool.retire();
         }
     }

@@ -17,15 +17,17 @@ use dbmesh_wire::caps::Capabilities;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Dialer, Flags};
+use crate::catalog::Tables;
 use crate::health::Health;
-use crate::logs::{Files, Logs};
+use crate::logs::Logs;
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
 use crate::monitor;
+use crate::outlets::Outlets;
 use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
-use crate::spans::{Exporters, Tracer};
+use crate::spans::Tracer;
 use crate::standing::Standing;
 use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
@@ -47,9 +49,9 @@ pub struct Serving {
     /// What is denied or held back.
     pub rules: Arc<Rules>,
     /// Its audit and its slow log.
-    pub logs: Logs,
+    pub logs: Arc<Logs>,
     /// What traces its statements.
-    pub tracer: Option<Tracer>,
+    pub tracer: Option<Arc<Tracer>>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -58,9 +60,22 @@ pub struct Serving {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// DDL seen so far: answers of PREPARE from before it are old.
     pub schema_epoch: Arc<AtomicU64>,
+    /// If its tables are split: itself at every source, in their order. Its own upstream is then that of one of them.
+    pub sources: Vec<Arc<Serving>>,
+    /// If its tables are split: what is known of them.
+    pub tables: Option<Arc<Tables>>,
 }
 
 impl Serving {
+    /// Where it has upstreams: at its sources, if its tables are split.
+    #[must_use]
+    pub fn parts(self: &Arc<Self>) -> &[Arc<Self>] {
+        match self.sources.as_slice() {
+            [] => std::slice::from_ref(self),
+            sources => sources,
+        }
+    }
+
     /// `namespace/database`, the label of metrics.
     #[must_use]
     pub fn database_label(&self) -> String {
@@ -143,6 +158,13 @@ pub struct Services {
     pools: HashMap<u64, Arc<Pool>>,
 }
 
+impl Services {
+    /// All services, sharded ones once for every source.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<Serving>> {
+        self.list.iter().flat_map(Serving::parts)
+    }
+}
+
 /// The services now, and how to replace them.
 #[derive(Debug)]
 pub struct Current {
@@ -158,20 +180,12 @@ pub struct Current {
     outlets: Outlets,
 }
 
-/// Where services write what they tell; one of each kind for one place.
-#[derive(Debug, Default)]
-pub struct Outlets {
-    /// Audits and slow logs.
-    pub files: Files,
-    /// Collectors of spans.
-    pub exporters: Exporters,
-}
-
-impl Outlets {
-    fn tracer(&self, service: &Service, runtime: &tokio::runtime::Handle) -> Option<Tracer> {
-        let policy = service.observability.tracing.as_ref()?;
-        Some(self.exporters.of(policy, runtime))
-    }
+/// What services are made with.
+struct Around<'a> {
+    registry: &'a Arc<Registry>,
+    outlets: &'a Outlets,
+    runtime: &'a tokio::runtime::Handle,
+    zone: Option<&'a str>,
 }
 
 impl Current {
@@ -191,8 +205,13 @@ impl Current {
         };
         let registry = Arc::new(Registry::default());
         let outlets = Outlets::default();
-        let around = (&registry, &outlets, &runtime);
-        let (services, fresh) = build(topology, &empty, around, zone.as_deref())?;
+        let around = Around {
+            registry: &registry,
+            outlets: &outlets,
+            runtime: &runtime,
+            zone: zone.as_deref(),
+        };
+        let (services, fresh) = build(topology, &empty, &around)?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -247,8 +266,13 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let around = (&self.registry, &self.outlets, &self.runtime);
-        let (services, fresh) = build(topology, &before, around, self.zone.as_deref())?;
+        let around = Around {
+            registry: &self.registry,
+            outlets: &self.outlets,
+            runtime: &self.runtime,
+            zone: self.zone.as_deref(),
+        };
+        let (services, fresh) = build(topology, &before, &around)?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -267,8 +291,8 @@ impl Current {
         let kept: Vec<u64> = services.pools.keys().copied().collect();
         *self.services.write() = Arc::new(services);
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        for serving in &before.list {
-            serving.upstream.retire();
+        for part in before.parts() {
+            part.upstream.retire();
         }
         for (key, pool) in &before.pools {
             if !kept.contains(key) {
@@ -303,10 +327,8 @@ pub fn same_service(a: &Service, b: &Service) -> bool {
 }
 
 fn watch_all(runtime: &tokio::runtime::Handle, services: &Services) -> Result<(), String> {
-    services
-        .list
-        .iter()
-        .try_for_each(|serving| monitor::watch(runtime, &serving.upstream))
+    let mut parts = services.parts();
+    parts.try_for_each(|serving| monitor::watch(runtime, &serving.upstream))
 }
 
 fn look_after(runtime: &tokio::runtime::Handle, pool: &Arc<Pool>) {
@@ -353,22 +375,22 @@ fn warm_flags() -> Flags {
 }
 
 /// What is known of the same server, whatever changed in how connections to it are made.
-fn standing_of(old: &Serving, endpoint: &Endpoint) -> Option<Arc<Standing>> {
+fn standing_of(old: &Arc<Serving>, endpoint: &Endpoint) -> Option<Arc<Standing>> {
     let same = |e: &Endpoint| {
         (&e.namespace, &e.name, &e.address)
             == (&endpoint.namespace, &endpoint.name, &endpoint.address)
     };
-    let member = old.upstream.members.iter().find(|m| same(&m.endpoint))?;
+    let members = old.parts().iter().flat_map(|part| &part.upstream.members);
+    let member = members.into_iter().find(|m| same(&m.endpoint))?;
     Some(member.pool.standing.clone())
 }
 
 fn build(
     topology: Arc<Topology>,
     before: &Services,
-    (registry, outlets, runtime): (&Arc<Registry>, &Outlets, &tokio::runtime::Handle),
-    zone: Option<&str>,
+    around: &Around<'_>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
-    tell_of_zones(&topology, zone);
+    tell_of_zones(&topology, around.zone);
     let mut pools = Pools {
         before: &before.pools,
         now: HashMap::new(),
@@ -381,45 +403,7 @@ fn build(
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
-        let strategy = &service.strategy;
-        let members = pools.of_all(&owner, service, strategy.endpoints.iter(), old)?;
-        let shadow = strategy.shadow.iter().map(|shadow| &shadow.endpoint);
-        let sites = strategy.units.iter().flat_map(|units| &units.sites);
-        let away = shadow.chain(sites.filter_map(|site| site.endpoint.as_ref()));
-        let away = pools.of_all(&owner, service, away, old)?;
-        let mirror = match &strategy.mirror {
-            Some(mirror) => Some((mirror.clone(), pools.of_mirror(&owner, service, mirror)?)),
-            None => None,
-        };
-        let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
-        // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
-        let tls = match old.filter(|s| s.service.tls == service.tls) {
-            Some(old) => old.tls.clone(),
-            None => {
-                tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?
-            }
-        };
-        list.push(Arc::new(Serving {
-            service: service.clone(),
-            logs: outlets.files.of(service)?,
-            tracer: outlets.tracer(service, runtime),
-            upstream: Arc::new(Upstream::new(
-                service,
-                members,
-                away,
-                Ground {
-                    before: old.map(|s| &*s.upstream),
-                    registry: registry.clone(),
-                    zone,
-                },
-            )),
-            rules: Arc::new(Rules::new(&service.strategy, old.map(|s| &*s.rules))),
-            mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
-            metrics,
-            logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
-            tls,
-            schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
-        }));
+        list.push(serve(service, &owner, old, around, &mut pools)?);
     }
     Ok((
         Services {
@@ -429,6 +413,110 @@ fn build(
         },
         pools.fresh,
     ))
+}
+
+/// A service, with what it had before.
+fn serve(
+    service: &Arc<Service>,
+    owner: &str,
+    old: Option<&Arc<Serving>>,
+    around: &Around<'_>,
+    pools: &mut Pools<'_>,
+) -> Result<Arc<Serving>, String> {
+    let strategy = &service.strategy;
+    let shadow = strategy.shadow.iter().map(|shadow| &shadow.endpoint);
+    let sites = strategy.units.iter().flat_map(|units| &units.sites);
+    let away = shadow.chain(sites.filter_map(|site| site.endpoint.as_ref()));
+    let away = pools.of_all(owner, service, away, old)?;
+    let mirror = match &strategy.mirror {
+        Some(mirror) => Some((mirror.clone(), pools.of_mirror(owner, service, mirror)?)),
+        None => None,
+    };
+    let metrics = old.map(|s| s.metrics.clone()).unwrap_or_default();
+    // Unchanged TLS keeps its configuration, and with it the sessions that clients can resume.
+    let tls = match old.filter(|s| s.service.tls == service.tls) {
+        Some(old) => old.tls.clone(),
+        None => tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?,
+    };
+    let mut base = Base {
+        service,
+        rules: Arc::new(Rules::new(strategy, old.map(|s| &*s.rules))),
+        mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
+        metrics,
+        logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
+        tls,
+        schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
+        tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
+        logs: Arc::new(around.outlets.files.of(service)?),
+        tracer: around.outlets.tracer(service, around.runtime),
+    };
+    let Some(sharding) = &service.sharding else {
+        let members = pools.of_all(owner, service, strategy.endpoints.iter(), old)?;
+        let ground = Ground {
+            before: old.map(|s| &*s.upstream),
+            registry: around.registry.clone(),
+            zone: around.zone,
+        };
+        let upstream = Upstream::new(service, members, away, ground);
+        return Ok(base.serving(Arc::new(upstream), Vec::new()));
+    };
+    let mut sources = Vec::new();
+    for source in &sharding.sources {
+        let members = pools.of_all(owner, service, source.endpoints.iter(), old)?;
+        let before = old.and_then(|old| at_source(old, &source.name));
+        let ground = Ground {
+            before: before.map(|part| &*part.upstream),
+            registry: around.registry.clone(),
+            zone: around.zone,
+        };
+        let upstream = Upstream::new(service, members, Vec::new(), ground);
+        sources.push(base.serving(Arc::new(upstream), Vec::new()));
+    }
+    let first = sources.get(sharding.default_source.unwrap_or(0));
+    let first = first.map(|source| source.upstream.clone());
+    let first = first.ok_or_else(|| format!("service {owner}: its DataShard has no source"))?;
+    Ok(base.serving(first, sources))
+}
+
+/// A sharded service at the source of this name.
+fn at_source<'a>(serving: &'a Serving, name: &str) -> Option<&'a Arc<Serving>> {
+    let sharding = serving.service.sharding.as_ref()?;
+    let place = sharding.sources.iter().position(|s| s.name == name)?;
+    serving.sources.get(place)
+}
+
+/// What a service has at all of its sources.
+struct Base<'a> {
+    service: &'a Arc<Service>,
+    rules: Arc<Rules>,
+    mirror: Option<Copies>,
+    metrics: Arc<ServiceMetrics>,
+    logins: Arc<Logins>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    schema_epoch: Arc<AtomicU64>,
+    tables: Option<Arc<Tables>>,
+    logs: Arc<Logs>,
+    tracer: Option<Arc<Tracer>>,
+}
+
+impl Base<'_> {
+    /// The mirror goes to the first that is made: a sharded service has none.
+    fn serving(&mut self, upstream: Arc<Upstream>, sources: Vec<Arc<Serving>>) -> Arc<Serving> {
+        Arc::new(Serving {
+            service: self.service.clone(),
+            upstream,
+            rules: self.rules.clone(),
+            mirror: self.mirror.take(),
+            metrics: self.metrics.clone(),
+            logins: self.logins.clone(),
+            tls: self.tls.clone(),
+            schema_epoch: self.schema_epoch.clone(),
+            sources,
+            tables: self.tables.clone(),
+            logs: self.logs.clone(),
+            tracer: self.tracer.clone(),
+        })
+    }
 }
 
 /// An endpoint with its connections.

@@ -24,6 +24,7 @@ mod prepare;
 mod prepared;
 mod ready;
 mod settle;
+mod sharded;
 mod steering;
 mod tracking;
 mod waiting;
@@ -61,7 +62,8 @@ use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
 use judging::Governed;
-use observe::{Noted, Observed};
+use observe::{Executed, Noted, Observed};
+use sharded::ShardSession;
 use waiting::Wake;
 
 /// Why a session ended; in the log.
@@ -157,6 +159,8 @@ pub struct Session {
     refused: bool,
     /// The statement at hand chooses a schema: it does not matter if the current one is gone.
     chooses_schema: bool,
+    /// Its place among the sources, if the service's tables are split.
+    sharded: Option<Box<ShardSession>>,
 }
 
 /// What a login settled.
@@ -215,9 +219,10 @@ impl Session {
             .metrics
             .sessions
             .fetch_add(1, Ordering::Relaxed);
+        let (sharded, serving) = ShardSession::of(&start.serving);
         Self {
             process: start.process,
-            serving: start.serving,
+            serving,
             epoch,
             client: start.client,
             state: start.state,
@@ -242,6 +247,7 @@ impl Session {
             governed,
             refused: false,
             chooses_schema: false,
+            sharded,
         }
     }
 
@@ -398,6 +404,10 @@ impl Session {
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
+            Plan::Route(route) if self.sharded.is_some() => {
+                let sharded = self.query_sharded(packet, query, statement, route);
+                Box::pin(sharded).await
+            }
             Plan::Route(route) => {
                 self.draw(statement, query.sql, proof, route);
                 let executed = self.execute_text(packet, query, statement, route).await;
@@ -532,28 +542,6 @@ impl Session {
         }
         self.client.fault(fault).await
     }
-}
-
-/// What came of a statement, for the counters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Executed {
-    flow: Flow,
-    bytes_out: u64,
-    rows: u64,
-    affected: u64,
-    /// The server's error.
-    error: Option<u16>,
-}
-
-impl Executed {
-    /// An answer of the proxy's own.
-    const LOCAL: Self = Self {
-        flow: Flow::Continue,
-        bytes_out: 0,
-        rows: 0,
-        affected: 0,
-        error: None,
-    };
 }
 
 fn packet_failure(error: &PacketError) -> Failure {

@@ -196,6 +196,12 @@ impl SessionState {
         self.charset_of("character_set_results")
     }
 
+    /// The character set of statements.
+    #[must_use]
+    pub fn client_charset(&self) -> String {
+        self.charset_of("character_set_client")
+    }
+
     /// The character set that a variable holds, or that the handshake or SET NAMES gave it.
     fn charset_of(&self, variable: &str) -> String {
         let client = self.vector.variables.get(variable);

@@ -8,6 +8,7 @@
 
 mod fields;
 mod hops;
+mod names;
 mod outcome;
 mod steps;
 
@@ -18,6 +19,7 @@ use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
 pub use hops::{Hops, ItemFilter};
+pub use names::Names;
 pub use outcome::{Numbering, Outcome, RelayError};
 use steps::{EndKind, RowsStop, Taken};
 
@@ -313,7 +315,7 @@ impl Relay {
     /// Whether column definitions look different on the two hops.
     fn reshapes_columns(&self) -> bool {
         let has = |caps: Capabilities| caps.contains(Capabilities::EXTENDED_METADATA);
-        has(self.hops.backend) != has(self.hops.client)
+        has(self.hops.backend) != has(self.hops.client) || self.hops.names.is_some()
     }
 
     fn count_unseen(&mut self) {
@@ -418,7 +420,8 @@ impl Relay {
             // The error comes in place of rows; what stands in front of those is due all the same.
             self.begin_rows(None, out);
         }
-        self.put(payload, out);
+        let renamed = self.hops.names.as_ref().map(|names| names.error(payload));
+        self.put(renamed.as_deref().unwrap_or(payload), out);
         self.phase = Phase::Done;
         Ok(())
     }
@@ -426,6 +429,9 @@ impl Relay {
     fn reshape_column(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
         let mut column = Vec::with_capacity(payload.len() + 1);
         put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
+        if let Some(names) = &self.hops.names {
+            column = names.definition(&column)?;
+        }
         self.put(&column, out);
         self.count_unseen();
         Ok(())

@@ -145,10 +145,7 @@ fn sharding(
         return Some(None);
     };
     let at = at.field("dataShard");
-    if surroundings.purpose == Purpose::Serve {
-        // Serving sharded tables as if they were not would give wrong rows.
-        findings.error(&at, "sharding is planned and explained, not served yet");
-    }
+    let served = surroundings.purpose == Purpose::Plan || servable(&at, service, findings);
     let namespace = database.namespace.as_str();
     let Some(shard) = sharding::find(kinds, namespace, name) else {
         let broken = |(kind, document): &(Kind, &Document)| {
@@ -167,7 +164,36 @@ fn sharding(
         return None;
     };
     let strategy = service.as_ref().map(|service| &*service.strategy);
-    sharding::resolve(shard, strategy, findings).map(|sharding| Some(Arc::new(sharding)))
+    let resolved = sharding::resolve(shard, strategy, findings);
+    let resolved = resolved.map(|sharding| Some(Arc::new(sharding)));
+    resolved.filter(|_| served)
+}
+
+/// Whether a service can be served sharded: what would run statements elsewhere than at their shards cannot go with it.
+fn servable(at: &At<'_>, service: &Option<Service>, findings: &mut Findings) -> bool {
+    let Some(service) = service else {
+        return true;
+    };
+    let strategy = &service.strategy;
+    let mut sound = true;
+    let others = [
+        (strategy.shadow.is_some(), "shadow"),
+        (strategy.mirror.is_some(), "mirror"),
+        (strategy.units.is_some(), "units"),
+    ];
+    for (_, name) in others.iter().filter(|(there, _)| *there) {
+        let reason = format!("the strategy's `{name}` does not go with sharding yet");
+        findings.error(at, reason);
+        sound = false;
+    }
+    if service.schema.is_none() {
+        findings.error(
+            at,
+            "a sharded service needs `databaseMySQL.db`, the schema of its tables",
+        );
+        sound = false;
+    }
+    sound
 }
 
 fn warn_of_the_unimplemented(at: &At<'_>, spec: &ServiceSpec, findings: &mut Findings) {

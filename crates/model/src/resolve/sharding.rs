@@ -4,6 +4,7 @@
 //! is resolved against the endpoints of that service; one that none names is checked as far as that goes without them.
 
 mod algorithm;
+mod execution;
 mod nodes;
 mod rule;
 
@@ -93,6 +94,8 @@ pub fn resolve(
         sources: places.sources,
         tables,
         default_source,
+        across: execution::across(spec.transactions.as_ref()),
+        execution: execution::execution(&at, spec.execution.as_ref(), findings)?,
     })
 }
 

@@ -50,6 +50,46 @@ pub struct DataShardSpec {
     pub defaults: Option<ShardingDefaults>,
     /// Generators of keys by the name that rules use.
     pub key_generators: Option<BTreeMap<String, KeyGeneratorSpec>>,
+    /// What becomes of work that touches several nodes.
+    pub transactions: Option<ShardTransactionsSpec>,
+    /// What a statement over several shards may use.
+    pub execution: Option<ShardExecutionSpec>,
+}
+
+/// What becomes of work that touches several nodes.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardTransactionsSpec {
+    /// `refuse` by default.
+    pub across_nodes: Option<AcrossNodesSpec>,
+}
+
+/// Transactions, and statements that write, over several nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AcrossNodesSpec {
+    /// They are refused at the second node.
+    Refuse,
+    /// Each node has a transaction of its own, and they are committed one after the other: when one of them fails then,
+    /// others may have been committed.
+    BestEffort,
+}
+
+/// What a statement over several shards may use.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardExecutionSpec {
+    /// Connections to one node at a time; 8 by default.
+    #[schemars(range(min = 1, max = 64))]
+    pub max_connections_per_node: Option<u32>,
+    /// Memory for rows that wait, sort or group, in bytes; 64 MiB by default.
+    #[schemars(range(min = 1_048_576, max = 17_179_869_184_u64))]
+    pub memory_bytes: Option<u64>,
+    /// Room on disk for what memory has no room for, in bytes; 4 GiB by default, 0 for none.
+    #[schemars(range(max = 1_099_511_627_776_u64))]
+    pub spill_bytes: Option<u64>,
+    /// Folder of that room; the system's for temporary files by default.
+    pub spill_directory: Option<String>,
 }
 
 /// One sharded table.

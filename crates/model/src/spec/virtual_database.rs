@@ -50,7 +50,7 @@ pub struct ServiceSpec {
     pub database_mysql: DatabaseMySQL,
     /// Name of the TrafficStrategy, in the same namespace, that its statements follow.
     pub traffic_strategy: String,
-    /// Name of a DataShard, in the same namespace. Statements are planned and explained by it, not served yet: refused.
+    /// Name of a DataShard, in the same namespace. Its tables are split as that says.
     pub data_shard: Option<String>,
     /// Name of a QoSClaim. It does not act yet.
     pub qos_claim: Option<String>,

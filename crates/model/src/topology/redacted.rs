@@ -131,6 +131,8 @@ fn sharding(sharding: &Sharding) -> Value {
         "sources": sources.collect::<Vec<_>>(),
         "tables": tables.collect::<serde_json::Map<_, _>>(),
         "default": sharding.default_source.and_then(source),
+        "acrossNodes": sharding.across,
+        "execution": sharding.execution,
     })
 }
 

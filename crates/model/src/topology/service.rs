@@ -196,7 +196,7 @@ pub struct Service {
     pub strategy: Arc<Strategy>,
     /// What it tells of its statements.
     pub observability: Observability,
-    /// How its tables are split; none: they are not. Only a topology that is resolved for planning has one.
+    /// How its tables are split; none: they are not.
     pub sharding: Option<Arc<Sharding>>,
 }
 

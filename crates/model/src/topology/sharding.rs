@@ -8,6 +8,7 @@ pub mod expression;
 pub mod time;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -27,6 +28,45 @@ pub struct Sharding {
     pub tables: BTreeMap<String, Table>,
     /// Where tables are that are not listed; none: they are refused.
     pub default_source: Option<usize>,
+    /// What becomes of work that touches several sources.
+    pub across: AcrossSources,
+    /// What a statement over several shards may use.
+    pub execution: Execution,
+}
+
+/// Transactions, and statements that write, over several sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AcrossSources {
+    /// They are refused at the second source.
+    Refuse,
+    /// Each source has its own transaction; they are committed one after the other.
+    BestEffort,
+}
+
+/// What a statement over several shards may use.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// Connections to one source at a time.
+    pub connections_per_source_max: usize,
+    /// Memory for rows that wait, sort or group.
+    pub memory_bytes_max: usize,
+    /// Room on disk.
+    pub spill_bytes_max: u64,
+    /// Its folder; none: the system's for temporary files.
+    pub spill_directory: Option<PathBuf>,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            connections_per_source_max: 8,
+            memory_bytes_max: 64 << 20,
+            spill_bytes_max: 4 << 30,
+            spill_directory: None,
+        }
+    }
 }
 
 /// One server, or several that hold the same rows.

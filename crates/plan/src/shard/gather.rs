@@ -468,5 +468,6 @@ fn finish(
         shard: None,
         sql: text.text,
         parameters: text.parameters,
+        tables: Vec::new(),
     })
 }

@@ -114,7 +114,8 @@ fn on_one_node(scope: &Scope<'_>, otherwise: RefuseReason) -> Result<ShardPlan, 
 }
 
 fn anywhere(scope: &Scope<'_>) -> usize {
-    scope.input.sharding.default_source.unwrap_or(0)
+    let rules = scope.input.sharding.default_source;
+    scope.input.here.or(rules).unwrap_or(0)
 }
 
 fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {

@@ -49,6 +49,7 @@ impl fmt::Display for Shown<'_> {
                 gather.finish.iter().try_for_each(|s| self.node(f, s))
             }
             ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
+            ShardPlan::Learn(tables) => write!(f, "learn: {}", tables.join(", ")),
         }
     }
 }

@@ -106,6 +106,8 @@ pub enum RefuseReason {
     ColumnsUnknown,
     /// A row has more or fewer values than columns.
     ColumnCount,
+    /// The key's column is of another type than the rules say.
+    KeyType(String),
     /// The key is changed.
     KeyUpdate,
     /// Copies of a table would differ: random values, values made by the server, LIMIT.
@@ -173,6 +175,114 @@ impl Stop {
     }
 }
 
+impl GatherReason {
+    /// The reason in words, behind "the statement needs rows of several nodes in one place:".
+    #[must_use]
+    pub fn why(&self) -> String {
+        let words = match self {
+            Self::Join => "tables are joined on something else than their sharding keys",
+            Self::OuterJoin => "an outer join whose preserved side does not decide the shard",
+            Self::Subquery => "a sub-query reads other shards than its row is on",
+            Self::Derived => "a derived table or common table expression reads several shards",
+            Self::SetOperation => "a set operation that is no plain concatenation of rows",
+            Self::Window => "a window that is not partitioned by the sharding key",
+            Self::Rollup => "WITH ROLLUP",
+            Self::Aggregate(name) => return format!("{name} of rows of several shards"),
+            Self::AggregateExpression => "an expression over aggregates",
+            Self::Having => "HAVING over groups of several shards",
+            Self::OrderKey => "a key of ORDER BY that cannot be read with the rows",
+            Self::GroupKey => {
+                "a key of GROUP BY that cannot be read with the rows, or has two meanings"
+            }
+            Self::DistinctOrder => "DISTINCT with a key of ORDER BY that is not selected",
+            Self::LimitTies => "LIMIT … WITH TIES",
+            Self::LimitUnknown => "a LIMIT whose value is not known",
+            Self::FoundRows => "SQL_CALC_FOUND_ROWS",
+            Self::SingleTable => "a table of one node is read together with several shards",
+            Self::TableStatement => "TABLE or VALUES over several shards",
+            Self::SeededRandom => "RAND with a seed follows the order of rows",
+            Self::InsertSelect => "rows of a query go to other shards than they come from",
+            Self::ChangeLimit => "a change with LIMIT over several shards",
+            Self::ChangeJoin => "a change of tables whose rows are not on one shard",
+        };
+        words.to_owned()
+    }
+}
+
+impl RefuseReason {
+    /// The reason in words, with what would make it work where something would.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let words = match self {
+            Self::Unparsed { offset } => {
+                return format!("it cannot be parsed from byte {offset} on");
+            }
+            Self::UnknownTable(name) => {
+                return format!("table `{name}` is in no rule, and there is no default node");
+            }
+            Self::TableNameCase(name) => {
+                return format!("table `{name}` is listed in other letters");
+            }
+            Self::KeyType(name) => {
+                return format!(
+                    "the sharding key of `{name}` is of another type than `keyTypes` says"
+                );
+            }
+            Self::Kind(kind) => return format!("{kind:?} is not served on sharded tables"),
+            Self::FullText => "a full-text search over several shards",
+            Self::CommonTableTwice => "a common table expression that is read twice",
+            Self::SeveralStatements => "several statements in one text",
+            Self::SystemSchema => "a schema that describes one server",
+            Self::ForeignSchema => "a schema other than the service's, or none is chosen",
+            Self::AmbiguousName => "a name may mean one of two tables",
+            Self::Routine => "it runs text that is not in it (a stored routine, PREPARE)",
+            Self::SessionState => {
+                "it reads or changes the state of one connection, over several shards"
+            }
+            Self::ColumnName => {
+                "a column's name is its text, which has to change: give it an alias"
+            }
+            Self::TargetRead => "a table is changed and read in one statement",
+            Self::Partition => "PARTITION of a sharded table",
+            Self::NoShardingCondition => {
+                "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)"
+            }
+            Self::KeyMissing => "an INSERT does not say the sharding key",
+            Self::KeyNull => "the sharding key is NULL",
+            Self::KeyUnknown => "the value of the sharding key is not known from the text",
+            Self::KeyNowhere => "the algorithm has no shard for the value of the sharding key",
+            Self::KeyGenerated => "the sharding key would have to be generated: give it",
+            Self::HintMissing => "the strategy needs a hint, and there is none",
+            Self::ColumnsUnknown => {
+                "an INSERT without a list of columns, and the table's are not known"
+            }
+            Self::ColumnCount => "a row has more or fewer values than columns",
+            Self::KeyUpdate => "it changes the sharding key",
+            Self::NotDeterministic => "copies of the table would differ",
+            Self::BroadcastChange => "it changes the copies of a table and reads or changes shards",
+            Self::Into => "INTO over several shards",
+            Self::LockingLimit => "a locking read with LIMIT over several shards",
+            Self::LockingCopy => "a locking read of a copied table and of others",
+            Self::TemporaryTable => "a temporary table in place of a sharded one",
+            Self::View => "a view over sharded tables",
+            Self::ForeignKey => "a foreign key between tables that are not bound",
+            Self::ConstraintName => "the name of a constraint would stand twice in one schema",
+            Self::UniqueKey => {
+                "a unique key without the sharding key would hold on each shard only"
+            }
+            Self::AutoIncrement => "AUTO_INCREMENT counts on each shard by itself",
+            Self::MixedTables => "tables of different layouts in one definition",
+            Self::CreateSelect => "a table is created from a query",
+            Self::Rename => "a sharded table cannot be renamed",
+            Self::LoadData => "LOAD DATA into a sharded table",
+            Self::LockTables => "LOCK TABLES of sharded tables",
+            Self::PhysicalNames => "its answer would have the names of shards",
+            Self::Explain => "EXPLAIN of a statement over several shards: see EXPLAIN MESH",
+        };
+        words.to_owned()
+    }
+}
+
 impl From<GatherReason> for Stop {
     fn from(reason: GatherReason) -> Self {
         Self::Gather(reason)
@@ -200,6 +310,7 @@ impl fmt::Display for RefuseReason {
             Self::Unparsed { offset } => write!(f, "Unparsed at byte {offset}"),
             Self::UnknownTable(name) => write!(f, "UnknownTable({name})"),
             Self::TableNameCase(name) => write!(f, "TableNameCase({name})"),
+            Self::KeyType(name) => write!(f, "KeyType({name})"),
             Self::Kind(kind) => write!(f, "Kind({kind:?})"),
             other => write!(f, "{other:?}"),
         }

@@ -145,7 +145,23 @@ pub(super) fn statement(
         shard: target.shard(),
         sql: copied.text,
         parameters: copied.parameters,
+        tables: renamed(scope, target),
     })
+}
+
+/// The tables whose names change.
+fn renamed(scope: &Scope<'_>, target: &Target) -> Vec<(String, String)> {
+    let naming = Naming::Target(target);
+    let mut found: Vec<(String, String)> = Vec::new();
+    for (place, table) in scope.uses.iter().enumerate() {
+        if let Some(name) = naming.of(table, place)
+            && name != table.table
+            && found.iter().all(|(known, _)| known != name)
+        {
+            found.push((name.to_owned(), table.table.clone()));
+        }
+    }
+    found
 }
 
 /// The text with other names, and what else changes.

@@ -142,6 +142,12 @@ pub(super) fn one(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Option<Targe
         }
     }
     // Nothing says where: no rows are in question, or every node has them.
+    let here = scope.input.here.filter(|here| {
+        let sharded = scope.uses.iter().filter_map(|table| table.sharded());
+        sharded
+            .into_iter()
+            .all(|table| table.shards.iter().any(|shard| shard.source == *here))
+    });
     let anywhere = || {
         let mut tables = scope.uses.iter().filter_map(|u| u.sharded());
         tables
@@ -149,6 +155,7 @@ pub(super) fn one(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Option<Targe
             .and_then(|table| Some(table.shards.first()?.source))
     };
     let source = source
+        .or(here)
         .or_else(anywhere)
         .or(scope.input.sharding.default_source)
         .unwrap_or(0);

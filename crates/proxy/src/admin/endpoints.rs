@@ -19,7 +19,7 @@ const HOLDERS_MAX: usize = 20;
 
 /// Every endpoint of every service.
 pub(super) fn endpoints(services: &Services, registry: &Registry) -> Value {
-    let all = services.list.iter().flat_map(|serving| {
+    let all = services.parts().flat_map(|serving| {
         let members = serving.upstream.members.iter();
         members.map(|member| endpoint(serving, member, registry))
     });
@@ -112,20 +112,20 @@ fn lag_ms(lag: Lag) -> Option<u64> {
 
 /// Every service, with who serves in it.
 pub(super) fn services(services: &Services) -> Value {
-    services
-        .list
-        .iter()
-        .map(|serving| service(serving))
-        .collect()
+    services.list.iter().map(service).collect()
 }
 
-fn service(serving: &Serving) -> Value {
-    let upstream = &serving.upstream;
+fn service(serving: &Arc<Serving>) -> Value {
+    let upstreams = || serving.parts().iter().map(|part| &part.upstream);
     let in_role = |role: Role| -> Vec<&str> {
-        let serving = upstream.members.iter();
-        let serving = serving.filter(|m| upstream.role_of(m) == Some(role));
-        serving.map(|m| m.endpoint.name.as_str()).collect()
+        let in_role = upstreams().flat_map(|upstream| {
+            let serving = upstream.members.iter();
+            serving.filter(move |m| upstream.role_of(m) == Some(role))
+        });
+        in_role.map(|m| m.endpoint.name.as_str()).collect()
     };
+    let upstream = &serving.upstream;
+    let sum = |count: fn(&Upstream) -> u64| upstreams().map(|u| count(u)).sum::<u64>();
     let listen = &serving.service.listen;
     let tcp = listen
         .tcp
@@ -139,7 +139,8 @@ fn service(serving: &Serving) -> Value {
         "strategy": serving.service.strategy.name.as_str(),
         "primaries": in_role(Role::Primary),
         "replicas": in_role(Role::Replica),
-        "endpoints": upstream.members.len(),
+        "endpoints": upstreams().map(|u| u.members.len()).sum::<usize>(),
+        "sources": serving.sources.len(),
         "roles": match splitting.map(|s| s.roles) {
             Some(RoleSource::Reported) => "reported",
             Some(RoleSource::Configured) | None => "configured",
@@ -147,15 +148,16 @@ fn service(serving: &Serving) -> Value {
         "consistency": splitting.map(|s| s.consistency),
         "sessions": serving.metrics.sessions.load(Ordering::Relaxed),
         "sessions_pinned": serving.metrics.pinned.load(Ordering::Relaxed),
-        "statements_waiting_for_primary": upstream.waiting.load(Ordering::Relaxed),
+        "statements_waiting_for_primary": sum(|u| u64::from(u.waiting.load(Ordering::Relaxed))),
         "buffer_wait_ms": upstream.buffer().max_wait_ms,
-        "primary_changes": upstream.elections.load(Ordering::Relaxed),
+        "primary_changes": sum(|u| u.elections.load(Ordering::Relaxed)),
     })
 }
 
 /// The services in which nobody serves as primary.
 pub(super) fn without_primary(services: &Services) -> Vec<String> {
-    let lost = services.list.iter().filter(|s| !s.upstream.has_primary());
+    let led = |serving: &Arc<Serving>| serving.parts().iter().all(|p| p.upstream.has_primary());
+    let lost = services.list.iter().filter(|serving| !led(serving));
     lost.map(|serving| serving.service.label()).collect()
 }
 
@@ -231,7 +233,7 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
 }
 
 fn each(services: &Services, mut look: impl FnMut(&str, &Upstream, &Arc<Member>)) {
-    for serving in &services.list {
+    for serving in services.parts() {
         let service = serving.service.label();
         for member in &serving.upstream.members {
             look(&service, &serving.upstream, member);

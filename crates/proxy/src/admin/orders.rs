@@ -107,7 +107,7 @@ fn find(services: &Services, name: &str, service: Option<&str>) -> Result<Found,
     let mut found = Found::new();
     let mut there = Vec::new();
     let mut any_service = false;
-    for serving in services.list.iter().filter(asked) {
+    for serving in services.parts().filter(asked) {
         any_service = true;
         for member in &serving.upstream.members {
             there.push(member.endpoint.name.to_string());

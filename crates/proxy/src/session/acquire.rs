@@ -106,6 +106,7 @@ enum Leased {
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
+        self.translate_vector();
         let (found, waited) = observe::timed(pin!(self.find_connection(aim))).await;
         self.noted.waited(waited);
         match self.overdue() {
@@ -113,6 +114,10 @@ impl Session {
             Some(overdue) => {
                 found?;
                 Err(overdue.into())
+            }
+            None if self.has_prologue() => {
+                found?;
+                Box::pin(self.run_prologue()).await
             }
             None => found,
         }
@@ -383,7 +388,7 @@ impl Session {
         search: &mut Search,
     ) -> Result<Leased, Failure> {
         let want = Want {
-            vector: &self.state.vector,
+            vector: self.connection_vector(),
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
         };
@@ -572,7 +577,10 @@ impl Session {
         let Some(now) = self.process.current.find(&self.serving.service) else {
             return Err(Fault::Draining.into());
         };
-        self.serving = now;
+        match self.sharded {
+            Some(_) => self.take_up(now),
+            None => self.serving = now,
+        }
         self.member = None;
         self.epoch = epoch;
         let idle = self.serving.service.limits.idle_timeout_ms;

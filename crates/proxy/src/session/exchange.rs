@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use dbmesh_model::topology::{Consistency, LocalInfile};
 use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -163,7 +164,6 @@ impl Session {
         }
         let work = member.begin();
         let started = Instant::now();
-        let status = self.state.status;
         let warnings = u16::try_from(self.governed.warned.len()).unwrap_or(u16::MAX);
         let parts = Parts {
             backend,
@@ -176,8 +176,9 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
+            names: self.sharded.as_ref().and_then(|s| s.names()),
         };
-        let result = relay(parts, status, command, shape, infile).await;
+        let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
         self.answered = ended;
         self.noted.executed(member, started..ended, &result);
@@ -230,6 +231,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
+    /// Names that the client knows otherwise.
+    names: Option<Arc<Names>>,
 }
 
 async fn relay(
@@ -244,6 +247,7 @@ async fn relay(
         warnings,
         client,
         control,
+        names,
         ..
     } = &mut parts;
     let sending = async {
@@ -267,6 +271,7 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
+            names: names.take(),
         },
     );
     relay.add_warnings(*warnings);

@@ -22,7 +22,7 @@ use dbmesh_wire::relay::{Outcome, Shape};
 use super::acquire::PRIMARY;
 use super::demand::Place;
 use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
-use super::leave::{Leave, Repeat, Runs, Withhold, refuses_writes};
+use super::leave::{Leave, Repeat, Runs, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -385,7 +385,7 @@ impl Session {
         outcome: &Outcome,
         sql: &[u8],
     ) -> Result<Executed, Failure> {
-        let done = executed(statement, outcome);
+        let done = Executed::of(statement, outcome);
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
         // Other servers' transactions say nothing of what replicas must have.
@@ -419,7 +419,7 @@ impl Session {
                 return Ok(done);
             }
         }
-        self.refused |= outcome.error.is_some_and(refuses_writes);
+        self.note_error(outcome.error);
         let reported = self.state.position_reports != reports;
         let tells = tracks_gtids && !(flavor == Flavor::MariaDb && outcome.error.is_some());
         self.settle_position(statement, outcome, tells, reported);
@@ -430,7 +430,8 @@ impl Session {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
         }
         self.pass_insert_id_on(outcome)?;
-        let vector = self.state.vector.clone();
+        self.translate_vector();
+        let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
         self.keep_warnings(outcome).await?;
         self.note_pins(before);
@@ -566,18 +567,6 @@ pub(super) fn runs(statement: &Statement) -> Runs {
         Runs::Several
     } else {
         Runs::One
-    }
-}
-
-/// What the counters hear of a statement.
-fn executed(statement: &Statement, outcome: &Outcome) -> Executed {
-    let releases = statement.facts.has(Facts::RELEASE) && outcome.error.is_none();
-    Executed {
-        flow: if releases { Flow::Quit } else { Flow::Continue },
-        bytes_out: outcome.bytes,
-        rows: outcome.rows,
-        affected: outcome.affected_rows,
-        error: outcome.error,
     }
 }
 

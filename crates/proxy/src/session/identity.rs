@@ -11,6 +11,7 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::track::{self, Item};
 
 use super::acquire::PRIMARY;
+use super::sharded::ShardSession;
 use super::{Failure, Session};
 use crate::backend::Flavor;
 use crate::client::Client;
@@ -95,7 +96,7 @@ impl Session {
         self.client.tracking = Tracking::default();
         self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
         self.governed.begin_anew(serving.rules.clone());
-        self.serving = serving;
+        (self.sharded, self.serving) = ShardSession::of(&serving);
         self.begin_with_client_flags();
         self.epoch = self.process.current.epoch();
         self.member = None;

@@ -24,6 +24,9 @@ impl Session {
     ) -> Result<Executed, Failure> {
         match local {
             Local::NothingToEnd | Local::NothingToSet => {
+                if local == Local::NothingToEnd {
+                    self.end_deferred();
+                }
                 self.state.set_row_count(0);
                 if !self.is_mariadb() {
                     self.state.diagnostics.warnings = Warnings::None;

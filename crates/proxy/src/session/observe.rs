@@ -10,12 +10,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Durability, Switch};
-use dbmesh_sql::{Hints, Statement};
+use dbmesh_sql::{Facts, Hints, Statement};
 use dbmesh_wire::relay::Outcome;
 
 use super::demand::Attributes;
 use super::exchange::Lost;
-use super::{Executed, Failure, Session};
+use super::{Failure, Flow, Session};
 use crate::backend::Flavor;
 use crate::fault::{Blame, Fault};
 use crate::insight::{Finished, Protocol, TEXT_BYTES_MAX};
@@ -89,6 +89,40 @@ impl Noted {
 
     fn trace(&mut self) -> Option<&mut Trace> {
         self.more.as_mut()?.trace.as_deref_mut()
+    }
+}
+
+/// What came of a statement, for the counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Executed {
+    pub(super) flow: Flow,
+    pub(super) bytes_out: u64,
+    pub(super) rows: u64,
+    pub(super) affected: u64,
+    /// The server's error.
+    pub(super) error: Option<u16>,
+}
+
+impl Executed {
+    /// An answer of the proxy's own.
+    pub(super) const LOCAL: Self = Self {
+        flow: Flow::Continue,
+        bytes_out: 0,
+        rows: 0,
+        affected: 0,
+        error: None,
+    };
+
+    /// What a server's answer came to.
+    pub(super) fn of(statement: &Statement, outcome: &Outcome) -> Self {
+        let releases = statement.facts.has(Facts::RELEASE) && outcome.error.is_none();
+        Self {
+            flow: if releases { Flow::Quit } else { Flow::Continue },
+            bytes_out: outcome.bytes,
+            rows: outcome.rows,
+            affected: outcome.affected_rows,
+            error: outcome.error,
+        }
     }
 }
 

@@ -183,6 +183,7 @@ impl Session {
 
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
+        self.end_deferred();
         // A KILL may still be on its way to this connection; its next user must not be hit.
         let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;
         if arrived.is_err() || self.handle().control.signals().any(Signals::KILL) {
@@ -273,7 +274,7 @@ async fn show_warnings(backend: &mut Backend) -> Result<Vec<Warning>, BackendErr
     Ok(rows.into_iter().filter_map(warning).collect())
 }
 
-fn warning(row: Vec<Cell>) -> Option<Warning> {
+pub(super) fn warning(row: Vec<Cell>) -> Option<Warning> {
     let mut cells = row.into_iter().map(Option::unwrap_or_default);
     Some(Warning {
         level: cells.next()?,

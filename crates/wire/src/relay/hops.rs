@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::names::Names;
 use super::outcome::Numbering;
 use crate::caps::Capabilities;
 use crate::status::Status;
@@ -57,4 +58,6 @@ pub struct Hops {
     pub numbering: Numbering,
     /// Which session-state items pass to the client.
     pub filter: ItemFilter,
+    /// Names that the client knows otherwise.
+    pub names: Option<Arc<Names>>,
 }

@@ -1,0 +1,42 @@
+//! How statements over several shards run.
+//!
+//! It owns the limits and their defaults.
+
+use std::path::PathBuf;
+
+use super::super::findings::{At, Findings};
+use crate::spec::{AcrossNodesSpec, ShardExecutionSpec, ShardTransactionsSpec};
+use crate::topology::sharding::{AcrossSources, Execution};
+
+/// What becomes of work that touches several sources.
+pub fn across(spec: Option<&ShardTransactionsSpec>) -> AcrossSources {
+    match spec.and_then(|spec| spec.across_nodes) {
+        Some(AcrossNodesSpec::BestEffort) => AcrossSources::BestEffort,
+        Some(AcrossNodesSpec::Refuse) | None => AcrossSources::Refuse,
+    }
+}
+
+/// What a statement may use.
+pub fn execution(
+    at: &At<'_>,
+    spec: Option<&ShardExecutionSpec>,
+    findings: &mut Findings,
+) -> Option<Execution> {
+    let usual = Execution::default();
+    let Some(spec) = spec else {
+        return Some(usual);
+    };
+    let at = at.field("execution");
+    if spec.spill_directory.as_deref() == Some("") {
+        findings.error(&at.field("spillDirectory"), "is empty");
+        return None;
+    }
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let connections = spec.max_connections_per_node.map(|n| n as usize);
+    Some(Execution {
+        connections_per_source_max: connections.unwrap_or(usual.connections_per_source_max),
+        memory_bytes_max: spec.memory_bytes.map_or(usual.memory_bytes_max, size),
+        spill_bytes_max: spec.spill_bytes.unwrap_or(usual.spill_bytes_max),
+        spill_directory: spec.spill_directory.as_ref().map(PathBuf::from),
+    })
+}

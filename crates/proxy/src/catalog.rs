@@ -1,0 +1,351 @@
+//! What is known of the columns of a sharded service's tables.
+//!
+//! Owns the columns that were read from a shard, and the rules with what they mean for the keys: a text that the server
+//! compares by a collation is no exact key, whatever the rules say. Must never block a statement that needs nothing of it.
+//! Input: information_schema of a shard; definitions that pass, and errors of servers, after which all is read again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dbmesh_model::topology::Sharding;
+use dbmesh_model::topology::sharding::{Axis, KeyKind, ShardedTable, Table};
+use dbmesh_plan::shard::{Catalog, Unknown};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::backend::Cell;
+use crate::fault::Fault;
+use crate::upstream::{Need, Upstream};
+
+/// Most columns that are known at a time; beyond, all are forgotten.
+const COLUMNS_MAX: usize = 500_000;
+/// A client that misspells columns does not make all tables be read again and again.
+const BETWEEN_FORGETTING: Duration = Duration::from_secs(1);
+
+/// A column as its server describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownColumn {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Its type without length, as `varchar`.
+    pub data_type: String,
+    /// The collation of a text.
+    pub collation: Option<String>,
+    /// Whether it is left out where no columns are named.
+    pub invisible: bool,
+}
+
+/// What is known at one time.
+#[derive(Debug)]
+pub struct Known {
+    /// The rules, keys as they really are.
+    pub sharding: Arc<Sharding>,
+    /// For the planner.
+    pub catalog: Catalog,
+    /// Columns by table.
+    pub columns: BTreeMap<String, Arc<[KnownColumn]>>,
+    /// The definitions that had passed.
+    epoch: u64,
+}
+
+/// What is known of a service's tables.
+#[derive(Debug)]
+pub struct Tables {
+    rules: Arc<Sharding>,
+    known: Mutex<Arc<Known>>,
+    /// Changes with what is known.
+    version: AtomicU64,
+    forgotten: Mutex<Option<Instant>>,
+    /// One at a time reads at a source.
+    readers: Vec<Semaphore>,
+}
+
+impl Tables {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(rules: &Arc<Sharding>) -> Self {
+        Self {
+            rules: rules.clone(),
+            known: Mutex::new(Arc::new(nothing(rules, 0))),
+            version: AtomicU64::new(1),
+            forgotten: Mutex::default(),
+            readers: rules.sources.iter().map(|_| Semaphore::new(1)).collect(),
+        }
+    }
+
+    /// Changes with what is known.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What is known after so many definitions.
+    #[must_use]
+    pub fn known(&self, epoch: u64) -> Arc<Known> {
+        let mut known = self.known.lock();
+        if known.epoch != epoch {
+            *known = Arc::new(nothing(&self.rules, epoch));
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+        known.clone()
+    }
+
+    /// Forgets everything: a server said that something is not as it was.
+    pub fn forget(&self) {
+        let mut forgotten = self.forgotten.lock();
+        if forgotten.is_some_and(|at| at.elapsed() < BETWEEN_FORGETTING) {
+            return;
+        }
+        *forgotten = Some(Instant::now());
+        let mut known = self.known.lock();
+        *known = Arc::new(nothing(&self.rules, known.epoch));
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Reads the columns of tables from a shard of each.
+    ///
+    /// # Errors
+    /// When a source cannot be asked.
+    pub async fn learn(
+        &self,
+        names: &[String],
+        schema: &str,
+        upstreams: &[Arc<Upstream>],
+        epoch: u64,
+    ) -> Result<(), Fault> {
+        for name in names {
+            let Some((source, physical)) = place(&self.rules, name) else {
+                continue;
+            };
+            let Some(upstream) = upstreams.get(source) else {
+                continue;
+            };
+            let Some(reader) = self.readers.get(source) else {
+                continue;
+            };
+            let Ok(_reads) = reader.acquire().await else {
+                continue;
+            };
+            if self.known(epoch).columns.contains_key(name) {
+                continue;
+            }
+            let there = self.rules.sources.get(source);
+            let there = there.and_then(|source| source.endpoints.first()?.schema.as_deref());
+            let columns = read(upstream, there.unwrap_or(schema), physical).await?;
+            if !columns.is_empty() {
+                self.take_in(name, columns, epoch);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, name: &str, columns: Vec<KnownColumn>, epoch: u64) {
+        let mut known = self.known.lock();
+        if known.epoch != epoch {
+            return;
+        }
+        let held: usize = known.columns.values().map(|columns| columns.len()).sum();
+        let mut next = match held + columns.len() > COLUMNS_MAX {
+            true => nothing(&self.rules, epoch),
+            false => Known {
+                sharding: known.sharding.clone(),
+                catalog: known.catalog.clone(),
+                columns: known.columns.clone(),
+                epoch,
+            },
+        };
+        if let Some(Table::Sharded(table)) = self.rules.tables.get(name) {
+            match as_it_is(table, &columns) {
+                Ok(None) => {}
+                Ok(Some(table)) => {
+                    let mut sharding = Sharding::clone(&next.sharding);
+                    sharding
+                        .tables
+                        .insert(name.to_owned(), Table::Sharded(Arc::new(table)));
+                    next.sharding = Arc::new(sharding);
+                }
+                Err(Mistyped) => {
+                    next.catalog.mistyped.insert(name.to_owned());
+                }
+            }
+        }
+        // What `INSERT … VALUES` and `*` mean is not the list of columns then: it is planned without.
+        if columns.iter().all(|column| !column.invisible) {
+            let names = columns.iter().map(|column| column.name.clone());
+            next.catalog.tables.insert(name.to_owned(), names.collect());
+        }
+        next.columns.insert(name.to_owned(), columns.into());
+        *known = Arc::new(next);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn nothing(rules: &Arc<Sharding>, epoch: u64) -> Known {
+    Known {
+        sharding: rules.clone(),
+        catalog: Catalog {
+            others: Unknown::Learn,
+            ..Catalog::default()
+        },
+        columns: BTreeMap::new(),
+        epoch,
+    }
+}
+
+/// Where a table can be looked at, and its name there.
+fn place<'a>(rules: &'a Sharding, name: &'a str) -> Option<(usize, &'a str)> {
+    match rules.tables.get(name)? {
+        Table::Sharded(table) => {
+            let shard = table.shards.first()?;
+            Some((shard.source, &shard.table))
+        }
+        Table::Broadcast => Some((rules.default_source.unwrap_or(0), name)),
+        Table::Single(source) => Some((*source, name)),
+    }
+}
+
+async fn read(upstream: &Upstream, schema: &str, table: &str) -> Result<Vec<KnownColumn>, Fault> {
+    let member = upstream.choose(Need::Primary, None, &[], || 0);
+    let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "''");
+    let sql = format!(
+        "SELECT column_name, data_type, collation_name, extra FROM information_schema.columns WHERE table_schema = '{}' AND \
+         table_name = '{}' ORDER BY ordinal_position",
+        quoted(schema),
+        quoted(table)
+    );
+    let rows = member.pool.ask_aside(&sql).await;
+    let rows = rows.map_err(|e| e.into_fault(member.endpoint.name.as_str()))?;
+    Ok(rows.into_iter().filter_map(column).collect())
+}
+
+fn column(row: Vec<Cell>) -> Option<KnownColumn> {
+    let text = |cell: Cell| cell.map(|bytes| String::from_utf8_lossy(&bytes).to_lowercase());
+    let mut cells = row.into_iter();
+    Some(KnownColumn {
+        name: text(cells.next()?)?,
+        data_type: text(cells.next()?)?,
+        collation: text(cells.next()?),
+        invisible: text(cells.next()?).is_some_and(|extra| extra.contains("invisible")),
+    })
+}
+
+/// The key is of another type than the rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mistyped;
+
+/// The table with its keys as they are, if that is another.
+fn as_it_is(
+    table: &ShardedTable,
+    columns: &[KnownColumn],
+) -> Result<Option<ShardedTable>, Mistyped> {
+    let mut changed = table.clone();
+    let axes = changed.database.iter_mut().chain(&mut changed.table);
+    for key in axes.flat_map(|axis: &mut Axis| &mut axis.columns) {
+        let column = columns.iter().find(|column| column.name == key.name);
+        key.kind = kind_of(key.kind, column.ok_or(Mistyped)?).ok_or(Mistyped)?;
+    }
+    let kinds = |table: &ShardedTable| -> Vec<KeyKind> {
+        table.key_columns().map(|key| key.kind).collect()
+    };
+    Ok((kinds(&changed) != kinds(table)).then_some(changed))
+}
+
+/// What a key of this kind is, given its column; none if it is something else altogether.
+fn kind_of(said: KeyKind, column: &KnownColumn) -> Option<KeyKind> {
+    let is = |types: &[&str]| types.contains(&column.data_type.as_str());
+    match said {
+        KeyKind::Integer => is(&["tinyint", "smallint", "mediumint", "int", "bigint"]),
+        KeyKind::Date => is(&["date"]),
+        KeyKind::Datetime => is(&["datetime"]),
+        KeyKind::Text | KeyKind::Collated => {
+            // Only these compare as many bytes as were written, one by one.
+            let exact = is(&["varbinary", "tinyblob", "blob", "mediumblob", "longblob"])
+                || column.collation.as_deref().is_some_and(|collation| {
+                    let whole =
+                        collation == "utf8mb4_0900_bin" || collation.ends_with("_nopad_bin");
+                    whole && !is(&["char"])
+                });
+            let text = is(&[
+                "char",
+                "varchar",
+                "tinytext",
+                "text",
+                "mediumtext",
+                "longtext",
+            ]) || is(&["varbinary", "tinyblob", "blob", "mediumblob", "longblob"]);
+            return text.then_some(match (said, exact) {
+                (KeyKind::Text, true) => KeyKind::Text,
+                _ => KeyKind::Collated,
+            });
+        }
+    }
+    .then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(data_type: &str, collation: Option<&str>) -> KnownColumn {
+        KnownColumn {
+            name: "k".into(),
+            data_type: data_type.into(),
+            collation: collation.map(str::to_owned),
+            invisible: false,
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_its_column_is() {
+        let cases = [
+            (KeyKind::Integer, "bigint", None, Some(KeyKind::Integer)),
+            (KeyKind::Integer, "varchar", Some("utf8mb4_bin"), None),
+            (KeyKind::Integer, "decimal", None, None),
+            (KeyKind::Text, "varbinary", None, Some(KeyKind::Text)),
+            (
+                KeyKind::Text,
+                "varchar",
+                Some("utf8mb4_0900_bin"),
+                Some(KeyKind::Text),
+            ),
+            (
+                KeyKind::Text,
+                "varchar",
+                Some("utf8mb4_bin"),
+                Some(KeyKind::Collated),
+            ),
+            (
+                KeyKind::Text,
+                "char",
+                Some("utf8mb4_0900_bin"),
+                Some(KeyKind::Collated),
+            ),
+            (
+                KeyKind::Text,
+                "varchar",
+                Some("utf8mb4_0900_ai_ci"),
+                Some(KeyKind::Collated),
+            ),
+            (KeyKind::Text, "binary", None, None),
+            (
+                KeyKind::Collated,
+                "varchar",
+                Some("utf8mb4_0900_bin"),
+                Some(KeyKind::Collated),
+            ),
+            (KeyKind::Date, "datetime", None, None),
+            (KeyKind::Datetime, "datetime", None, Some(KeyKind::Datetime)),
+            (KeyKind::Datetime, "timestamp", None, None),
+        ];
+        for (said, data_type, collation, is) in cases {
+            assert_eq!(
+                kind_of(said, &column(data_type, collation)),
+                is,
+                "{said:?} {data_type}"
+            );
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Connections beside the pool, for one question of the proxy's own: they wait for nobody.
+//!
+//! Owns nothing: each is opened and closed again. Input: KILL, and questions about tables.
+
+use std::sync::Arc;
+
+use super::Pool;
+use crate::backend::{Cell, ConnectError, Flags};
+use crate::vector::{Charset, Vector};
+
+/// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
+const ASIDE_COLLATION: u16 = 45;
+
+impl Pool {
+    /// Sends one command to the endpoint over a connection of its own: KILL.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn run_aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<(), ConnectError> {
+        self.aside(vector, sql).await.map(|_| ())
+    }
+
+    /// Asks the endpoint something over a connection of its own; nothing if it refuses.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn ask_aside(&self, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
+        let vector = Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION));
+        self.aside(&Arc::new(vector), sql).await
+    }
+
+    async fn aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
+        // Whatever schema the session has, the server need not have it.
+        let vector = Arc::new(Vector::fresh(None, vector.charset.clone()));
+        let mut backend = self
+            .dialer
+            .connect(
+                &vector,
+                Flags::of(dbmesh_wire::Capabilities(0)),
+                self.facts(),
+            )
+            .await?;
+        let answer = backend.query(sql.as_bytes()).await;
+        let done = match answer {
+            Ok(rows) => Ok(rows.unwrap_or_default()),
+            Err(e) => Err(ConnectError::Unreachable(e.to_string())),
+        };
+        backend.quit().await;
+        done
+    }
+}

@@ -1,0 +1,419 @@
+//! Statements of a session whose tables are split: where each goes, and what the session keeps for every source.
+//!
+//! Owns the session's place among the sources. A statement that runs whole at one source takes the usual path there, in
+//! other words; the session only changes places before. It must never change places while a transaction or a pin binds the
+//! session to a connection. Input: the planner's word on a statement of a sharded service.
+
+mod begin;
+mod schema;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dbmesh_model::topology::Sharding;
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::{Catalog, Input, NodeStatement, ShardPlan, ShardPlanner, Unknown};
+use dbmesh_sql::{Facts, Statement, analyze};
+use dbmesh_wire::command::Query;
+use dbmesh_wire::relay::Names;
+
+use super::exchange::Lost;
+use super::leave::refuses_writes;
+use super::settle::warning;
+use super::{Executed, Failure, Session};
+use crate::catalog::Known;
+use crate::fault::Fault;
+use crate::position::Position;
+use crate::serving::Serving;
+use crate::state::{Warning, Warnings};
+use crate::vector::Vector;
+
+/// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
+const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];
+
+/// What a session keeps of its sources.
+#[derive(Debug)]
+pub(super) struct ShardSession {
+    /// The service, of which the session's `serving` is the part at one source.
+    home: Arc<Serving>,
+    /// Which source that is.
+    source: usize,
+    /// How far the session's writes have come at the other sources.
+    positions: Vec<Position>,
+    /// What runs first on the connection that the session takes next.
+    prologue: begin::Prologue,
+    /// The session's state as a connection has it, where schemas have other names there.
+    vector: Option<(Arc<Vector>, Arc<Vector>)>,
+    /// Names of the statement at hand that the client knows otherwise.
+    names: Option<Arc<Names>>,
+    /// Whether texts are UTF-8, under the state of this hash.
+    utf8: Option<(u64, bool)>,
+    /// What is known of the tables, at this version and after so many definitions.
+    known: Option<(u64, u64, Arc<Known>)>,
+    /// The statement at hand runs in the service's own schema, whichever the session has chosen.
+    in_own_schema: bool,
+}
+
+impl ShardSession {
+    /// For a session of this service, and the part of it where the session begins; none if its tables are not split.
+    pub(super) fn of(serving: &Arc<Serving>) -> (Option<Box<Self>>, Arc<Serving>) {
+        let Some(sharding) = &serving.service.sharding else {
+            return (None, serving.clone());
+        };
+        let source = sharding.default_source.unwrap_or(0);
+        let Some(part) = serving.sources.get(source) else {
+            return (None, serving.clone());
+        };
+        let sharded = Self {
+            home: serving.clone(),
+            source,
+            positions: vec![Position::Start; serving.sources.len()],
+            prologue: begin::Prologue::default(),
+            vector: None,
+            names: None,
+            utf8: None,
+            known: None,
+            in_own_schema: false,
+        };
+        (Some(Box::new(sharded)), part.clone())
+    }
+
+    fn sharding(&self) -> Option<&Arc<Sharding>> {
+        self.home.service.sharding.as_ref()
+    }
+
+    /// Names that the client knows otherwise.
+    pub(super) fn names(&self) -> Option<Arc<Names>> {
+        self.names.clone()
+    }
+}
+
+impl Session {
+    /// A statement in text, of a sharded service.
+    pub(super) async fn query_sharded(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        mut route: Route,
+    ) -> Result<Executed, Failure> {
+        if let Some(done) = self.defer(query.sql, statement, route.aim).await? {
+            return Ok(done);
+        }
+        if self.uses_own_schema(statement).await? {
+            return Ok(Executed::LOCAL);
+        }
+        if let Some(aim) = self.deferred_aim() {
+            route.aim = aim;
+        }
+        match self.shard_plan(query.sql).await? {
+            ShardPlan::Session => {
+                self.go_for_session(statement).await?;
+                self.in_own_schema(false).await?;
+                self.execute_text(packet, query, statement, route).await
+            }
+            ShardPlan::Single(node) => self.execute_at(packet, query, &node, route).await,
+            ShardPlan::Broadcast { statements, .. } | ShardPlan::Scatter { statements, .. } => {
+                let why = format!(
+                    "it needs {} shards, which is not served yet",
+                    statements.len()
+                );
+                Err(Fault::Sharding(why).into())
+            }
+            ShardPlan::Gather(gather) => {
+                let why = format!(
+                    "it needs rows of several nodes in one place, which is not served yet: {}",
+                    gather.reason.why()
+                );
+                Err(Fault::Sharding(why).into())
+            }
+            ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
+            ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
+        }
+    }
+
+    /// What becomes of a text, once all that it needs is known.
+    async fn shard_plan(&mut self, sql: &[u8]) -> Result<ShardPlan, Fault> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let plan = self.plan_with(sql, &known, &known.catalog)?;
+        let ShardPlan::Learn(names) = plan else {
+            return Ok(plan);
+        };
+        self.learn(&names).await?;
+        let known = self.known_tables().ok_or_else(gone)?;
+        match self.plan_with(sql, &known, &known.catalog)? {
+            ShardPlan::Learn(_) => {
+                // They are not there: the servers will say so, or the statement creates them.
+                let catalog = Catalog {
+                    others: Unknown::Accept,
+                    ..known.catalog.clone()
+                };
+                self.plan_with(sql, &known, &catalog)
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    fn plan_with(
+        &mut self,
+        sql: &[u8],
+        known: &Known,
+        catalog: &Catalog,
+    ) -> Result<ShardPlan, Fault> {
+        thread_local! {
+            static PLANNER: RefCell<ShardPlanner> = RefCell::default();
+        }
+        let dialect = self.dialect();
+        let utf8 = self.text_is_utf8();
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let sharded = self.sharded.as_ref().ok_or_else(gone)?;
+        let schema = sharded.home.service.schema.as_deref();
+        let input = Input {
+            sql,
+            dialect: &dialect,
+            sharding: &known.sharding,
+            catalog,
+            schema,
+            in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
+            here: Some(sharded.source),
+            utf8,
+            parameters: None,
+            hint: None,
+        };
+        Ok(PLANNER.with_borrow_mut(|planner| planner.plan(&input)))
+    }
+
+    /// What is known of the tables now.
+    fn known_tables(&mut self) -> Option<Arc<Known>> {
+        let sharded = self.sharded.as_mut()?;
+        let tables = sharded.home.tables.as_ref()?;
+        let (version, epoch) = (
+            tables.version(),
+            sharded.home.schema_epoch.load(Ordering::Relaxed),
+        );
+        match &sharded.known {
+            Some((v, e, known)) if *v == version && *e == epoch => Some(known.clone()),
+            _ => {
+                let known = tables.known(epoch);
+                sharded.known = Some((tables.version(), epoch, known.clone()));
+                Some(known)
+            }
+        }
+    }
+
+    /// Reads the columns of these tables.
+    async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
+        let Some(sharded) = &self.sharded else {
+            return Ok(());
+        };
+        let home = sharded.home.clone();
+        let Some(tables) = &home.tables else {
+            return Ok(());
+        };
+        let epoch = home.schema_epoch.load(Ordering::Relaxed);
+        let upstreams: Vec<_> = home.sources.iter().map(|s| s.upstream.clone()).collect();
+        let schema = home.service.schema.as_deref().unwrap_or_default();
+        tables.learn(names, schema, &upstreams, epoch).await
+    }
+
+    /// After an answer: what an error of its server means for the session and its tables.
+    pub(super) fn note_error(&mut self, error: Option<u16>) {
+        let Some(code) = error else {
+            return;
+        };
+        self.refused |= refuses_writes(code);
+        let tables = self.sharded.as_ref().and_then(|s| s.home.tables.as_ref());
+        if let Some(tables) = tables.filter(|_| DOUBTS_TABLES.contains(&code)) {
+            tables.forget();
+        }
+    }
+
+    /// Whether the client's texts are UTF-8.
+    fn text_is_utf8(&mut self) -> bool {
+        let hash = self.state.vector.hash();
+        let known = self.sharded.as_ref().and_then(|sharded| sharded.utf8);
+        if let Some((_, utf8)) = known.filter(|(known, _)| *known == hash) {
+            return utf8;
+        }
+        let charset = self.state.client_charset();
+        let utf8 = charset.starts_with("utf8") || charset == "ascii";
+        if let Some(sharded) = &mut self.sharded {
+            sharded.utf8 = Some((hash, utf8));
+        }
+        utf8
+    }
+
+    /// The usual path, in the words of one node.
+    async fn execute_at(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        node: &NodeStatement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        self.go_to(node.source).await?;
+        let names = self.names_of(std::slice::from_ref(node));
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = names;
+        }
+        let head = packet.get(..query.sql_offset).unwrap_or_default();
+        let packet = [head, &node.sql].concat();
+        let query = Query::decode(&packet, self.client.capabilities)
+            .map_err(|_| Fault::Malformed("COM_QUERY"))?;
+        let dialect = self.dialect();
+        let statement = analyze(query.sql, &dialect);
+        self.in_own_schema(true).await?;
+        let executed = self.execute_text(&packet, &query, &statement, route).await;
+        if executed.is_ok() {
+            self.keep_named_warnings().await?;
+        }
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = None;
+        }
+        executed
+    }
+
+    /// Fetches the warnings of the statement at hand, to show them with the client's names.
+    async fn keep_named_warnings(&mut self) -> Result<(), Failure> {
+        let names = self.sharded.as_ref().and_then(|sharded| sharded.names());
+        let listed = self.state.diagnostics.warnings == Warnings::OnConnection;
+        let Some(names) = names.filter(|_| listed && self.lease.is_some()) else {
+            return Ok(());
+        };
+        let rows = match self.backend()?.query(b"SHOW WARNINGS").await {
+            Ok(rows) => rows.unwrap_or_default(),
+            Err(e) => return Err(self.lost(Lost::before(e), None)),
+        };
+        let mut rows: Vec<Warning> = rows.into_iter().filter_map(warning).collect();
+        for row in &mut rows {
+            row.message = names.text(&row.message);
+        }
+        let count = self.state.diagnostics.warning_count.max(rows.len() as u64);
+        self.state.diagnostics.warnings = Warnings::Kept { rows, count };
+        self.state.diagnostics.row_count_only_here = true;
+        Ok(())
+    }
+
+    /// What the client calls otherwise than these nodes.
+    fn names_of(&self, nodes: &[NodeStatement]) -> Option<Arc<Names>> {
+        let pair = |theirs: &str, ours: &str| (theirs.as_bytes().into(), ours.as_bytes().into());
+        let source = nodes.first().map_or(0, |node| node.source);
+        let schema = self
+            .schemas_at(source)
+            .map(|(ours, theirs)| pair(theirs, ours));
+        let tables = nodes.iter().flat_map(|node| &node.tables);
+        let mut names = Names {
+            schema,
+            tables: tables.map(|(theirs, ours)| pair(theirs, ours)).collect(),
+        };
+        // A name that stands within another is looked for last.
+        names
+            .tables
+            .sort_by_key(|(theirs, _)| std::cmp::Reverse(theirs.len()));
+        (!names.is_empty()).then(|| Arc::new(names))
+    }
+
+    /// What asks nothing of a table runs where the session is, except locks by name: there is one server for those.
+    async fn go_for_session(&mut self, statement: &Statement) -> Result<(), Failure> {
+        let locks = Facts::GET_LOCK_FUNCTION | Facts::RELEASE_LOCK_FUNCTION;
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let first = sharding.map(|sharding| sharding.default_source.unwrap_or(0));
+        match first {
+            Some(first) if statement.facts.has_any(locks) => self.go_to(first).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes this source the session's place, if nothing binds it to the one where it is.
+    pub(super) async fn go_to(&mut self, source: usize) -> Result<(), Failure> {
+        let place = match &self.sharded {
+            Some(sharded) if sharded.source != source => sharded.source,
+            _ => return Ok(()),
+        };
+        if self.lease.is_some() {
+            if self.is_bound() {
+                return Err(Fault::Sharding(self.bound_to(place, source)).into());
+            }
+            self.give_up_hold().await;
+        }
+        let Some(sharded) = &mut self.sharded else {
+            return Ok(());
+        };
+        let Some(part) = sharded.home.sources.get(source) else {
+            return Err(Fault::Sharding("there is no such source any more".into()).into());
+        };
+        self.serving = part.clone();
+        if let Some(kept) = sharded.positions.get_mut(place) {
+            *kept = std::mem::take(&mut self.state.position);
+        }
+        if let Some(there) = sharded.positions.get_mut(source) {
+            self.state.position = std::mem::take(there);
+        }
+        sharded.source = source;
+        sharded.vector = None;
+        self.member = None;
+        self.fixed = None;
+        Ok(())
+    }
+
+    fn bound_to(&self, place: usize, wanted: usize) -> String {
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let name = |place: usize| {
+            let source = sharding.and_then(|sharding| sharding.sources.get(place));
+            source.map_or("?", |source| source.name.as_str())
+        };
+        let by = match self.state.in_transaction() {
+            true => "its transaction",
+            false => "state that only its connection has",
+        };
+        format!(
+            "the session is bound to node {} by {by}, and the statement needs node {} (`transactions.acrossNodes` of the DataShard)",
+            name(place),
+            name(wanted)
+        )
+    }
+
+    /// Takes up another configuration of the service.
+    pub(super) fn take_up(&mut self, now: Arc<Serving>) {
+        let before = self.sharded.take();
+        let (sharded, part) = ShardSession::of(&now);
+        self.sharded = sharded;
+        self.serving = part;
+        let (Some(before), Some(sharded)) = (before, &mut self.sharded) else {
+            return;
+        };
+        sharded.prologue = before.prologue;
+        // Sources may have changed places. What is not known of one is asked at its primary.
+        let name = |sharding: &Sharding, place: usize| {
+            let source = sharding.sources.get(place);
+            source.map(|source| source.name.clone())
+        };
+        let (Some(old), Some(new)) = (&before.home.service.sharding, &now.service.sharding) else {
+            return;
+        };
+        let here = name(old, before.source);
+        for (place, position) in sharded.positions.iter_mut().enumerate() {
+            let wanted = name(new, place);
+            let known = (0..old.sources.len()).find(|old_place| name(old, *old_place) == wanted);
+            *position = match known {
+                Some(known) if known == before.source => self.state.position.clone(),
+                Some(known) => before
+                    .positions
+                    .get(known)
+                    .cloned()
+                    .unwrap_or(Position::Unknown),
+                None => Position::Unknown,
+            };
+        }
+        let place = (0..new.sources.len()).find(|place| name(new, *place) == here);
+        sharded.source = place.unwrap_or(sharded.source);
+        if let Some(part) = now.sources.get(sharded.source) {
+            self.serving = part.clone();
+        }
+        if let Some(there) = sharded.positions.get(sharded.source) {
+            self.state.position = there.clone();
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Transactions that begin before anybody knows where.
+//!
+//! Owns what a session said before its transaction touched a table: it is kept, answered, and run on the connection of the
+//! first statement that needs one. Must never lose what was said, nor run it twice. Input: BEGIN, SAVEPOINT and SET
+//! TRANSACTION while the session has no connection.
+
+use dbmesh_plan::Aim;
+use dbmesh_sql::effects::{AccessMode, TransactionScope};
+use dbmesh_sql::{Effect, Facts, Statement, Verb, analyze};
+use dbmesh_wire::relay::Shape;
+use dbmesh_wire::status::Status;
+
+use super::super::exchange::Lost;
+use super::super::{Executed, Failure, Session};
+use crate::fault::Fault;
+use crate::state::Warnings;
+
+/// Most statements that are kept for the first connection.
+const PROLOGUE_STATEMENTS_MAX: usize = 16;
+
+/// What runs first on the next connection.
+#[derive(Debug, Default)]
+pub(super) struct Prologue {
+    statements: Vec<Box<[u8]>>,
+    /// Where the transaction goes.
+    aim: Option<Aim>,
+}
+
+impl Prologue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+}
+
+/// What of a transaction needs no server yet.
+enum Deferred {
+    Begin(Option<AccessMode>),
+    Next,
+    Savepoint,
+}
+
+fn deferred(statement: &Statement) -> Option<Deferred> {
+    let whole = statement.statements == 1 && !statement.facts.has(Facts::UNPARSED);
+    if !whole {
+        return None;
+    }
+    match statement.effects.first() {
+        Some(Effect::Begin { access, .. }) => Some(Deferred::Begin(*access)),
+        Some(Effect::SetTransaction {
+            scope: TransactionScope::Next,
+            ..
+        }) => Some(Deferred::Next),
+        None if statement.verb == Verb::Savepoint => Some(Deferred::Savepoint),
+        _ => None,
+    }
+}
+
+impl Session {
+    /// Answers what can wait for the first statement that needs a server, if this is such.
+    pub(super) async fn defer(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        aim: Aim,
+    ) -> Result<Option<Executed>, Failure> {
+        let Some(what) = deferred(statement) else {
+            return Ok(None);
+        };
+        let open = self.state.in_transaction();
+        match what {
+            Deferred::Begin(_) if self.lease.is_some() && open => {
+                // It commits the transaction before, and the next may be elsewhere.
+                self.run_aside(b"COMMIT").await?;
+                if self.is_bound() {
+                    return Ok(None);
+                }
+            }
+            Deferred::Begin(_) | Deferred::Next if self.lease.is_some() && self.is_bound() => {
+                return Ok(None);
+            }
+            // Outside of a transaction it does nothing.
+            Deferred::Savepoint if self.lease.is_some() || !open => return Ok(None),
+            // The server would refuse it.
+            Deferred::Next if open => return Ok(None),
+            _ => {}
+        }
+        if self.lease.is_some() {
+            self.give_up_hold().await;
+        }
+        let mariadb = self.is_mariadb();
+        let Some(sharded) = &mut self.sharded else {
+            return Ok(None);
+        };
+        let prologue = &mut sharded.prologue;
+        match what {
+            Deferred::Begin(access) => {
+                if open {
+                    prologue.statements.clear();
+                }
+                prologue.aim = Some(aim);
+                self.state.status = self.state.status.union(Status::IN_TRANS);
+                if access == Some(AccessMode::ReadOnly) {
+                    self.state.status = self.state.status.union(Status::IN_TRANS_READONLY);
+                }
+            }
+            Deferred::Next | Deferred::Savepoint => {
+                if prologue.statements.len() >= PROLOGUE_STATEMENTS_MAX {
+                    return Ok(None);
+                }
+            }
+        }
+        prologue.statements.push(sql.into());
+        self.state.set_row_count(0);
+        if !mariadb {
+            self.state.diagnostics.warnings = Warnings::None;
+        }
+        self.answer_ok().await?;
+        Ok(Some(Executed::LOCAL))
+    }
+
+    /// Whether something has to run before anything else on the next connection.
+    pub(in super::super) fn has_prologue(&self) -> bool {
+        let prologue = self.sharded.as_ref().map(|sharded| &sharded.prologue);
+        prologue.is_some_and(|prologue| !prologue.is_empty())
+    }
+
+    /// Where the transaction goes that was begun and has no connection yet.
+    pub(super) fn deferred_aim(&self) -> Option<Aim> {
+        self.sharded
+            .as_ref()
+            .and_then(|sharded| sharded.prologue.aim)
+    }
+
+    /// COMMIT or ROLLBACK of a transaction that touched nothing.
+    pub(in super::super) fn end_deferred(&mut self) {
+        if let Some(sharded) = &mut self.sharded {
+            sharded.prologue = Prologue::default();
+            let begun = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+            self.state.status = self.state.status.difference(begun);
+        }
+    }
+
+    /// Runs on the connection at hand what was said before it was taken.
+    pub(in super::super) async fn run_prologue(&mut self) -> Result<(), Failure> {
+        let Some(sharded) = &mut self.sharded else {
+            return Ok(());
+        };
+        let prologue = std::mem::take(&mut sharded.prologue);
+        for sql in &prologue.statements {
+            self.run_aside(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement of the session's whose answer the client does not see.
+    async fn run_aside(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        let statement = analyze(sql, &self.dialect());
+        let backend = self.backend()?;
+        let payload = backend.query_payload(sql);
+        match backend.run(&payload, Shape::Results).await {
+            Ok(Ok((outcome, _))) => {
+                self.take_in(&statement, &outcome, sql).await?;
+                Ok(())
+            }
+            Ok(Err(e)) => {
+                let begun = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+                self.state.status = self.state.status.difference(begun);
+                let sqlstate = e.payload.get(4..9).map(String::from_utf8_lossy);
+                Err(Fault::Server {
+                    code: e.code,
+                    sqlstate: sqlstate.map(|s| s.into_owned()).unwrap_or_default(),
+                    message: e.message,
+                }
+                .into())
+            }
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
+    }
+}

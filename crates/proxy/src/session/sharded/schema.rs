@@ -1,0 +1,144 @@
+//! The schema of a sharded service, which may have another name at every source.
+//!
+//! Owns the translation between the session's state and that of its connections. Clients see the service's name only.
+//! Input: the session's state; the endpoints' schemas.
+
+use std::sync::Arc;
+
+use dbmesh_sql::{Effect, Statement};
+use dbmesh_wire::track::{self, Item};
+
+use super::super::exchange::Lost;
+use super::super::{Failure, Session};
+use crate::state::Warnings;
+use crate::vector::Vector;
+
+impl Session {
+    /// The service's schema and the name it has at a source, if they differ.
+    pub(super) fn schemas_at(&self, source: usize) -> Option<(&str, &str)> {
+        self.schemas_of(source)
+            .filter(|(ours, theirs)| ours != theirs)
+    }
+
+    /// The service's schema, and the name it has at a source.
+    fn schemas_of(&self, source: usize) -> Option<(&str, &str)> {
+        let service = &self.sharded.as_ref()?.home.service;
+        let ours = service.schema.as_deref()?;
+        let source = service.sharding.as_ref()?.sources.get(source)?;
+        let theirs = source.endpoints.first()?.schema.as_deref();
+        Some((ours, theirs.unwrap_or(ours)))
+    }
+
+    /// Says whether what comes runs in the service's own schema, whichever the session has chosen.
+    pub(super) async fn in_own_schema(&mut self, own: bool) -> Result<(), Failure> {
+        let Some(sharded) = &mut self.sharded else {
+            return Ok(());
+        };
+        if sharded.in_own_schema != own {
+            sharded.in_own_schema = own;
+            sharded.vector = None;
+        }
+        self.translate_vector();
+        if self.lease.is_none() {
+            return Ok(());
+        }
+        let wanted = self.connection_vector().clone();
+        match Vector::same(&self.backend()?.vector, &wanted) {
+            true => Ok(()),
+            false => self.align().await,
+        }
+    }
+
+    /// Brings the connection at hand to the session's state.
+    async fn align(&mut self) -> Result<(), Failure> {
+        let wanted = self.connection_vector().clone();
+        match self.backend()?.apply(&wanted).await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
+    }
+
+    /// The state that a connection of the session has.
+    pub(in super::super) fn connection_vector(&self) -> &Arc<Vector> {
+        let translated = self.sharded.as_ref().and_then(|s| s.vector.as_ref());
+        match translated {
+            Some((ours, theirs)) if Arc::ptr_eq(ours, &self.state.vector) => theirs,
+            _ => &self.state.vector,
+        }
+    }
+
+    /// Finds out what [`Self::connection_vector`] is. Before a connection is taken, and whenever the state changed.
+    pub(in super::super) fn translate_vector(&mut self) {
+        let Some(sharded) = &self.sharded else {
+            return;
+        };
+        let known = sharded.vector.as_ref();
+        if known.is_some_and(|(ours, _)| Arc::ptr_eq(ours, &self.state.vector)) {
+            return;
+        }
+        let Some((ours, theirs)) = self.schemas_of(sharded.source) else {
+            return;
+        };
+        let ours = Arc::<[u8]>::from(ours.as_bytes());
+        let theirs = Arc::<[u8]>::from(theirs.as_bytes());
+        let own = sharded.in_own_schema;
+        let is_own = self.state.vector.schema.as_deref() == Some(&*ours);
+        if ours == theirs && is_own {
+            return;
+        }
+        // Servers report their own name of it.
+        if self.state.vector.schema.as_deref() == Some(&*theirs) && ours != theirs {
+            self.state
+                .change_vector(|vector| vector.schema = Some(ours));
+        } else if !own && self.state.vector.schema.as_deref() != Some(&*ours) {
+            return;
+        }
+        let mut vector = Vector::clone(&self.state.vector);
+        vector.schema = Some(theirs);
+        vector.rehash();
+        let pair = (self.state.vector.clone(), Arc::new(vector));
+        if let Some(sharded) = &mut self.sharded {
+            sharded.vector = Some(pair);
+        }
+    }
+
+    /// Whether a statement chooses the service's own schema, which needs no server.
+    pub(super) async fn uses_own_schema(&mut self, statement: &Statement) -> Result<bool, Failure> {
+        match statement.effects.first() {
+            Some(Effect::Use(name)) if statement.statements == 1 => {
+                self.choose_own_schema(name.as_bytes()).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Chooses this schema, if it is the service's own and its tables are split.
+    pub(in super::super) async fn choose_own_schema(
+        &mut self,
+        name: &[u8],
+    ) -> Result<bool, Failure> {
+        let own = match &self.sharded {
+            Some(sharded) => sharded.home.service.schema.as_deref().map(str::as_bytes),
+            None => None,
+        };
+        if own != Some(name) {
+            return Ok(false);
+        }
+        let name: Arc<[u8]> = name.into();
+        self.state
+            .change_vector(|vector| vector.schema = Some(name.clone()));
+        self.translate_vector();
+        // A connection that the session has must follow.
+        if self.lease.is_some() {
+            self.align().await?;
+        }
+        self.state.set_row_count(0);
+        if !self.is_mariadb() {
+            self.state.diagnostics.warnings = Warnings::None;
+        }
+        let tracked = track::encode([Item::Schema(&name)]);
+        let answer = self.answer();
+        self.client.ok_with(answer, &tracked).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,9 @@
+//! Sharded services over real servers: every answer is what one server with all rows gives, or a refusal with a reason.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "faultkit/faultkit.rs"]
+mod faultkit;
+#[path = "sharding/ground.rs"]
+mod ground;
+#[path = "sharding/single.rs"]
+mod single;

@@ -1,0 +1,292 @@
+//! Two servers with eight shards, a proxy in front of them, and one server with all rows to compare with.
+//!
+//! The schema has other names at the servers (`shop_0`, `shop_1`), so that names must be right both ways. The whole tables
+//! are in `shop` on the first server.
+
+use dbmesh_testkit::port::Port;
+use dbmesh_testkit::server::{APP_PASSWORD, APP_USER, Kind, Server, ServerOptions};
+use dbmesh_wire::codec::Reader;
+
+use crate::faultkit::client::{Credentials, RawClient, error_packet};
+use crate::faultkit::stage::Stage;
+
+pub const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
+
+/// Tables as statements know them, without AUTO_INCREMENT.
+pub const TABLES: [(&str, &str); 5] = [
+    (
+        "t_order",
+        "(id INT NOT NULL, user_id INT NOT NULL, total DECIMAL(10,2), note VARCHAR(40), at DATETIME(3), kind \
+         ENUM('b','a'), flags SET('x','y'), blob_ BLOB, ratio DOUBLE, bits BIT(9), PRIMARY KEY (id, user_id))",
+    ),
+    (
+        "t_item",
+        "(id INT NOT NULL, user_id INT NOT NULL, order_id INT, name VARCHAR(40) COLLATE utf8mb4_general_ci, PRIMARY KEY \
+         (id, user_id))",
+    ),
+    (
+        "t_user",
+        "(user_id INT NOT NULL PRIMARY KEY, name VARCHAR(40), score BIGINT UNSIGNED)",
+    ),
+    ("t_dict", "(id INT NOT NULL PRIMARY KEY, word VARCHAR(20))"),
+    (
+        "t_conf",
+        "(id INT NOT NULL PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20))",
+    ),
+];
+
+/// Which of the tables are split; by `user_id`.
+pub const SHARDED: [&str; 3] = ["t_order", "t_item", "t_user"];
+
+/// What the DataShard says besides its rules.
+pub struct Options {
+    pub data_shard: &'static [&'static str],
+    pub strategy: &'static [&'static str],
+    pub service: &'static [&'static str],
+    pub pool_size: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_shard: &[],
+            strategy: &[],
+            service: &[],
+            pool_size: 16,
+        }
+    }
+}
+
+/// Two servers, the proxy, and what holds all rows.
+pub struct Ground {
+    pub servers: Vec<Server>,
+    pub stage: Stage,
+    pub kind: Kind,
+}
+
+impl Ground {
+    /// With tables, and rows in them.
+    pub fn new(kind: Kind, options: &Options) -> Self {
+        let start =
+            |id| std::thread::spawn(move || Server::start(ServerOptions::new(kind).server_id(id)));
+        let starting = [start(11), start(12)];
+        let servers: Vec<Server> = starting.map(|s| s.join().unwrap().unwrap()).into();
+        for (place, server) in servers.iter().enumerate() {
+            server
+                .execute(&format!("CREATE DATABASE shop_{place}"))
+                .unwrap();
+            let mut text = String::new();
+            for (name, columns) in TABLES {
+                match SHARDED.contains(&name) {
+                    true => {
+                        for shard in 0..4 {
+                            let shard = place * 4 + shard;
+                            text += &format!("CREATE TABLE shop_{place}.{name}_{shard} {columns};");
+                        }
+                    }
+                    false => text += &format!("CREATE TABLE shop_{place}.{name} {columns};"),
+                }
+            }
+            for statement in text.split_terminator(';') {
+                server.execute(statement).unwrap();
+            }
+        }
+        let whole = &servers[0];
+        whole.execute("CREATE DATABASE shop").unwrap();
+        for (name, columns) in TABLES {
+            whole
+                .execute(&format!("CREATE TABLE shop.{name} {columns}"))
+                .unwrap();
+        }
+        let port = Port::reserve().unwrap();
+        let yaml = yaml(&servers, port.number(), options);
+        let stage = Stage::of_yaml(&yaml, port, &[]);
+        Self {
+            servers,
+            stage,
+            kind,
+        }
+    }
+
+    /// A session of the proxy.
+    pub fn mesh(&self) -> Client {
+        let credentials = Credentials::app().schema("shop");
+        Client(RawClient::logged_in(self.stage.port, &credentials))
+    }
+
+    /// A session of the server that has all rows.
+    pub fn one(&self) -> Client {
+        let credentials = Credentials::app().schema("shop");
+        Client(RawClient::logged_in(self.servers[0].port(), &credentials))
+    }
+
+    /// Runs statements on both sides, which must answer alike; texts with `\n` are lists.
+    #[track_caller]
+    pub fn both(&self, statements: &str) {
+        let (mut mesh, mut one) = (self.mesh(), self.one());
+        for sql in statements
+            .lines()
+            .map(str::trim)
+            .filter(|sql| !sql.is_empty())
+        {
+            alike(self.kind, sql, &mut mesh, &mut one);
+        }
+    }
+}
+
+/// A statement on both sides.
+#[track_caller]
+pub fn alike(kind: Kind, sql: &str, mesh: &mut Client, one: &mut Client) {
+    let (ours, theirs) = (mesh.ask(sql), one.ask(sql));
+    assert_eq!(
+        ours, theirs,
+        "{kind:?}: {sql}\n left: the mesh, right: one server"
+    );
+}
+
+pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
+    let lines = |lines: &[&str], indent: &str| -> String {
+        lines
+            .iter()
+            .map(|line| format!("{indent}{line}\n"))
+            .collect()
+    };
+    let mut text = format!(
+        "apiVersion: core.database-mesh.io/v1alpha1\nkind: VirtualDatabase\nmetadata: {{name: shop}}\nspec:\n  services:\n  \
+         - name: mysql\n    databaseMySQL: {{host: 127.0.0.1, port: {port}, user: {APP_USER}, password: {APP_PASSWORD}, db: shop, \
+         poolSize: {}}}\n    trafficStrategy: shop\n    dataShard: shop\n{}---\n\
+         apiVersion: core.database-mesh.io/v1alpha1\nkind: TrafficStrategy\nmetadata: {{name: shop}}\nspec:\n  \
+         selector: {{matchLabels: {{source: shop}}}}\n{}",
+        options.pool_size,
+        lines(options.service, "    "),
+        lines(options.strategy, "  "),
+    );
+    for (place, server) in servers.iter().enumerate() {
+        text += &format!(
+            "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DatabaseEndpoint\nmetadata: {{name: ds_{place}, labels: \
+             {{source: shop}}}}\nspec: {{database: {{{}: {{host: 127.0.0.1, port: {}, user: {APP_USER}, password: {APP_PASSWORD}, \
+             db: shop_{place}}}}}}}\n",
+            server.kind(),
+            server.port(),
+        );
+    }
+    text += "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DataShard\nmetadata: {name: shop}\nspec:\n  \
+             bindingTables: [[t_order, t_item, t_user]]\n  broadcastTables: [t_dict]\n  \
+             singleTables: [{tableName: t_conf, node: ds_1}]\n  \
+             algorithms: {eight: {type: MOD, props: {sharding-count: 8}}}\n  rules:\n";
+    for name in SHARDED {
+        text += &format!(
+            "  - tableName: {name}\n    tableStrategy: {{tableShardingAlgorithmName: eight, tableShardingColumn: user_id}}\n    \
+             actualDatanodes: {{valueSource: {{expression: \"ds_0.{name}_{{0..3}}, ds_1.{name}_{{4..7}}\"}}}}\n"
+        );
+    }
+    text + &lines(options.data_shard, "  ")
+}
+
+/// What came back, as far as a client can tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Affected rows, insert id, status, warnings, text.
+    Done(u64, u64, u16, u16, String),
+    /// The number.
+    Error(u16),
+    /// Names and types, rows, status, warnings.
+    Rows(Vec<String>, Vec<Vec<Option<String>>>, u16, u16),
+}
+
+impl Answer {
+    pub fn rows(&self) -> &[Vec<Option<String>>] {
+        match self {
+            Self::Rows(_, rows, ..) => rows,
+            other => panic!("no rows: {other:?}"),
+        }
+    }
+}
+
+/// A client that looks at everything.
+pub struct Client(pub RawClient);
+
+/// In a transaction, autocommit, more results, read-only transaction.
+const STATUS_COMPARED: u16 = 1 | 2 | 8 | 0x2000;
+
+impl Client {
+    /// The answer to a statement. Rows of a text without ORDER BY are sorted.
+    pub fn ask(&mut self, sql: &str) -> Answer {
+        self.0.begin_query(sql);
+        let mut answer = self.answer();
+        if let Answer::Rows(_, rows, ..) = &mut answer
+            && !sql.to_lowercase().contains("order by")
+        {
+            rows.sort();
+        }
+        answer
+    }
+
+    /// The message of the error that a statement gives.
+    #[track_caller]
+    pub fn refused(&mut self, sql: &str) -> String {
+        self.0.begin_query(sql);
+        let first = self.0.packet().unwrap();
+        assert_eq!(first.first(), Some(&0xFF), "{sql}");
+        error_packet(&first).message
+    }
+
+    /// Reads one result.
+    pub fn answer(&mut self) -> Answer {
+        let first = self.0.packet().unwrap();
+        match first.first() {
+            Some(0) => return done(&first),
+            Some(0xFF) => return Answer::Error(error_packet(&first).code),
+            _ => {}
+        }
+        let count = Reader::new(&first).lenenc_int().unwrap();
+        let columns: Vec<String> = (0..count)
+            .map(|_| column(&self.0.packet().unwrap()))
+            .collect();
+        let mut rows = Vec::new();
+        loop {
+            let payload = self.0.packet().unwrap();
+            match payload.first() {
+                Some(0xFE) if payload.len() < 0xFFFF => {
+                    let Answer::Done(_, _, status, warnings, _) = done(&payload) else {
+                        panic!()
+                    };
+                    return Answer::Rows(columns, rows, status, warnings);
+                }
+                Some(0xFF) => return Answer::Error(error_packet(&payload).code),
+                _ => {
+                    let mut reader = Reader::new(&payload);
+                    let cells = (0..count).map(|_| {
+                        let cell = reader.lenenc_bytes_or_null().unwrap();
+                        cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                    });
+                    rows.push(cells.collect());
+                }
+            }
+        }
+    }
+}
+
+fn done(payload: &[u8]) -> Answer {
+    let mut reader = Reader::new(&payload[1..]);
+    let (affected, id) = (reader.lenenc_int().unwrap(), reader.lenenc_int().unwrap());
+    let (status, warnings) = (reader.u16().unwrap(), reader.u16().unwrap());
+    let info = if reader.is_empty() {
+        &[]
+    } else {
+        reader.lenenc_bytes().unwrap_or_default()
+    };
+    let info = String::from_utf8_lossy(info).into_owned();
+    Answer::Done(affected, id, status & STATUS_COMPARED, warnings, info)
+}
+
+/// Schema, table, original table, names, collation, length, type, flags, decimals.
+fn column(payload: &[u8]) -> String {
+    let mut reader = Reader::new(payload);
+    let mut parts = Vec::new();
+    for _ in 0..6 {
+        parts.push(String::from_utf8_lossy(reader.lenenc_bytes().unwrap()).into_owned());
+    }
+    let fixed = &payload[reader.offset()..];
+    format!("{} {:?}", parts[1..].join("."), fixed)
+}

@@ -1,0 +1,170 @@
+//! Statements that run whole at one source, and transactions that stay there.
+
+use crate::ground::{Answer, Ground, KINDS, Options, alike};
+
+/// Some rows of every table, on both sides.
+const ROWS: &str = "
+    INSERT INTO t_user VALUES (1, 'Ann', 10)
+    INSERT INTO t_user VALUES (2, 'Bob', NULL)
+    INSERT INTO t_user (user_id, name) VALUES (7, 'Cid')
+    INSERT INTO t_order VALUES (1, 1, 9.50, 'one', '2024-01-02 03:04:05.678', 'a', 'x,y', 'b', 0.25, b'101')
+    INSERT INTO t_order (id, user_id, note) VALUES (2, 1, 'two'), (3, 1, 'three')
+    INSERT INTO t_order SET id = 4, user_id = 7, note = 'four'
+    INSERT INTO t_item VALUES (1, 1, 1, 'nut'), (2, 1, 1, 'bolt')
+    INSERT INTO t_conf (v) VALUES ('a'), ('b')
+";
+
+#[test]
+fn statements_of_one_shard_are_those_of_one_server() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both(ROWS);
+        ground.both(
+            "SELECT * FROM t_order WHERE user_id = 1 ORDER BY id
+             SELECT o.id, name FROM t_order o JOIN t_item i ON o.user_id = i.user_id AND o.id = i.order_id WHERE o.user_id = 1 ORDER BY name
+             SELECT t_order.id, shop.t_order.note FROM t_order WHERE user_id = 7
+             SELECT COUNT(*), MAX(note), SUM(total) FROM t_order WHERE user_id = 1
+             SELECT * FROM t_order WHERE user_id = 3
+             SELECT * FROM shop.t_user WHERE user_id = 7
+             SELECT * FROM t_conf ORDER BY id
+             SELECT * FROM t_dict
+             UPDATE t_order SET note = 'uno' WHERE user_id = 1 AND id = 1
+             UPDATE t_order SET note = 'uno' WHERE user_id = 1 AND id = 1
+             SELECT ROW_COUNT()
+             INSERT INTO t_order (id, user_id) VALUES (1, 1)
+             SHOW WARNINGS
+             SELECT nothing FROM t_order WHERE user_id = 1
+             INSERT IGNORE INTO t_user VALUES (1, 'again', 3)
+             SHOW COUNT(*) WARNINGS
+             SHOW WARNINGS
+             INSERT INTO t_conf (v) VALUES ('c')
+             SELECT LAST_INSERT_ID()
+             SELECT id FROM t_order WHERE user_id = 1 ORDER BY id
+             SELECT LAST_INSERT_ID()
+             REPLACE INTO t_user VALUES (2, 'Bert', 5)
+             INSERT INTO t_user VALUES (2, 'x', 1) ON DUPLICATE KEY UPDATE score = score + 1
+             DELETE FROM t_order WHERE user_id = 1 AND id = 3
+             SELECT 1 + 1, 'x'
+             SET @a = 5, sql_mode = 'ANSI_QUOTES'
+             SELECT @a, \"note\" FROM t_order WHERE user_id = 1 ORDER BY id
+             SELECT @a, \"name\" FROM t_user WHERE user_id = 7",
+        );
+    }
+}
+
+#[test]
+fn a_transaction_goes_where_its_first_statement_does() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both(ROWS);
+        ground.both(
+            "BEGIN
+             COMMIT
+             START TRANSACTION READ ONLY
+             SELECT note FROM t_order WHERE user_id = 7
+             UPDATE t_order SET note = 'x' WHERE user_id = 7
+             ROLLBACK
+             BEGIN
+             SAVEPOINT a
+             UPDATE t_order SET note = 'y' WHERE user_id = 7
+             ROLLBACK TO SAVEPOINT a
+             SELECT note FROM t_order WHERE user_id = 7
+             UPDATE t_order SET note = 'z' WHERE user_id = 7
+             COMMIT
+             SELECT note FROM t_order WHERE user_id = 7
+             SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+             BEGIN
+             UPDATE t_order SET note = 'w' WHERE user_id = 1 AND id = 1
+             BEGIN
+             UPDATE t_order SET note = 'v' WHERE user_id = 7
+             ROLLBACK
+             SELECT note FROM t_order WHERE user_id = 1 AND id = 1
+             SELECT note FROM t_order WHERE user_id = 7
+             SET autocommit = 0
+             UPDATE t_order SET note = 'u' WHERE user_id = 7
+             ROLLBACK
+             SELECT note FROM t_order WHERE user_id = 7
+             COMMIT
+             SET autocommit = 1
+             BEGIN
+             SELECT 1
+             SELECT word FROM t_dict
+             COMMIT AND CHAIN
+             COMMIT",
+        );
+        let mut mesh = ground.mesh();
+        mesh.ask("BEGIN");
+        mesh.ask("UPDATE t_order SET note = 'q' WHERE user_id = 1 AND id = 1");
+        let why = mesh.refused("UPDATE t_order SET note = 'q' WHERE user_id = 7");
+        assert!(why.contains("ds_0") && why.contains("ds_1"), "{why}");
+        // Another shard of the same server is in the same transaction, and the copies are read there.
+        mesh.ask("UPDATE t_user SET name = 'q' WHERE user_id = 2");
+        assert_eq!(mesh.ask("SELECT word FROM t_dict").rows().len(), 0);
+        assert!(matches!(mesh.ask("ROLLBACK"), Answer::Done(..)));
+        let mut one = ground.one();
+        alike(
+            kind,
+            "SELECT note FROM t_order WHERE user_id = 1 AND id = 1",
+            &mut mesh,
+            &mut one,
+        );
+        alike(
+            kind,
+            "SELECT name FROM t_user WHERE user_id = 2",
+            &mut mesh,
+            &mut one,
+        );
+    }
+}
+
+#[test]
+fn the_schema_is_the_services_own() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        let mut mesh = ground.mesh();
+        for sql in [
+            "USE shop",
+            "SELECT * FROM t_user WHERE user_id = 7",
+            "USE shop",
+        ] {
+            assert!(
+                !matches!(mesh.ask(sql), Answer::Error(_)),
+                "{kind:?}: {sql}"
+            );
+        }
+        assert_eq!(
+            mesh.ask("SELECT * FROM t_user WHERE user_id = 1")
+                .rows()
+                .len(),
+            0
+        );
+        assert!(matches!(mesh.ask("USE mysql"), Answer::Done(..)));
+        assert!(
+            mesh.refused("SELECT * FROM t_user WHERE user_id = 1")
+                .contains("schema")
+        );
+        assert!(matches!(
+            mesh.ask("SELECT * FROM shop.t_user WHERE user_id = 1"),
+            Answer::Rows(..)
+        ));
+        assert!(matches!(mesh.ask("USE shop"), Answer::Done(..)));
+        assert_eq!(
+            mesh.ask("SELECT * FROM t_user WHERE user_id = 4")
+                .rows()
+                .len(),
+            0
+        );
+        for refused in [
+            "SELECT * FROM t_order_3",
+            "SELECT * FROM t_missing",
+            "UPDATE t_order SET user_id = 3 WHERE id = 1",
+            "INSERT INTO t_order (id) VALUES (1)",
+        ] {
+            let why = mesh.refused(refused);
+            assert!(
+                why.starts_with("dbmesh: refused on sharded tables: "),
+                "{why}"
+            );
+        }
+    }
+}
