@@ -5,6 +5,7 @@
 //! disagree. It never opens a socket. Its input is what `load` read, and the `Host` that documents
 //! refer to.
 
+mod access;
 mod connection;
 mod endpoint;
 mod findings;

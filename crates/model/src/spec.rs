@@ -4,6 +4,7 @@
 //! decides nothing and knows no default: an absent field is `None`, and `resolve` gives it a value.
 //! Its input is a document whose shape was checked, so decoding it does not fail.
 
+mod access;
 mod data_shard;
 mod database_endpoint;
 mod observability;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use access::{FirewallModeSpec, FirewallSpec, GrantSpec, RightSpec};
 pub use data_shard::{
     AcrossNodesSpec, ActualDatanodes, AlgorithmSpec, AuditSpec, DataShard, DataShardKind,
     DataShardSpec, DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec, GroupReference,

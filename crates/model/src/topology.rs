@@ -4,6 +4,7 @@
 //! its range and every regular expression compiles. It never changes; a reload makes another one,
 //! and the parts whose fingerprint is the same may be kept. Nothing in it prints a secret.
 
+mod access;
 mod endpoint;
 mod network;
 mod observability;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+pub use access::{FIREWALL_DIGESTS_DEFAULT, Firewall, FirewallMode, Grant, Right, Rights};
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
 pub use network::{Network, NetworkError};
 pub use observability::{
@@ -36,7 +38,7 @@ pub use rules::{
     Rule, RuleBits, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
 };
 pub use service::{
-    ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User, UserRights,
+    ClientTlsMode, Credential, Duty, Listen, ListenerTls, PasswordHash, Service, User,
 };
 pub use sharding::Sharding;
 pub use splitting::{

@@ -89,6 +89,8 @@ fn examples_of_other_pages_resolve() {
         "sharding.md",
         "units.md",
         "rules.md",
+        "access.md",
+        "firewall.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

@@ -7,7 +7,9 @@
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use dbmesh_model::topology::{Access, BoundingClause, ColumnPattern, Match, RuleBits, RuleBook};
+use dbmesh_model::topology::{
+    Access, BoundingClause, ColumnPattern, Match, Rights, RuleBits, RuleBook,
+};
 use dbmesh_sql::ast::{Ast, Body};
 use dbmesh_sql::parsed::{self, TableUse};
 use dbmesh_sql::{
@@ -16,6 +18,7 @@ use dbmesh_sql::{
 };
 
 use crate::memory::Memory;
+use crate::rights::{Denial, permit};
 
 /// Bytes of normalised text that expressions are tried on; a longer text is not known to match or not.
 const NORMAL_BYTES_MAX: usize = 1 << 20;
@@ -118,6 +121,8 @@ pub struct Judge {
     parser: Parser,
     facts: ParsedFacts,
     known: Memory<Key, Found>,
+    permitted: Memory<Key, Option<Arc<Denial>>>,
+    allowed: Memory<Key, bool>,
     schemas: RandomState,
 }
 
@@ -126,14 +131,8 @@ impl Judge {
     pub fn find(&mut self, book: &RuleBook, id: u64, subject: &Subject<'_>) -> Found {
         let mut found = match subject.statement.guard {
             0 => self.look(book, subject),
-            guard => {
-                let key = Key {
-                    book: id,
-                    digest: subject.statement.digest.0,
-                    guard,
-                    schema: subject.schema.map_or(0, |s| self.schemas.hash_one(s)),
-                    dialect: *subject.dialect,
-                };
+            _ => {
+                let key = self.key(id, subject);
                 match self.known.find(&key) {
                     Some(found) => found,
                     None => {
@@ -149,6 +148,72 @@ impl Judge {
             let matching = !of_text | text_matches(book, subject);
             found.sure = found.sure & matching;
             found.unknown = found.unknown & matching;
+        }
+        found
+    }
+
+    fn key(&self, book: u64, subject: &Subject<'_>) -> Key {
+        Key {
+            book,
+            digest: subject.statement.digest.0,
+            guard: subject.statement.guard,
+            schema: subject.schema.map_or(0, |s| self.schemas.hash_one(s)),
+            dialect: *subject.dialect,
+        }
+    }
+
+    /// What the rights, whose number is `id`, do not permit.
+    pub fn denial(
+        &mut self,
+        rights: &Rights,
+        id: u64,
+        subject: &Subject<'_>,
+    ) -> Option<Arc<Denial>> {
+        let key = self.key(id, subject);
+        if key.guard != 0
+            && let Some(known) = self.permitted.find(&key)
+        {
+            return known;
+        }
+        let tree = match self.parser.parse(subject.sql, subject.dialect) {
+            Ok(ast) => {
+                self.facts.fill(ast, subject.sql, subject.dialect);
+                Some((ast, &self.facts))
+            }
+            Err(_) => None,
+        };
+        let denial = permit(rights, subject, tree).err().map(Arc::new);
+        if key.guard != 0 {
+            self.permitted.keep(key, denial.clone());
+        }
+        denial
+    }
+
+    /// Whether an allow-list, whose number is `id`, has the text; `listed` is asked for what is not remembered, and for
+    /// nothing that is not understood.
+    pub fn is_listed(
+        &mut self,
+        id: u64,
+        subject: &Subject<'_>,
+        listed: impl FnOnce(&str) -> bool,
+    ) -> bool {
+        let key = self.key(id, subject);
+        if key.guard != 0
+            && let Some(known) = self.allowed.find(&key)
+        {
+            return known;
+        }
+        let kind = match self.parser.parse(subject.sql, subject.dialect) {
+            Ok(ast) => Some(ast.statement().kind),
+            Err(_) => None,
+        };
+        let text = digest_text(subject.sql, subject.dialect, NORMAL_BYTES_MAX + 1);
+        let understood =
+            kind.is_some() && text.len() <= NORMAL_BYTES_MAX && !hides(subject.statement, kind);
+        let found = understood && listed(&text);
+        if key.guard != 0 && found {
+            // What is not listed may be learned later.
+            self.allowed.keep(key, true);
         }
         found
     }

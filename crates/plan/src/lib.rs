@@ -9,6 +9,7 @@ mod judge;
 mod memory;
 pub mod mesh;
 mod prove;
+pub mod rights;
 pub mod shard;
 mod splitting;
 

@@ -140,6 +140,11 @@ impl AdminContent for Pages {
         self.process.current.outlets().metrics(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
+        let walled = services.list.iter().filter_map(|s| {
+            let firewall = s.firewall.as_deref()?;
+            Some((s.service.label(), firewall))
+        });
+        crate::firewall::expose(walled, out);
         self.source.status().metrics(out);
         workers(out);
         dbmesh_runtime::process::metrics(out);

@@ -180,6 +180,15 @@ pub enum Fault {
     Denied(String),
     /// A deny rule cannot be told to match or not: the text, or what it uses, is not known.
     DeniedUnknown(String),
+    /// What a user may not do: a server's code and words for it.
+    Forbidden {
+        /// Its error number.
+        code: u16,
+        /// Its message.
+        message: String,
+    },
+    /// A statement that is not on the user's allow-list: its digest.
+    NotListed(String),
     /// A statement matched a rule whose rate is used up.
     RateExceeded(String),
     /// A statement matched a concurrency rule that is full.
@@ -239,7 +248,7 @@ impl Fault {
                 (1105, "HY000")
             }
             Self::Server { code, .. } => (*code, "HY000"),
-            Self::Schema { code, .. } => (*code, "42000"),
+            Self::Schema { code, .. } | Self::Forbidden { code, .. } => (*code, "42000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -248,9 +257,11 @@ impl Fault {
             Self::NotOwner(_) => (1095, "HY000"),
             Self::KillTarget | Self::Sharding(_) => (1235, "42000"),
             Self::RateExceeded(_) => (1226, "42000"),
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::Misplaced(_) | Self::Unit(_) => {
-                (1105, "HY000")
-            }
+            Self::Denied(_)
+            | Self::DeniedUnknown(_)
+            | Self::NotListed(_)
+            | Self::Misplaced(_)
+            | Self::Unit(_) => (1105, "HY000"),
             Self::Hint(_) => (1064, "42000"),
             Self::HintDenied(_) | Self::OperatorOnly(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
@@ -395,7 +406,9 @@ impl fmt::Display for Fault {
                 f,
                 "dbmesh: the session's state could not be restored on another connection: server error {code}: {message}"
             ),
-            Self::Server { message, .. } | Self::Schema { message, .. } => write!(f, "{message}"),
+            Self::Server { message, .. }
+            | Self::Schema { message, .. }
+            | Self::Forbidden { message, .. } => write!(f, "{message}"),
             Self::Draining => write!(f, "Server shutdown in progress"),
             Self::Interrupted => write!(f, "Query execution was interrupted"),
             Self::Killed => write!(f, "Connection was killed"),
@@ -407,9 +420,11 @@ impl fmt::Display for Fault {
             Self::UnknownThread(id) => write!(f, "Unknown thread id: {id}"),
             Self::NotOwner(id) => write!(f, "You are not owner of thread {id}"),
             Self::KillTarget => write!(f, "dbmesh: KILL takes a number or CONNECTION_ID() here"),
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_) => {
-                self.of_rules(f)
-            }
+            Self::Denied(_)
+            | Self::DeniedUnknown(_)
+            | Self::NotListed(_)
+            | Self::RateExceeded(_)
+            | Self::TooBusy(_) => self.of_rules(f),
             Self::Hint(_)
             | Self::HintDenied(_)
             | Self::OperatorOnly(_)
@@ -430,7 +445,11 @@ impl Fault {
     pub fn is_of_rules(&self) -> bool {
         matches!(
             self,
-            Self::Denied(_) | Self::DeniedUnknown(_) | Self::RateExceeded(_) | Self::TooBusy(_)
+            Self::Denied(_)
+                | Self::DeniedUnknown(_)
+                | Self::NotListed(_)
+                | Self::RateExceeded(_)
+                | Self::TooBusy(_)
         )
     }
 
@@ -445,6 +464,10 @@ impl Fault {
                 f,
                 "dbmesh: statement denied by rule '{rule}': what it runs or uses is not known; send it plainly, or give \
                  the rule `unknown: pass`"
+            ),
+            Self::NotListed(digest) => write!(
+                f,
+                "dbmesh: the firewall does not list this statement for the user (digest {digest})"
             ),
             Self::RateExceeded(rule) => write!(
                 f,
@@ -506,76 +529,4 @@ impl Fault {
 impl std::error::Error for Fault {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_codes_stands() {
-        let table = [
-            (Fault::UnknownCommand, 1047, "08S01", Blame::Client),
-            (Fault::Draining, 1053, "08S01", Blame::Mesh),
-            (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
-            (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
-            (
-                Fault::CommitUnknown("e".into()),
-                1105,
-                "08007",
-                Blame::Backend,
-            ),
-            (
-                Fault::BackendLost {
-                    endpoint: "e".into(),
-                    state_lost: true,
-                },
-                2013,
-                "HY000",
-                Blame::Backend,
-            ),
-            (
-                Fault::PoolTimeout {
-                    waited_ms: 1,
-                    size: 1,
-                    endpoint: "e".into(),
-                },
-                1203,
-                "42000",
-                Blame::Mesh,
-            ),
-            (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
-            (Fault::Denied("r".into()), 1105, "HY000", Blame::Client),
-            (
-                Fault::DeniedUnknown("r".into()),
-                1105,
-                "HY000",
-                Blame::Client,
-            ),
-            (
-                Fault::RateExceeded("r".into()),
-                1226,
-                "42000",
-                Blame::Client,
-            ),
-            (Fault::TooBusy("r".into()), 1203, "42000", Blame::Client),
-            (Fault::Hint("h".into()), 1064, "42000", Blame::Client),
-            (Fault::HintDenied("h"), 1227, "42000", Blame::Client),
-            (Fault::OperatorOnly("o"), 1227, "42000", Blame::Client),
-            (Fault::AuditFailing("a".into()), 1290, "HY000", Blame::Mesh),
-            (
-                Fault::Overdue {
-                    limit_ms: 5,
-                    when: Overdue::Ended,
-                },
-                3024,
-                "HY000",
-                Blame::Client,
-            ),
-            (Fault::Sharding("s".into()), 1235, "42000", Blame::Client),
-            (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
-            (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
-        ];
-        for (fault, code, state, blame) in table {
-            assert_eq!(fault.code(), (code, state), "{fault}");
-            assert_eq!(fault.blame(), blame, "{fault}");
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 
 mod change_user;
 mod judge;
+mod lockout;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,15 +27,18 @@ use crate::channel::{Channel, PacketError, Rewound, Stream};
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::listener::Accepted;
+use crate::logins::Login;
 use crate::process::Process;
 use crate::record::Record;
 use crate::registry::SessionHandle;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::session::{Failure, Session, Start};
 use crate::state::SessionState;
 use crate::tracking::Tracking;
 use crate::vector::Charset;
+pub(crate) use judge::may_enter;
 use judge::{Claim, judge};
+pub use lockout::Lockout;
 
 /// Largest packet before a client is known, in bytes.
 const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;

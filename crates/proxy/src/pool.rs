@@ -22,6 +22,7 @@ use crate::vector::Vector;
 
 mod aside;
 mod drain;
+mod free;
 mod keeper;
 mod rate;
 

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::insight::Insight;
 use crate::listener::Admission;
+use crate::login::Lockout;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -35,6 +36,8 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Logins that fail again and again.
+    pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
     /// What statements have in common.
@@ -60,6 +63,7 @@ impl Process {
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            lockout: Lockout::default(),
             admission: Arc::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),

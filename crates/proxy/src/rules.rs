@@ -123,12 +123,6 @@ impl Rules {
         self.key
     }
 
-    /// Whether no rule is looked at.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.book().active().is_empty()
-    }
-
     /// The rules that a session of this user and address can meet.
     #[must_use]
     pub fn of_session(&self, user: &str, address: Option<IpAddr>) -> RuleBits {

@@ -8,17 +8,19 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Endpoint, Mirror, PoolPolicy, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::backend::{Dialer, Flags};
 use crate::catalog::Tables;
+use crate::firewall::Firewall;
 use crate::health::Health;
+use crate::logins::Logins;
 use crate::logs::Logs;
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
@@ -48,6 +50,8 @@ pub struct Serving {
     pub mirror: Option<Copies>,
     /// What is denied or held back.
     pub rules: Arc<Rules>,
+    /// Its allow-list.
+    pub firewall: Option<Arc<Firewall>>,
     /// Its audit and its slow log.
     pub logs: Arc<Logs>,
     /// What traces its statements.
@@ -80,64 +84,6 @@ impl Serving {
     #[must_use]
     pub fn database_label(&self) -> String {
         format!("{}/{}", self.service.namespace, self.service.database)
-    }
-}
-
-/// Who is connected how often.
-#[derive(Debug, Default)]
-pub struct Logins {
-    total: AtomicU32,
-    by_user: Mutex<HashMap<String, u32>>,
-}
-
-/// One login, counted until dropped.
-#[derive(Debug)]
-pub struct Login {
-    logins: Arc<Logins>,
-    user: String,
-}
-
-impl Logins {
-    /// Counts a login, unless it is beyond a limit.
-    ///
-    /// # Errors
-    /// Which limit.
-    pub fn enter(
-        self: &Arc<Self>,
-        user: &str,
-        max: u32,
-        max_per_user: u32,
-    ) -> Result<Login, &'static str> {
-        if self.total.fetch_add(1, Ordering::Relaxed) >= max {
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return Err("limit of the service");
-        }
-        let mut by_user = self.by_user.lock();
-        let count = by_user.entry(user.to_owned()).or_default();
-        if *count >= max_per_user {
-            drop(by_user);
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return Err("limit of the user");
-        }
-        *count += 1;
-        drop(by_user);
-        Ok(Login {
-            logins: self.clone(),
-            user: user.to_owned(),
-        })
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.logins.total.fetch_sub(1, Ordering::Relaxed);
-        let mut by_user = self.logins.by_user.lock();
-        if let Some(count) = by_user.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                by_user.remove(&self.user);
-            }
-        }
     }
 }
 
@@ -441,6 +387,7 @@ fn serve(
     let mut base = Base {
         service,
         rules: Arc::new(Rules::new(strategy, old.map(|s| &*s.rules))),
+        firewall: firewall_of(service, old)?,
         mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
         metrics,
         logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
@@ -478,6 +425,18 @@ fn serve(
     Ok(base.serving(first, sources))
 }
 
+/// The firewall of a service, with what it learned before.
+fn firewall_of(
+    service: &Service,
+    old: Option<&Arc<Serving>>,
+) -> Result<Option<Arc<Firewall>>, String> {
+    let Some(policy) = &service.firewall else {
+        return Ok(None);
+    };
+    let before = old.and_then(|s| s.firewall.as_deref());
+    Ok(Some(Arc::new(Firewall::new(policy, before)?)))
+}
+
 /// A sharded service at the source of this name.
 fn at_source<'a>(serving: &'a Serving, name: &str) -> Option<&'a Arc<Serving>> {
     let sharding = serving.service.sharding.as_ref()?;
@@ -489,6 +448,7 @@ fn at_source<'a>(serving: &'a Serving, name: &str) -> Option<&'a Arc<Serving>> {
 struct Base<'a> {
     service: &'a Arc<Service>,
     rules: Arc<Rules>,
+    firewall: Option<Arc<Firewall>>,
     mirror: Option<Copies>,
     metrics: Arc<ServiceMetrics>,
     logins: Arc<Logins>,
@@ -506,6 +466,7 @@ impl Base<'_> {
             service: self.service.clone(),
             upstream,
             rules: self.rules.clone(),
+            firewall: self.firewall.clone(),
             mirror: self.mirror.take(),
             metrics: self.metrics.clone(),
             logins: self.logins.clone(),

@@ -28,6 +28,7 @@ mod sharded;
 mod steering;
 mod tracking;
 mod waiting;
+mod writing;
 
 use std::cell::RefCell;
 use std::io;
@@ -53,11 +54,12 @@ use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
 use crate::insight::Protocol;
 use crate::listener::Counted;
+use crate::logins::Login;
 use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
@@ -345,7 +347,10 @@ impl Session {
             CommandCode::ResetConnection => self.reset_connection().await?,
             CommandCode::ChangeUser => self.change_user().await?,
             CommandCode::SetOption => self.set_option().await?,
-            CommandCode::FieldList => self.pass(Shape::Columns).await?,
+            CommandCode::FieldList => {
+                self.may_list_fields().await?;
+                self.pass(Shape::Columns).await?;
+            }
             CommandCode::Statistics => self.pass(Shape::Text).await?,
             CommandCode::ProcessKill => self.process_kill().await?,
             CommandCode::Refresh => return Err(Fault::CommandRefused("COM_REFRESH").into()),

@@ -1,10 +1,14 @@
 //! What rules, limits, firewalls and rights let through, and what they do not: over real servers, which say what happened.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "governance/access.rs"]
+mod access;
 #[path = "traffic/ask.rs"]
 mod ask;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "governance/firewall.rs"]
+mod firewall;
 #[path = "governance/ground.rs"]
 mod ground;
 #[path = "governance/limits.rs"]

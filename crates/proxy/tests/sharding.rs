@@ -3,7 +3,11 @@
 
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "sharding/gather.rs"]
+mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
+#[path = "sharding/scatter.rs"]
+mod scatter;
 #[path = "sharding/single.rs"]
 mod single;

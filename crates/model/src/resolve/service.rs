@@ -7,7 +7,7 @@ use super::connection::{self, PemContent};
 use super::findings::{At, Findings};
 use super::kinds::{self, Kinds, Resource};
 use super::strategy::Strategies;
-use super::{Purpose, observability, sharding, user};
+use super::{Purpose, access, observability, sharding, user};
 use crate::host::Host;
 use crate::load::{Completeness, Document};
 use crate::schema::Kind;
@@ -124,6 +124,7 @@ fn service(
         limits: limits(spec.limits.as_ref()),
         pool: pool?,
         proxy_networks: proxy_networks?,
+        firewall: access::firewall(spec.firewall.as_ref()),
         compression: connection::compression(spec.compression.as_deref()),
         strategy: strategy?,
         observability: observability?,
@@ -342,6 +343,8 @@ fn limits(spec: Option<&LimitsSpec>) -> Limits {
         statement_timeout_ms: spec
             .statement_timeout_ms
             .unwrap_or(defaults.statement_timeout_ms),
+        login_failures: spec.login_failures.unwrap_or(defaults.login_failures),
+        login_lock_ms: spec.login_lock_ms.unwrap_or(defaults.login_lock_ms),
         local_infile: match spec.local_infile {
             Some(true) => LocalInfile::Allow,
             Some(false) | None => LocalInfile::Refuse,

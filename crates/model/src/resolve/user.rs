@@ -1,11 +1,13 @@
 //! Who may log in to a service.
 
-use super::connection;
+use std::sync::Arc;
+
 use super::findings::{At, Findings};
+use super::{access, connection};
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::spec::{DatabaseMySQL, Password, ServiceSpec};
-use crate::topology::{Credential, PasswordHash, User, UserRights};
+use crate::topology::{Credential, Duty, PasswordHash, User};
 
 /// The user named in `databaseMySQL`, then those of `users`; nothing after a defect.
 pub fn users(
@@ -31,7 +33,8 @@ pub fn users(
         let name = connection::user_name(&at.field("name"), &user.name, findings);
         let given = (user.password.as_ref(), user.password_hash.as_ref());
         let credential = credential(&at, given, host, findings);
-        let (Some(name), Some(credential)) = (name, credential) else {
+        let rights = access::rights(&at, user, findings);
+        let (Some(name), Some(credential), Some(rights)) = (name, credential, rights) else {
             sound = false;
             continue;
         };
@@ -43,9 +46,10 @@ pub fn users(
         users.push(User {
             name,
             credential,
-            rights: match user.operator {
-                Some(true) => UserRights::Operator,
-                Some(false) | None => UserRights::Application,
+            rights: Arc::new(rights),
+            duty: match user.operator {
+                Some(true) => Duty::Operates,
+                Some(false) | None => Duty::Uses,
             },
         });
     }
@@ -78,7 +82,8 @@ fn first_user(
             Some(Some(User {
                 name: name?,
                 credential: credential?,
-                rights: UserRights::Application,
+                rights: Arc::default(),
+                duty: Duty::Uses,
             }))
         }
     }

@@ -83,13 +83,17 @@ pub struct ShardExecutionSpec {
     #[schemars(range(min = 1, max = 64))]
     pub max_connections_per_node: Option<u32>,
     /// Memory for rows that wait, sort or group, in bytes; 64 MiB by default.
-    #[schemars(range(min = 1_048_576, max = 17_179_869_184_u64))]
+    #[schemars(range(min = 4_194_304, max = 17_179_869_184_u64))]
     pub memory_bytes: Option<u64>,
     /// Room on disk for what memory has no room for, in bytes; 4 GiB by default, 0 for none.
     #[schemars(range(max = 1_099_511_627_776_u64))]
     pub spill_bytes: Option<u64>,
     /// Folder of that room; the system's for temporary files by default.
     pub spill_directory: Option<String>,
+    /// Rows that one statement may have brought from other nodes to the one that finishes it, in bytes of text; 256 MiB by
+    /// default, 0 for none.
+    #[schemars(range(max = 1_099_511_627_776_u64))]
+    pub gather_bytes: Option<u64>,
 }
 
 /// One sharded table.

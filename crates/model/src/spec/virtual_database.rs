@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiVersion, Metadata, ObservabilitySpec, Password};
+use super::{ApiVersion, FirewallSpec, GrantSpec, Metadata, ObservabilitySpec, Password};
 use crate::secret::Secret;
 
 /// A database that applications connect to as if it were one MySQL server.
@@ -64,6 +64,8 @@ pub struct ServiceSpec {
     pub pool: Option<PoolSpec>,
     /// Peers that speak the PROXY protocol in front of MySQL's.
     pub proxy_protocol: Option<ProxyProtocolSpec>,
+    /// The allow-list of statements; without it, none.
+    pub firewall: Option<FirewallSpec>,
     /// Compressions offered to clients; none if absent.
     pub compression: Option<Vec<CompressionSpec>>,
     /// What the service tells of its statements.
@@ -108,6 +110,20 @@ pub struct UserSpec {
     pub password_hash: Option<Secret>,
     /// Whether the user operates the service: may use SHOW MESH and KILL sessions of others; false if absent.
     pub operator: Option<bool>,
+    /// Networks that the user logs in from, as `10.0.0.0/8`; anywhere, Unix sockets included, if absent.
+    #[schemars(length(min = 1))]
+    pub networks: Option<Vec<String>>,
+    /// Whether logins need TLS or a Unix socket; false if absent.
+    pub require_tls: Option<bool>,
+    /// Time before which logins are refused, as `2026-01-31T00:00:00Z`.
+    pub valid_from: Option<String>,
+    /// Time from which logins are refused.
+    pub valid_until: Option<String>,
+    /// Whether only statements run that are proved to read; false if absent.
+    pub read_only: Option<bool>,
+    /// What the user may do; everything if absent.
+    #[schemars(length(max = 1000))]
+    pub grants: Option<Vec<GrantSpec>>,
 }
 
 /// TLS towards clients.
@@ -169,6 +185,13 @@ pub struct LimitsSpec {
     /// Milliseconds that a statement may take, waiting included; 0, no limit, if absent.
     #[schemars(range(max = 86_400_000))]
     pub statement_timeout_ms: Option<u64>,
+    /// Failed logins of a user from an address in a row after which further ones are refused for `loginLockMs`; 50 if
+    /// absent, 0 never.
+    #[schemars(range(max = 1_000_000))]
+    pub login_failures: Option<u32>,
+    /// Milliseconds for which logins are refused then; 30000 if absent.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub login_lock_ms: Option<u64>,
     /// Whether clients may use `LOAD DATA LOCAL INFILE`; false if absent.
     pub local_infile: Option<bool>,
 }

@@ -21,6 +21,10 @@ pub const MAX_PACKET_BYTES_DEFAULT: u64 = 67_108_864;
 pub const MAX_PREPARED_STATEMENTS_DEFAULT: u32 = 1_000;
 /// How long a statement waits for a backend connection or a permit.
 pub const QUEUE_WAIT_MS_DEFAULT: u64 = 10_000;
+/// Failed logins in a row of a user from an address, after which further ones are refused for a while.
+pub const LOGIN_FAILURES_DEFAULT: u32 = 50;
+/// For how long.
+pub const LOGIN_LOCK_MS_DEFAULT: u64 = 30_000;
 /// How long a statement may take: without limit.
 pub const STATEMENT_TIMEOUT_MS_DEFAULT: u64 = 0;
 
@@ -71,6 +75,10 @@ pub struct Limits {
     pub queue_wait_ms: u64,
     /// How long a statement may take, waiting included; 0 is no limit.
     pub statement_timeout_ms: u64,
+    /// Failed logins in a row of a user from an address; 0 is no limit.
+    pub login_failures: u32,
+    /// How long logins are refused then; at least 1.
+    pub login_lock_ms: u64,
     /// Whether `LOAD DATA LOCAL INFILE` may ask a client for a file.
     pub local_infile: LocalInfile,
 }
@@ -87,6 +95,8 @@ impl Default for Limits {
             max_prepared_statements: MAX_PREPARED_STATEMENTS_DEFAULT,
             queue_wait_ms: QUEUE_WAIT_MS_DEFAULT,
             statement_timeout_ms: STATEMENT_TIMEOUT_MS_DEFAULT,
+            login_failures: LOGIN_FAILURES_DEFAULT,
+            login_lock_ms: LOGIN_LOCK_MS_DEFAULT,
             local_infile: LocalInfile::Allow,
         }
     }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::sharding::{Axis, ShardedTable, Table};
 use super::{
-    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, Mirror, PemFile, Service, Shadow,
-    ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology,
-    Units, User, UserRights,
+    Address, ConcurrencyRule, Credential, DenyRule, Duty, Endpoint, Mirror, PemFile, Service,
+    Shadow, ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy,
+    Topology, Units, User,
 };
 use crate::secret::REDACTED;
 
@@ -105,6 +105,7 @@ fn service(service: &Service) -> Value {
         "limits": service.limits,
         "pool": service.pool,
         "proxyProtocol": service.proxy_networks,
+        "firewall": service.firewall,
         "compression": service.compression,
         "observability": service.observability,
         "strategy": strategy(&service.strategy),
@@ -163,7 +164,8 @@ fn user(user: &User) -> Value {
     json!({
         "name": user.name,
         credential: REDACTED,
-        "operator": user.rights == UserRights::Operator,
+        "rights": *user.rights,
+        "operator": user.duty == Duty::Operates,
     })
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Compression, Limits, Name, Network, Observability, PemFile, PoolPolicy, Sharding, Strategy,
+    Compression, Firewall, Limits, Name, Network, Observability, PemFile, PoolPolicy, Rights,
+    Sharding, Strategy,
 };
 use crate::secret::{REDACTED, Secret};
 
@@ -117,17 +118,19 @@ pub struct User {
     pub name: String,
     /// What must be proved.
     pub credential: Credential,
-    /// What the user may do besides its statements.
-    pub rights: UserRights,
+    /// What logins must meet, and what the user may do.
+    pub rights: Arc<Rights>,
+    /// What the user is to the service.
+    pub duty: Duty,
 }
 
-/// What a user may do besides its statements.
+/// What a user is to its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UserRights {
-    /// Nothing.
-    Application,
-    /// SHOW MESH, and KILL of the sessions of others of the service.
-    Operator,
+pub enum Duty {
+    /// Somebody who uses it.
+    Uses,
+    /// An operator: may use SHOW MESH, and KILL sessions of others of the service.
+    Operates,
 }
 
 /// Whether clients use TLS.
@@ -190,6 +193,8 @@ pub struct Service {
     pub pool: PoolPolicy,
     /// Peers whose PROXY protocol header is believed, and required; empty: it is never read.
     pub proxy_networks: Vec<Network>,
+    /// The allow-list of statements.
+    pub firewall: Option<Firewall>,
     /// Compressions offered to clients.
     pub compression: Vec<Compression>,
     /// Where its statements go.
@@ -211,7 +216,7 @@ impl Service {
     #[must_use]
     pub fn is_operator(&self, user: &str) -> bool {
         let mut users = self.users.iter();
-        users.any(|known| known.name == user && known.rights == UserRights::Operator)
+        users.any(|known| known.name == user && known.duty == Duty::Operates)
     }
 
     /// Whether `asked` names it: in full, or by the last parts of its label.

@@ -56,6 +56,8 @@ pub struct Execution {
     pub spill_bytes_max: u64,
     /// Its folder; none: the system's for temporary files.
     pub spill_directory: Option<PathBuf>,
+    /// Rows that one statement may have pulled to one source.
+    pub gather_bytes_max: u64,
 }
 
 impl Default for Execution {
@@ -65,6 +67,7 @@ impl Default for Execution {
             memory_bytes_max: 64 << 20,
             spill_bytes_max: 4 << 30,
             spill_directory: None,
+            gather_bytes_max: 256 << 20,
         }
     }
 }

@@ -10,6 +10,7 @@ mod scratch;
 
 use std::collections::BTreeSet;
 
+use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
     BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, Join,
     JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
@@ -50,6 +51,8 @@ pub struct Pull {
     pub scratch: String,
     /// What is looked at, in lower case: at least these columns have to be pulled. None: all.
     pub columns: Option<BTreeSet<String>>,
+    /// Where the table's definition is read.
+    pub like: PullPart,
     /// Where the rows are.
     pub parts: Vec<PullPart>,
     /// How many parts the whole table has.
@@ -137,6 +140,7 @@ fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
             scope,
             *place,
             sets.get(*place).and_then(Option::as_ref),
+            home,
             scratch,
         )
     };
@@ -144,7 +148,7 @@ fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
         reason,
         pulls: scratches.iter().map(pull).collect::<Result<_, _>>()?,
         finish: match query {
-            true => Some(finish(scope, home, &names, expanded)?),
+            true => Some(finish(scope, home, &names, &scratches, expanded)?),
             false => None,
         },
     })
@@ -202,23 +206,30 @@ fn pull(
     scope: &Scope<'_>,
     place: usize,
     set: Option<&Positions>,
+    home: usize,
     scratch: &str,
 ) -> Result<Pull, Stop> {
     let table = scope.uses.get(place).ok_or(GatherReason::Join)?;
-    let parts = match (table.place, set) {
-        (Place::Sharded(sharded), Some(set)) => set
-            .iter()
-            .filter_map(|shard| {
-                let found = sharded.shards.get(shard)?;
-                Some(PullPart {
-                    source: found.source,
-                    shard: Some(shard),
-                    table: found.table.clone(),
-                })
-            })
-            .collect(),
-        (Place::Single(source), _) => vec![whole(source, table)],
-        _ => vec![whole(0, table)],
+    let part = |sharded: &ShardedTable, shard: usize| {
+        let found = sharded.shards.get(shard)?;
+        Some(PullPart {
+            source: found.source,
+            shard: Some(shard),
+            table: found.table.clone(),
+        })
+    };
+    let (like, parts) = match (table.place, set) {
+        (Place::Sharded(sharded), Some(set)) => {
+            let parts: Vec<PullPart> = set.iter().filter_map(|s| part(sharded, s)).collect();
+            let all = || (0..sharded.shards.len()).filter_map(|shard| part(sharded, shard));
+            // Nearest to where it is finished.
+            let like = all()
+                .find(|part| part.source == home)
+                .or_else(|| all().next());
+            (like.ok_or(GatherReason::Join)?, parts)
+        }
+        (Place::Single(source), _) => (whole(source, table), vec![whole(source, table)]),
+        _ => (whole(home, table), vec![whole(home, table)]),
     };
     let partitioned = table.table_ref.and_then(|id| scope.ast.node(id)).is_some_and(
         |reference| matches!(reference.kind, TableRefKind::Table { partitions, .. } if !partitions.is_empty()),
@@ -230,6 +241,7 @@ fn pull(
         table: table.table.clone(),
         scratch: scratch.to_owned(),
         columns: columns(scope, place, table),
+        like,
         parts,
         of: set.map_or(1, Positions::size),
         alias: alias(scope, table).to_vec(),
@@ -444,6 +456,7 @@ fn finish(
     scope: &Scope<'_>,
     home: usize,
     names: &[Option<String>],
+    scratches: &[(usize, String)],
     expanded: Option<common::Expanded>,
 ) -> Result<NodeStatement, Stop> {
     let (within, renamed) = match expanded {
@@ -463,11 +476,16 @@ fn finish(
         });
     }
     let text = rewrite::copy(scope, rewrite::whole(scope), &splices);
+    let logical = |(place, scratch): &(usize, String)| {
+        let table = scope.uses.get(*place)?;
+        Some((scratch.clone(), table.table.clone()))
+    };
+    let known_as = scratches.iter().filter_map(logical).collect();
     Ok(NodeStatement {
         source: home,
         shard: None,
         sql: text.text,
         parameters: text.parameters,
-        tables: Vec::new(),
+        tables: known_as,
     })
 }

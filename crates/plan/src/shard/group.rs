@@ -7,7 +7,7 @@ use dbmesh_sql::ast::{Call, ColumnName, ExprId, ExprKind, GroupBy, Query, Select
 use dbmesh_sql::parsed::{self, QueryShape};
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
-use super::merge::{Aggregate, AggregateFunction, Grouping, MergeSpec};
+use super::merge::{Aggregate, AggregateFunction, Grouping, MergeSpec, Origin};
 use super::order::{Column, Rows, bare, limit};
 use super::reason::{GatherReason, Stop};
 use super::rewrite::{Copied, Splice};
@@ -30,6 +30,8 @@ struct Groups<'s, 'a> {
     parts: Vec<(Column, Part)>,
     /// Values of DISTINCT aggregates: further keys of the shards' groups.
     values: Vec<Copied>,
+    /// What MIN and MAX compare as.
+    origins: Vec<(Column, String, String)>,
 }
 
 /// The plan of a block with groups or aggregates.
@@ -47,6 +49,7 @@ pub(super) fn plan(
         key_spans: Vec::new(),
         parts: Vec::new(),
         values: Vec::new(),
+        origins: Vec::new(),
     };
     if let Some(group_by) = select.group_by {
         for item in scope.ast.list(group_by.items) {
@@ -82,6 +85,7 @@ pub(super) fn plan(
         distinct: shape.distinct,
         order: groups.rows.keys(&order)?,
         group: Some(groups.grouping(sorted)?),
+        origins: groups.placed_origins(),
         ..MergeSpec::default()
     };
     let mut splices: Vec<Splice> = groups.rows.splice().into_iter().collect();
@@ -169,6 +173,7 @@ impl Groups<'_, '_> {
                 return Err(GatherReason::AggregateExpression.into());
             }
             let part = self.part(&call)?;
+            self.note_origin(column, &call, &part);
             self.parts.push((column, part));
         }
         Ok(())
@@ -224,6 +229,37 @@ impl Groups<'_, '_> {
         }
     }
 
+    /// MIN and MAX of a column compare as it does.
+    fn note_origin(&mut self, column: Column, call: &Call, part: &Part) {
+        let extreme = AggregateFunction::Min;
+        let greatest = AggregateFunction::Max;
+        let scope = self.rows.scope;
+        match part {
+            Part::Plain(function) if *function == extreme || *function == greatest => {}
+            _ => return,
+        }
+        let argument = scope.ast.list(call.arguments).first().copied();
+        let name = argument.and_then(|argument| parsed::column(scope.ast, argument));
+        let block = block_of(scope, &self.rows.select);
+        if let (Some(name), Some(block)) = (name, block)
+            && let Some(table) = scope.owner(block, name)
+        {
+            let of = scope.lower(name.name);
+            self.origins.push((column, table, of));
+        }
+    }
+
+    fn placed_origins(&self) -> Vec<Origin> {
+        let placed = self.origins.iter().filter_map(|(column, table, of)| {
+            Some(Origin {
+                column: self.rows.place(*column)?,
+                table: table.clone(),
+                of: of.clone(),
+            })
+        });
+        placed.collect()
+    }
+
     fn wrapped(&mut self, function: &str, argument: Span) -> Result<Column, Stop> {
         let mut text = Copied::default();
         text.push(format!("{function}(").as_bytes());
@@ -273,6 +309,7 @@ impl Groups<'_, '_> {
         let part = self.part(&call)?;
         let text = self.rows.copied(span)?;
         let column = self.rows.hide(text);
+        self.note_origin(column, &call, &part);
         self.parts.push((column, part));
         Ok(column)
     }
@@ -370,6 +407,11 @@ impl Groups<'_, '_> {
     }
 }
 
+fn block_of(scope: &Scope<'_>, select: &Select) -> Option<usize> {
+    let mut blocks = scope.blocks.iter();
+    blocks.position(|block| block.select.is_some_and(|s| s.block == select.block))
+}
+
 fn reads_column(scope: &Scope<'_>, span: Span) -> bool {
     let mut columns = scope.ast.all::<ColumnName>().iter();
     columns.any(|column| span.start <= column.name.span.start && column.name.span.end <= span.end)
@@ -377,11 +419,7 @@ fn reads_column(scope: &Scope<'_>, span: Span) -> bool {
 
 /// Whether no table of the block has a column of that name, as far as all columns are known.
 fn has_no_column(scope: &Scope<'_>, select: &Select, name: &str) -> bool {
-    let block = scope
-        .blocks
-        .iter()
-        .position(|block| block.select.is_some_and(|s| s.block == select.block));
-    let Some(block) = block else {
+    let Some(block) = block_of(scope, select) else {
         return false;
     };
     let leaves = scope

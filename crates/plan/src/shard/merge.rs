@@ -19,6 +19,19 @@ pub struct MergeSpec {
     pub offset: u64,
     /// Rows to give at most.
     pub limit: Option<u64>,
+    /// Columns of tables that columns of the result compare as, where the server does not tell: of MIN and MAX.
+    pub origins: Vec<Origin>,
+}
+
+/// Which column of a table a column of the result compares as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The column of the result.
+    pub column: ColumnRef,
+    /// The table, as statements know it.
+    pub table: String,
+    /// Its column, in lower case.
+    pub of: String,
 }
 
 /// A column of a row.

@@ -349,6 +349,30 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The table whose column that certainly is, by what is known of all tables of the block.
+    pub fn owner(&self, block: usize, name: Name) -> Option<String> {
+        let column = self.lower(name.name);
+        if name.qualifier.is_some() {
+            let place = self.column(block, name)?;
+            return self.uses.get(place).map(|table| table.table.clone());
+        }
+        let leaves = self.blocks.get(block)?.leaves.len();
+        let tables: Vec<_> = self.of_block(block).map(|(_, table)| table).collect();
+        if tables.len() != leaves {
+            return None;
+        }
+        let mut owners = Vec::new();
+        for table in tables {
+            if self.has_column(table, &column)? {
+                owners.push(table.table.clone());
+            }
+        }
+        match owners.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether a table is known to have the column; none if its columns are not known.
     pub fn has_column(&self, table: &Use<'_>, column: &str) -> Option<bool> {
         let columns = self.input.catalog.tables.get(&table.table)?;

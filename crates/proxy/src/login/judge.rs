@@ -3,7 +3,9 @@
 //! Owns the verdict on credentials and the limits of users. A user that does not exist goes the same way as one with a wrong
 //! password. Input: a claim, and the client's further packets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dbmesh_model::topology::{Credential, PasswordHash, Service};
 use dbmesh_wire::auth::{
@@ -14,9 +16,18 @@ use super::LOGIN_PACKET_BYTES_MAX;
 use crate::channel::Stream;
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::logins::Login;
 use crate::process::Process;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::session::Failure;
+
+/// How passwords may be proved.
+const ALLOWED: [Plugin; 4] = [
+    Plugin::CachingSha2,
+    Plugin::Native,
+    Plugin::Sha256,
+    Plugin::Clear,
+];
 
 /// Whether a claim holds, for which service, within which limits.
 pub(super) async fn judge(
@@ -38,19 +49,12 @@ pub(super) async fn judge(
         stream if stream.is_secure() => Transport::Secure,
         _ => Transport::Plain,
     };
-    let allowed = vec![
-        Plugin::CachingSha2,
-        Plugin::Native,
-        Plugin::Sha256,
-        Plugin::Clear,
-    ];
-    let mut auth = ServerAuth::new(nonce, default_plugin.clone(), transport, verifier, allowed);
+    let plugin = default_plugin.clone();
+    let mut auth = ServerAuth::new(nonce, plugin, transport, verifier, ALLOWED.to_vec());
     // A password in full is asked for only where a hash is all that is known of one.
     let by_hash = |s: &Arc<Serving>| {
-        s.service
-            .users
-            .iter()
-            .any(|u| matches!(u.credential, Credential::Hash(_)))
+        let mut users = s.service.users.iter();
+        users.any(|u| matches!(u.credential, Credential::Hash(_)))
     };
     if !client.channel.stream().is_secure()
         && services.iter().any(by_hash)
@@ -63,13 +67,23 @@ pub(super) async fn judge(
         host: host.to_owned(),
         password: !claim.response.is_empty(),
     };
+    let lockout = &process.lockout;
+    if lockout.is_locked(&user, host, Instant::now()) {
+        return Err(denied.into());
+    }
     let step = auth.begin(claim.plugin, claim.response);
-    let Some(proof) = prove(client, step, &user).await? else {
+    let proof = prove(client, step, &user).await?;
+    let (Some(proof), Some(serving)) = (proof, chosen) else {
+        cost_a_failure(process, services, &user, host).await;
         return Err(denied.into());
     };
-    let Some(serving) = chosen else {
+    lockout.note_success(&user, host);
+    if !may_log_in(&serving.service, &user, host, transport) {
         return Err(denied.into());
-    };
+    }
+    if let Some(schema) = claim.database {
+        may_enter(&serving.service, &user, host, schema)?;
+    }
     if let Some(password) = &proof.password {
         process.remember_password(&serving.service, &user, password);
     }
@@ -83,6 +97,56 @@ pub(super) async fn judge(
         )
         .map_err(Fault::TooManyConnections)?;
     Ok((serving, login))
+}
+
+/// Counts a failed login, which costs time.
+async fn cost_a_failure(process: &Process, services: &[Arc<Serving>], user: &str, host: &str) {
+    let limits = services.first().map(|s| s.service.limits.clone());
+    let limits = limits.unwrap_or_default();
+    let lockout = &process.lockout;
+    let delay = lockout.note_failure(user, host, &limits, Instant::now());
+    tokio::time::sleep(delay).await;
+}
+
+/// Whether a user may log in from here, like this, now.
+fn may_log_in(service: &Service, user: &str, host: &str, transport: Transport) -> bool {
+    let Some(user) = service.users.iter().find(|u| u.name == user) else {
+        return false;
+    };
+    let rights = &user.rights;
+    let networks = &rights.networks;
+    let from_here = || {
+        let address = host.parse::<IpAddr>();
+        address.is_ok_and(|address| networks.iter().any(|n| n.contains(address)))
+    };
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    };
+    let valid = rights.valid_from.is_none_or(|from| from <= now())
+        && rights.valid_until.is_none_or(|until| now() < until);
+    let secure = !rights.require_tls || !matches!(transport, Transport::Plain);
+    secure && valid && (networks.is_empty() || from_here())
+}
+
+/// Whether a user may choose a schema.
+///
+/// # Errors
+/// As a server says it.
+pub fn may_enter(service: &Service, user: &str, host: &str, schema: &[u8]) -> Result<(), Fault> {
+    let known = service.users.iter().find(|u| u.name == user);
+    let Some(grants) = known.and_then(|u| u.rights.grants.as_ref()) else {
+        return Ok(());
+    };
+    let schema = String::from_utf8_lossy(schema);
+    let open = schema.eq_ignore_ascii_case("information_schema");
+    if open || grants.iter().any(|grant| grant.reaches(&schema)) {
+        return Ok(());
+    }
+    Err(Fault::Forbidden {
+        code: 1044,
+        message: format!("Access denied for user '{user}'@'{host}' to database '{schema}'"),
+    })
 }
 
 /// The exchange of credentials; nothing when they are refused.

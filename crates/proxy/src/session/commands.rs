@@ -18,11 +18,10 @@ impl Session {
     /// COM_INIT_DB. Its OK would carry the warning count of whoever used the connection before: so it is answered here.
     pub(super) async fn init_db(&mut self) -> Result<(), Failure> {
         let chosen = InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
-        if self.sharded.is_some() {
-            let schema = chosen.database.to_vec();
-            if self.choose_own_schema(&schema).await? {
-                return self.settle().await;
-            }
+        let schema = chosen.database.to_vec();
+        self.may_enter(&schema)?;
+        if self.sharded.is_some() && self.choose_own_schema(&schema).await? {
+            return self.settle().await;
         }
         self.chooses_schema = true;
         self.acquire(PRIMARY).await?;

@@ -20,6 +20,7 @@ use dbmesh_wire::track::{self, Item};
 use super::Session;
 use super::deadline::{INTERRUPTED, Watch};
 use super::leave::{Leave, TurnedAway};
+use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
@@ -305,11 +306,8 @@ async fn relay(
     }
 }
 
-/// How long a client may take to read what was written, as net_write_timeout.
-const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How an I/O that others may stop came out.
-enum Done<T> {
+pub(super) enum Done<T> {
     /// It ended by itself.
     Io(T),
     /// The session was killed, or the drain's time is up.
@@ -329,7 +327,7 @@ impl<T> Done<T> {
 
 /// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready. It comes
 /// pinned: a future handed on by value would take its room in the session twice more.
-async fn guarded<T>(
+pub(super) async fn guarded<T>(
     control: &Control,
     limit: Option<Duration>,
     mut io: Pin<&mut impl Future<Output = T>>,
@@ -364,25 +362,6 @@ pub(super) async fn unless_stopped<T>(
     match guarded(control, None, io).await {
         Done::Io(done) => Some(done),
         Done::Stopped | Done::TooSlow => None,
-    }
-}
-
-/// Writes what is there for the client.
-async fn write(client: &mut Client, control: &Control, out: &mut Vec<u8>) -> Result<(), Lost> {
-    if out.is_empty() {
-        return Ok(());
-    }
-    let written = guarded(
-        control,
-        Some(CLIENT_WRITE_TIMEOUT),
-        pin!(client.channel.write(out)),
-    )
-    .await;
-    out.clear();
-    match written {
-        Done::Io(Ok(())) => Ok(()),
-        Done::Io(Err(_)) | Done::TooSlow => Err(Lost::Client),
-        Done::Stopped => Err(Lost::Stopped),
     }
 }
 

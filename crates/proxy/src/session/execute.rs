@@ -57,6 +57,7 @@ impl Session {
                 self.splice(query.sql, functions, &dialect)
             }
         };
+        let spliced = self.governed.filtered.take().or(spliced);
         let sql = spliced.as_deref().unwrap_or(query.sql);
         let repeat = self.repeatable(statement);
         let infile = self.infile(statement);
@@ -73,8 +74,7 @@ impl Session {
             let backend = self.backend()?;
             let both = Capabilities::QUERY_ATTRIBUTES;
             let as_it_came = spliced.is_none() && backend.capabilities.contains(both);
-            let mut out = crate::channel::output_buffer();
-            let mut command = None;
+            let (mut out, mut command) = (crate::channel::output_buffer(), None);
             if as_it_came || (spliced.is_none() && query.sql_offset == 1) {
                 if packet.len() >= LARGE_BYTES {
                     command = Some(Command::Payload(packet));

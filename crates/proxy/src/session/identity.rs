@@ -16,10 +16,11 @@ use super::{Failure, Session};
 use crate::backend::Flavor;
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::logins::Login;
 use crate::process::Process;
 use crate::record::Record;
 use crate::registry::SessionHandle;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::state::SessionState;
 use crate::tracking::Tracking;
 

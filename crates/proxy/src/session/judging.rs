@@ -4,24 +4,32 @@
 //! and EXECUTE run. Must never let a rule that denies be passed by text that cannot be told. What comes of a verdict is
 //! `enforcing`'s. Input: the statement, its hints, the rules of the service as they are now.
 
+mod permitting;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dbmesh_model::topology::{Action, LimitBy, RouteTo, Rule, RuleBits, RuleMode, Unknown};
+use dbmesh_model::topology::{
+    Action, LimitBy, Rights, RouteTo, Rule, RuleBits, RuleMode, Service, Unknown,
+};
+use dbmesh_plan::rights::Denial;
 use dbmesh_plan::{Found, Inner, Judge, RoleHint, Subject, inner_of};
 use dbmesh_sql::{Class, Dialect, Digest, Effect, Hints, Statement, analyze_guarded, split};
 
 use super::Session;
 use super::demand::{Deadline, Place};
 use crate::fault::Fault;
+use crate::firewall::Firewall;
+use crate::login::may_enter;
 use crate::rules::{RuleState, Rules};
 use crate::state::Warning;
+use permitting::forbidden;
 
 /// Statements prepared by name that are remembered with their text.
 const PREPARED_MAX: usize = 256;
@@ -84,6 +92,12 @@ pub(crate) struct Governed {
     epoch: u64,
     bits: RuleBits,
     address: Option<IpAddr>,
+    /// What the user may do, with a number; none if everything.
+    rights: Option<(Arc<Rights>, u64)>,
+    /// The allow-list, with a number for it and the user.
+    firewall: Option<(Arc<Firewall>, u64)>,
+    /// The statement at hand as it is sent: a SHOW that leaves out what the user may not see.
+    pub filtered: Option<Vec<u8>>,
     /// Of the statement at hand; none if no rule has anything to say.
     pub verdict: Option<Box<Verdict>>,
     /// Warnings that the statement's answer must count.
@@ -118,10 +132,18 @@ impl Governed {
             epoch: 0,
             bits: RuleBits::NONE,
             address: None,
+            rights: None,
+            firewall: None,
+            filtered: None,
             verdict: None,
             warned: Vec::new(),
             prepared: None,
         }
+    }
+
+    /// Whether nobody has anything to say.
+    fn is_idle(&self) -> bool {
+        self.bits.is_empty() && self.rights.is_none() && self.firewall.is_none()
     }
 
     /// The rules.
@@ -143,8 +165,7 @@ impl Session {
     /// The key under which digests are guarded; none where nothing is remembered by them.
     pub(super) fn guard_key(&mut self) -> Option<u64> {
         self.follow_rules();
-        let rules = &self.governed.rules;
-        (!rules.is_empty()).then(|| rules.key())
+        (!self.governed.is_idle()).then(|| self.governed.rules.key())
     }
 
     /// The rules as they are now: they hold in a transaction that began under others.
@@ -154,7 +175,27 @@ impl Session {
             return;
         }
         let now = self.process.current.find(&self.serving.service);
-        let rules = now.map_or_else(|| self.serving.rules.clone(), |now| now.rules.clone());
+        let now = now.unwrap_or_else(|| self.serving.clone());
+        let rules = now.rules.clone();
+        let user = &self.handle().user;
+        let users = now.service.users.iter();
+        // A user that is no more may do nothing more.
+        let rights = users
+            .clone()
+            .find(|u| u.name == *user)
+            .map_or_else(|| Arc::new(Rights::nothing()), |user| user.rights.clone());
+        let number = |of: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            of(&mut hasher);
+            hasher.finish()
+        };
+        let id = number(&|h| rights.hash(h));
+        let firewall = now.firewall.as_ref().map(|firewall| {
+            let id = number(&|h| (firewall.id(), user).hash(h));
+            (firewall.clone(), id)
+        });
+        self.governed.firewall = firewall;
+        self.governed.rights = (!rights.is_everything()).then_some((rights, id));
         let address = self.client_ip();
         self.governed.bits = rules.of_session(&self.handle().user, address);
         self.governed.address = address;
@@ -180,8 +221,9 @@ impl Session {
     ) {
         self.governed.verdict = None;
         self.governed.warned.clear();
+        self.governed.filtered = None;
         self.follow_rules();
-        if self.governed.bits.is_empty() {
+        if self.governed.is_idle() {
             return;
         }
         let dialect = self.dialect();
@@ -192,6 +234,15 @@ impl Session {
             rules: &governed.rules,
             bits: governed.bits,
             user: &self.handle().user,
+            rights: governed
+                .rights
+                .as_ref()
+                .map(|(rights, id)| (&**rights, *id)),
+            firewall: governed.firewall.as_ref().map(|(f, id)| (&**f, *id)),
+            service: &self.serving.service,
+            host: self.host(),
+            filtered: None,
+            whole: true,
             address: governed.address,
             dialect: &dialect,
             hints,
@@ -202,7 +253,8 @@ impl Session {
             verdict: None,
         };
         JUDGE.with_borrow_mut(|judge| walk.text(judge, statement, sql, 0));
-        let verdict = walk.verdict;
+        let (verdict, filtered) = (walk.verdict, walk.filtered);
+        self.governed.filtered = filtered;
         self.governed.prepared = prepared;
         if let Some(verdict) = &verdict
             && occasion == Occasion::Runs
@@ -247,6 +299,14 @@ struct Walk<'a> {
     rules: &'a Rules,
     bits: RuleBits,
     user: &'a str,
+    rights: Option<(&'a Rights, u64)>,
+    firewall: Option<(&'a Firewall, u64)>,
+    service: &'a Service,
+    host: &'a str,
+    /// What is sent instead.
+    filtered: Option<Vec<u8>>,
+    /// The text is one statement.
+    whole: bool,
     address: Option<IpAddr>,
     dialect: &'a Dialect,
     hints: Option<&'a Hints<'a>>,
@@ -268,6 +328,7 @@ struct Counted<'a> {
 impl Walk<'_> {
     /// A text, statement by statement.
     fn text(&mut self, judge: &mut Judge, statement: &Statement, sql: &[u8], depth: u8) {
+        self.whole = depth == 0 && statement.statements <= 1;
         if statement.statements <= 1 {
             return self.statement(judge, statement, sql, depth);
         }
@@ -288,6 +349,9 @@ impl Walk<'_> {
             dialect: self.dialect,
             schema: schema.as_deref(),
         };
+        let own = depth == 0 && self.whole;
+        self.permitted(judge, &subject, own);
+        self.listed(judge, &subject);
         let found = judge.find(self.rules.book(), self.rules.id(), &subject);
         let inner = match statement.effects.is_empty() && !has_dynamic(statement) {
             true => Vec::new(),
@@ -301,6 +365,8 @@ impl Walk<'_> {
         });
         for effect in statement.effects.iter() {
             if let Effect::Use(name) = effect {
+                let entered = may_enter(self.service, self.user, self.host, name.as_bytes());
+                self.refuse(entered.err());
                 self.schema = Some(Cow::Owned(name.as_bytes().to_vec()));
             }
         }
@@ -329,6 +395,13 @@ impl Walk<'_> {
                 self.text(judge, &statement, &text, depth);
             }
             _ => {
+                if self.rights.is_some() {
+                    let denial = Denial::Other("running text that is not known");
+                    self.refuse(Some(forbidden(&denial, self.user, self.host)));
+                }
+                if let Some((firewall, _)) = self.firewall {
+                    self.unlisted(firewall, Digest::default());
+                }
                 let found = Found::of_hidden(self.rules.book());
                 self.rules_of(&Counted {
                     digest: Digest::default(),

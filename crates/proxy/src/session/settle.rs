@@ -100,12 +100,22 @@ impl Session {
         if self.state.in_transaction() || !self.state.pins.is_empty() {
             return;
         }
+        if self.recall().await {
+            self.give_back().await;
+        }
+    }
+
+    /// Fetches what the connection remembers of the last statement; says whether that is known now. If not, it is lost with
+    /// the connection.
+    pub(super) async fn recall(&mut self) -> bool {
         let (id, control) = (u64::from(self.handle().id), self.handle().control.clone());
-        let Some(lease) = &mut self.lease else { return };
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
         lease.unhold(id, &control);
         let Ok(backend) = lease.backend() else {
             self.lease = None;
-            return;
+            return false;
         };
         let fetched =
             tokio::time::timeout(CLEAN_UP_TIMEOUT, fetch_memory(backend, &self.state)).await;
@@ -123,9 +133,12 @@ impl Session {
                 if let Some(warnings) = memory.warnings {
                     self.state.diagnostics.warnings = warnings;
                 }
-                self.give_back().await;
+                true
             }
-            _ => self.forget_memory(),
+            _ => {
+                self.forget_memory();
+                false
+            }
         }
     }
 

@@ -5,7 +5,12 @@
 //! session to a connection. Input: the planner's word on a statement of a sharded service.
 
 mod begin;
+mod counts;
+mod gather;
+mod rows;
+mod scatter;
 mod schema;
+mod work;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -22,6 +27,8 @@ use super::exchange::Lost;
 use super::leave::refuses_writes;
 use super::settle::warning;
 use super::{Executed, Failure, Session};
+use scatter::{Answers, Spread};
+
 use crate::catalog::Known;
 use crate::fault::Fault;
 use crate::position::Position;
@@ -114,20 +121,27 @@ impl Session {
                 self.execute_text(packet, query, statement, route).await
             }
             ShardPlan::Single(node) => self.execute_at(packet, query, &node, route).await,
-            ShardPlan::Broadcast { statements, .. } | ShardPlan::Scatter { statements, .. } => {
-                let why = format!(
-                    "it needs {} shards, which is not served yet",
-                    statements.len()
-                );
-                Err(Fault::Sharding(why).into())
+            ShardPlan::Broadcast { statements, clock } => {
+                let spread = Spread {
+                    nodes: statements,
+                    answers: Answers::Alike,
+                    clock,
+                };
+                self.spread(statement, spread, route).await
             }
-            ShardPlan::Gather(gather) => {
-                let why = format!(
-                    "it needs rows of several nodes in one place, which is not served yet: {}",
-                    gather.reason.why()
-                );
-                Err(Fault::Sharding(why).into())
+            ShardPlan::Scatter {
+                statements,
+                merge,
+                clock,
+            } => {
+                let spread = Spread {
+                    nodes: statements,
+                    answers: merge.into(),
+                    clock,
+                };
+                self.spread(statement, spread, route).await
             }
+            ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
             ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
         }
@@ -299,13 +313,15 @@ impl Session {
     /// What the client calls otherwise than these nodes.
     fn names_of(&self, nodes: &[NodeStatement]) -> Option<Arc<Names>> {
         let pair = |theirs: &str, ours: &str| (theirs.as_bytes().into(), ours.as_bytes().into());
-        let source = nodes.first().map_or(0, |node| node.source);
-        let schema = self
-            .schemas_at(source)
-            .map(|(ours, theirs)| pair(theirs, ours));
+        let mut schemas: Vec<_> = nodes
+            .iter()
+            .filter_map(|node| self.schemas_at(node.source))
+            .map(|(ours, theirs)| pair(theirs, ours))
+            .collect();
+        schemas.dedup();
         let tables = nodes.iter().flat_map(|node| &node.tables);
         let mut names = Names {
-            schema,
+            schemas,
             tables: tables.map(|(theirs, ours)| pair(theirs, ours)).collect(),
         };
         // A name that stands within another is looked for last.

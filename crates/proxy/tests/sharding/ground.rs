@@ -13,7 +13,7 @@ use crate::faultkit::stage::Stage;
 pub const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
 /// Tables as statements know them, without AUTO_INCREMENT.
-pub const TABLES: [(&str, &str); 5] = [
+pub const TABLES: [(&str, &str); 6] = [
     (
         "t_order",
         "(id INT NOT NULL, user_id INT NOT NULL, total DECIMAL(10,2), note VARCHAR(40), at DATETIME(3), kind \
@@ -28,6 +28,12 @@ pub const TABLES: [(&str, &str); 5] = [
         "t_user",
         "(user_id INT NOT NULL PRIMARY KEY, name VARCHAR(40), score BIGINT UNSIGNED)",
     ),
+    (
+        "t_type",
+        "(user_id INT NOT NULL PRIMARY KEY, f FLOAT, d DOUBLE, ts TIMESTAMP(3) NULL, day DATE, yr YEAR, tm TIME(2), \
+         l1 VARCHAR(20) CHARACTER SET latin1, bin BINARY(3), doc JSON, e ENUM('','x','y,z'), big BIGINT UNSIGNED, \
+         twice INT GENERATED ALWAYS AS (user_id * 2) STORED, KEY (day), KEY (l1(5)))",
+    ),
     ("t_dict", "(id INT NOT NULL PRIMARY KEY, word VARCHAR(20))"),
     (
         "t_conf",
@@ -36,7 +42,7 @@ pub const TABLES: [(&str, &str); 5] = [
 ];
 
 /// Which of the tables are split; by `user_id`.
-pub const SHARDED: [&str; 3] = ["t_order", "t_item", "t_user"];
+pub const SHARDED: [&str; 4] = ["t_order", "t_item", "t_user", "t_type"];
 
 /// What the DataShard says besides its rules.
 pub struct Options {
@@ -111,26 +117,39 @@ impl Ground {
     /// A session of the proxy.
     pub fn mesh(&self) -> Client {
         let credentials = Credentials::app().schema("shop");
-        Client(RawClient::logged_in(self.stage.port, &credentials))
+        Client::of(RawClient::logged_in(self.stage.port, &credentials))
     }
 
     /// A session of the server that has all rows.
     pub fn one(&self) -> Client {
         let credentials = Credentials::app().schema("shop");
-        Client(RawClient::logged_in(self.servers[0].port(), &credentials))
+        Client::of(RawClient::logged_in(self.servers[0].port(), &credentials))
     }
 
-    /// Runs statements on both sides, which must answer alike; texts with `\n` are lists.
+    /// Runs statements on both sides, one a line, which must answer alike.
     #[track_caller]
     pub fn both(&self, statements: &str) {
         let (mut mesh, mut one) = (self.mesh(), self.one());
+        let mut different = Vec::new();
         for sql in statements
             .lines()
             .map(str::trim)
             .filter(|sql| !sql.is_empty())
         {
-            alike(self.kind, sql, &mut mesh, &mut one);
+            let (ours, theirs) = (mesh.ask(sql), one.ask(sql));
+            if ours != theirs {
+                let said = mesh.said.take().unwrap_or_default();
+                different.push(format!(
+                    "{sql}\n  mesh: {ours:?} {said}\n  one:  {theirs:?}"
+                ));
+            }
         }
+        assert!(
+            different.is_empty(),
+            "{:?}:\n{}",
+            self.kind,
+            different.join("\n")
+        );
     }
 }
 
@@ -204,15 +223,26 @@ impl Answer {
 }
 
 /// A client that looks at everything.
-pub struct Client(pub RawClient);
+pub struct Client {
+    pub raw: RawClient,
+    /// The message of its last error.
+    pub said: Option<String>,
+}
+
+/// NOT NULL, BLOB, UNSIGNED, ZEROFILL, BINARY, ENUM, SET.
+const VALUE_FLAGS: u16 = 0x09F1;
 
 /// In a transaction, autocommit, more results, read-only transaction.
 const STATUS_COMPARED: u16 = 1 | 2 | 8 | 0x2000;
 
 impl Client {
+    fn of(raw: RawClient) -> Self {
+        Self { raw, said: None }
+    }
+
     /// The answer to a statement. Rows of a text without ORDER BY are sorted.
     pub fn ask(&mut self, sql: &str) -> Answer {
-        self.0.begin_query(sql);
+        self.raw.begin_query(sql);
         let mut answer = self.answer();
         if let Answer::Rows(_, rows, ..) = &mut answer
             && !sql.to_lowercase().contains("order by")
@@ -225,27 +255,33 @@ impl Client {
     /// The message of the error that a statement gives.
     #[track_caller]
     pub fn refused(&mut self, sql: &str) -> String {
-        self.0.begin_query(sql);
-        let first = self.0.packet().unwrap();
+        self.raw.begin_query(sql);
+        let first = self.raw.packet().unwrap();
         assert_eq!(first.first(), Some(&0xFF), "{sql}");
         error_packet(&first).message
     }
 
+    fn error(&mut self, payload: &[u8]) -> Answer {
+        let error = error_packet(payload);
+        self.said = Some(error.message);
+        Answer::Error(error.code)
+    }
+
     /// Reads one result.
     pub fn answer(&mut self) -> Answer {
-        let first = self.0.packet().unwrap();
+        let first = self.raw.packet().unwrap();
         match first.first() {
             Some(0) => return done(&first),
-            Some(0xFF) => return Answer::Error(error_packet(&first).code),
+            Some(0xFF) => return self.error(&first),
             _ => {}
         }
         let count = Reader::new(&first).lenenc_int().unwrap();
         let columns: Vec<String> = (0..count)
-            .map(|_| column(&self.0.packet().unwrap()))
+            .map(|_| column(&self.raw.packet().unwrap()))
             .collect();
         let mut rows = Vec::new();
         loop {
-            let payload = self.0.packet().unwrap();
+            let payload = self.raw.packet().unwrap();
             match payload.first() {
                 Some(0xFE) if payload.len() < 0xFFFF => {
                     let Answer::Done(_, _, status, warnings, _) = done(&payload) else {
@@ -253,7 +289,7 @@ impl Client {
                     };
                     return Answer::Rows(columns, rows, status, warnings);
                 }
-                Some(0xFF) => return Answer::Error(error_packet(&payload).code),
+                Some(0xFF) => return self.error(&payload),
                 _ => {
                     let mut reader = Reader::new(&payload);
                     let cells = (0..count).map(|_| {
@@ -287,6 +323,9 @@ fn column(payload: &[u8]) -> String {
     for _ in 0..6 {
         parts.push(String::from_utf8_lossy(reader.lenenc_bytes().unwrap()).into_owned());
     }
-    let fixed = &payload[reader.offset()..];
+    let mut fixed = payload[reader.offset()..].to_vec();
+    // Keys and defaults of the table: MariaDB says them or not as its plan for the statement goes.
+    let flags = u16::from_le_bytes([fixed[8], fixed[9]]) & VALUE_FLAGS;
+    fixed[8..10].copy_from_slice(&flags.to_le_bytes());
     format!("{} {:?}", parts[1..].join("."), fixed)
 }

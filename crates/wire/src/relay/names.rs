@@ -12,8 +12,8 @@ pub type Pair = (Box<[u8]>, Box<[u8]>);
 /// Names that a client knows otherwise than its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// The schema, if its names differ.
-    pub schema: Option<Pair>,
+    /// The schema, where its names differ.
+    pub schemas: Vec<Pair>,
     /// The tables of one statement whose names differ.
     pub tables: Vec<Pair>,
 }
@@ -25,16 +25,14 @@ impl Names {
     /// Whether there is nothing to rename.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.schema.is_none() && self.tables.is_empty()
+        self.schemas.is_empty() && self.tables.is_empty()
     }
 
     /// The client's name for a schema.
     #[must_use]
     pub fn schema<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
-        match &self.schema {
-            Some((theirs, ours)) if **theirs == *name => ours,
-            _ => name,
-        }
+        let found = self.schemas.iter().find(|(theirs, _)| **theirs == *name);
+        found.map_or(name, |(_, ours)| ours)
     }
 
     /// The client's name for a table.
@@ -76,7 +74,7 @@ impl Names {
     #[must_use]
     pub fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
-        for (theirs, ours) in self.tables.iter().chain(&self.schema) {
+        for (theirs, ours) in self.tables.iter().chain(&self.schemas) {
             text = replaced(&text, theirs, ours);
         }
         text
@@ -111,7 +109,7 @@ mod tests {
     fn names() -> Names {
         let pair = |a: &str, b: &str| (a.as_bytes().into(), b.as_bytes().into());
         Names {
-            schema: Some(pair("shop_0", "shop")),
+            schemas: vec![pair("shop_0", "shop")],
             tables: vec![pair("t_order_3", "t_order")],
         }
     }

@@ -38,5 +38,6 @@ pub fn execution(
         memory_bytes_max: spec.memory_bytes.map_or(usual.memory_bytes_max, size),
         spill_bytes_max: spec.spill_bytes.unwrap_or(usual.spill_bytes_max),
         spill_directory: spec.spill_directory.as_ref().map(PathBuf::from),
+        gather_bytes_max: spec.gather_bytes.unwrap_or(usual.gather_bytes_max),
     })
 }

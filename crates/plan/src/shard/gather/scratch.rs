@@ -113,26 +113,38 @@ impl ScratchTable {
             sql.extend_from_slice(&column.quoted);
             sql.extend_from_slice(after);
         }
-        sql.extend_from_slice(b" FROM ");
-        sql.extend(literal::quote_identifier(table.as_bytes()));
-        sql.extend_from_slice(b" AS ");
-        sql.extend_from_slice(alias);
-        if let Some(condition) = condition {
-            sql.extend_from_slice(b" WHERE ");
-            sql.extend_from_slice(condition);
-        }
+        push_from(&mut sql, table, alias, condition);
+        sql
+    }
+
+    /// What brings the rows of a part over that is on the same server.
+    pub fn copy(&self, table: &str, alias: &[u8], condition: Option<&[u8]>) -> Vec<u8> {
+        let mut sql = self.insert_head();
+        sql.extend_from_slice(b" SELECT ");
+        sql.extend(self.names());
+        push_from(&mut sql, table, alias, condition);
         sql
     }
 
     /// What rows are put behind.
     pub fn insert(&self) -> Vec<u8> {
+        let mut sql = self.insert_head();
+        sql.extend_from_slice(b" VALUES ");
+        sql
+    }
+
+    fn insert_head(&self) -> Vec<u8> {
         let mut sql = b"INSERT INTO ".to_vec();
         sql.extend_from_slice(&self.name);
         sql.extend_from_slice(b" (");
-        let names: Vec<&[u8]> = self.columns.iter().map(|c| c.quoted.as_slice()).collect();
-        sql.extend(names.join(&b", "[..]));
-        sql.extend_from_slice(b") VALUES ");
+        sql.extend(self.names());
+        sql.push(b')');
         sql
+    }
+
+    fn names(&self) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.columns.iter().map(|c| c.quoted.as_slice()).collect();
+        names.join(&b", "[..])
     }
 
     /// Adds a row, as it was pulled with the text protocol, to an [`insert`](Self::insert) in utf8mb4 with backslash as
@@ -155,6 +167,17 @@ impl ScratchTable {
         }
         into.push(b')');
         values.next().is_none()
+    }
+}
+
+fn push_from(sql: &mut Vec<u8>, table: &str, alias: &[u8], condition: Option<&[u8]>) {
+    sql.extend_from_slice(b" FROM ");
+    sql.extend(literal::quote_identifier(table.as_bytes()));
+    sql.extend_from_slice(b" AS ");
+    sql.extend_from_slice(alias);
+    if let Some(condition) = condition {
+        sql.extend_from_slice(b" WHERE ");
+        sql.extend_from_slice(condition);
     }
 }
 

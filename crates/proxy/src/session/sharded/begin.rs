@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// Runs a statement of the session's whose answer the client does not see.
-    async fn run_aside(&mut self, sql: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn run_aside(&mut self, sql: &[u8]) -> Result<(), Failure> {
         let statement = analyze(sql, &self.dialect());
         let backend = self.backend()?;
         let payload = backend.query_payload(sql);

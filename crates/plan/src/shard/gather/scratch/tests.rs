@@ -54,6 +54,10 @@ fn needed_columns_bring_those_of_unique_keys_along() {
         text(table.insert()),
         "INSERT INTO `g` (`id`, `a`, `c`, `l`, `n``n`) VALUES "
     );
+    assert_eq!(
+        text(table.copy("src_3", b"`s`", None)),
+        "INSERT INTO `g` (`id`, `a`, `c`, `l`, `n``n`) SELECT `id`, `a`, `c`, `l`, `n``n` FROM `src_3` AS `s`"
+    );
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! One connection that works on a statement's parts, one after the other.
+//!
+//! Owns the connection while it does. What is dropped in the middle of an answer is ended on its server as well: a closed
+//! socket does not end a statement there. Input: a leased connection in the session's state.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use dbmesh_wire::codec;
+use dbmesh_wire::relay::Outcome;
+
+use super::part::{Part, Stage};
+use crate::backend::{Backend, BackendError};
+use crate::pool::Lease;
+use crate::upstream::Member;
+use crate::vector::Vector;
+
+/// One connection at work.
+#[derive(Debug)]
+pub struct Leg {
+    lease: Option<Lease>,
+    /// Whose endpoint.
+    pub member: Arc<Member>,
+    /// Which source.
+    pub source: usize,
+    /// Numbers of the statements that it has not begun.
+    pub queue: VecDeque<usize>,
+    /// The statement at work, with its answer.
+    pub running: Option<(usize, Part)>,
+    /// Something was said of its session's state that nobody explains.
+    pub unclean: bool,
+    began: Instant,
+    vector: Arc<Vector>,
+}
+
+impl Leg {
+    /// A connection that works on these statements.
+    #[must_use]
+    pub fn new(lease: Lease, member: Arc<Member>, source: usize, vector: Arc<Vector>) -> Self {
+        Self {
+            lease: Some(lease),
+            member,
+            source,
+            queue: VecDeque::new(),
+            running: None,
+            unclean: false,
+            began: Instant::now(),
+            vector,
+        }
+    }
+
+    /// The connection.
+    ///
+    /// # Errors
+    /// When it was closed.
+    pub fn backend(&mut self) -> Result<&mut Backend, BackendError> {
+        match &mut self.lease {
+            Some(lease) => lease.backend(),
+            None => Err(BackendError::Lost(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// The endpoint's name.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.member.endpoint.name.as_str()
+    }
+
+    /// Begins a statement.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn begin(&mut self, number: usize, sql: &[u8]) -> Result<(), BackendError> {
+        drop(self.member.begin());
+        self.began = Instant::now();
+        let backend = self.backend()?;
+        let payload = backend.query_payload(sql);
+        let mut packets = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
+        codec::put_packet(&mut packets, &mut 0, &payload);
+        backend.send(&packets).await?;
+        let part = Part::of(backend);
+        self.running = Some((number, part));
+        Ok(())
+    }
+
+    /// Reads on in the answer of the statement at work.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BackendError>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(Err(BackendError::Lost(io::ErrorKind::NotConnected.into())));
+        };
+        let (Ok(backend), Some((_, part))) = (lease.backend(), &mut self.running) else {
+            return Poll::Pending;
+        };
+        match std::task::ready!(backend.channel().poll_fill(cx)) {
+            Ok(0) => Poll::Ready(Err(BackendError::Lost(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(_) => {
+                let taken = part.take_in(backend);
+                if part.stage() == Stage::Done {
+                    self.member.took(self.began.elapsed());
+                }
+                Poll::Ready(taken)
+            }
+            Err(e) => Poll::Ready(Err(e.into())),
+        }
+    }
+
+    /// Runs a statement whose rows are of no use.
+    ///
+    /// # Errors
+    /// When the connection breaks; the server's error is the inner one.
+    pub async fn run(
+        &mut self,
+        sql: &[u8],
+    ) -> Result<crate::backend::Answer<Outcome>, BackendError> {
+        let backend = self.backend()?;
+        let payload = backend.query_payload(sql);
+        let answer = backend
+            .run(&payload, dbmesh_wire::relay::Shape::Results)
+            .await?;
+        Ok(answer.map(|(outcome, _)| outcome))
+    }
+
+    /// Whether nothing of an answer is due.
+    pub fn is_idle(&mut self) -> bool {
+        self.backend().is_ok_and(|backend| backend.is_idle())
+    }
+
+    /// The connection, to be kept or given back: only when nothing of an answer is due.
+    pub fn into_lease(mut self) -> Option<Lease> {
+        if !self.is_idle() {
+            return None;
+        }
+        if let Ok(backend) = self.backend() {
+            // Its statements may have changed it.
+            backend.last_insert_id = None;
+        }
+        self.lease.take()
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        let Some(lease) = &mut self.lease else {
+            return;
+        };
+        let pool = lease.pool().clone();
+        let Ok(backend) = lease.backend() else {
+            return;
+        };
+        if backend.is_idle() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let (sql, vector) = (format!("KILL {}", backend.thread_id), self.vector.clone());
+        tokio::spawn(async move { pool.run_aside(&vector, &sql).await });
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers of several shards that are counts, or all alike.
+//!
+//! Owns the sums and the text that servers add to their OK. Input: the answers of all shards.
+
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::reply::{self, OkForm};
+use dbmesh_wire::status::Status;
+
+use super::work::{Around, Broken, Ended, Work};
+use dbmesh_wire::relay::Names;
+
+/// Runs all to their ends.
+pub(super) async fn run(
+    work: &mut Work,
+    around: &mut Around<'_>,
+    names: &Names,
+) -> Result<(), Broken> {
+    loop {
+        work.begin().await?;
+        work.read(around, |_| true).await?;
+        work.reap(names).await?;
+        if work.is_done() {
+            return Ok(());
+        }
+    }
+}
+
+/// What an OK says of all.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub affected_rows: u64,
+    pub last_insert_id: u64,
+    pub warnings: u64,
+    pub info: Vec<u8>,
+}
+
+impl Sum {
+    /// Of these answers.
+    ///
+    /// Of an INSERT of one row servers say nothing in words, of several they do: its parts may be such.
+    pub fn of<'a>(all: impl Iterator<Item = &'a Ended> + Clone, inserts: bool) -> Self {
+        let mut sum = Self::default();
+        let several = all.clone().count() > 1;
+        for ended in all {
+            sum.affected_rows += ended.outcome.affected_rows;
+            sum.last_insert_id = sum.last_insert_id.max(ended.outcome.last_insert_id);
+            sum.warnings += u64::from(ended.outcome.warnings);
+            let caps = Capabilities::PROTOCOL_41.union(Capabilities::SESSION_TRACK);
+            let info = match reply::Ok::decode(&ended.end, caps) {
+                Ok(ok) if ok.info.is_empty() && inserts && several => of_one_row(ended),
+                Ok(ok) => ok.info.to_vec(),
+                Err(_) => Vec::new(),
+            };
+            sum.info = added(&sum.info, &info);
+        }
+        sum
+    }
+
+    /// The OK that says it.
+    pub fn ok(&self, status: Status, warnings: u16, capabilities: Capabilities) -> Vec<u8> {
+        let mut payload = Vec::new();
+        reply::Ok {
+            affected_rows: self.affected_rows,
+            last_insert_id: self.last_insert_id,
+            status,
+            warnings,
+            info: &self.info,
+            session_state: &[],
+        }
+        .encode(&mut payload, OkForm::Command, capabilities);
+        payload
+    }
+}
+
+/// What a server would say of the INSERT of one row, had there been more.
+fn of_one_row(ended: &Ended) -> Vec<u8> {
+    let (affected, warnings) = (ended.outcome.affected_rows, ended.outcome.warnings);
+    let duplicates = match affected {
+        0 => u16::from(warnings > 0),
+        1 => 0,
+        _ => 1,
+    };
+    format!("Records: 1  Duplicates: {duplicates}  Warnings: {warnings}").into_bytes()
+}
+
+/// Two texts as `Rows matched: 1  Changed: 1  Warnings: 0` with their numbers added; the first if they are not alike.
+fn added(one: &[u8], other: &[u8]) -> Vec<u8> {
+    if one.is_empty() {
+        return other.to_vec();
+    }
+    let (words, others) = (pieces(one), pieces(other));
+    if words.len() != others.len() {
+        return one.to_vec();
+    }
+    let mut out = Vec::new();
+    for (word, other) in words.iter().zip(&others) {
+        match (number(word), number(other)) {
+            (Some(a), Some(b)) => out.extend_from_slice(a.saturating_add(b).to_string().as_bytes()),
+            _ if word == other => out.extend_from_slice(word),
+            _ => return one.to_vec(),
+        }
+    }
+    out
+}
+
+fn number(piece: &[u8]) -> Option<u64> {
+    std::str::from_utf8(piece).ok()?.parse().ok()
+}
+
+/// Runs of digits, and what is between.
+fn pieces(text: &[u8]) -> Vec<&[u8]> {
+    text.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_added() {
+        let cases = [
+            ("", "Rows matched: 1", "Rows matched: 1"),
+            (
+                "Rows matched: 9  Changed: 1  Warnings: 0",
+                "Rows matched: 3  Changed: 2  Warnings: 0",
+                "Rows matched: 12  Changed: 3  Warnings: 0",
+            ),
+            ("Records: 1", "Rows: 1", "Records: 1"),
+            ("Records: 1", "", "Records: 1"),
+        ];
+        for (one, other, sum) in cases {
+            assert_eq!(added(one.as_bytes(), other.as_bytes()), sum.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Statements that one server finishes over rows of several: pulled into temporary tables on one connection.
+//!
+//! Owns the path of such a statement. Must never let a row be read under another snapshot than the session's transaction
+//! has: there is no gather inside of transactions. Temporary tables go with the statement, or with their connection. Input:
+//! a plan that says what to pull, and the text that finishes.
+
+mod connections;
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::Gather;
+use dbmesh_plan::shard::gather::ScratchTable;
+use dbmesh_sql::literal;
+use dbmesh_wire::command::Query;
+use dbmesh_wire::status::Status;
+
+use super::super::{Executed, Failure, Session};
+use crate::backend::{Backend, BackendError};
+use crate::fault::Fault;
+use crate::pins::PinReason;
+use connections::{Connections, Held, broken, refused, run};
+use rows::Rows;
+
+/// Bytes of rows in one INSERT; a larger row goes alone.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Bytes that may still be pulled.
+struct Budget {
+    bytes_max: u64,
+    left: u64,
+}
+
+impl Budget {
+    fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Fault::Sharding(format!(
+                "it needs more than {} bytes of rows in one place (`execution.gatherBytes` of the DataShard)",
+                self.bytes_max
+            ))),
+        }
+    }
+}
+
+impl Session {
+    /// Pulls rows and finishes the statement over them.
+    pub(super) async fn execute_gather(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        gather: &Gather,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let Some(finish) = &gather.finish else {
+            let why = gather.reason.why();
+            let why =
+                format!("it changes rows by rows of several nodes, which is not served: {why}");
+            return Err(Fault::Sharding(why).into());
+        };
+        self.may_gather()?;
+        if self.lease.is_some() {
+            self.give_up_hold().await;
+        }
+        let held = self.hold_sources(gather, finish.source, route).await?;
+        let home = self.pull_all(gather, finish.source, held).await?;
+        self.go_to(finish.source).await?;
+        (self.lease, self.member) = (Some(home.lease), home.member);
+        // What the statement reads is on this connection alone.
+        self.state.pins.set(PinReason::TemporaryTable, true);
+        let executed = self.execute_at(packet, query, finish, route).await;
+        self.state.pins.set(PinReason::TemporaryTable, false);
+        self.drop_scratch(gather).await;
+        executed
+    }
+
+    /// Whether rows of several servers may be read together now.
+    fn may_gather(&mut self) -> Result<(), Fault> {
+        let refused = |why: &str| {
+            let why = format!("it needs rows of several nodes in one place, {why}");
+            Err(Fault::Sharding(why))
+        };
+        if self.state.in_transaction() || !self.state.status.contains(Status::AUTOCOMMIT) {
+            return refused("which is served outside of transactions only");
+        }
+        if self.is_bound() {
+            return refused("and the session has state that only its connection has");
+        }
+        let charset = self.state.client_charset();
+        let plain = ["utf8", "latin", "ascii", "binary", "cp125", "koi8"];
+        if !plain.iter().any(|plain| charset.starts_with(plain)) {
+            return refused("which is not served to clients with this character set");
+        }
+        Ok(())
+    }
+
+    /// A connection to every source that has to do with the statement. Always in the same order, so that no two sessions
+    /// wait for each other.
+    async fn hold_sources(
+        &mut self,
+        gather: &Gather,
+        home: usize,
+        route: Route,
+    ) -> Result<BTreeMap<usize, Held>, Failure> {
+        let mut sources = BTreeSet::from([home]);
+        for pull in &gather.pulls {
+            sources.insert(pull.like.source);
+            sources.extend(pull.parts.iter().map(|part| part.source));
+        }
+        let mut held: BTreeMap<usize, Held> = BTreeMap::new();
+        for source in sources {
+            let taken = match self.go_to(source).await {
+                Ok(()) => self.acquire(route.aim).await,
+                Err(failure) => Err(failure),
+            };
+            match (taken, self.lease.take()) {
+                (Ok(()), Some(lease)) => {
+                    let member = self.member.take();
+                    held.insert(source, Held { lease, member });
+                }
+                (taken, lease) => {
+                    let others = held.into_values().map(|held| held.lease);
+                    others.chain(lease).for_each(crate::pool::Lease::give_back);
+                    taken?;
+                    return Err(Fault::NoEndpoint("the connection is gone".into()).into());
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Fills the temporary tables; gives back the connection that has them. Where it fails, connections are closed.
+    async fn pull_all(
+        &mut self,
+        gather: &Gather,
+        home: usize,
+        held: BTreeMap<usize, Held>,
+    ) -> Result<Held, Failure> {
+        let bytes_max = self.gather_bytes_max();
+        let mut budget = Budget {
+            bytes_max,
+            left: bytes_max,
+        };
+        let mut connections = Connections::new(home, held)?;
+        let tables = connections.create(&gather.pulls).await?;
+        connections.begin_copying().await?;
+        for (pull, table) in gather.pulls.iter().zip(&tables) {
+            for part in &pull.parts {
+                if part.source == home {
+                    self.check_deadline()?;
+                    let copy = table.copy(&part.table, &pull.alias, condition(pull));
+                    connections.copy(&copy).await?;
+                }
+            }
+        }
+        connections.begin_loading().await?;
+        for (pull, table) in gather.pulls.iter().zip(&tables) {
+            for part in &pull.parts {
+                if part.source != home {
+                    let select = table.select(&part.table, &pull.alias, condition(pull));
+                    let (from, to) = connections.pair(part.source)?;
+                    self.pull(from, to, table, &select, &mut budget).await?;
+                }
+            }
+        }
+        connections.end().await
+    }
+
+    /// Brings the rows of a part over.
+    async fn pull(
+        &self,
+        from: &mut Backend,
+        to: &mut Backend,
+        table: &ScratchTable,
+        select: &[u8],
+        budget: &mut Budget,
+    ) -> Result<(), Failure> {
+        let mut rows = Rows::begin(from, select).await.map_err(broken)?;
+        let mut batch = table.insert();
+        let head = batch.len();
+        while rows.more(from).await.map_err(broken)?.map_err(refused)? {
+            while let Some(row) = rows.next().map_err(broken)? {
+                if batch.len() > head {
+                    batch.push(b',');
+                }
+                let before = batch.len();
+                if !rows::push(table, row, &mut batch) {
+                    let what = "a row has other columns than its table".to_owned();
+                    return Err(broken(BackendError::Protocol(what)));
+                }
+                budget.take(batch.len() - before)?;
+                if batch.len() >= BATCH_BYTES {
+                    run(to, &batch).await?;
+                    batch.truncate(head);
+                    self.check_deadline()?;
+                }
+            }
+        }
+        match batch.len() > head {
+            true => run(to, &batch).await,
+            false => self.check_deadline(),
+        }
+    }
+
+    fn check_deadline(&self) -> Result<(), Failure> {
+        match self.overdue() {
+            Some(overdue) => Err(overdue.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// After the statement: nothing of it stays.
+    async fn drop_scratch(&mut self, gather: &Gather) {
+        if self.lease.is_none() || gather.pulls.is_empty() {
+            return;
+        }
+        // The next statement may ask for what this one left.
+        self.recall().await;
+        let Some(Ok(backend)) = self.lease.as_mut().map(crate::pool::Lease::backend) else {
+            return;
+        };
+        let names: Vec<Vec<u8>> = gather
+            .pulls
+            .iter()
+            .map(|pull| literal::quote_identifier(pull.scratch.as_bytes()))
+            .collect();
+        let mut sql = b"DROP TEMPORARY TABLE IF EXISTS ".to_vec();
+        sql.extend(names.join(&b", "[..]));
+        if !backend.is_idle() || run(backend, &sql).await.is_err() {
+            self.lease = None;
+        }
+    }
+
+    fn gather_bytes_max(&self) -> u64 {
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        sharding.map_or(0, |sharding| sharding.execution.gather_bytes_max)
+    }
+}
+
+/// What rows must satisfy, where that can be said in a text: with parameters, the finishing statement alone says it.
+fn condition(pull: &dbmesh_plan::shard::Pull) -> Option<&[u8]> {
+    let condition = pull.condition.as_ref()?;
+    let bound = condition.parameters.is_empty();
+    bound.then_some(condition.sql.as_slice())
+}

@@ -1,0 +1,235 @@
+//! The connections of a gather, and the states in which each of its steps runs.
+//!
+//! Owns the way from the session's state to the one of a step and back. Definitions are read and rows written under a
+//! known sql_mode and in UTC; conditions are evaluated under the session's own. Must never give a connection on whose state
+//! is not the session's. Dropped, it closes those it still has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dbmesh_plan::shard::Pull;
+use dbmesh_plan::shard::gather::ScratchTable;
+use dbmesh_sql::literal;
+use dbmesh_wire::relay::Shape;
+
+use super::super::super::Failure;
+use crate::backend::{Applied, Backend, BackendError, ServerError};
+use crate::fault::Fault;
+use crate::pool::Lease;
+use crate::upstream::Member;
+use crate::vector::Vector;
+
+/// Every value is taken as it was stored, and backslash escapes.
+const LOADING_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
+/// Modes that refuse values, or change them while they are stored.
+const REFUSING_MODES: [&str; 7] = [
+    "STRICT_TRANS_TABLES",
+    "STRICT_ALL_TABLES",
+    "NO_ZERO_DATE",
+    "NO_ZERO_IN_DATE",
+    "ERROR_FOR_DIVISION_BY_ZERO",
+    "TRADITIONAL",
+    "TIME_ROUND_FRACTIONAL",
+];
+
+/// A connection to a source, for the time of the gather.
+pub(super) struct Held {
+    pub lease: Lease,
+    pub member: Option<Arc<Member>>,
+}
+
+/// All of them.
+pub(super) struct Connections {
+    home: usize,
+    held: BTreeMap<usize, Held>,
+    /// The session's state on each.
+    own: BTreeMap<usize, Arc<Vector>>,
+}
+
+impl Connections {
+    pub fn new(home: usize, mut held: BTreeMap<usize, Held>) -> Result<Self, Failure> {
+        let mut own = BTreeMap::new();
+        for (source, held) in &mut held {
+            let backend = held.lease.backend().map_err(broken)?;
+            own.insert(*source, backend.vector.clone());
+        }
+        Ok(Self { home, held, own })
+    }
+
+    fn backend(&mut self, source: usize) -> Result<&mut Backend, Failure> {
+        match self.held.get_mut(&source) {
+            Some(held) => held.lease.backend().map_err(broken),
+            None => Err(Fault::NoEndpoint("the connection is gone".into()).into()),
+        }
+    }
+
+    /// The connection that rows come from, and the one they go to.
+    pub fn pair(&mut self, source: usize) -> Result<(&mut Backend, &mut Backend), Failure> {
+        let gone = || Failure::from(Fault::NoEndpoint("the connection is gone".into()));
+        let (mut from, mut to) = (None, None);
+        for (at, held) in &mut self.held {
+            if *at == source {
+                from = Some(held.lease.backend().map_err(broken)?);
+            } else if *at == self.home {
+                to = Some(held.lease.backend().map_err(broken)?);
+            }
+        }
+        Ok((from.ok_or_else(gone)?, to.ok_or_else(gone)?))
+    }
+
+    /// Brings a connection to the session's state with changes.
+    async fn change(
+        &mut self,
+        source: usize,
+        change: impl FnOnce(&mut Vector),
+    ) -> Result<(), Failure> {
+        let Some(own) = self.own.get(&source) else {
+            return Ok(());
+        };
+        let mut vector = Vector::clone(own);
+        // A limit of the client's is for its own rows.
+        vector.variables.remove("sql_select_limit");
+        change(&mut vector);
+        vector.rehash();
+        self.apply(source, Arc::new(vector)).await
+    }
+
+    async fn apply(&mut self, source: usize, vector: Arc<Vector>) -> Result<(), Failure> {
+        let backend = self.backend(source)?;
+        match backend.apply(&vector).await.map_err(broken)? {
+            Ok(Applied::Done) => Ok(()),
+            Ok(_) => {
+                let what = "the session's state did not come back".to_owned();
+                Err(broken(BackendError::Protocol(what)))
+            }
+            Err(e) => Err(refused(e)),
+        }
+    }
+
+    /// Creates the temporary tables.
+    pub async fn create(&mut self, pulls: &[Pull]) -> Result<Vec<ScratchTable>, Failure> {
+        let mut asked: Vec<usize> = pulls.iter().map(|pull| pull.like.source).collect();
+        asked.push(self.home);
+        asked.sort_unstable();
+        asked.dedup();
+        for source in asked {
+            self.change(source, loading).await?;
+        }
+        let mut tables = Vec::new();
+        for pull in pulls {
+            let mut sql = b"SHOW CREATE TABLE ".to_vec();
+            sql.extend(literal::quote_identifier(pull.like.table.as_bytes()));
+            let backend = self.backend(pull.like.source)?;
+            let rows = backend
+                .query(&sql)
+                .await
+                .map_err(broken)?
+                .map_err(refused)?;
+            let shown = rows.first().and_then(|row| row.get(1)?.as_deref());
+            let shown = shown.unwrap_or_default();
+            let table = ScratchTable::of(shown, &pull.scratch, pull.columns.as_ref());
+            let Some(table) = table else {
+                let why = format!(
+                    "rows of {} cannot be put in one place: it is no plain table",
+                    pull.table
+                );
+                return Err(Fault::Sharding(why).into());
+            };
+            run(self.backend(self.home)?, &table.create).await?;
+            tables.push(table);
+        }
+        Ok(tables)
+    }
+
+    /// Conditions are evaluated from here on.
+    pub async fn begin_copying(&mut self) -> Result<(), Failure> {
+        let others: Vec<usize> = self.held.keys().copied().collect();
+        for source in others {
+            self.change(source, |_| {}).await?;
+        }
+        let backend = self.backend(self.home)?;
+        let rows = backend.query(b"SELECT @@sql_mode").await.map_err(broken)?;
+        let rows = rows.map_err(refused)?;
+        let mode = rows.first().and_then(|row| row.first()?.as_deref());
+        let mode = String::from_utf8_lossy(mode.unwrap_or_default());
+        let kept = mode
+            .split(',')
+            .filter(|mode| !REFUSING_MODES.contains(mode) && !mode.is_empty());
+        let kept: Vec<&str> = kept.chain(LOADING_MODE.split(',')).collect();
+        let mode = kept.join(",");
+        let copying = |vector: &mut Vector| vector.note_variable("sql_mode", mode.as_bytes());
+        self.change(self.home, copying).await
+    }
+
+    /// Copies rows on the server that finishes.
+    pub async fn copy(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        run(self.backend(self.home)?, sql).await
+    }
+
+    /// Rows of other servers are written from here on.
+    pub async fn begin_loading(&mut self) -> Result<(), Failure> {
+        match self.held.len() {
+            1 => Ok(()),
+            _ => self.change(self.home, loading).await,
+        }
+    }
+
+    /// The session's own state everywhere; the connection that has the tables remains.
+    pub async fn end(mut self) -> Result<Held, Failure> {
+        let own = std::mem::take(&mut self.own);
+        for (source, vector) in own {
+            self.apply(source, vector).await?;
+        }
+        let home = self.held.remove(&self.home);
+        for held in std::mem::take(&mut self.held).into_values() {
+            held.lease.give_back();
+        }
+        home.ok_or_else(|| Fault::NoEndpoint("the connection is gone".into()).into())
+    }
+}
+
+fn loading(vector: &mut Vector) {
+    vector.variables.remove("sql_quote_show_create");
+    vector.note_variable("sql_mode", LOADING_MODE.as_bytes());
+    vector.note_variable("time_zone", b"+00:00");
+}
+
+/// Runs a statement that gives no rows.
+pub(super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(), Failure> {
+    let payload = backend.query_payload(sql);
+    let answer = backend
+        .run(&payload, Shape::Results)
+        .await
+        .map_err(broken)?;
+    answer.map(|_| ()).map_err(refused)
+}
+
+/// A connection broke: nothing of the statement has been seen by anybody.
+pub(super) fn broken(error: BackendError) -> Failure {
+    let endpoint = "a node of the gather".to_owned();
+    match error {
+        BackendError::Lost(_) => Fault::BackendLost {
+            endpoint,
+            state_lost: false,
+        },
+        BackendError::Protocol(what) => Fault::BackendProtocol {
+            endpoint,
+            what,
+            state_lost: false,
+        },
+    }
+    .into()
+}
+
+/// The server's own error.
+pub(super) fn refused(error: ServerError) -> Failure {
+    let sqlstate = error.payload.get(4..9).map(String::from_utf8_lossy);
+    Fault::Server {
+        code: error.code,
+        sqlstate: sqlstate
+            .map(std::borrow::Cow::into_owned)
+            .unwrap_or_default(),
+        message: error.message,
+    }
+    .into()
+}

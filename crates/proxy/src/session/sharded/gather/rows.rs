@@ -1,0 +1,166 @@
+//! Rows of a text result as they come, for those that go on to another server.
+//!
+//! Owns the bytes that were read and not yet used: no more than one read brings, and one row. Input: a server's answer.
+
+use dbmesh_plan::shard::gather::ScratchTable;
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
+use dbmesh_wire::relay::{Hops, ItemFilter, Progress, Relay, Shape};
+
+use crate::backend::{Backend, BackendError, ServerError, server_error};
+
+/// A result on its way.
+#[derive(Debug)]
+pub(super) struct Rows {
+    relay: Relay,
+    bytes: Vec<u8>,
+    at: usize,
+    /// Column definitions that are due; none before their number is known.
+    definitions: Option<u64>,
+    /// A row of several packets.
+    joined: Vec<u8>,
+    ended: bool,
+}
+
+impl Rows {
+    /// Sends the statement.
+    pub async fn begin(backend: &mut Backend, sql: &[u8]) -> Result<Self, BackendError> {
+        let mut packets = Vec::new();
+        codec::put_packet(&mut packets, &mut 0, &backend.query_payload(sql));
+        backend.send(&packets).await?;
+        let hops = Hops {
+            backend: backend.capabilities,
+            client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
+            backend_seq: 1,
+            client_seq: 1,
+            status: backend.status,
+            numbering: backend.channel().numbering(),
+            filter: ItemFilter::Fixed(|_| true),
+            names: None,
+        };
+        Ok(Self {
+            relay: Relay::new(Shape::Results, hops),
+            bytes: Vec::new(),
+            at: 0,
+            definitions: None,
+            joined: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// Reads on, until something came; says whether there can be more rows. The server's own error is the inner one.
+    pub async fn more(
+        &mut self,
+        backend: &mut Backend,
+    ) -> Result<Result<bool, ServerError>, BackendError> {
+        if self.ended {
+            return Ok(Ok(false));
+        }
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        let before = self.bytes.len();
+        while self.bytes.len() == before && !self.ended {
+            let (taken, progress) = {
+                let unread = backend.channel().inbox().unread();
+                self.relay.feed(unread, &mut self.bytes)?
+            };
+            backend.channel().consume(taken);
+            match progress {
+                Progress::Done => self.ended = true,
+                Progress::LocalInfile(_) => {
+                    return Err(BackendError::Protocol("unasked LOCAL INFILE".into()));
+                }
+                Progress::More if self.bytes.len() > before => {}
+                Progress::More => {
+                    if backend.channel().fill().await? == 0 {
+                        return Err(BackendError::Lost(std::io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+            }
+        }
+        if self.ended {
+            let outcome = self.relay.outcome();
+            backend.answered(outcome.status);
+            if outcome.error.is_some() {
+                return Ok(Err(self.error()?));
+            }
+        }
+        Ok(Ok(true))
+    }
+
+    /// The error at the end of what came.
+    fn error(&mut self) -> Result<ServerError, BackendError> {
+        let mut last = Vec::new();
+        while let Some(packet) = self.packet() {
+            last = packet.to_vec();
+        }
+        server_error(last)
+    }
+
+    /// The next row, if all of it came.
+    pub fn next(&mut self) -> Result<Option<&[u8]>, BackendError> {
+        loop {
+            match self.definitions {
+                None => match self.packet() {
+                    Some(first) => self.definitions = Some(Reader::new(first).lenenc_int()?),
+                    None => return Ok(None),
+                },
+                Some(0) => break,
+                Some(due) => match self.packet() {
+                    Some(_) => self.definitions = Some(due - 1),
+                    None => return Ok(None),
+                },
+            }
+        }
+        let ended = self.ended;
+        let row = self.packet();
+        // A row can begin with that byte only if its first value fills whole packets.
+        Ok(row.filter(|row| !(ended && row.first() == Some(&0xFE) && row.len() < MAX_PAYLOAD)))
+    }
+
+    /// The next whole packet, its parts joined.
+    fn packet(&mut self) -> Option<&[u8]> {
+        let mut at = self.at;
+        let mut parts = 0;
+        loop {
+            let header = Header::first(self.bytes.get(at..)?)?;
+            let end = at + HEADER_BYTES + header.len as usize;
+            if end > self.bytes.len() {
+                return None;
+            }
+            parts += 1;
+            at = end;
+            if !header.is_continued() {
+                break;
+            }
+        }
+        let start = std::mem::replace(&mut self.at, at);
+        if parts == 1 {
+            return self.bytes.get(start + HEADER_BYTES..at);
+        }
+        self.joined.clear();
+        let mut piece = start;
+        while piece < at {
+            let header = Header::first(self.bytes.get(piece..)?)?;
+            let end = piece + HEADER_BYTES + header.len as usize;
+            self.joined
+                .extend_from_slice(self.bytes.get(piece + HEADER_BYTES..end)?);
+            piece = end;
+        }
+        Some(&self.joined)
+    }
+}
+
+/// Adds a row to the INSERT of a table; says whether it has the table's columns.
+pub(super) fn push(table: &ScratchTable, row: &[u8], into: &mut Vec<u8>) -> bool {
+    let mut reader = Reader::new(row);
+    let mut whole = true;
+    let values = (0..table.width()).map_while(|_| match reader.lenenc_bytes_or_null() {
+        Ok(value) => Some(value),
+        Err(_) => {
+            whole = false;
+            None
+        }
+    });
+    table.push_row(values, into) && whole
+}

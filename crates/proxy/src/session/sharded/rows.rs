@@ -1,0 +1,382 @@
+//! Rows of several shards on their way to the client.
+//!
+//! Owns the loop between shards, merge and client: a shard is read on only while the merge has room for its rows, and rows
+//! leave as soon as the merge knows the next one. Must never answer with less than all rows: what breaks is an error, also
+//! behind rows. Input: connections at work, the planner's specification.
+
+use dbmesh_merge::{Appetite, Budgets, Definition, MergeError, Merger, Step};
+use dbmesh_plan::shard::MergeSpec;
+use dbmesh_plan::shard::merge::ColumnRef;
+use dbmesh_wire::codec;
+use dbmesh_wire::column::Column;
+use dbmesh_wire::relay::Names;
+use dbmesh_wire::reply::{self, EofMode, OkForm};
+use dbmesh_wire::result_set::RowFormat;
+use dbmesh_wire::status::Status;
+
+use super::super::exchange::Lost;
+use super::super::writing::write;
+use super::work::{Around, Broken, Work, place, protocol};
+use crate::catalog::Known;
+use crate::channel::{output_buffer, return_buffer};
+use crate::client::Client;
+use crate::fault::Fault;
+use crate::scatter::files::FileSpill;
+use crate::scatter::spec::{Arrival, Settings, translate};
+
+/// Bytes for the client that leave in one write.
+const FLUSH_BYTES: usize = 64 << 10;
+/// Of what a LIMIT leaves unread, so much is read to keep a connection; more closes it.
+const LEFT_BYTES_MAX: usize = 1 << 20;
+/// Of one shard's rows this much is read ahead.
+const SHARD_BYTES_MAX: usize = 256 << 10;
+
+/// What the merge is made with.
+pub(super) struct Recipe<'a> {
+    pub plan: &'a MergeSpec,
+    pub known: &'a Known,
+    pub names: &'a Names,
+    pub settings: Settings,
+    pub format: RowFormat,
+    pub status: Status,
+}
+
+/// Writes all rows; gives their number. The end of the answer is the caller's.
+pub(super) async fn relay(
+    work: &mut Work,
+    recipe: &Recipe<'_>,
+    around: &mut Around<'_>,
+) -> Result<u64, Broken> {
+    work.begin().await?;
+    describe(work, around, recipe.names).await?;
+    let mut merging = Merging::new(work, recipe)?;
+    let mut out = output_buffer();
+    put_head(&mut out, &merging.merger, recipe, around.client);
+    let rows = merging.run(work, recipe, around, &mut out).await;
+    return_buffer(out);
+    let rows = rows?;
+    leave(work, around, recipe.names).await?;
+    Ok(rows)
+}
+
+/// Waits until all that are at work have said what their columns are.
+async fn describe(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+    loop {
+        let mut silent: Vec<usize> = Vec::new();
+        for leg in &work.legs {
+            let Some((number, part)) = &leg.running else {
+                continue;
+            };
+            match part.outcome() {
+                Some(outcome) if outcome.error.is_some() => {
+                    return Err(Broken::Refused {
+                        payload: part.end().to_vec(),
+                        place: place(leg, work.nodes.get(*number)),
+                        names: Box::new(names.clone()),
+                    });
+                }
+                Some(outcome) if outcome.result_sets == 0 => {
+                    return Err(protocol(leg.endpoint(), "no rows where rows are due").into());
+                }
+                _ if !part.is_described() => silent.push(*number),
+                _ => {}
+            }
+        }
+        if silent.is_empty() {
+            return Ok(());
+        }
+        work.read(around, |number| silent.contains(&number)).await?;
+    }
+}
+
+struct Merging {
+    merger: Merger,
+    columns: Vec<Definition>,
+    memory_bytes_max: usize,
+    /// Which shards may be read on.
+    hungry: Vec<bool>,
+}
+
+/// What the merge stopped for.
+enum Stopped {
+    Flush,
+    Need(usize),
+    Done,
+}
+
+impl Merging {
+    fn new(work: &Work, recipe: &Recipe<'_>) -> Result<Self, Broken> {
+        let described = |number: usize| {
+            let mut running = work.legs.iter().filter_map(|leg| leg.running.as_ref());
+            running
+                .find(|(at, _)| *at == number)
+                .map(|(_, part)| part.columns())
+        };
+        let mut any = work.legs.iter().filter_map(|leg| leg.running.as_ref());
+        let first = any
+            .next()
+            .map(|(_, part)| part.columns())
+            .unwrap_or_default();
+        // Who has not begun describes its columns as the others do, or is an error when it does not.
+        let shards: Vec<Vec<Column<'_>>> = (0..work.nodes.len())
+            .map(|number| {
+                let columns = described(number).unwrap_or(first);
+                columns.iter().map(Definition::as_column).collect()
+            })
+            .collect();
+        let arrival = match work.is_abreast() {
+            true => Arrival::Together,
+            false => Arrival::InTurns,
+        };
+        let collations = collations(first, recipe);
+        let spec = translate(recipe.plan, first, &collations, recipe.settings, arrival);
+        let spec = spec.map_err(|_| Fault::Sharding("its columns are not as planned".into()))?;
+        let execution = &recipe.known.sharding.execution;
+        let budgets = Budgets {
+            shard_bytes_max: SHARD_BYTES_MAX
+                .min(execution.memory_bytes_max / (4 * work.nodes.len().max(1))),
+            memory_bytes_max: execution.memory_bytes_max,
+            spill_bytes_max: execution.spill_bytes_max,
+            ..Budgets::default()
+        };
+        let spill = (execution.spill_bytes_max > 0).then(|| {
+            let files = FileSpill::new(execution.spill_directory.as_deref());
+            Box::new(files) as Box<dyn dbmesh_merge::Spill + Send>
+        });
+        let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
+        Ok(Self {
+            merger: merger.map_err(|e| of_merge(&e, work))?,
+            columns: first.to_vec(),
+            memory_bytes_max: execution.memory_bytes_max,
+            hungry: Vec::new(),
+        })
+    }
+
+    async fn run(
+        &mut self,
+        work: &mut Work,
+        recipe: &Recipe<'_>,
+        around: &mut Around<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<u64, Broken> {
+        let mut rows = 0;
+        loop {
+            self.feed(work)?;
+            for number in work.reap(recipe.names).await? {
+                self.merger
+                    .shard_done(number)
+                    .map_err(|e| of_merge(&e, work))?;
+            }
+            work.begin().await?;
+            let stopped = self.step(out, &mut around.client.seq, &mut rows);
+            let stopped = stopped.map_err(|e| of_merge(&e, work))?;
+            match stopped {
+                Stopped::Flush => flush(around, out).await?,
+                Stopped::Done => {
+                    flush(around, out).await?;
+                    return Ok(rows);
+                }
+                Stopped::Need(needed) => {
+                    flush(around, out).await?;
+                    self.hungry.clear();
+                    self.hungry.extend((0..work.nodes.len()).map(|number| {
+                        number == needed || self.merger.appetite(number) == Appetite::Hungry
+                    }));
+                    let hungry = &self.hungry;
+                    let hungry = |number: usize| hungry.get(number).is_some_and(|hungry| *hungry);
+                    work.read(around, hungry).await?;
+                }
+            }
+        }
+    }
+
+    /// Hands over the rows that came.
+    fn feed(&mut self, work: &mut Work) -> Result<(), Broken> {
+        for at in 0..work.legs.len() {
+            let Some((number, part)) = work.legs.get_mut(at).and_then(|leg| leg.running.as_mut())
+            else {
+                continue;
+            };
+            if !part.is_described() {
+                continue;
+            }
+            if part.outcome().is_none_or(|outcome| outcome.error.is_none())
+                && !alike(part.columns(), &self.columns)
+            {
+                let why = "shards describe their columns differently";
+                return Err(Fault::Sharding(why.into()).into());
+            }
+            if part.rows().is_empty() {
+                continue;
+            }
+            let (number, rows) = (*number, part.rows());
+            let fed = match self.is_heavy() {
+                true => tokio::task::block_in_place(|| self.merger.feed(number, rows)),
+                false => self.merger.feed(number, rows),
+            };
+            part.take_rows();
+            if let Err(e) = fed {
+                return Err(of_merge(&e, work));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the merge may be at its files: the worker is left to others then.
+    fn is_heavy(&self) -> bool {
+        let usage = self.merger.usage();
+        usage.runs > 0 || usage.memory_bytes > self.memory_bytes_max / 8
+    }
+
+    /// Puts rows into `out` while there are any.
+    fn step(
+        &mut self,
+        out: &mut Vec<u8>,
+        seq: &mut u8,
+        rows: &mut u64,
+    ) -> Result<Stopped, MergeError> {
+        match self.is_heavy() {
+            true => tokio::task::block_in_place(|| self.rows(out, seq, rows)),
+            false => self.rows(out, seq, rows),
+        }
+    }
+
+    fn rows(
+        &mut self,
+        out: &mut Vec<u8>,
+        seq: &mut u8,
+        rows: &mut u64,
+    ) -> Result<Stopped, MergeError> {
+        loop {
+            match self.merger.next()? {
+                Step::Row(row) => {
+                    codec::put_packet(out, seq, row);
+                    *rows += 1;
+                    if out.len() >= FLUSH_BYTES {
+                        return Ok(Stopped::Flush);
+                    }
+                }
+                Step::Need(shard) => return Ok(Stopped::Need(shard)),
+                Step::Done => return Ok(Stopped::Done),
+            }
+        }
+    }
+}
+
+/// Whether two descriptions say the same of values.
+fn alike(one: &[Definition], other: &[Definition]) -> bool {
+    let kind = |d: &Definition| (d.column_type, d.value_type(), d.collation, d.decimals);
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| kind(a) == kind(b))
+}
+
+/// Collations of columns of tables, which their descriptions do not tell.
+fn collations(columns: &[Definition], recipe: &Recipe<'_>) -> Vec<Option<u16>> {
+    let of_column = |table: &str, name: &str| {
+        let known = recipe.known.columns.get(table)?;
+        let column = known.iter().find(|column| column.name == name)?;
+        let collation = column.collation.as_deref()?;
+        Some(dbmesh_wire::charset::by_collation_name(collation)?.id)
+    };
+    let of = |definition: &Definition| {
+        let [_, _, _, table, _, name] = &definition.names;
+        let table = String::from_utf8_lossy(recipe.names.table(table));
+        of_column(&table, &String::from_utf8_lossy(name).to_lowercase())
+    };
+    let mut found: Vec<Option<u16>> = columns.iter().map(of).collect();
+    for origin in &recipe.plan.origins {
+        let place = match origin.column {
+            ColumnRef::Start(place) => Some(place),
+            ColumnRef::End(back) => columns.len().checked_sub(back),
+        };
+        if let Some(collation) = place.and_then(|place| found.get_mut(place)) {
+            *collation = of_column(&origin.table, &origin.of);
+        }
+    }
+    found
+}
+
+async fn flush(around: &mut Around<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
+    write(around.client, around.control, out)
+        .await
+        .map_err(|lost| match lost {
+            Lost::Stopped => Broken::Stopped,
+            _ => Broken::ClientGone,
+        })
+}
+
+/// Column count and columns.
+fn put_head(out: &mut Vec<u8>, merger: &Merger, recipe: &Recipe<'_>, client: &mut Client) {
+    let mut payload = Vec::new();
+    codec::put_lenenc_int(&mut payload, merger.columns().len() as u64);
+    codec::put_packet(out, &mut client.seq, &payload);
+    for definition in merger.columns() {
+        let mut column = definition.as_column();
+        column.schema = recipe.names.schema(column.schema);
+        column.table = recipe.names.table(column.table);
+        column.org_table = recipe.names.table(column.org_table);
+        payload.clear();
+        column.encode(&mut payload, client.capabilities);
+        codec::put_packet(out, &mut client.seq, &payload);
+    }
+    if EofMode::of(client.capabilities) == EofMode::Eof {
+        payload.clear();
+        let status = recipe.status;
+        reply::Eof {
+            warnings: 0,
+            status,
+        }
+        .encode(&mut payload);
+        codec::put_packet(out, &mut client.seq, &payload);
+    }
+}
+
+/// The end of the answer.
+pub(super) fn end(client: &Client, status: Status, warnings: u16) -> Vec<u8> {
+    let mut payload = Vec::new();
+    match EofMode::of(client.capabilities) {
+        EofMode::Eof => reply::Eof { warnings, status }.encode(&mut payload),
+        EofMode::Deprecated => reply::Ok {
+            status,
+            warnings,
+            ..reply::Ok::default()
+        }
+        .encode(&mut payload, OkForm::ResultSetEnd, client.capabilities),
+    }
+    payload
+}
+
+/// Reads what a LIMIT left unread, if it is little.
+async fn leave(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+    let mut left = 0;
+    loop {
+        // Who has not begun is not needed any more.
+        work.legs.iter_mut().for_each(|leg| leg.queue.clear());
+        for leg in &mut work.legs {
+            if let Some((_, part)) = &mut leg.running {
+                left += part.rows().len();
+                part.take_rows();
+            }
+        }
+        work.reap(names).await?;
+        if work.is_done() || left > LEFT_BYTES_MAX {
+            return Ok(());
+        }
+        work.read(around, |_| true).await?;
+    }
+}
+
+fn of_merge(error: &MergeError, work: &Work) -> Broken {
+    let at = |shard: usize| {
+        let node = work.nodes.get(shard);
+        let table = node.and_then(|node| node.tables.first());
+        table.map_or_else(|| format!("part {shard}"), |(physical, _)| physical.clone())
+    };
+    let why = match error {
+        MergeError::BadRow { shard, fault } => format!("{} sent a bad row: {fault}", at(*shard)),
+        MergeError::Unsorted { shard } => {
+            format!("rows of {} do not come in the order asked for", at(*shard))
+        }
+        other => format!("rows of several shards: {other}"),
+    };
+    Broken::Fault(Fault::Sharding(why))
+}

@@ -1,0 +1,557 @@
+//! Statements over several shards: who may take part, on which connections, and what becomes of the session.
+//!
+//! Owns the policy (what may touch several nodes), the connections of one statement, and the small transactions that make
+//! changes of several shards one. Must never leave a connection with half of a statement to anybody else. Input: plans of
+//! several nodes.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dbmesh_model::topology::sharding::AcrossSources;
+use dbmesh_plan::shard::{Clock, Merge, MergeSpec, NodeStatement};
+use dbmesh_plan::{Aim, Route};
+use dbmesh_sql::{Class, Statement, Verb};
+use dbmesh_wire::relay::{Names, Outcome};
+use dbmesh_wire::result_set::RowFormat;
+use dbmesh_wire::status::Status;
+use dbmesh_wire::track::{self, Item};
+
+use super::super::ready::make_ready;
+use super::super::{Executed, Failure, Flow, Session};
+use super::counts::{self, Sum};
+use super::rows::{self, Recipe};
+use super::work::{Around, Broken, Ended, Refusal, Work, lost, of_server};
+use crate::backend::{Flags, Flavor, LAST_GTID};
+use crate::fault::{Fault, Overdue};
+use crate::pins::PinReason;
+use crate::pool::Want;
+use crate::position::Position;
+use crate::scatter::leg::Leg;
+use crate::scatter::spec::Settings;
+use crate::state::{FoundRows, Warnings};
+
+/// What undoes a statement's part within a transaction.
+const SAVEPOINT: &str = "dbmesh_statement";
+
+/// How the answers of the shards make one.
+#[derive(Clone, Debug)]
+pub(super) enum Answers {
+    /// Rows are put together.
+    Rows(MergeSpec),
+    /// Counts are added.
+    Counts,
+    /// They are alike.
+    Alike,
+}
+
+impl From<Merge> for Answers {
+    fn from(merge: Merge) -> Self {
+        match merge {
+            Merge::Rows(spec) => Self::Rows(spec),
+            Merge::Affected => Self::Counts,
+        }
+    }
+}
+
+/// A statement over several shards.
+pub(super) struct Spread {
+    pub nodes: Vec<NodeStatement>,
+    pub answers: Answers,
+    pub clock: Clock,
+}
+
+/// What its parts are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// Each stands for itself: reads.
+    None,
+    /// A transaction of the statement's own, on every connection.
+    Transaction,
+    /// A savepoint in the session's transaction.
+    Savepoint,
+    /// Definitions, which nothing undoes.
+    Definition,
+}
+
+impl Session {
+    /// Executes a statement on several shards and answers it.
+    pub(super) async fn spread(
+        &mut self,
+        statement: &Statement,
+        spread: Spread,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let sources = sources(&spread.nodes);
+        let open = self.state.in_transaction() || !self.state.status.contains(Status::AUTOCOMMIT);
+        let writes = !matches!(statement.class, Class::Read | Class::Show);
+        let unit = match statement.class {
+            Class::Ddl => Unit::Definition,
+            _ if !writes => Unit::None,
+            _ if open => Unit::Savepoint,
+            _ => Unit::Transaction,
+        };
+        if unit == Unit::Definition && self.state.in_transaction() {
+            // It commits what is open.
+            match self.lease.is_some() {
+                true => self.run_aside(b"COMMIT").await?,
+                false => self.end_deferred(),
+            }
+        }
+        self.allow(&sources, unit, open)?;
+        if self.lease.is_some() && !self.is_bound() {
+            self.give_up_hold().await;
+        }
+        let names = self.names_of(&spread.nodes).unwrap_or_default();
+        let legs = self
+            .legs(&sources, &spread, unit == Unit::None && !open, route.aim)
+            .await?;
+        let refusal = match unit {
+            Unit::Definition => Refusal::Counts,
+            _ => Refusal::Ends,
+        };
+        let mut work = Work::new(legs, spread.nodes, refusal);
+        let done = self
+            .work(&mut work, &spread.answers, spread.clock, unit, &names)
+            .await;
+        let broken = done.is_err();
+        let kept = self.release(work, unit, broken).await;
+        match done {
+            Ok(done) => {
+                kept?;
+                self.answer_spread(statement, done, unit, &names).await
+            }
+            Err(broken) => Err(self.spread_failed(broken)),
+        }
+    }
+
+    /// Whether a statement may touch these sources.
+    fn allow(&self, sources: &[usize], unit: Unit, open: bool) -> Result<(), Fault> {
+        let Some(sharded) = &self.sharded else {
+            return Ok(());
+        };
+        if let (true, Some(other)) = (
+            self.is_bound() && self.lease.is_some(),
+            sources.iter().find(|s| **s != sharded.source),
+        ) {
+            return Err(Fault::Sharding(self.bound_to(sharded.source, *other)));
+        }
+        let across = sharded.sharding().map(|sharding| sharding.across);
+        let several = sources.len() > 1;
+        let why = match unit {
+            _ if !several => return Ok(()),
+            Unit::None if !open => return Ok(()),
+            Unit::Definition => return Ok(()),
+            Unit::Transaction if across == Some(AcrossSources::BestEffort) => return Ok(()),
+            Unit::Transaction => {
+                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: bestEffort` of the DataShard does without)"
+            }
+            _ => {
+                "its transaction would be on several nodes (`transactions.acrossNodes` of the DataShard)"
+            }
+        };
+        Err(Fault::Sharding(why.into()))
+    }
+
+    /// Connections to the sources, with what each has to do.
+    async fn legs(
+        &mut self,
+        sources: &[usize],
+        spread: &Spread,
+        abreast: bool,
+        aim: Aim,
+    ) -> Result<Vec<Leg>, Failure> {
+        let max = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let max = max.map_or(1, |sharding| sharding.execution.connections_per_source_max);
+        let abreast = abreast && !self.is_bound();
+        let mut legs: Vec<Leg> = Vec::new();
+        for source in sources {
+            self.go_to(*source).await?;
+            self.in_own_schema(true).await?;
+            self.acquire(aim).await?;
+            let (Some(lease), Some(member)) = (self.lease.take(), self.member.clone()) else {
+                return Err(Fault::NoEndpoint("the connection is gone".into()).into());
+            };
+            let vector = self.connection_vector().clone();
+            let first = legs.len();
+            legs.push(Leg::new(lease, member, *source, vector));
+            let parts: Vec<usize> = (0..spread.nodes.len())
+                .filter(|number| {
+                    spread
+                        .nodes
+                        .get(*number)
+                        .is_some_and(|node| node.source == *source)
+                })
+                .collect();
+            // What is one transaction is on one connection; so is what a session's own connection must see.
+            if abreast {
+                let more = parts.len().min(max).saturating_sub(1);
+                self.more_legs(&mut legs, first, more).await;
+            }
+            let count = legs.len() - first;
+            for (turn, number) in parts.into_iter().enumerate() {
+                if let Some(leg) = legs.get_mut(first + turn % count.max(1)) {
+                    leg.queue.push_back(number);
+                }
+            }
+        }
+        Ok(legs)
+    }
+
+    /// Further connections to the endpoint of a leg, as many as are free: nobody waits for a second one while it has a first.
+    async fn more_legs(&self, legs: &mut Vec<Leg>, first: usize, more: usize) {
+        let Some((member, source)) = legs.get(first).map(|leg| (leg.member.clone(), leg.source))
+        else {
+            return;
+        };
+        let want = Want {
+            vector: self.connection_vector(),
+            flags: Flags::of(self.client.capabilities),
+            session: u64::from(self.registered.handle.id),
+        };
+        for _ in 0..more {
+            let Some(lease) = member.pool.lease_if_free(&want).await else {
+                return;
+            };
+            let Ok(lease) = make_ready(lease, &want, self.wait_limit()).await else {
+                return;
+            };
+            legs.push(Leg::new(lease, member.clone(), source, want.vector.clone()));
+        }
+    }
+
+    /// Does the work between what begins and what ends it.
+    async fn work(
+        &mut self,
+        work: &mut Work,
+        answers: &Answers,
+        clock: Clock,
+        unit: Unit,
+        names: &Names,
+    ) -> Result<Worked, Broken> {
+        let settings = self.settings();
+        let known = self.known_tables();
+        let known =
+            known.ok_or_else(|| Fault::Sharding("the service is not sharded any more".into()))?;
+        let own_clock = self.state.vector.variables.contains_key("timestamp");
+        work.sets_clock = clock == Clock::Read && !own_clock;
+        if work.sets_clock {
+            let set = format!("SET timestamp = {}", now());
+            work.run_everywhere(set.as_bytes()).await?;
+        }
+        match unit {
+            Unit::Transaction => drop(work.run_everywhere(b"BEGIN").await?),
+            Unit::Savepoint => {
+                let begin = format!("SAVEPOINT {SAVEPOINT}");
+                drop(work.run_everywhere(begin.as_bytes()).await?);
+            }
+            Unit::None | Unit::Definition => {}
+        }
+        let handle = self.registered.handle.clone();
+        let mut around = Around {
+            client: &mut self.client,
+            control: &handle.control,
+            deadline: self.demand.deadline.map(|deadline| deadline.at),
+        };
+        let mut worked = Worked::default();
+        match answers {
+            Answers::Rows(plan) => {
+                let recipe = Recipe {
+                    plan,
+                    known: &known,
+                    names,
+                    settings,
+                    format: RowFormat::Text,
+                    status: self.state.status,
+                };
+                worked.rows = Some(rows::relay(work, &recipe, &mut around).await?);
+                worked.skipped = plan.offset;
+            }
+            Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
+        }
+        worked.alike = matches!(answers, Answers::Alike);
+        let ends: &[u8] = match unit {
+            Unit::Transaction => b"COMMIT",
+            Unit::Savepoint => b"RELEASE SAVEPOINT dbmesh_statement",
+            Unit::None | Unit::Definition => b"",
+        };
+        if !ends.is_empty() {
+            worked.reports = work.run_everywhere(ends).await?;
+        }
+        if std::mem::take(&mut work.sets_clock) {
+            drop(work.run_everywhere(b"SET timestamp = DEFAULT").await);
+        }
+        worked.ended = std::mem::take(&mut work.ended);
+        Ok(worked)
+    }
+
+    /// What the session says of aggregates.
+    fn settings(&mut self) -> Settings {
+        let facts = self.server_facts();
+        let number = |name: &str| {
+            let own = self
+                .state
+                .vector
+                .variables
+                .get(name)
+                .map(|value| value.to_vec());
+            let value = own.or_else(|| Some(facts.as_ref()?.default_of(name)?.to_vec()))?;
+            std::str::from_utf8(&value)
+                .ok()?
+                .trim_matches('\'')
+                .parse::<u64>()
+                .ok()
+        };
+        let increment = number("div_precision_increment").and_then(|n| u8::try_from(n).ok());
+        Settings {
+            increment: increment.unwrap_or(4),
+            concat_bytes_max: number("group_concat_max_len"),
+        }
+    }
+
+    /// The connections after the work: back to their pools, or to the session whose transaction is on one.
+    async fn release(&mut self, mut work: Work, unit: Unit, broken: bool) -> Result<(), Failure> {
+        let bound = self.is_bound();
+        let undo: &[u8] = match unit {
+            Unit::Transaction if broken => b"ROLLBACK",
+            Unit::Savepoint if broken => b"ROLLBACK TO SAVEPOINT dbmesh_statement",
+            _ => b"",
+        };
+        let mut gone = None;
+        for mut leg in work.legs.drain(..) {
+            // What is not given back is closed, which undoes it as well.
+            let mut sound = leg.is_idle();
+            if sound && !undo.is_empty() {
+                let undone = matches!(leg.run(undo).await, Ok(Ok(_)));
+                sound = undone || unit == Unit::Savepoint;
+            }
+            if sound && work.sets_clock {
+                sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
+            }
+            if leg.unclean && bound {
+                self.state.pins.add_unnamed(PinReason::StateChange);
+            }
+            sound &= bound || !leg.unclean;
+            let endpoint = leg.endpoint().to_owned();
+            let status = leg.backend().ok().map(|backend| backend.status);
+            let lease = if sound { leg.into_lease() } else { None };
+            match lease {
+                Some(lease) if bound => {
+                    self.lease = Some(lease);
+                    if let Some(status) = status {
+                        let trans = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+                        let rest = self.state.status.difference(trans);
+                        self.state.status = rest.union(status.intersection(trans));
+                    }
+                }
+                Some(lease) => {
+                    self.lease = Some(lease);
+                    let in_transaction = status.is_some_and(|s| s.contains(Status::IN_TRANS));
+                    match in_transaction && !broken {
+                        // Without autocommit, it began one.
+                        true => self.state.status = self.state.status.union(Status::IN_TRANS),
+                        false => self.give_back().await,
+                    }
+                }
+                None => gone = Some(endpoint),
+            }
+        }
+        match gone {
+            Some(endpoint) if bound => {
+                self.state.pins.clear();
+                self.state.status = self.state.status.difference(Status::IN_TRANS);
+                Err(Fault::BackendLost {
+                    endpoint,
+                    state_lost: true,
+                }
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn spread_failed(&mut self, broken: Broken) -> Failure {
+        match broken {
+            Broken::ClientGone => Failure::ClientLost,
+            Broken::Stopped => Failure::Stopped,
+            Broken::Interrupted => Fault::Interrupted.into(),
+            Broken::Overdue => Fault::Overdue {
+                limit_ms: self.demand.deadline.map_or(0, |d| d.limit_ms),
+                when: Overdue::Ended,
+            }
+            .into(),
+            Broken::Lost { endpoint, error } => lost(endpoint, error, false).into(),
+            Broken::Fault(fault) => fault.into(),
+            Broken::Refused {
+                payload,
+                place,
+                names,
+            } => {
+                let fault = of_server(&payload, &place, &names);
+                if let Fault::Server { code, .. } = &fault {
+                    self.note_error(Some(*code));
+                }
+                fault.into()
+            }
+        }
+    }
+
+    /// Answers what is not answered yet, and takes in what the shards report.
+    async fn answer_spread(
+        &mut self,
+        statement: &Statement,
+        worked: Worked,
+        unit: Unit,
+        names: &Names,
+    ) -> Result<Executed, Failure> {
+        for (source, outcome) in &worked.reports {
+            self.note_report(*source, outcome);
+        }
+        for ended in worked.ended.iter().flatten() {
+            self.note_report(ended.source, &ended.outcome);
+        }
+        if unit == Unit::Definition {
+            self.serving
+                .schema_epoch
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.check_definition(&worked, names)?;
+        }
+        let counted = match worked.alike {
+            true => 1,
+            false => worked.ended.len(),
+        };
+        let counted = || worked.ended.iter().flatten().take(counted);
+        let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
+        let sum = Sum::of(counted(), inserts);
+        let rows: Vec<_> = counted()
+            .flat_map(|ended| ended.warnings.iter().cloned())
+            .collect();
+        let diagnostics = &mut self.state.diagnostics;
+        diagnostics.warning_count = sum.warnings;
+        diagnostics.warnings = match sum.warnings {
+            0 => Warnings::None,
+            count => Warnings::Kept { rows, count },
+        };
+        diagnostics.row_count_only_here = true;
+        let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);
+        let status = self.state.status.union(of_plans(counted()));
+        let payload = match worked.rows {
+            Some(rows) => {
+                diagnostics.row_count = -1;
+                diagnostics.found_rows = match worked.skipped {
+                    0 => FoundRows::Known(rows),
+                    _ => FoundRows::Unknown,
+                };
+                rows::end(&self.client, status, warnings)
+            }
+            None => {
+                diagnostics.row_count = i64::try_from(sum.affected_rows).unwrap_or(i64::MAX);
+                sum.ok(status, warnings, self.client.capabilities)
+            }
+        };
+        self.client.packet(&payload).await?;
+        self.answered = std::time::Instant::now();
+        Ok(Executed {
+            flow: Flow::Continue,
+            bytes_out: payload.len() as u64,
+            rows: worked.rows.unwrap_or(0),
+            affected: sum.affected_rows,
+            error: None,
+        })
+    }
+
+    /// A definition that some shards have and others refused: which.
+    fn check_definition(&self, worked: &Worked, names: &Names) -> Result<(), Fault> {
+        let failed = |ended: &&Ended| ended.outcome.error.is_some();
+        let Some(first) = worked.ended.iter().flatten().find(failed) else {
+            return Ok(());
+        };
+        let of = |wanted: bool| -> Vec<&str> {
+            let all = worked.ended.iter().flatten();
+            all.filter(|ended| ended.outcome.error.is_some() == wanted)
+                .map(|ended| ended.place.as_str())
+                .collect()
+        };
+        let (done, not) = (of(false), of(true));
+        let mut fault = of_server(&first.end, "", names);
+        if let (Fault::Server { message, .. }, false) = (&mut fault, done.is_empty()) {
+            message.push_str(&format!(
+                " (done at {}; not at {})",
+                done.join(", "),
+                not.join(", ")
+            ));
+        }
+        Err(fault)
+    }
+
+    /// What a source reports of its transactions.
+    fn note_report(&mut self, source: usize, outcome: &Outcome) {
+        let flavor = match self.is_mariadb() {
+            true => Flavor::MariaDb,
+            false => Flavor::MySql,
+        };
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        let mut reported = Position::Start;
+        for item in track::items(&outcome.tracked).filter_map(Result::ok) {
+            match item {
+                Item::Gtids(gtids) => reported.note(gtids, Flavor::MySql),
+                Item::SystemVariable { name, value } if name == LAST_GTID.as_bytes() => {
+                    reported.note(value, flavor);
+                }
+                _ => {}
+            }
+        }
+        let upstream = sharded
+            .home
+            .sources
+            .get(source)
+            .map(|part| part.upstream.clone());
+        let position = match sharded.source == source {
+            true => Some(&mut self.state.position),
+            false => sharded.positions.get_mut(source),
+        };
+        let Some(position) = position.filter(|_| reported != Position::Start) else {
+            return;
+        };
+        position.follow(&reported);
+        if let Some(upstream) = upstream {
+            upstream.note_written(&reported);
+        }
+    }
+}
+
+/// What came of the work.
+#[derive(Debug, Default)]
+struct Worked {
+    ended: Vec<Option<Ended>>,
+    /// What commits reported.
+    reports: Vec<(usize, Outcome)>,
+    rows: Option<u64>,
+    skipped: u64,
+    alike: bool,
+}
+
+/// The sources of these statements, in order: everybody takes them in the same, so that nobody waits in a ring.
+fn sources(nodes: &[NodeStatement]) -> Vec<usize> {
+    let mut sources: Vec<usize> = nodes.iter().map(|node| node.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+/// What servers say of how they found rows.
+fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
+    let shown = Status::NO_GOOD_INDEX_USED
+        .union(Status::NO_INDEX_USED)
+        .union(Status::SLOW);
+    let said = all.filter_map(|ended| ended.outcome.status);
+    said.fold(Status::NONE, |all, one| all.union(one.intersection(shown)))
+}
+
+/// Seconds since 1970, as servers take them.
+fn now() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}.{:06}", since.as_secs(), since.subsec_micros())
+}

@@ -1,0 +1,356 @@
+//! Several connections at work on one statement of a session.
+//!
+//! Owns the waiting for all of them at once, and for everything that ends it early: the client's leaving, a KILL, the
+//! deadline, a shard that fails. Must never go on after one of these. Input: connections with statements to run.
+
+use std::io;
+use std::task::Poll;
+use std::time::Instant;
+
+use dbmesh_plan::shard::NodeStatement;
+use dbmesh_wire::relay::{Names, Outcome};
+use dbmesh_wire::track::{self, Item};
+
+use super::super::settle::warning;
+use crate::backend::{BackendError, LAST_GTID, server_error};
+use crate::client::Client;
+use crate::control::{Control, Signals};
+use crate::fault::Fault;
+use crate::scatter::leg::Leg;
+use crate::scatter::part::Stage;
+use crate::state::Warning;
+
+/// Most warnings of a statement that are kept, as servers do.
+const WARNINGS_MAX: usize = 1024;
+
+/// What one shard's part of a statement came to.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub outcome: Outcome,
+    /// The packet that ended it.
+    pub end: Vec<u8>,
+    pub warnings: Vec<Warning>,
+    pub source: usize,
+    /// Where, in words.
+    pub place: String,
+}
+
+/// What ends the work early.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// A shard's server refused its part.
+    Refused {
+        payload: Vec<u8>,
+        /// Where.
+        place: String,
+        names: Box<Names>,
+    },
+    /// A connection broke.
+    Lost {
+        endpoint: String,
+        error: BackendError,
+    },
+    /// The client went away.
+    ClientGone,
+    /// KILL QUERY.
+    Interrupted,
+    /// The session is told to end.
+    Stopped,
+    /// The statement's time is up.
+    Overdue,
+    /// Its own fault.
+    Fault(Fault),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What becomes of the other shards when one refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// All ends.
+    Ends,
+    /// The others go on: a definition is not undone.
+    Counts,
+}
+
+/// Connections at work.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub legs: Vec<Leg>,
+    pub nodes: Vec<NodeStatement>,
+    pub ended: Vec<Option<Ended>>,
+    pub refusal: Refusal,
+    /// The connections have a clock of the statement's own.
+    pub sets_clock: bool,
+}
+
+/// Who may end the waiting.
+pub(super) struct Around<'a> {
+    pub client: &'a mut Client,
+    pub control: &'a Control,
+    pub deadline: Option<Instant>,
+}
+
+impl Work {
+    pub fn new(legs: Vec<Leg>, nodes: Vec<NodeStatement>, refusal: Refusal) -> Self {
+        let ended = nodes.iter().map(|_| None).collect();
+        Self {
+            legs,
+            nodes,
+            ended,
+            refusal,
+            sets_clock: false,
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        let idle = |leg: &Leg| leg.running.is_none() && leg.queue.is_empty();
+        self.legs.iter().all(idle)
+    }
+
+    /// Whether all statements are at work at once.
+    pub fn is_abreast(&self) -> bool {
+        self.legs.iter().all(|leg| leg.queue.is_empty())
+    }
+
+    /// Begins what can begin.
+    pub async fn begin(&mut self) -> Result<(), Broken> {
+        for leg in &mut self.legs {
+            if leg.running.is_some() {
+                continue;
+            }
+            let Some(number) = leg.queue.pop_front() else {
+                continue;
+            };
+            let sql = self
+                .nodes
+                .get(number)
+                .map(|node| node.sql.as_slice())
+                .unwrap_or_default();
+            if let Err(error) = leg.begin(number, sql).await {
+                let endpoint = leg.endpoint().to_owned();
+                return Err(Broken::Lost { endpoint, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something came of a statement that `hungry` allows to be read on.
+    pub async fn read(
+        &mut self,
+        around: &mut Around<'_>,
+        hungry: impl Fn(usize) -> bool,
+    ) -> Result<(), Broken> {
+        let legs = &mut self.legs;
+        let deadline = around.deadline.map(tokio::time::Instant::from_std);
+        let mut timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let Around {
+            client, control, ..
+        } = around;
+        std::future::poll_fn(|cx| {
+            let mut came = false;
+            for leg in legs.iter_mut() {
+                let wanted = leg
+                    .running
+                    .as_ref()
+                    .is_some_and(|(number, part)| part.stage() != Stage::Done && hungry(*number));
+                if !wanted {
+                    continue;
+                }
+                match leg.poll_read(cx) {
+                    Poll::Ready(Ok(())) => came = true,
+                    Poll::Ready(Err(error)) => {
+                        let endpoint = leg.endpoint().to_owned();
+                        return Poll::Ready(Err(Broken::Lost { endpoint, error }));
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if came {
+                return Poll::Ready(Ok(()));
+            }
+            if client.channel.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Broken::ClientGone));
+            }
+            let wanted = Signals::KILL.and(Signals::CLOSE).and(Signals::INTERRUPT);
+            if let Poll::Ready(said) = control.poll(wanted, cx) {
+                return Poll::Ready(Err(match said.any(Signals::KILL.and(Signals::CLOSE)) {
+                    true => Broken::Stopped,
+                    false => Broken::Interrupted,
+                }));
+            }
+            let overdue = timer
+                .as_mut()
+                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+            match overdue {
+                true => Poll::Ready(Err(Broken::Overdue)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Takes in the answers that are whole, and gives their numbers.
+    pub async fn reap(&mut self, names: &Names) -> Result<Vec<usize>, Broken> {
+        let mut found = Vec::new();
+        for leg in &mut self.legs {
+            let whole = leg
+                .running
+                .as_ref()
+                .is_some_and(|(_, part)| part.stage() == Stage::Done);
+            let Some((number, part)) = leg.running.take_if(|_| whole) else {
+                continue;
+            };
+            let Some(outcome) = part.outcome() else {
+                return Err(Broken::Fault(protocol(
+                    leg.endpoint(),
+                    "an answer without an end",
+                )));
+            };
+            let mut ended = Ended {
+                outcome: copy(outcome),
+                end: part.end().to_vec(),
+                warnings: Vec::new(),
+                source: leg.source,
+                place: place(leg, self.nodes.get(number)),
+            };
+            leg.unclean |= is_unclean(&ended.outcome);
+            if ended.outcome.error.is_some() && self.refusal == Refusal::Ends {
+                return Err(Broken::Refused {
+                    payload: ended.end,
+                    place: ended.place,
+                    names: Box::new(names.clone()),
+                });
+            }
+            if ended.outcome.warnings > 0 {
+                ended.warnings = warnings(leg, names).await?;
+            }
+            if let Some(place) = self.ended.get_mut(number) {
+                *place = Some(ended);
+            }
+            found.push(number);
+        }
+        Ok(found)
+    }
+
+    /// Runs a statement on every connection, one after the other.
+    pub async fn run_everywhere(&mut self, sql: &[u8]) -> Result<Vec<(usize, Outcome)>, Broken> {
+        let mut outcomes = Vec::new();
+        for leg in &mut self.legs {
+            match leg.run(sql).await {
+                Ok(Ok(outcome)) => outcomes.push((leg.source, outcome)),
+                Ok(Err(e)) => {
+                    return Err(Broken::Fault(of_server(&e.payload, "", &Names::default())));
+                }
+                Err(error) => {
+                    let endpoint = leg.endpoint().to_owned();
+                    return Err(Broken::Lost { endpoint, error });
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Where a part runs: its table there, and the endpoint.
+pub(super) fn place(leg: &Leg, node: Option<&NodeStatement>) -> String {
+    let table = node.and_then(|node| node.tables.first());
+    match table {
+        Some((physical, _)) => format!("{}.{physical}", leg.endpoint()),
+        None => leg.endpoint().to_owned(),
+    }
+}
+
+/// Whether a server says that its session changed: a part of a statement over several shards changes none.
+fn is_unclean(outcome: &Outcome) -> bool {
+    let explained = |item: Result<Item<'_>, _>| match item {
+        Ok(Item::SystemVariable { name, .. }) => name == LAST_GTID.as_bytes(),
+        Ok(Item::StateChange(changed)) => !changed,
+        Ok(Item::Schema(_)) => false,
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    outcome.tracked_overflow || !track::items(&outcome.tracked).all(explained)
+}
+
+async fn warnings(leg: &mut Leg, names: &Names) -> Result<Vec<Warning>, Broken> {
+    let endpoint = leg.endpoint().to_owned();
+    let rows = match leg.backend() {
+        Ok(backend) => backend.query(b"SHOW WARNINGS").await,
+        Err(error) => Err(error),
+    };
+    let rows = rows.map_err(|error| Broken::Lost { endpoint, error })?;
+    let rows = rows.unwrap_or_default().into_iter().filter_map(warning);
+    let renamed = rows.map(|mut row| {
+        row.message = names.text(&row.message);
+        row
+    });
+    Ok(renamed.take(WARNINGS_MAX).collect())
+}
+
+pub(super) fn copy(seen: &Outcome) -> Outcome {
+    Outcome {
+        status: seen.status,
+        affected_rows: seen.affected_rows,
+        last_insert_id: seen.last_insert_id,
+        warnings: seen.warnings,
+        rows: seen.rows,
+        result_sets: seen.result_sets,
+        ended_in_rows: seen.ended_in_rows,
+        error: seen.error,
+        tracked: seen.tracked.clone(),
+        tracked_overflow: seen.tracked_overflow,
+        bytes: seen.bytes,
+    }
+}
+
+pub(super) fn protocol(endpoint: &str, what: &str) -> Fault {
+    Fault::BackendProtocol {
+        endpoint: endpoint.to_owned(),
+        what: what.to_owned(),
+        state_lost: false,
+    }
+}
+
+/// A server's error in the client's words, with the place where it happened.
+pub(super) fn of_server(payload: &[u8], place: &str, names: &Names) -> Fault {
+    let sqlstate = payload
+        .get(4..9)
+        .map(|s| String::from_utf8_lossy(s).into_owned());
+    let error = server_error(payload.to_vec());
+    let (code, message) = error
+        .map(|e| (e.code, e.message))
+        .unwrap_or((1105, String::new()));
+    let message = String::from_utf8_lossy(&names.text(message.as_bytes())).into_owned();
+    Fault::Server {
+        code,
+        sqlstate: sqlstate.unwrap_or_default(),
+        message: match place {
+            "" => message,
+            place => format!("{message} (at {place})"),
+        },
+    }
+}
+
+/// A broken connection, as an error of its endpoint.
+pub(super) fn lost(endpoint: String, error: BackendError, state_lost: bool) -> Fault {
+    match error {
+        BackendError::Protocol(what) => Fault::BackendProtocol {
+            endpoint,
+            what,
+            state_lost,
+        },
+        BackendError::Lost(e) => {
+            debug_assert!(e.kind() != io::ErrorKind::WouldBlock);
+            Fault::BackendLost {
+                endpoint,
+                state_lost,
+            }
+        }
+    }
+}
