@@ -91,7 +91,7 @@ DRIVERS = [
     Driver("php mysqli", lambda: [*install.php(), str(HERE / "php/play.php"), "mysqli"], {}),
     Driver("php pdo", lambda: [*install.php(), str(HERE / "php/play.php"), "pdo"], {}),
     Driver("perl mysql", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "mysql"], {}),
-    # It sets character_set_server and collation_server when it connects, which pins.
+    # It sets character_set_server and collation_server when it connects, which pinned once; a pool of one was not tried since.
     Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}, pools=(2,)),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
     program("sqlalchemy mysqldb", lambda: [str(install.mysqlclient()), str(HERE / "python/orm.py"), "mysqldb"]),

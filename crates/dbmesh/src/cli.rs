@@ -85,6 +85,12 @@ pub struct ProxyArgs {
     /// Where this proxy stands: endpoints with the same `zone` are preferred.
     #[arg(long, value_name = "ZONE", env = "DBMESH_ZONE")]
     pub zone: Option<String>,
+    /// File in which the proxy keeps who was the primary, so that a restart does not forget who was deposed.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Memory that commands larger than 1 MiB may take, of all sessions together; beyond, they are refused.
+    #[arg(long, value_name = "MIB", default_value_t = 1_024)]
+    pub large_commands_mib: u64,
 }
 
 /// Form of log lines.

@@ -42,9 +42,9 @@ pub use rules::{
     RouteRoleSpec, RouteSpec, RuleModeSpec, RuleSpec, TimeSpec, UnknownSpec,
 };
 pub use splitting::{
-    ConsistencyKind, Discovery, DynamicSplitting, MasterHighAvailability, Probe,
-    ReadWriteSplitting, ReplicationLagProbe, RuleType, SplittingRule, StaticSplitting, Target,
-    TransactionalReadKind,
+    ConsistencyKind, Discovery, DynamicSplitting, HeartbeatClockKind, HeartbeatSpec,
+    MasterHighAvailability, Probe, ReadWriteSplitting, ReplicationLagProbe, RuleType,
+    SplittingRule, StaticSplitting, Target, TransactionalReadKind,
 };
 pub use steering::{
     ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec,

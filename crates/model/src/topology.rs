@@ -42,8 +42,8 @@ pub use service::{
 };
 pub use sharding::Sharding;
 pub use splitting::{
-    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Matcher, Monitor, ProbePolicy, RoleSource, Splitting,
-    SplittingMatch, SplittingRule, TransactionalRead,
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Heartbeat, HeartbeatClock, Matcher, Monitor,
+    ProbePolicy, RoleSource, Splitting, SplittingMatch, SplittingRule, TransactionalRead,
 };
 pub use steering::{
     Foreign, HintPolicy, HintRights, MIRROR_CONNECTIONS_DEFAULT, MIRROR_MAX_COPIES_DEFAULT,

@@ -138,6 +138,7 @@ impl AdminContent for Pages {
         endpoints::expose(&services, out);
         self.process.insight.metrics(out);
         self.process.current.outlets().metrics(out);
+        self.process.allowance.expose(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
         let walled = services.list.iter().filter_map(|s| {

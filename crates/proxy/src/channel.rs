@@ -16,6 +16,7 @@ use dbmesh_wire::compress::{Algorithm, Compressor, Decompressor, FRAME_HEADER_BY
 use dbmesh_wire::relay::Numbering;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+use crate::allowance::{Full, Share};
 pub use inbox::Inbox;
 use inbox::spare;
 pub use stream::{Rewound, Stream};
@@ -285,6 +286,21 @@ impl Channel {
         first_seq: u8,
         payload_bytes_max: usize,
     ) -> Result<Option<u8>, PacketError> {
+        self.read_within(payload, first_seq, payload_bytes_max, None)
+            .await
+    }
+
+    /// As [`Self::read_packet`], with memory of this share.
+    ///
+    /// # Errors
+    /// [`PacketError`].
+    pub async fn read_within(
+        &mut self,
+        payload: &mut Vec<u8>,
+        first_seq: u8,
+        payload_bytes_max: usize,
+        mut share: Option<&mut Share>,
+    ) -> Result<Option<u8>, PacketError> {
         payload.clear();
         let mut seq = first_seq;
         loop {
@@ -306,7 +322,14 @@ impl Channel {
                 return Err(PacketError::TooLarge { next_seq: seq });
             }
             self.consume(HEADER_BYTES);
-            self.read_payload(len, payload).await?;
+            let mut room = |payload: &mut Vec<u8>, more| match share.as_deref_mut() {
+                Some(share) => share.make_room(payload, more, payload_bytes_max),
+                None => Ok(()),
+            };
+            match self.read_payload(len, payload, &mut room).await? {
+                Ok(()) => {}
+                Err(Full) => return Err(PacketError::NoRoom { next_seq: seq }),
+            }
             if len < MAX_PAYLOAD {
                 return Ok(Some(seq));
             }
@@ -328,11 +351,19 @@ impl Channel {
         }
     }
 
-    async fn read_payload(&mut self, len: usize, payload: &mut Vec<u8>) -> io::Result<()> {
+    async fn read_payload(
+        &mut self,
+        len: usize,
+        payload: &mut Vec<u8>,
+        room: &mut impl FnMut(&mut Vec<u8>, usize) -> Result<(), Full>,
+    ) -> io::Result<Result<(), Full>> {
         let mut left = len;
         while left > 0 {
             let unread = self.inbox.unread();
             let take = left.min(unread.len());
+            if let Err(full) = room(payload, take) {
+                return Ok(Err(full));
+            }
             payload.extend_from_slice(unread.get(..take).unwrap_or_default());
             self.inbox.consume(take);
             left -= take;
@@ -340,7 +371,7 @@ impl Channel {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Whether an idle connection was closed by its peer, or spoke unasked: either way it is of no more use.
@@ -404,6 +435,11 @@ pub enum PacketError {
         /// Sequence number for the answer.
         next_seq: u8,
     },
+    /// The memory of all large commands is in use; an answer may carry this number.
+    NoRoom {
+        /// Sequence number for the answer.
+        next_seq: u8,
+    },
 }
 
 impl From<io::Error> for PacketError {
@@ -423,6 +459,7 @@ impl std::fmt::Display for PacketError {
                 )
             }
             Self::TooLarge { .. } => write!(f, "packet larger than the limit"),
+            Self::NoRoom { .. } => write!(f, "no memory for large commands is left"),
         }
     }
 }

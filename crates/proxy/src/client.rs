@@ -11,6 +11,7 @@ use dbmesh_wire::reply;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track;
 
+use crate::allowance::Share;
 use crate::channel::{Channel, PacketError, output_buffer, return_buffer};
 use crate::fault::Fault;
 use crate::tracking::Tracking;
@@ -46,16 +47,18 @@ impl Client {
         &mut self,
         payload: &mut Vec<u8>,
         bytes_max: usize,
+        share: &mut Share,
     ) -> Result<Option<()>, PacketError> {
         self.seq = 1;
-        match self.channel.read_packet(payload, 0, bytes_max).await {
+        let read = self.channel.read_within(payload, 0, bytes_max, Some(share));
+        match read.await {
             Ok(Some(next)) => {
                 self.seq = next;
                 Ok(Some(()))
             }
             Ok(None) => Ok(None),
             Err(e) => {
-                if let PacketError::TooLarge { next_seq } = &e {
+                if let PacketError::TooLarge { next_seq } | PacketError::NoRoom { next_seq } = &e {
                     self.seq = *next_seq;
                 }
                 Err(e)

@@ -84,6 +84,8 @@ pub enum Fault {
     OutOfOrder,
     /// A packet is larger than the limit.
     PacketTooLarge,
+    /// The memory of all large commands is in use.
+    NoMemoryForCommand,
     /// A command that dbmesh does not serve.
     UnknownCommand,
     /// A command that dbmesh never forwards.
@@ -232,6 +234,7 @@ impl Fault {
             Self::HandshakeTimeout => (1159, "08S01"),
             Self::OutOfOrder => (1156, "08S01"),
             Self::PacketTooLarge => (1153, "08S01"),
+            Self::NoMemoryForCommand => (1041, "HY000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::CommandRefused(_) => (1227, "42000"),
             Self::Malformed(_) => (1835, "HY000"),
@@ -286,6 +289,7 @@ impl Fault {
             | Self::AuditFailing(_)
             | Self::Draining
             | Self::TooManyConnections(_)
+            | Self::NoMemoryForCommand
             | Self::DiagnosticsGone(_) => Blame::Mesh,
             _ => Blame::Client,
         }
@@ -302,6 +306,7 @@ impl Fault {
             | Self::HandshakeTimeout
             | Self::OutOfOrder
             | Self::PacketTooLarge
+            | Self::NoMemoryForCommand
             | Self::BackendLost {
                 state_lost: true, ..
             }
@@ -320,6 +325,9 @@ impl Fault {
         }
     }
 }
+
+const PACKET_TOO_LARGE: &str = "Got a packet bigger than 'max_allowed_packet' bytes";
+const NO_MEMORY: &str = "Out of memory: large commands of all sessions take what dbmesh may use for them (--large-commands-mib)";
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -342,9 +350,8 @@ impl fmt::Display for Fault {
             Self::BadHandshake(why) => write!(f, "Bad handshake: {why}"),
             Self::HandshakeTimeout => write!(f, "Got timeout reading the handshake"),
             Self::OutOfOrder => write!(f, "Got packets out of order"),
-            Self::PacketTooLarge => {
-                write!(f, "Got a packet bigger than 'max_allowed_packet' bytes")
-            }
+            Self::PacketTooLarge => f.write_str(PACKET_TOO_LARGE),
+            Self::NoMemoryForCommand => f.write_str(NO_MEMORY),
             Self::UnknownCommand => write!(f, "Unknown command"),
             Self::CommandRefused(name) => {
                 write!(f, "Access denied; {name} is not forwarded by dbmesh")

@@ -9,6 +9,7 @@
 
 mod absorb;
 mod admin;
+mod allowance;
 mod backend;
 mod balance;
 mod catalog;
@@ -36,6 +37,7 @@ mod position;
 mod prepared;
 mod process;
 mod proxy_protocol;
+mod recall;
 mod record;
 mod redact;
 mod registry;

@@ -388,7 +388,7 @@ impl Entrant {
                 self.client.seq = seq.wrapping_add(1);
                 Err(Fault::OutOfOrder.into())
             }
-            Err(PacketError::TooLarge { next_seq }) => {
+            Err(PacketError::TooLarge { next_seq } | PacketError::NoRoom { next_seq }) => {
                 self.client.seq = next_seq;
                 Err(Fault::PacketTooLarge.into())
             }

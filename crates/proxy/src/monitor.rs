@@ -1,7 +1,11 @@
 //! Watches the servers of a service whose reads are split off: reachable, primary or replica, how far behind.
+//! `monitor/group.rs` and `monitor/lag.rs` have the questions and read the answers.
 //!
 //! Owns one task and one connection per endpoint, beside the pools. It must never take a server's role on hearsay: every
 //! server is asked itself. It ends when its upstream is replaced. Input: the strategy's probes; sessions that suspect something.
+
+mod group;
+mod lag;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -16,6 +20,8 @@ use crate::position::Gtids;
 use crate::standing::{Lag, Standing};
 use crate::upstream::{Member, Seen, Upstream};
 use crate::vector::{Charset, Vector};
+use group::Membership;
+use lag::{heartbeat_lag, heartbeat_sql, status_sql, worst_lag};
 
 /// Time between probes while there is no primary, or something is suspected.
 const HASTE: Duration = Duration::from_millis(100);
@@ -104,6 +110,8 @@ struct Probes {
     monitor: Monitor,
     roles: RoleSource,
     backend: Option<Backend>,
+    /// What it is to its replication group, as it said last.
+    membership: Membership,
     /// It answers, but has not said for long whether it takes writes.
     role_lost: bool,
     reach: Streak,
@@ -147,6 +155,7 @@ impl Probes {
             monitor,
             roles,
             backend: None,
+            membership: Membership::None,
             role_lost: false,
             reach: Streak::default(),
             writable: Streak::default(),
@@ -329,16 +338,24 @@ impl Probes {
 
     async fn probe_role(&mut self, standing: &Standing, member: &Member) -> bool {
         let policy = self.monitor.read_only;
-        let answer = self
+        let answer = match self
             .ask("SELECT @@global.read_only AS ro", policy.timeout_ms)
-            .await;
+            .await
+        {
+            Ok(rows) => self.ask_membership(policy.timeout_ms).await.map(|()| rows),
+            Err(e) => Err(e),
+        };
         let read_only = match answer {
             Ok(rows) => {
                 if self.role_unknown.note(true, policy) == Some(true) {
                     self.role_lost = false;
                 }
-                cell(rows.first(), "ro")
-                    .is_some_and(|v| v != b"0" && !v.eq_ignore_ascii_case(b"OFF"))
+                let says = cell(rows.first(), "ro")
+                    .is_some_and(|v| v != b"0" && !v.eq_ignore_ascii_case(b"OFF"));
+                says || !matches!(
+                    self.membership,
+                    Membership::None | Membership::Member(Role::Primary)
+                )
             }
             Err(e) => {
                 complain(
@@ -365,22 +382,84 @@ impl Probes {
         changed
     }
 
+    /// Asks what it is to its replication group, if it may be in one.
+    async fn ask_membership(&mut self, timeout_ms: u64) -> Result<(), Failed> {
+        self.membership = Membership::None;
+        let facts = self.backend.as_ref().map(|backend| &backend.facts);
+        if !facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_000) {
+            return Ok(());
+        }
+        match self.ask(group::KNOWS, timeout_ms).await {
+            Ok(rows) if cell(rows.first(), "name").is_none_or(<[u8]>::is_empty) => return Ok(()),
+            Ok(_) => {}
+            Err(Failed::Refused(group::KNOWS_NOT, _)) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        let rows = self.ask(group::MEMBERS, timeout_ms).await?;
+        self.membership = group::membership(&rows);
+        Ok(())
+    }
+
     async fn probe_lag(&mut self, standing: &Standing, member: &Member) -> bool {
         let policy = self.monitor.lag;
-        let flavor = self.backend.as_ref().map(|b| b.facts.flavor);
-        let old = self
-            .backend
-            .as_ref()
-            .is_some_and(|b| b.facts.version_id < 80_022);
-        let sql = match flavor {
-            Some(Flavor::MariaDb) => "SHOW ALL SLAVES STATUS",
-            _ if old => "SHOW SLAVE STATUS",
-            _ => "SHOW REPLICA STATUS",
+        let lag = match (self.membership, &self.monitor.heartbeat) {
+            (Membership::Astray(why), _) => Lag::Astray(why),
+            (_, Some(heartbeat)) => {
+                let sql = heartbeat_sql(heartbeat);
+                self.ask_lag(&sql, heartbeat_lag, standing, member).await
+            }
+            (Membership::Member(_), None) => {
+                self.ask_lag(group::QUEUE, group::lag, standing, member)
+                    .await
+            }
+            (Membership::None, None) => self.ask_status(standing, member).await,
         };
-        let lag = match self.ask(sql, policy.timeout_ms).await {
-            Ok(rows) => worst_lag(&rows),
+        // A server that takes no writes and follows nobody gets nothing new while somebody else is the primary.
+        let orphaned = |lag| {
+            lag == Lag::NoReplica
+                && self.roles == RoleSource::Reported
+                && standing.role() == Some(Role::Replica)
+        };
+        let good = match lag {
+            Lag::NoReplica => !orphaned(lag),
+            Lag::Behind(ms) => ms <= self.monitor.lag_ms_max,
+            Lag::Unknown | Lag::Disconnected | Lag::Stopped | Lag::Denied | Lag::Astray(_) => false,
+        };
+        let stranded = orphaned(lag) || lag == Lag::Disconnected;
+        let beats = self.monitor.heartbeat.is_some() && self.membership == Membership::None;
+        let stranded = if beats && !good {
+            // The heart stands still with the primary: only its own status says whether a replica has all that there was.
+            let status = self.ask_status(standing, member).await;
+            let replica = standing.last_role() != Some(Role::Primary);
+            replica && matches!(status, Lag::Disconnected | Lag::NoReplica)
+        } else {
+            stranded
+        };
+        standing.set_lag(lag, stranded);
+        self.probe_position(standing).await;
+        match self.lag.note(good, policy) {
+            Some(fresh) => standing.set_fresh(fresh),
+            None => false,
+        }
+    }
+
+    async fn ask_status(&mut self, standing: &Standing, member: &Member) -> Lag {
+        let sql = status_sql(self.backend.as_ref().map(|backend| &*backend.facts));
+        self.ask_lag(sql, worst_lag, standing, member).await
+    }
+
+    async fn ask_lag(
+        &mut self,
+        sql: &str,
+        read: fn(&[NamedRow]) -> Lag,
+        standing: &Standing,
+        member: &Member,
+    ) -> Lag {
+        match self.ask(sql, self.monitor.lag.timeout_ms).await {
+            Ok(rows) => read(&rows),
             Err(Failed::Refused(1227 | 1045 | 1142, message)) => {
-                let why = "does not tell its lag: the probe's user needs REPLICATION CLIENT (MariaDB: SLAVE MONITOR)";
+                let why = "does not tell its lag: the probe's user needs REPLICATION CLIENT (MariaDB: SLAVE MONITOR), \
+                           SELECT on a heartbeat table, SELECT on performance_schema for a group";
                 complain(standing, member, why, &message);
                 Lag::Denied
             }
@@ -388,26 +467,12 @@ impl Probes {
                 complain(standing, member, "does not tell its lag", &e.to_string());
                 Lag::Unknown
             }
-        };
-        // A server that takes no writes and follows nobody gets nothing new while somebody else is the primary.
-        let orphan = lag == Lag::NoReplica
-            && self.roles == RoleSource::Reported
-            && standing.role() == Some(Role::Replica);
-        standing.set_lag(lag, orphan || lag == Lag::Disconnected);
-        let good = match lag {
-            Lag::NoReplica => !orphan,
-            Lag::Behind(ms) => ms <= self.monitor.lag_ms_max,
-            Lag::Unknown | Lag::Disconnected | Lag::Stopped | Lag::Denied => false,
-        };
-        self.probe_position(standing, flavor).await;
-        match self.lag.note(good, policy) {
-            Some(fresh) => standing.set_fresh(fresh),
-            None => false,
         }
     }
 
     /// The transactions that it has: reads that want no more need not wait.
-    async fn probe_position(&mut self, standing: &Standing, flavor: Option<Flavor>) {
+    async fn probe_position(&mut self, standing: &Standing) {
+        let flavor = self.backend.as_ref().map(|b| b.facts.flavor);
         let tracks = self.backend.as_ref().is_some_and(|b| b.facts.tracks_gtids);
         let (Some(flavor), true) = (flavor, tracks) else {
             return;
@@ -440,63 +505,9 @@ fn cell<'a>(row: Option<&'a NamedRow>, name: &str) -> Option<&'a [u8]> {
     row.and_then(|row| row.get(name)).and_then(Cell::as_deref)
 }
 
-/// The lag over all channels of `SHOW REPLICA STATUS`, in its old and new words.
-fn worst_lag(rows: &[NamedRow]) -> Lag {
-    let mut worst = Lag::NoReplica;
-    for row in rows {
-        let either = |new: &str, old: &str| cell(Some(row), new).or_else(|| cell(Some(row), old));
-        let applies = either("replica_sql_running", "slave_sql_running");
-        let behind = either("seconds_behind_source", "seconds_behind_master");
-        let seconds = behind.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-        match (applies, seconds) {
-            (Some(b"Yes"), Some(seconds)) => {
-                let ms = seconds.saturating_mul(1_000);
-                worst = match worst {
-                    Lag::Disconnected => worst,
-                    Lag::Behind(so_far) => Lag::Behind(so_far.max(ms)),
-                    _ => Lag::Behind(ms),
-                };
-            }
-            (Some(b"Yes"), None) => worst = Lag::Disconnected,
-            _ => return Lag::Stopped,
-        }
-    }
-    worst
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(cells: &[(&str, Option<&str>)]) -> NamedRow {
-        cells
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.map(|v| v.as_bytes().to_vec())))
-            .collect()
-    }
-
-    #[test]
-    fn the_slowest_channel_counts() {
-        let new = |s| {
-            row(&[
-                ("replica_sql_running", Some("Yes")),
-                ("seconds_behind_source", s),
-            ])
-        };
-        let old = row(&[
-            ("slave_sql_running", Some("Yes")),
-            ("seconds_behind_master", Some("7")),
-        ]);
-        assert_eq!(worst_lag(&[]), Lag::NoReplica);
-        assert_eq!(worst_lag(&[new(Some("0"))]), Lag::Behind(0));
-        assert_eq!(worst_lag(&[new(Some("3")), old]), Lag::Behind(7_000));
-        assert_eq!(worst_lag(&[new(None), new(Some("3"))]), Lag::Disconnected);
-        let no = row(&[
-            ("replica_sql_running", Some("No")),
-            ("seconds_behind_source", Some("0")),
-        ]);
-        assert_eq!(worst_lag(&[no]), Lag::Stopped);
-    }
 
     #[test]
     fn a_verdict_needs_its_number() {

@@ -14,6 +14,7 @@ use dbmesh_wire::auth::{PasswordVerifier, RsaKeyPair, Secret};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::allowance::Allowance;
 use crate::insight::Insight;
 use crate::listener::Admission;
 use crate::login::Lockout;
@@ -44,6 +45,8 @@ pub struct Process {
     pub insight: Insight,
     /// When the clock was 0, in ms since 1970.
     began_unix_ms: u64,
+    /// Memory for large commands.
+    pub allowance: Arc<Allowance>,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -52,7 +55,7 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
@@ -65,6 +68,7 @@ impl Process {
             sessions_drain: Drain::new(),
             lockout: Lockout::default(),
             admission: Arc::default(),
+            allowance: Arc::new(allowance),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

@@ -17,9 +17,11 @@ use dbmesh_runtime::signals::{Signal, Signals};
 use dbmesh_runtime::source::Source;
 
 use crate::admin::Pages;
+use crate::allowance::Allowance;
 use crate::control;
 use crate::listener::{Place, listen, places};
 use crate::process::Process;
+use crate::recall::Recall;
 use crate::serving::Current;
 
 /// Stack of a worker thread: the parser's depth limit takes up to 2 MB of it in a build for debugging.
@@ -42,6 +44,10 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// The zone of the process, if it has one: endpoints of the same zone are preferred.
     pub zone: Option<String>,
+    /// Where it is kept who was the primary, if anywhere.
+    pub state: Option<PathBuf>,
+    /// Memory that large commands of all sessions may take, in bytes.
+    pub large_commands_bytes: u64,
 }
 
 /// Why the process could not start.
@@ -96,13 +102,13 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
-    let current = Current::start(
-        topology,
-        tokio::runtime::Handle::current(),
-        options.zone.clone(),
-    )
-    .map_err(ServeError::System)?;
-    let process = Arc::new(Process::new(current, Coarse::start()));
+    let runtime = tokio::runtime::Handle::current();
+    let current = Current::start(topology, runtime, options.zone.clone());
+    let current = current.map_err(ServeError::System)?;
+    let recall = options.state.clone();
+    let mut recall = recall.map(|path| Recall::open(path, &current.services()));
+    let allowance = Allowance::new(options.large_commands_bytes);
+    let process = Arc::new(Process::new(current, Coarse::start(), allowance));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
     let mut listeners = Listeners {
@@ -141,7 +147,10 @@ async fn run(options: &Options) -> Result<(), ServeError> {
                 let topology = topologies.borrow_and_update().clone();
                 listeners.follow(topology).await;
             }
-            _ = sweep.tick() => process.registry.sweep_idle(process.clock.now_ms()),
+            _ = sweep.tick() => {
+                process.registry.sweep_idle(process.clock.now_ms());
+                recall.iter_mut().for_each(|r| r.keep(&process.current.services()));
+            }
         }
     }
     tokio::select! {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dbmesh_model::topology::{Role, RoleSource};
 
-use crate::standing::{AdminState, Lag};
+use crate::standing::{AdminState, Astray, Lag};
 use crate::upstream::{Member, Upstream};
 
 /// Why an endpoint serves in no role.
@@ -65,6 +65,9 @@ impl fmt::Display for Lag {
             Self::Disconnected => write!(f, "it cannot reach its source"),
             Self::Stopped => write!(f, "replication is stopped"),
             Self::Denied => write!(f, "the probe's user may not ask for its lag"),
+            Self::Astray(Astray::Minority) => write!(f, "it sees no majority of its group"),
+            Self::Astray(Astray::Joining) => write!(f, "it is joining its group"),
+            Self::Astray(Astray::Failed) => write!(f, "it failed in its group, or was expelled"),
         }
     }
 }

@@ -13,6 +13,7 @@ mod exchange;
 mod execute;
 mod explain;
 mod identity;
+mod infile;
 mod judging;
 mod kill;
 mod leave;
@@ -47,8 +48,8 @@ use dbmesh_wire::command::{CommandCode, Query};
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
+use crate::allowance::Share;
 use crate::backend::Flavor;
-use crate::channel::PacketError;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
@@ -140,6 +141,8 @@ pub struct Session {
     collation: u16,
     nonce: [u8; 20],
     packet: Vec<u8>,
+    /// The memory of that command, if it is large.
+    share: Share,
     /// When the command at hand arrived.
     started: Instant,
     /// When the last exchange with a server ended.
@@ -215,6 +218,7 @@ impl Session {
             start.state.ignore_space(&facts);
         }
         let epoch = start.process.current.epoch();
+        let share = Share::none(start.process.allowance.clone());
         let governed = Governed::new(start.serving.rules.clone());
         start
             .serving
@@ -238,6 +242,7 @@ impl Session {
             collation: start.collation,
             nonce: start.nonce,
             packet: Vec::new(),
+            share,
             started: Instant::now(),
             answered: Instant::now(),
             pinned: false,
@@ -275,7 +280,11 @@ impl Session {
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
             let read = {
-                let reading = pin!(self.client.read_command(&mut packet, bytes_max));
+                let reading = pin!(self.client.read_command(
+                    &mut packet,
+                    bytes_max,
+                    &mut self.share
+                ));
                 exchange::unless_stopped(&control, reading).await
             };
             let Some(read) = read else {
@@ -305,7 +314,7 @@ impl Session {
                     served
                 }
                 Ok(None) => return CloseReason::ClientDone,
-                Err(e) => Err(packet_failure(&e)),
+                Err(e) => Err(waiting::packet_failure(&e)),
             };
             match served {
                 Ok(Flow::Continue) => {}
@@ -546,14 +555,6 @@ impl Session {
             blame => tracing::info!(session, %user, fault = blame.label(), code, "{fault}"),
         }
         self.client.fault(fault).await
-    }
-}
-
-fn packet_failure(error: &PacketError) -> Failure {
-    match error {
-        PacketError::Io(_) => Failure::ClientLost,
-        PacketError::Sequence { .. } => Failure::Fault(Fault::OutOfOrder),
-        PacketError::TooLarge { .. } => Failure::Fault(Fault::PacketTooLarge),
     }
 }
 

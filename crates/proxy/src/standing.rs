@@ -11,6 +11,17 @@ use parking_lot::Mutex;
 
 use crate::position::Gtids;
 
+/// Why a member of a replication group is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Astray {
+    /// It sees no majority of its group: others may have elected another primary, and it does not get what they write.
+    Minority,
+    /// It fetches what it misses.
+    Joining,
+    /// It failed, or was expelled.
+    Failed,
+}
+
 /// What the last probes say of a replica's lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
@@ -26,6 +37,8 @@ pub enum Lag {
     Stopped,
     /// The probe's user may not ask.
     Denied,
+    /// It is not in step with its group.
+    Astray(Astray),
 }
 
 impl Lag {
@@ -36,7 +49,9 @@ impl Lag {
         match self {
             Self::Behind(ms) => ms as f64 / 1e3,
             Self::NoReplica => 0.0,
-            Self::Unknown | Self::Disconnected | Self::Stopped | Self::Denied => -1.0,
+            Self::Unknown | Self::Disconnected | Self::Stopped | Self::Denied | Self::Astray(_) => {
+                -1.0
+            }
         }
     }
 }

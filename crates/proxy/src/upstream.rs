@@ -19,6 +19,7 @@ use crate::election::{Decision, Place, Report, decide, is_fenced};
 use crate::metrics::Times;
 use crate::pool::Pool;
 use crate::position::{Gtids, Position};
+use crate::recall::{Known, name_of};
 use crate::registry::Registry;
 use crate::standing::AdminState;
 
@@ -406,6 +407,41 @@ impl Upstream {
         if elected || seen == Seen::Changed {
             self.changes.send_modify(|n| *n += 1);
         }
+    }
+
+    /// Who is the primary or was it last, and who lost its place; none where roles are not reported.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
+        if !self.reports_roles() {
+            return None;
+        }
+        let last = self.primary.lock().last;
+        let deposed = self.members.iter().filter(|m| m.pool.standing.is_deposed());
+        Some(Known {
+            primary: last
+                .and_then(|at| self.members.get(at))
+                .map(|m| name_of(&m.endpoint)),
+            deposed: deposed.map(|m| name_of(&m.endpoint)).collect(),
+        })
+    }
+
+    /// The same, from before a restart. It makes nobody the primary.
+    pub fn recall(&self, known: &Known) {
+        if !self.reports_roles() {
+            return;
+        }
+        let place = |name: &String| {
+            let mut members = self.members.iter();
+            members.position(|m| name_of(&m.endpoint) == *name)
+        };
+        for name in &known.deposed {
+            if let Some(member) = place(name).and_then(|at| self.members.get(at)) {
+                tracing::warn!(endpoint = %member.endpoint.name, "it lost the place of the primary before this start");
+                member.pool.standing.depose();
+            }
+        }
+        let primary = known.primary.as_ref();
+        self.primary.lock().last = primary.and_then(place);
     }
 
     fn report(&self, at: usize) -> Option<Report> {

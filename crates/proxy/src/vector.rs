@@ -112,10 +112,12 @@ impl Vector {
 
     /// Notes a variable's value as the server reported it.
     pub fn note_variable(&mut self, name: &str, value: &[u8]) {
-        if name == "character_set_connection" {
-            // Setting it resets the collation to the character set's default.
-            self.variables.remove("collation_connection");
-        }
+        // Setting a character set resets its collation to the default one.
+        match name {
+            "character_set_connection" => self.variables.remove("collation_connection"),
+            "character_set_server" => self.variables.remove("collation_server"),
+            _ => None,
+        };
         self.variables
             .insert(name.into(), variable_sql(name, value).into());
     }

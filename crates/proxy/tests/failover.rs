@@ -20,5 +20,7 @@ mod load;
 mod planned;
 #[path = "failover/reads.rs"]
 mod reads;
+#[path = "failover/recall.rs"]
+mod recall;
 #[path = "failover/restart.rs"]
 mod restart;

@@ -9,8 +9,12 @@ mod balancing;
 mod deadlines;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "traffic/heartbeat.rs"]
+mod heartbeat;
 #[path = "traffic/hints.rs"]
 mod hints;
+#[path = "traffic/large.rs"]
+mod large;
 #[path = "traffic/mirror.rs"]
 mod mirror;
 #[path = "traffic/shadow.rs"]

@@ -17,6 +17,8 @@ mod transaction;
 
 use std::ops::Deref;
 
+use smallvec::SmallVec;
+
 use crate::cursor::Cursor;
 use crate::dialect::Dialect;
 use crate::facts::Facts;
@@ -341,14 +343,14 @@ pub enum Effect {
     },
 }
 
-/// The effects of a text, in order. Empty without allocation.
+/// The effects of a text, in order. One, as of BEGIN and COMMIT, costs no allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Effects(Vec<Effect>);
+pub struct Effects(SmallVec<[Effect; 1]>);
 
 impl Effects {
     /// No effects.
-    pub const fn new() -> Self {
-        Self(Vec::new())
+    pub fn new() -> Self {
+        Self(SmallVec::new())
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {
@@ -366,7 +368,7 @@ impl Deref for Effects {
 
 impl IntoIterator for Effects {
     type Item = Effect;
-    type IntoIter = std::vec::IntoIter<Effect>;
+    type IntoIter = smallvec::IntoIter<[Effect; 1]>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

@@ -19,6 +19,8 @@ pub enum RoleHint {
 
 /// Most comments with hints in one text.
 pub const HINT_COMMENTS_MAX: usize = 8;
+/// Longest key, in bytes.
+const KEY_BYTES_MAX: usize = 16;
 /// Longest value, in bytes.
 pub const HINT_VALUE_BYTES_MAX: usize = 256;
 /// Most tags in one text.
@@ -195,7 +197,8 @@ impl<'a> Hints<'a> {
         if let Some(tag) = strip_prefix_ignoring_case(key, "tag.") {
             return self.tag(tag, item.value(key)?);
         }
-        match key.to_ascii_lowercase().as_str() {
+        let mut lower = [0; KEY_BYTES_MAX];
+        match lowered(key, &mut lower) {
             "primary" => item
                 .alone()
                 .and_then(|()| self.set_role(RoleHint::Primary, key)),
@@ -271,6 +274,16 @@ impl<'a> Hints<'a> {
         self.tags.push((key, value));
         Ok(())
     }
+}
+
+/// A key in lower case, in `room`; what is too long for that is no key.
+fn lowered<'r>(key: &str, room: &'r mut [u8; KEY_BYTES_MAX]) -> &'r str {
+    let Some(lower) = room.get_mut(..key.len()) else {
+        return "";
+    };
+    lower.copy_from_slice(key.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).unwrap_or_default()
 }
 
 fn set<T: PartialEq>(slot: &mut Option<T>, value: T, key: &str) -> Result<(), HintError> {

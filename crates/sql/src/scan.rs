@@ -7,6 +7,8 @@ mod block;
 mod calls;
 mod head;
 
+use smallvec::SmallVec;
+
 use crate::dialect::Dialect;
 use crate::digest::{Digest, Normalizer, Sink};
 use crate::effects::{self, Effects};
@@ -128,7 +130,7 @@ struct Scanner<'a, S: Sink> {
     class: Class,
     statements: u16,
     unterminated: bool,
-    hints: Vec<Span>,
+    hints: SmallVec<[Span; 1]>,
     /// Where statements ended, for who asks.
     ends: Option<Vec<usize>>,
     // Of the current statement.
@@ -161,7 +163,7 @@ impl<'a, S: Sink> Scanner<'a, S> {
             class: Class::Show,
             statements: 0,
             unterminated: false,
-            hints: Vec::new(),
+            hints: SmallVec::new(),
             ends: None,
             start: lexer,
             current: Facts::NONE,

@@ -1,5 +1,7 @@
 //! What the proxy knows of a statement text after one pass.
 
+use smallvec::SmallVec;
+
 use crate::dialect::Dialect;
 use crate::digest::{Digest, GuardedSink, HashSink};
 use crate::effects::{Effect, Effects};
@@ -27,8 +29,8 @@ pub struct Statement {
     pub effects: Effects,
     /// A quote or comment is not closed, or the lexer and the server may disagree on where it is.
     pub unterminated: bool,
-    /// Comments that hold hints, wherever they stand; empty without allocation. Of too many, one too many is listed.
-    pub hints: Vec<Span>,
+    /// Comments that hold hints, wherever they stand; one costs no allocation. Of too many, one too many is listed.
+    pub hints: SmallVec<[Span; 1]>,
 }
 
 impl Statement {

@@ -12,6 +12,7 @@ pub mod config;
 mod error;
 pub mod fleet;
 pub mod folder;
+pub mod group;
 mod http;
 pub mod operator;
 pub mod port;
@@ -24,6 +25,7 @@ mod template;
 
 pub use error::{Error, Result};
 pub use fleet::{Fleet, FleetOptions};
+pub use group::Group;
 pub use proxy::Proxy;
 pub use query::{Rows, Session};
 pub use relay::FaultRelay;

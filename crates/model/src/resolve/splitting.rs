@@ -6,12 +6,12 @@ use super::strategy::{balance_of, regexes};
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::spec::{
-    self, ConsistencyKind, MasterHighAvailability, ReadWriteSplitting, RuleType, Target,
-    TransactionalReadKind,
+    self, ConsistencyKind, HeartbeatClockKind, MasterHighAvailability, ReadWriteSplitting,
+    RuleType, Target, TransactionalReadKind,
 };
 use crate::topology::{
-    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Matcher, Monitor, ProbePolicy, Role, RoleSource,
-    Splitting, SplittingMatch, SplittingRule, TransactionalRead,
+    CATCH_UP_WAIT_MS_DEFAULT, Consistency, Heartbeat, HeartbeatClock, Matcher, Monitor,
+    ProbePolicy, Role, RoleSource, Splitting, SplittingMatch, SplittingRule, TransactionalRead,
 };
 
 /// Resolves it, or reports everything that is wrong.
@@ -201,6 +201,13 @@ fn monitor(
         failures: p.failure_threshold,
         successes: p.success_threshold,
     });
+    let heartbeat = match lag.and_then(|lag| lag.heartbeat.as_ref()) {
+        Some(spec) => {
+            let at = at.field("replicationLagProbe").field("heartbeat");
+            Some(heartbeat(&at, spec, findings)?)
+        }
+        None => None,
+    };
     let defaults = Monitor::default();
     let interval = spec.monitor_interval;
     Some(Monitor {
@@ -212,7 +219,42 @@ fn monitor(
         lag_ms_max: lag
             .and_then(|p| p.max_replication_lag)
             .map_or(defaults.lag_ms_max, |seconds| seconds.saturating_mul(1_000)),
+        heartbeat,
     })
+}
+
+fn heartbeat(
+    at: &At<'_>,
+    spec: &spec::HeartbeatSpec,
+    findings: &mut Findings,
+) -> Option<Heartbeat> {
+    let column = quoted(spec.column.as_deref().unwrap_or("ts"));
+    if column.is_none() {
+        findings.error(&at.field("column"), "not the name of a column");
+    }
+    let table = match spec.table.split_once('.') {
+        Some((schema, table)) => quoted(schema).zip(quoted(table)),
+        None => None,
+    };
+    if table.is_none() {
+        findings.error(&at.field("table"), "not a table as `schema.table`");
+    }
+    let (schema, table) = table?;
+    Some(Heartbeat {
+        table: format!("{schema}.{table}"),
+        column: column?,
+        clock: match spec.clock {
+            Some(HeartbeatClockKind::Session) | None => HeartbeatClock::Session,
+            Some(HeartbeatClockKind::Utc) => HeartbeatClock::Utc,
+        },
+    })
+}
+
+/// A name as an identifier in SQL; none if it cannot be one.
+fn quoted(name: &str) -> Option<String> {
+    let fits = |c: char| !c.is_control() && !matches!(c, '`' | '.');
+    let length = name.chars().count();
+    ((1..=64).contains(&length) && name.chars().all(fits)).then(|| format!("`{name}`"))
 }
 
 /// A probe as it was written.

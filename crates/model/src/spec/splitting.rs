@@ -175,4 +175,28 @@ pub struct ReplicationLagProbe {
     pub success_threshold: Option<u32>,
     /// Seconds that a replica may be behind.
     pub max_replication_lag: Option<u64>,
+    /// A table that tells the lag, in place of the replica's own status.
+    pub heartbeat: Option<HeartbeatSpec>,
+}
+
+/// A table into which somebody writes the time at the primary, again and again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeartbeatSpec {
+    /// The table, as `schema.table`.
+    pub table: String,
+    /// The column with the time; `ts` if absent.
+    pub column: Option<String>,
+    /// By which clock it was written; `session` if absent.
+    pub clock: Option<HeartbeatClockKind>,
+}
+
+/// By which clock a heartbeat is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeartbeatClockKind {
+    /// As NOW(6) gives it in the server's time zone, or in a column of type TIMESTAMP.
+    Session,
+    /// As UTC_TIMESTAMP(6) gives it.
+    Utc,
 }

@@ -254,6 +254,7 @@ fn splitting(splitting: &Splitting) -> Value {
             "readOnly": monitor.read_only,
             "lag": monitor.lag,
             "maxReplicationLagMs": monitor.lag_ms_max,
+            "heartbeat": monitor.heartbeat,
         },
     })
 }

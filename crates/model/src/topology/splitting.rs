@@ -2,7 +2,11 @@
 //!
 //! It owns the compiled rules and every default; it takes no decision: `plan` does, and the proxy watches the servers.
 
+use std::cell::RefCell;
+
 use regex::RegexSet;
+use regex_automata::meta::Regex;
+use regex_automata::{Input, MatchKind, PatternSet};
 use serde::Serialize;
 
 use super::{Balance, Role};
@@ -102,6 +106,28 @@ impl Default for ProbePolicy {
     }
 }
 
+/// By which clock a heartbeat is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeartbeatClock {
+    /// That of the server's time zone; the default.
+    Session,
+    /// UTC.
+    Utc,
+}
+
+/// A table into which somebody writes the time at the primary, again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// Schema and table, quoted.
+    pub table: String,
+    /// The column with the time, quoted.
+    pub column: String,
+    /// By which clock.
+    pub clock: HeartbeatClock,
+}
+
 /// How the servers are watched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Monitor {
@@ -117,6 +143,8 @@ pub struct Monitor {
     pub lag: ProbePolicy,
     /// How far a replica may be behind and still serve reads.
     pub lag_ms_max: u64,
+    /// The table that tells the lag; the replica's own status if absent.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 impl Default for Monitor {
@@ -129,14 +157,18 @@ impl Default for Monitor {
             read_only: probe,
             lag: probe,
             lag_ms_max: REPLICATION_LAG_S_DEFAULT * 1_000,
+            heartbeat: None,
         }
     }
 }
 
+/// Memory that the automaton of all rules may take.
+const AUTOMATON_BYTES_MAX: usize = 10 << 20;
+
 /// The expressions of all rules as one automaton: a hundred of them cost what one does.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    set: RegexSet,
+    set: Regex,
     /// The rule of each expression.
     rules: Vec<usize>,
 }
@@ -152,19 +184,33 @@ impl Matcher {
                 owners.resize(patterns.len(), number);
             }
         }
-        let set = RegexSet::new(patterns).ok()?;
+        let config = Regex::config()
+            .match_kind(MatchKind::All)
+            .nfa_size_limit(Some(AUTOMATON_BYTES_MAX));
+        let set = Regex::builder()
+            .configure(config)
+            .build_many(&patterns)
+            .ok()?;
         Some(Self { set, rules: owners })
     }
 
     /// The first rule that has an expression which matches.
     pub fn first(&self, text: &str) -> Option<usize> {
-        let matches = self.set.matches(text);
-        // Expressions are in the order of their rules.
-        matches
-            .iter()
-            .next()
-            .and_then(|at| self.rules.get(at))
-            .copied()
+        thread_local! {
+            /// Kept, so that a statement costs no allocation.
+            static MATCHES: RefCell<PatternSet> = RefCell::new(PatternSet::new(0));
+        }
+        MATCHES.with_borrow_mut(|matches| {
+            if matches.capacity() < self.rules.len() {
+                *matches = PatternSet::new(self.rules.len());
+            }
+            matches.clear();
+            let input = Input::new(text);
+            self.set.which_overlapping_matches(&input, matches);
+            // Expressions are in the order of their rules.
+            let first = matches.iter().next()?;
+            self.rules.get(first.as_usize()).copied()
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::registry::Registry;
 use crate::serving::{Services, Serving};
-use crate::standing::{AdminState, Lag};
+use crate::standing::{AdminState, Astray, Lag};
 use crate::upstream::{Member, Upstream};
 
 /// Sessions listed of an endpoint that drains; what keeps it is seldom many.
@@ -53,6 +53,8 @@ pub(crate) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Regis
         "lag_ms": lag_ms(standing.lag()),
         "last_error": Some(standing.last_error()).filter(|error| !error.is_empty()),
         "weight": member.endpoint.weight,
+        "zone": member.endpoint.zone,
+        "near": member.near,
         "latency_us": member.latency_ns() / 1_000,
         "outstanding": member.outstanding(),
         "statements": member.statements.load(Ordering::Relaxed),
@@ -100,6 +102,9 @@ fn lag_label(lag: Lag) -> &'static str {
         Lag::Disconnected => "disconnected",
         Lag::Stopped => "stopped",
         Lag::Denied => "denied",
+        Lag::Astray(Astray::Minority) => "minority",
+        Lag::Astray(Astray::Joining) => "joining",
+        Lag::Astray(Astray::Failed) => "failed",
     }
 }
 

@@ -23,7 +23,9 @@ const RESTORABLE: &[&str] = &[
     "character_set_connection",
     "character_set_filesystem",
     "character_set_results",
+    "character_set_server",
     "collation_connection",
+    "collation_server",
     "completion_type",
     "cte_max_recursion_depth",
     "max_recursive_iterations",
@@ -123,6 +125,10 @@ const RESTORABLE: &[&str] = &[
     "xa_detach_on_prepare",
 ];
 
+/// Not on MariaDB, where setting them leaves something on the connection that no statement restores: with
+/// `sql_auto_is_null`, which row the last INSERT made there.
+const BOUND_ON_MARIADB: &[&str] = &["sql_auto_is_null"];
+
 /// MariaDB's variable that holds the GTID of the session's last transaction.
 pub const LAST_GTID: &str = "last_gtid";
 
@@ -195,6 +201,7 @@ impl ServerFacts {
         let tracked: BTreeSet<Box<str>> = RESTORABLE
             .iter()
             .filter(|name| defaults.contains_key(**name))
+            .filter(|name| flavor == Flavor::MySql || !BOUND_ON_MARIADB.contains(name))
             .map(|name| (*name).into())
             .collect();
         let tracks_state = defaults.contains_key("session_track_state_change");

@@ -9,6 +9,7 @@ fn the_table_of_codes_stands() {
         (Fault::Draining, 1053, "08S01", Blame::Mesh),
         (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
         (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
+        (Fault::NoMemoryForCommand, 1041, "HY000", Blame::Mesh),
         (
             Fault::CommitUnknown("e".into()),
             1105,

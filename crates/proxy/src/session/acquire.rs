@@ -10,17 +10,16 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use dbmesh_model::topology::{Consistency, HashKey, Role, TransactionalRead};
+use dbmesh_model::topology::{Consistency, Role, TransactionalRead};
 use dbmesh_plan::{Aim, Why};
 use tokio::sync::watch;
 
-use super::demand::Place;
+use super::demand::{Place, in_time};
 use super::exchange::Lost;
 use super::leave::TurnedAway;
 use super::ready::{NotReady, make_ready};
 use super::{Failure, Session, observe};
 use crate::backend::{Backend, BackendError, Flags};
-use crate::balance::hash_of;
 use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
@@ -226,7 +225,11 @@ impl Session {
     /// refused for good. One that only reads what it has there may go on.
     fn is_left_behind(&self, aim: Aim) -> bool {
         let upstream = &self.serving.upstream;
-        let demoted = |m: &Arc<Member>| upstream.role_of(m) == Some(Role::Replica);
+        // Whether it serves reads already, or is not fresh enough for that yet, is not the question.
+        let demoted = |m: &Arc<Member>| match upstream.reports_roles() {
+            true => m.pool.standing.role() == Some(Role::Replica),
+            false => upstream.role_of(m) == Some(Role::Replica),
+        };
         self.refused
             && aim.role == Role::Primary
             && !self.state.in_transaction()
@@ -343,16 +346,6 @@ impl Session {
         Some((chosen.clone(), Some(wanted)))
     }
 
-    /// What consistent hashing goes by.
-    fn hash_key(&self) -> u64 {
-        let handle = self.handle();
-        match (self.serving.service.strategy.hashing.by, self.demand.hash) {
-            (HashKey::Hint, Some(hash)) => hash,
-            (HashKey::User, _) => hash_of(handle.user.as_bytes()),
-            (HashKey::Client | HashKey::Hint, _) => hash_of(handle.ip().as_bytes()),
-        }
-    }
-
     /// The replica of the session's READ ONLY transactions, where they stay at one.
     fn fixed_replica(&self, aim: Aim, search: &Search) -> Option<&Arc<Member>> {
         let upstream = &self.serving.upstream;
@@ -417,7 +410,15 @@ impl Session {
             self.count_turned();
             return Ok(Leased::NotThere);
         }
-        match make_ready(lease, &want, search.left).await {
+        let ready = {
+            let making = pin!(make_ready(lease, &want, wait));
+            in_time(self.demand.deadline, making).await
+        };
+        let Some(ready) = ready else {
+            // The connection is closed: nobody knows in which state it is.
+            return Ok(Leased::Overdue);
+        };
+        match ready {
             Ok(lease) => self.take_lease(lease, member),
             Err(NotReady::Schema(lease, _)) if self.chooses_schema => {
                 self.take_lease(*lease, member)
@@ -462,6 +463,7 @@ impl Session {
         };
         let sql = missing.wait_sql(backend.facts.flavor, wait_ms);
         let limit = Duration::from_millis(wait_ms) + WAIT_ANSWER_TIMEOUT;
+        let limit = self.within_deadline(limit);
         let answer = tokio::time::timeout(limit, backend.query(sql.as_bytes())).await;
         let caught_up = match answer {
             Ok(Ok(Ok(rows))) => rows

@@ -5,11 +5,13 @@
 //! attributes, the service's strategy, and where the session's connection is.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
+use dbmesh_plan::explain::subject;
 use dbmesh_plan::{Proof, RoleHint};
-use dbmesh_sql::{Class, Hints, Statement};
+use dbmesh_sql::{Class, Dialect, Hints, Statement, Verb, analyze};
 use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
 use dbmesh_wire::status::Status;
@@ -44,6 +46,28 @@ pub(super) struct Deadline {
     pub at: Instant,
     /// The limit that this comes from, in ms.
     pub limit_ms: u64,
+}
+
+/// What comes of it before the time is up; none if it takes longer. It comes pinned, so that it has its room once.
+pub(super) async fn in_time<T>(
+    deadline: Option<Deadline>,
+    what: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let Some(deadline) = deadline else {
+        return Some(what.await);
+    };
+    let left = deadline.at.saturating_duration_since(Instant::now());
+    tokio::time::timeout(left, what).await.ok()
+}
+
+/// The statement in an EXPLAIN MESH.
+fn explained<'a>(statement: &Statement, sql: &'a [u8]) -> Option<(Statement, &'a [u8])> {
+    if statement.verb != Verb::Explain {
+        return None;
+    }
+    let dialect = Dialect::default();
+    let text = subject(sql, &dialect)?.of(sql);
+    Some((analyze(text, &dialect), text))
 }
 
 /// Where alone a statement may run.
@@ -171,6 +195,12 @@ impl Session {
         self.demand_nothing();
         self.demand.place = Place::Home;
         let hints = self.hints(statement, sql, &attributes)?;
+        // EXPLAIN MESH is told what the statement in it would be told; it runs nowhere itself.
+        let explained = explained(statement, sql);
+        let (statement, sql) = match &explained {
+            Some((inner, text)) => (inner, *text),
+            None => (statement, sql),
+        };
         if let Some(hints) = &hints {
             self.follow_hints(hints, statement)?;
         }
@@ -200,6 +230,12 @@ impl Session {
                 let place = self.unit_place(hints.as_ref(), statement, proof, later)?;
                 self.demand_unit(place)?;
             }
+        }
+        if explained.is_some() {
+            if let Place::Named(name) = &self.demand.place {
+                self.allow_named(name, proof)?;
+            }
+            return Ok(proof);
         }
         let follows = match attributes {
             Attributes::Later => true,
@@ -374,6 +410,16 @@ impl Session {
             ),
             Some(Role::Replica) => Ok(()),
             Some(Role::Shadow) | None => refused("does not serve now"),
+        }
+    }
+
+    /// What consistent hashing goes by.
+    pub(super) fn hash_key(&self) -> u64 {
+        let handle = self.handle();
+        match (self.serving.service.strategy.hashing.by, self.demand.hash) {
+            (HashKey::Hint, Some(hash)) => hash,
+            (HashKey::User, _) => hash_of(handle.user.as_bytes()),
+            (HashKey::Client | HashKey::Hint, _) => hash_of(handle.ip().as_bytes()),
         }
     }
 

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Consistency, LocalInfile};
-use dbmesh_sql::{Effect, Statement};
-use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD};
+use dbmesh_model::topology::Consistency;
+use dbmesh_wire::codec::{HEADER_BYTES, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
@@ -19,6 +18,7 @@ use dbmesh_wire::track::{self, Item};
 
 use super::Session;
 use super::deadline::{INTERRUPTED, Watch};
+use super::infile::{Infile, pass_file};
 use super::leave::{Leave, TurnedAway};
 use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
@@ -30,7 +30,6 @@ use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
 use crate::upstream::Upstream;
-use dbmesh_wire::caps::Capabilities;
 
 /// How a command's exchange broke.
 #[derive(Debug)]
@@ -103,33 +102,7 @@ impl Command<'_> {
 /// Payloads from this size on are not copied, in bytes.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
 
-/// What a server may ask of the client in this command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Infile {
-    /// Nothing.
-    Refused,
-    /// The file of this name, which the statement itself names.
-    Named(Vec<u8>),
-}
-
 impl Session {
-    /// The file that this statement lets a server ask for.
-    pub(super) fn infile(&self, statement: &Statement) -> Infile {
-        let allowed = self.serving.service.limits.local_infile == LocalInfile::Allow
-            && self.client.capabilities.contains(Capabilities::LOCAL_FILES);
-        if !allowed || statement.effects.is_empty() {
-            return Infile::Refused;
-        }
-        statement
-            .effects
-            .iter()
-            .find_map(|e| match e {
-                Effect::LoadLocalInfile { file } => Some(Infile::Named(file.to_vec())),
-                _ => None,
-            })
-            .unwrap_or(Infile::Refused)
-    }
-
     /// Sends a command and relays its answer.
     pub(super) async fn exchange(
         &mut self,
@@ -243,6 +216,7 @@ async fn relay(
     shape: Shape,
     infile: &Infile,
 ) -> Result<Outcome, Lost> {
+    let limit = parts.watch.limit();
     let Parts {
         backend,
         warnings,
@@ -257,11 +231,7 @@ async fn relay(
             Command::Payload(payload) => backend.send_large(payload).await,
         }
     };
-    let sent = guarded(control, None, pin!(sending)).await;
-    match sent {
-        Done::Io(sent) => sent.map_err(Lost::before)?,
-        Done::Stopped | Done::TooSlow => return Err(Lost::Stopped),
-    }
+    sent(guarded(control, limit, pin!(sending)).await)?;
     let mut relay = Relay::new(
         shape,
         Hops {
@@ -306,6 +276,16 @@ async fn relay(
     }
 }
 
+/// What came of sending a command.
+fn sent(done: Done<Result<(), BackendError>>) -> Result<(), Lost> {
+    match done {
+        Done::Io(sent) => sent.map_err(Lost::before),
+        Done::Stopped => Err(Lost::Stopped),
+        // A server that has only a part of a command does not execute it.
+        Done::TooSlow => Err(Lost::Overdue),
+    }
+}
+
 /// How an I/O that others may stop came out.
 pub(super) enum Done<T> {
     /// It ended by itself.
@@ -314,15 +294,6 @@ pub(super) enum Done<T> {
     Stopped,
     /// It took too long.
     TooSlow,
-}
-
-impl<T> Done<T> {
-    fn unwrap_or(self, otherwise: T) -> T {
-        match self {
-            Self::Io(done) => done,
-            Self::Stopped | Self::TooSlow => otherwise,
-        }
-    }
 }
 
 /// Runs an I/O until it ends, the session is told to end, or the time is up. Costs nothing while the I/O is ready. It comes
@@ -426,9 +397,8 @@ async fn pump(
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile(name) => {
-                let sent = pin!(send_file(backend, client, relay, &name, infile));
-                let sent = guarded(control, None, sent).await;
-                sent.unwrap_or(Err(Lost::Stopped))?;
+                let limit = watch.limit();
+                pass_file(backend, client, control, limit, (relay, &name, infile)).await?;
                 told = true;
             }
         }
@@ -504,76 +474,4 @@ fn witness_writes(upstream: &Upstream, backend: &Backend, outcome: &Outcome, fro
     }
     upstream.note_written(&position);
     outcome.tracked.len()
-}
-
-/// Passes the client's file on, if the statement named it. The server is never believed otherwise.
-async fn send_file(
-    backend: &mut Backend,
-    client: &mut Client,
-    relay: &mut Relay,
-    name: &[u8],
-    infile: &Infile,
-) -> Result<(), Lost> {
-    if *infile != Infile::Named(name.to_vec()) {
-        return Err(Lost::Refused(Fault::LocalInfileRefused));
-    }
-    let (mut backend_seq, client_seq) = relay.sequence();
-    // A server that compresses counts by its frames.
-    backend_seq = backend.channel().frame_sequence().unwrap_or(backend_seq);
-    client.seq = client_seq;
-    let mut request = vec![dbmesh_wire::reply::LOCAL_INFILE_MARKER];
-    request.extend_from_slice(name);
-    client.packet(&request).await.map_err(|_| Lost::Client)?;
-    let mut expected = client.seq;
-    loop {
-        let header = match client.channel.read_header().await {
-            Ok(Some(header)) if header.seq == expected => header,
-            _ => return Err(Lost::Client),
-        };
-        client.channel.consume(HEADER_BYTES);
-        expected = expected.wrapping_add(1);
-        pass_payload(backend, client, header, &mut backend_seq).await?;
-        if header.len == 0 {
-            break;
-        }
-    }
-    client.seq = expected;
-    relay.set_sequence(backend_seq, expected);
-    Ok(())
-}
-
-/// Passes one packet of a file on, in pieces as they come.
-async fn pass_payload(
-    backend: &mut Backend,
-    client: &mut Client,
-    header: Header,
-    backend_seq: &mut u8,
-) -> Result<(), Lost> {
-    let mut piece = Header {
-        len: header.len,
-        seq: *backend_seq,
-    }
-    .encode()
-    .to_vec();
-    *backend_seq = backend_seq.wrapping_add(1);
-    let mut left = header.len as usize;
-    loop {
-        let unread = client.channel.inbox().unread();
-        let take = left.min(unread.len());
-        piece.extend_from_slice(unread.get(..take).unwrap_or_default());
-        client.channel.consume(take);
-        left -= take;
-        let sent = backend.channel().write(&piece).await;
-        sent.map_err(|e| Lost::Backend {
-            error: e.into(),
-            came: true,
-        })?;
-        piece.clear();
-        if left == 0 {
-            return Ok(());
-        }
-        if !matches!(client.channel.fill().await, Ok(n) if n > 0) {
-            return Err(Lost::Client);
-        }
-    }
 }

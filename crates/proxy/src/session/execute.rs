@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Role, Routines};
-use dbmesh_plan::{Aim, Functions, LastInsertId, Proof, Route, at_first_sight};
+use dbmesh_plan::{Aim, Functions, Proof, Route, at_first_sight};
 use dbmesh_sql::{
     Class, Dialect, Effect, Facts, Lexer, SessionFunctionValues, Statement, TokenKind, Verb,
     analyze, replace_session_functions,
@@ -21,7 +21,8 @@ use dbmesh_wire::relay::{Outcome, Shape};
 
 use super::acquire::PRIMARY;
 use super::demand::Place;
-use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::exchange::{Command, LARGE_BYTES, Lost};
+use super::infile::Infile;
 use super::leave::{Leave, Repeat, Runs, Withhold};
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
@@ -148,36 +149,6 @@ impl Session {
 
     pub(super) fn wait_limit(&self) -> Duration {
         Duration::from_millis(self.serving.service.limits.queue_wait_ms)
-    }
-
-    /// Makes LAST_INSERT_ID() right on the connection.
-    pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
-        let auto_is_null = self
-            .state
-            .vector
-            .variables
-            .get("sql_auto_is_null")
-            .is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
-        let LastId::Known(id) = self.state.last_insert_id else {
-            return Ok(());
-        };
-        let backend = self.backend()?;
-        if (need == LastInsertId::Unread && !auto_is_null) || backend.last_insert_id == Some(id) {
-            return Ok(());
-        }
-        let set = format!("SET last_insert_id = {id}");
-        match backend.query(set.as_bytes()).await {
-            Ok(Ok(_)) => {
-                backend.last_insert_id = Some(id);
-                Ok(())
-            }
-            Ok(Err(e)) => Err(Fault::StateReplay {
-                code: e.code,
-                message: e.message,
-            }
-            .into()),
-            Err(e) => Err(self.lost(Lost::before(e), None)),
-        }
     }
 
     /// Replaces functions that a shared connection would answer wrongly. Only the first of several statements asks for what

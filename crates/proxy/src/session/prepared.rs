@@ -21,8 +21,9 @@ use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
 use super::demand::Attributes;
-use super::exchange::{Command, Infile, LARGE_BYTES, Lost};
+use super::exchange::{Command, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
+use super::infile::Infile;
 use super::leave::Leave;
 use super::observe::Observed;
 use super::settle::close_statements;

@@ -2,12 +2,19 @@
 //!
 //! Owns what becomes of one that cannot be brought there. Input: a lease fresh from its pool.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dbmesh_plan::LastInsertId;
+
+use super::demand::in_time;
+use super::exchange::Lost;
+use super::{Failure, Session};
 use crate::backend::{Applied, BackendError, ServerError};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
+use crate::state::LastId;
 
 /// Why a connection is not in the session's state.
 pub(super) enum NotReady {
@@ -79,5 +86,43 @@ pub(super) async fn make_ready(
             code: e.code,
             message: e.message,
         })),
+    }
+}
+
+impl Session {
+    /// Makes LAST_INSERT_ID() right on the connection.
+    pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
+        let auto_is_null = self
+            .state
+            .vector
+            .variables
+            .get("sql_auto_is_null")
+            .is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
+        let LastId::Known(id) = self.state.last_insert_id else {
+            return Ok(());
+        };
+        let known = self.backend()?.last_insert_id;
+        if (need == LastInsertId::Unread && !auto_is_null) || known == Some(id) {
+            return Ok(());
+        }
+        let set = format!("SET last_insert_id = {id}");
+        let deadline = self.demand.deadline;
+        let backend = self.backend()?;
+        let Some(answer) = in_time(deadline, pin!(backend.query(set.as_bytes()))).await else {
+            return Err(self.lost(Lost::Overdue, None));
+        };
+        let backend = self.backend()?;
+        match answer {
+            Ok(Ok(_)) => {
+                backend.last_insert_id = Some(id);
+                Ok(())
+            }
+            Ok(Err(e)) => Err(Fault::StateReplay {
+                code: e.code,
+                message: e.message,
+            }
+            .into()),
+            Err(e) => Err(self.lost(Lost::before(e), None)),
+        }
     }
 }

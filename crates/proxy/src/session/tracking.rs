@@ -8,7 +8,8 @@ use dbmesh_sql::{Facts, Lexer, Statement, TokenKind, TrackingSet, Verb, split_tr
 use dbmesh_wire::codec;
 use dbmesh_wire::relay::Shape;
 
-use super::exchange::{Command, Infile, Lost};
+use super::exchange::{Command, Lost};
+use super::infile::Infile;
 use super::leave::Leave;
 use super::{Executed, Failure, Session};
 use crate::backend::Cell;

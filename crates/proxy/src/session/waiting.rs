@@ -5,7 +5,8 @@
 
 use std::task::Poll;
 
-use super::{CloseReason, Session};
+use super::{CloseReason, Failure, Session};
+use crate::channel::PacketError;
 use crate::control::Signals;
 use crate::fault::Fault;
 
@@ -18,6 +19,7 @@ impl Session {
         self.client.channel.rest();
         if self.packet.capacity() > PACKET_KEPT_BYTES {
             self.packet = Vec::new();
+            self.share.release();
         }
         let control = self.handle().control.clone();
         let wanted = if self.at_boundary() {
@@ -101,3 +103,13 @@ const WANTED_PINNED: Signals = Signals::KILL
 
 /// Command buffers up to this size are kept between commands, in bytes.
 const PACKET_KEPT_BYTES: usize = 1024;
+
+/// Why no command could be read.
+pub(super) fn packet_failure(error: &PacketError) -> Failure {
+    match error {
+        PacketError::Io(_) => Failure::ClientLost,
+        PacketError::Sequence { .. } => Failure::Fault(Fault::OutOfOrder),
+        PacketError::TooLarge { .. } => Failure::Fault(Fault::PacketTooLarge),
+        PacketError::NoRoom { .. } => Failure::Fault(Fault::NoMemoryForCommand),
+    }
+}

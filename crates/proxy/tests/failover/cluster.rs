@@ -63,6 +63,17 @@ impl Cluster {
         cluster
     }
 
+    /// Ends the proxy and starts another one with these arguments.
+    pub fn restart_proxy(&mut self, args: &[&str]) {
+        let port = Port::reserve().unwrap();
+        let old = format!("port: {}\n", self.stage.port);
+        assert!(self.yaml.contains(&old));
+        self.yaml = self
+            .yaml
+            .replace(&old, &format!("port: {}\n", port.number()));
+        self.stage = Stage::of_yaml(&self.yaml, port, args);
+    }
+
     /// A client that is logged in.
     pub fn client(&self) -> RawClient {
         RawClient::app(self.stage.port)

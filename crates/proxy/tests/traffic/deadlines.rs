@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_testkit::relay::FaultRelay;
-use dbmesh_testkit::server::{Kind, shared};
+use dbmesh_testkit::server::{Kind, Server, ServerOptions, shared};
+use dbmesh_wire::caps::Capabilities;
 
 use crate::ask::{assert_error, attributed, execute, prepare};
-use crate::faultkit::client::{RawClient, Reply};
+use crate::faultkit::client::{Credentials, RawClient, Reply};
 use crate::faultkit::eventually;
 use crate::faultkit::stage::Stage;
 
@@ -331,5 +332,37 @@ fn deadlines_under_load_hit_nobody_else() {
         });
         assert!(stage.metric("dbmesh_statements_overdue_total") > 10.0);
         stage.assert_pool_calm();
+    }
+}
+
+#[test]
+fn sending_a_large_command_counts() {
+    let server = Server::start(ServerOptions::new(Kind::MySql)).unwrap();
+    let stage = Stage::before(Kind::MySql, server.port(), |c| c);
+    let mut client = RawClient::app(stage.port);
+    assert_eq!(client.query("SELECT 1").value(), "1");
+    // It reads nothing any more: what the kernel does not take stays here.
+    server.pause();
+    let text = "x".repeat(40 << 20);
+    let large = format!("SELECT LENGTH('{text}') /* mesh: timeout_ms=3000 */");
+    assert_error(&client.query(&large), 3024, "dbmesh: 3000 ms");
+    server.resume();
+    assert_eq!(client.query("SELECT 2").value(), "2", "the session goes on");
+}
+
+#[test]
+fn a_file_that_does_not_come_counts() {
+    for kind in KINDS {
+        let _holder = locked_row(kind, "file");
+        let stage = Stage::before(kind, shared(kind).port(), |c| c);
+        let files = Credentials::app().more(Capabilities::LOCAL_FILES);
+        let mut client = RawClient::logged_in(stage.port, &files);
+        client.begin_query(
+            "/* mesh: timeout_ms=500 */ LOAD DATA LOCAL INFILE 'x' INTO TABLE late.file",
+        );
+        assert_eq!(client.packet().unwrap().first(), Some(&0xFB), "{kind:?}");
+        assert!(client.is_closed(), "{kind:?}");
+        assert_nothing_runs(kind, "INTO TABLE late.file");
+        stage.assert_serves();
     }
 }

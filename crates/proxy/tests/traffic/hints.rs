@@ -165,6 +165,57 @@ fn what_cannot_be_followed_is_refused_and_the_session_goes_on() {
     assert!(stage.metric("dbmesh_hints_refused_total") >= 5.0);
 }
 
+/// The value of a field of an explanation.
+fn explained(reply: &Reply, field: &str) -> String {
+    let Reply::Rows(rows) = reply else {
+        panic!("{reply:?}")
+    };
+    let named = rows.iter().find(|row| row[0].as_deref() == Some(field));
+    named.and_then(|row| row[1].clone()).unwrap_or_default()
+}
+
+#[test]
+fn an_explanation_follows_the_hints_of_the_statement_in_it() {
+    let fleet = fleet(Kind::MySql);
+    let stage = before(&fleet, "hints: {users: [app]}");
+    let mut client = RawClient::app(stage.port);
+    let read = "EXPLAIN MESH SELECT id FROM app.who";
+    for (hint, role, target) in [
+        ("", "primary", ""),
+        ("/* mesh: replica */", "replica", ""),
+        ("/* mesh: primary */", "primary", ""),
+        (
+            "/* mesh: endpoint=server-1 */",
+            "",
+            "endpoint server-1, and no other",
+        ),
+        (
+            "/* mesh: endpoint=server-0 */",
+            "",
+            "endpoint server-0, and no other",
+        ),
+    ] {
+        let reply = client.query(&format!("{read} {hint}"));
+        let shown = explained(&reply, "target");
+        assert!(
+            shown.contains(role) && shown.contains(target),
+            "{hint}: {reply:?}"
+        );
+    }
+    // What the statement would be refused for, its explanation is.
+    let write = "EXPLAIN MESH INSERT INTO app.t VALUES (1) /* mesh: endpoint=server-1 */";
+    assert_error(&client.query(write), 1105, "not proved to read only");
+    let unknown = "EXPLAIN MESH SELECT 1 /* mesh: endpoint=server-9 */";
+    assert_error(&client.query(unknown), 1064, "no endpoint 'server-9'");
+    // It leaves the session where it is.
+    assert_eq!(client.query("BEGIN"), Reply::Ok);
+    assert_eq!(client.query("INSERT INTO app.t VALUES (7)"), Reply::Ok);
+    let reply = client.query(&format!("{read} /* mesh: endpoint=server-1 */"));
+    assert!(matches!(reply, Reply::Rows(_)), "{reply:?}");
+    assert_eq!(client.query("SELECT id FROM app.t").value(), "7");
+    assert_eq!(client.query("ROLLBACK"), Reply::Ok);
+}
+
 #[test]
 fn who_may_use_hints_is_policy() {
     let fleet = fleet(Kind::MySql);

@@ -1,0 +1,71 @@
+//! The cost of planning a statement whose digest is known, beside that of analysing it, and the cost of hints.
+
+#![allow(missing_docs)] // the macros make undocumented items
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use dbmesh_plan::{Prover, SessionView, plan};
+use dbmesh_sql::{Dialect, Hints, analyze};
+
+#[path = "../tests/support/strategy.rs"]
+mod strategy;
+
+const POINT: &str = "SELECT id, name FROM users WHERE id = 42 LIMIT 1  ";
+const JOIN: &str = "SELECT o.id, o.total, c.name, c.email, COUNT(i.id) AS items FROM orders o JOIN customers c ON c.id = o.customer_id LEFT JOIN order_items i ON i.order_id = o.id WHERE o.status = 'open' AND o.created_at > '2024-01-01' AND c.region IN ('eu', 'us', 'ap') GROUP BY o.id ORDER BY o.created_at DESC LIMIT 50 OFFSET 100";
+const HINTED: &str =
+    "/* mesh: replica, timeout_ms=200 */ SELECT id, name FROM users WHERE id = 42 LIMIT 1";
+
+fn hits(criterion: &mut Criterion) {
+    let with_rules = strategy::splitting();
+    let mut without =
+        dbmesh_model::topology::Splitting::clone(with_rules.splitting.as_ref().unwrap());
+    without.rules.clear();
+    without.matcher = None;
+    let dialect = Dialect::default();
+    for (name, sql) in [("point", POINT), ("join", JOIN)] {
+        let statement = analyze(sql.as_bytes(), &dialect);
+        let mut group = criterion.benchmark_group(name);
+        let mut prover = Prover::default();
+        group.bench_function("prove", |b| {
+            b.iter(|| prover.prove(black_box(&statement), sql.as_bytes(), &dialect));
+        });
+        for (label, splitting) in [
+            ("plan", &without),
+            ("plan, ten rules", with_rules.splitting.as_ref().unwrap()),
+        ] {
+            group.bench_function(label, |b| {
+                b.iter(|| {
+                    let proof = prover.prove(black_box(&statement), sql.as_bytes(), &dialect);
+                    let view = SessionView {
+                        splitting: Some(splitting),
+                        proof,
+                        ..strategy::free_session()
+                    };
+                    plan(&statement, black_box(sql.as_bytes()), view)
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn hints(criterion: &mut Criterion) {
+    let dialect = Dialect::default();
+    let statement = analyze(HINTED.as_bytes(), &dialect);
+    let mut group = criterion.benchmark_group("hints");
+    group.bench_function("read", |b| {
+        b.iter(|| Hints::of_comments(black_box(HINTED.as_bytes()), &statement.hints).is_ok());
+    });
+    group.bench_function("analyze with", |b| {
+        b.iter(|| analyze(black_box(HINTED.as_bytes()), &dialect));
+    });
+    group.bench_function("analyze without", |b| {
+        b.iter(|| analyze(black_box(POINT.as_bytes()), &dialect));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, hits, hints);
+criterion_main!(benches);

@@ -1,0 +1,145 @@
+//! What a restart of the process must not forget: who was the primary, and who lost its place without giving it up.
+//!
+//! Owns the state file: read once before anything is served, written when something in it changes. It must never keep the
+//! process from starting, nor make anybody the primary: it only keeps a server from being one that was deposed. Input: the
+//! file of `--state`, the upstreams.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dbmesh_model::topology::Endpoint;
+use serde_json::{Value, json};
+
+use crate::serving::Services;
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One service's servers, by name and address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The last primary.
+    pub primary: Option<String>,
+    /// Those that lost its place.
+    pub deposed: Vec<String>,
+}
+
+/// The state file, and what is in it.
+#[derive(Debug)]
+pub struct Recall {
+    path: PathBuf,
+    written: BTreeMap<String, Known>,
+}
+
+/// A server as the file names it: with another address it is another server.
+#[must_use]
+pub fn name_of(endpoint: &Endpoint) -> String {
+    format!("{}@{}", endpoint.name, endpoint.address)
+}
+
+impl Recall {
+    /// Tells the upstreams what the file says, if there is one.
+    #[must_use]
+    pub fn open(path: PathBuf, services: &Services) -> Self {
+        let written = match read(&path) {
+            Ok(written) => written,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(e) => {
+                tracing::error!(path = %path.display(), error = %e, "the state file cannot be read: who was deposed is not known");
+                BTreeMap::new()
+            }
+        };
+        for serving in &services.list {
+            if let Some(known) = written.get(&serving.service.label()) {
+                serving.upstream.recall(known);
+            }
+        }
+        Self { path, written }
+    }
+
+    /// Writes what changed.
+    pub fn keep(&mut self, services: &Services) {
+        let now: BTreeMap<String, Known> = services
+            .list
+            .iter()
+            .filter_map(|serving| Some((serving.service.label(), serving.upstream.known()?)))
+            .collect();
+        if now == self.written {
+            return;
+        }
+        match write(&self.path, &now) {
+            Ok(()) => self.written = now,
+            Err(e) => {
+                tracing::error!(path = %self.path.display(), error = %e, "the state file cannot be written");
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<BTreeMap<String, Known>> {
+    if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is too large"));
+    }
+    let text = std::fs::read(path)?;
+    let value: Value = serde_json::from_slice(&text)?;
+    let services = value.get("services").and_then(Value::as_object);
+    let services = services.ok_or_else(|| io::Error::other("it has no `services`"))?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Ok(services
+        .iter()
+        .map(|(name, service)| {
+            let deposed = service.get("deposed").and_then(Value::as_array);
+            let known = Known {
+                primary: service.get("primary").and_then(text),
+                deposed: deposed.into_iter().flatten().filter_map(text).collect(),
+            };
+            (name.clone(), known)
+        })
+        .collect())
+}
+
+/// Writes a file beside it and puts that in its place, so that it is whole at any time.
+fn write(path: &Path, services: &BTreeMap<String, Known>) -> io::Result<()> {
+    let services: serde_json::Map<String, Value> = services
+        .iter()
+        .map(|(name, known)| {
+            let value = json!({ "primary": known.primary, "deposed": known.deposed });
+            (name.clone(), value)
+        })
+        .collect();
+    let text = serde_json::to_vec_pretty(&json!({ "services": services }))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = std::env::temp_dir().join(format!("dbmesh-recall-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("state.json");
+        assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let known = Known {
+            primary: Some("b@127.0.0.1:3307".into()),
+            deposed: vec!["a@127.0.0.1:3306".into()],
+        };
+        let all: BTreeMap<String, Known> = [
+            ("default/shop/main".to_owned(), known),
+            ("default/other/main".to_owned(), Known::default()),
+        ]
+        .into();
+        write(&path, &all).unwrap();
+        assert_eq!(read(&path).unwrap(), all);
+        for broken in ["", "[]", "{\"services\": 3}", "\u{0}"] {
+            std::fs::write(&path, broken).unwrap();
+            assert!(read(&path).is_err(), "{broken:?}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
