@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use dbmesh_differential::ground::{Ground, Opponent};
 use dbmesh_differential::run::Run;
-use dbmesh_differential::{family, grammar::Grammar};
+use dbmesh_differential::schema::SHOP;
+use dbmesh_differential::statement::{Form, Statement};
+use dbmesh_differential::{family, grammar::Grammar, tpch};
 use dbmesh_testkit::{Kind, process};
 
 /// Options of the comparison.
@@ -27,9 +29,33 @@ pub struct Options {
     /// MariaDB servers instead of MySQL.
     #[arg(long)]
     mariadb: bool,
+    /// Only statements in text, or only prepared ones.
+    #[arg(long)]
+    form: Option<FormOption>,
     /// Compare one server with another, without a mesh: the harness against itself.
     #[arg(long)]
     itself: bool,
+    /// The 22 queries of TPC-H at a small scale, instead of all else.
+    #[arg(long)]
+    tpch: bool,
+}
+
+/// One of the two forms of a statement.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FormOption {
+    Text,
+    Prepared,
+}
+
+impl Options {
+    fn wants(&self, statement: &Statement) -> bool {
+        let form = match self.form {
+            None => true,
+            Some(FormOption::Text) => statement.form == Form::Text,
+            Some(FormOption::Prepared) => statement.form == Form::Prepared,
+        };
+        form && statement.family.starts_with(&self.only)
+    }
 }
 
 /// Runs all, prints the report.
@@ -48,20 +74,23 @@ pub fn run(options: &Options) -> Result<(), String> {
     let deadline = options
         .minutes
         .map(|minutes| begin + Duration::from_secs(minutes * 60));
-    let ground = Ground::start(kind, opponent, options.seed)?;
+    if options.tpch {
+        return run_tpch(kind, opponent, options.seed);
+    }
+    let ground = Ground::start(SHOP, kind, opponent, options.seed)?;
     let mut run = Run::new(&ground)?;
     let written = family::statements(&options.only)?;
-    let mut count = run.all(written.into_iter(), deadline)?;
-    let of_family = |statement: &dbmesh_differential::statement::Statement| {
-        statement.family.starts_with(&options.only)
-    };
+    let written = written.into_iter().filter(|s| options.wants(s));
+    let mut count = run.all(written, deadline)?;
     let random = options.only.is_empty() || options.only.starts_with("random");
     if random {
         let size = match deadline {
             Some(_) => usize::MAX,
             None => options.statements,
         };
-        let drawn = Grammar::new(options.seed).filter(of_family).take(size);
+        let drawn = Grammar::new(options.seed)
+            .filter(|s| options.wants(s))
+            .take(size);
         count += run.all(drawn, deadline)?;
     }
     let seconds = begin.elapsed().as_secs_f64();
@@ -76,6 +105,18 @@ pub fn run(options: &Options) -> Result<(), String> {
         reads[2].accepted_percent(),
         run.report.of("change").accepted_percent(),
     );
+    match run.report.total().different {
+        0 => Ok(()),
+        different => Err(format!("{different} statements differ")),
+    }
+}
+
+/// The queries of TPC-H, each as text and prepared.
+fn run_tpch(kind: Kind, opponent: Opponent, seed: u64) -> Result<(), String> {
+    let ground = Ground::start(tpch::TPCH, kind, opponent, seed)?;
+    let mut run = Run::new(&ground)?;
+    run.all(tpch::queries()?.into_iter(), None)?;
+    println!("\n{}", run.report);
     match run.report.total().different {
         0 => Ok(()),
         different => Err(format!("{different} statements differ")),

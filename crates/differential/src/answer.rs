@@ -16,6 +16,10 @@ use crate::{Result, failed};
 /// Longest time for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
+/// PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, BLOB, ZEROFILL, BINARY, NO_DEFAULT_VALUE, PART_KEY, GROUP: other ones where a column comes out of the server's own
+/// temporary table, and whether it does depends on how many rows the server expects.
+const FLAGS_OF_THE_PLAN: u16 = 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80 | 0x1000 | 0x4000 | 0x8000;
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -64,17 +68,15 @@ pub struct Column {
     pub name: String,
     /// The alias of its table.
     pub table: String,
-    /// The name in the table.
-    pub original: String,
-    /// Its type.
+    /// Its type; what a temporary table widens is one: LONG and LONGLONG of expressions, the sizes of BLOB.
     pub kind: ColumnType,
-    /// Its flags.
+    /// Its flags, without those that a server sets or not by how it runs the statement.
     pub flags: u16,
     /// Its collation.
     pub charset: u16,
     /// Longest value.
     pub length: u32,
-    /// Digits after the point.
+    /// Digits after the point; 0 for texts, where servers say one thing or another.
     pub decimals: u8,
 }
 
@@ -95,7 +97,7 @@ pub struct Place {
 
 /// One connection.
 #[derive(Debug)]
-struct Client {
+pub struct Client {
     place: Place,
     conn: Option<Conn>,
 }
@@ -166,7 +168,8 @@ fn plain(sql: &str) -> Statement {
 }
 
 impl Client {
-    fn new(place: Place) -> Self {
+    /// A connection that is made when it is needed.
+    pub fn new(place: Place) -> Self {
         Self { place, conn: None }
     }
 
@@ -193,10 +196,17 @@ impl Client {
         Ok(self.conn.insert(conn))
     }
 
-    async fn ask(&mut self, statement: &Statement) -> Answer {
+    /// What it says to a statement.
+    pub async fn ask(&mut self, statement: &Statement) -> Answer {
+        let (sql, parameters) = (statement.sql(), statement.parameters());
+        self.ask_in(statement.form, &sql, parameters).await
+    }
+
+    /// What it says to a text with values.
+    pub async fn ask_in(&mut self, form: Form, sql: &str, parameters: Vec<Value>) -> Answer {
         let asked = async {
             let conn = self.connected().await.map_err(Outcome::Lost)?;
-            ask(conn, statement).await.map_err(outcome)
+            ask(conn, form, sql, parameters).await.map_err(outcome)
         };
         let answered = tokio::time::timeout(ANSWER_LIMIT, asked).await;
         let late = || Err(Outcome::Lost(format!("no answer in {ANSWER_LIMIT:?}")));
@@ -215,12 +225,17 @@ impl Client {
     }
 }
 
-async fn ask(conn: &mut Conn, statement: &Statement) -> mysql_async::Result<Answer> {
-    match statement.form {
-        Form::Text => read(conn.query_iter(statement.sql()).await?).await,
+async fn ask(
+    conn: &mut Conn,
+    form: Form,
+    sql: &str,
+    parameters: Vec<Value>,
+) -> mysql_async::Result<Answer> {
+    match form {
+        Form::Text => read(conn.query_iter(sql).await?).await,
         Form::Prepared => {
-            let prepared = conn.prep(statement.sql()).await?;
-            let answer = match conn.exec_iter(&prepared, statement.parameters()).await {
+            let prepared = conn.prep(sql).await?;
+            let answer = match conn.exec_iter(&prepared, parameters).await {
                 Ok(result) => read(result).await,
                 Err(error) => Err(error),
             };
@@ -252,15 +267,40 @@ async fn read<P: Protocol>(mut result: QueryResult<'_, '_, P>) -> mysql_async::R
 }
 
 fn column(column: &mysql_async::Column) -> Column {
-    Column {
+    plain_column(Column {
         name: column.name_str().into_owned(),
         table: column.table_str().into_owned(),
-        original: column.org_name_str().into_owned(),
         kind: column.column_type(),
         flags: column.flags().bits(),
         charset: column.character_set(),
         length: column.column_length(),
         decimals: column.decimals(),
+    })
+}
+
+/// A column without what depends on how a server runs the statement.
+pub fn plain_column(column: Column) -> Column {
+    let kind = match column.kind {
+        ColumnType::MYSQL_TYPE_LONG if column.table.is_empty() => ColumnType::MYSQL_TYPE_LONGLONG,
+        ColumnType::MYSQL_TYPE_MEDIUM_BLOB | ColumnType::MYSQL_TYPE_LONG_BLOB => {
+            ColumnType::MYSQL_TYPE_BLOB
+        }
+        kind => kind,
+    };
+    let is_text = matches!(
+        kind,
+        ColumnType::MYSQL_TYPE_VAR_STRING
+            | ColumnType::MYSQL_TYPE_STRING
+            | ColumnType::MYSQL_TYPE_BLOB
+    );
+    Column {
+        kind,
+        flags: column.flags & !FLAGS_OF_THE_PLAN,
+        decimals: match is_text {
+            true => 0,
+            false => column.decimals,
+        },
+        ..column
     }
 }
 

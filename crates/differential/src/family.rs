@@ -28,7 +28,8 @@ pub fn statements(prefix: &str) -> Result<Vec<Statement>> {
     Ok(all)
 }
 
-fn parse(text: &str) -> Result<Vec<Statement>> {
+/// The statements of a file's text.
+pub fn parse(text: &str) -> Result<Vec<Statement>> {
     let mut sets: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut family = None;
     let mut statements = Vec::new();

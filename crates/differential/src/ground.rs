@@ -11,8 +11,8 @@ use dbmesh_testkit::{
 };
 
 use crate::answer::{Pair, Place};
-use crate::schema::{self, Placed, SCHEMA, TABLES, Table};
-use crate::{Result, failed, rows};
+use crate::schema::{self, Placed, SCHEMA, Set, Table};
+use crate::{Result, failed};
 
 /// Who is compared with the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub enum Opponent {
 /// The servers.
 #[derive(Debug)]
 pub struct Ground {
+    set: Set,
     kind: Kind,
     opponent: Opponent,
     sessions: [Session; 2],
@@ -40,7 +41,7 @@ pub struct Ground {
 
 impl Ground {
     /// Starts and loads everything.
-    pub fn start(kind: Kind, opponent: Opponent, seed: u64) -> Result<Self> {
+    pub fn start(set: Set, kind: Kind, opponent: Opponent, seed: u64) -> Result<Self> {
         let start = |id| Server::start(ServerOptions::new(kind).server_id(id));
         let servers = [
             start(1).map_err(failed("start a server"))?,
@@ -49,11 +50,12 @@ impl Ground {
         let session = |server: &Server| server.session().map_err(failed("open a session"));
         let sessions = [session(&servers[0])?, session(&servers[1])?];
         for session in &sessions {
-            pristine(session, kind, seed)?;
+            pristine(&set, session, kind, seed)?;
         }
-        logical(&sessions[0], kind, SCHEMA)?;
+        logical(&set, &sessions[0], kind)?;
         let judge = place(kind, servers[0].port(), SCHEMA);
         let mut ground = Self {
+            set,
             kind,
             opponent,
             sessions,
@@ -65,12 +67,17 @@ impl Ground {
         match opponent {
             Opponent::Mesh => ground.shard()?,
             Opponent::Same | Opponent::Altered => {
-                logical(&ground.sessions[1], kind, SCHEMA)?;
+                logical(&set, &ground.sessions[1], kind)?;
                 ground.places[1] = place(kind, ground.servers[1].port(), SCHEMA);
             }
         }
         ground.alter()?;
         Ok(ground)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &'static [Table] {
+        self.set.tables
     }
 
     /// Which servers.
@@ -107,7 +114,7 @@ impl Ground {
     fn shard(&mut self) -> Result<()> {
         for (server, session) in self.sessions.iter().enumerate() {
             execute(session, &format!("CREATE DATABASE shop_{server}"))?;
-            for table in &TABLES {
+            for table in self.set.tables {
                 for (of, name) in table.parts() {
                     if of == server {
                         let name = format!("shop_{server}.{name}");
@@ -116,12 +123,14 @@ impl Ground {
                 }
             }
         }
-        for table in &TABLES {
+        for table in self.set.tables {
             self.fill(table)?;
         }
         let port = Port::reserve().map_err(failed("reserve a port"))?;
-        let ports = [self.servers[0].port(), self.servers[1].port()];
-        let yaml = schema::resources(self.kind, port.number(), ports);
+        let yaml = self.resources(port.number());
+        if std::env::var_os("DIFF_NO_PROXY").is_some() {
+            return Ok(());
+        }
         self.proxy = Some(Proxy::start(&yaml, &[]).map_err(failed("start dbmesh"))?);
         self.places[1] = place(self.kind, port.number(), SCHEMA);
         self._port = Some(port);
@@ -135,7 +144,9 @@ impl Ground {
             for (shard, (of, name)) in table.parts().into_iter().enumerate() {
                 if of == server {
                     let chosen = match table.placed {
-                        Placed::Sharded(expression) => format!(" WHERE {expression} = {shard}"),
+                        Placed::Sharded { expression, .. } => {
+                            format!(" WHERE {expression} = {shard}")
+                        }
                         Placed::Broadcast | Placed::Single(_) => String::new(),
                     };
                     let base = table.name;
@@ -152,9 +163,27 @@ impl Ground {
         Ok(())
     }
 
+    /// Where the judge is, and the two servers with their shards.
+    pub fn nodes(&self) -> [Place; 3] {
+        let node = |server: usize| {
+            place(
+                self.kind,
+                self.servers[server].port(),
+                &format!("shop_{server}"),
+            )
+        };
+        [self.places[0].clone(), node(0), node(1)]
+    }
+
+    /// The resources of the mesh.
+    pub fn resources(&self, port: u16) -> String {
+        let ports = [self.servers[0].port(), self.servers[1].port()];
+        schema::resources(&self.set, self.kind, port, ports)
+    }
+
     /// All tables as they were.
     pub fn restore(&self) -> Result<()> {
-        for table in &TABLES {
+        for table in self.set.tables {
             let name = table.name;
             let script = format!(
                 "DELETE FROM {SCHEMA}.{name}; INSERT INTO {SCHEMA}.{name} SELECT * FROM pristine.{name}"
@@ -204,7 +233,7 @@ impl Ground {
         let mut rows = Vec::new();
         for (shard, (server, name)) in table.parts().into_iter().enumerate() {
             let (lost, session) = match table.placed {
-                Placed::Sharded(expression) => (format!("{expression} <> {shard}"), server),
+                Placed::Sharded { expression, .. } => (format!("{expression} <> {shard}"), server),
                 Placed::Broadcast | Placed::Single(_) => ("0".to_owned(), server),
             };
             let query = format!("SELECT ({lost}), t.* FROM shop_{server}.{name} t");
@@ -236,25 +265,25 @@ fn place(kind: Kind, port: u16, schema: &str) -> Place {
     }
 }
 
-fn pristine(session: &Session, kind: Kind, seed: u64) -> Result<()> {
+fn pristine(set: &Set, session: &Session, kind: Kind, seed: u64) -> Result<()> {
     execute(session, &schema::greeting(kind))?;
     execute(session, "CREATE DATABASE pristine; USE pristine")?;
-    for table in &TABLES {
+    for table in set.tables {
         execute(session, &table.create(table.name, kind))?;
     }
-    rows::inserts(seed)
+    (set.rows)(seed)
         .iter()
         .try_for_each(|insert| execute(session, insert))
 }
 
-fn logical(session: &Session, kind: Kind, schema: &str) -> Result<()> {
-    execute(session, &format!("CREATE DATABASE {schema}"))?;
-    for table in &TABLES {
+fn logical(set: &Set, session: &Session, kind: Kind) -> Result<()> {
+    execute(session, &format!("CREATE DATABASE {SCHEMA}"))?;
+    for table in set.tables {
         let name = table.name;
-        execute(session, &table.create(&format!("{schema}.{name}"), kind))?;
+        execute(session, &table.create(&format!("{SCHEMA}.{name}"), kind))?;
         execute(
             session,
-            &format!("INSERT INTO {schema}.{name} SELECT * FROM pristine.{name}"),
+            &format!("INSERT INTO {SCHEMA}.{name} SELECT * FROM pristine.{name}"),
         )?;
     }
     Ok(())

@@ -18,6 +18,7 @@ pub mod run;
 pub mod schema;
 pub mod shrink;
 pub mod statement;
+pub mod tpch;
 
 /// What failed, for a reader.
 pub type Result<T> = std::result::Result<T, String>;

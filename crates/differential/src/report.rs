@@ -1,4 +1,6 @@
 //! What became of all statements: equal, refused by reason, different; and the share that was accepted, by family.
+//!
+//! Numbers of warnings are counted apart: a statement over several shards is told by each of them what one server says once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,12 +32,14 @@ pub struct Counts {
     pub hopeless: u64,
     /// Different answers.
     pub different: u64,
+    /// Equal answers, but for the number of warnings.
+    pub warnings: u64,
 }
 
 impl Counts {
     /// Share of the statements with an answer that the mesh answers, in percent.
     pub fn accepted_percent(self) -> f64 {
-        let accepted = self.equal + self.different;
+        let accepted = self.equal + self.different + self.warnings;
         match accepted + self.refused {
             0 => 100.0,
             all => accepted as f64 * 100.0 / all as f64,
@@ -49,6 +53,7 @@ impl Counts {
             refused: self.refused + other.refused,
             hopeless: self.hopeless + other.hopeless,
             different: self.different + other.different,
+            warnings: self.warnings + other.warnings,
         }
     }
 }
@@ -77,7 +82,10 @@ impl Report {
                 }
             }
             Verdict::Different(difference) => {
-                counts.different += 1;
+                match difference.kind {
+                    DifferenceKind::Warnings => counts.warnings += 1,
+                    _ => counts.different += 1,
+                }
                 *self.kinds.entry(difference.kind).or_default() += 1;
             }
         }
@@ -101,8 +109,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<34} {:>8} {:>8} {:>8} {:>9} {:>9}",
-            "family", "equal", "errors", "refused", "different", "accepted"
+            "{:<30} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9}",
+            "family", "equal", "errors", "refused", "warnings", "different", "accepted"
         )?;
         let total = ("all".to_owned(), self.total());
         let lines = self
@@ -112,10 +120,11 @@ impl fmt::Display for Report {
         for (name, counts) in lines.chain([total]) {
             writeln!(
                 f,
-                "{name:<34} {:>8} {:>8} {:>8} {:>9} {:>8.1}%",
+                "{name:<30} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8.1}%",
                 counts.equal,
                 counts.errors,
                 counts.refused,
+                counts.warnings,
                 counts.different,
                 counts.accepted_percent()
             )?;

@@ -9,7 +9,6 @@ use crate::answer::Pair;
 use crate::compare::{self, Difference, DifferenceKind, Verdict, compare};
 use crate::ground::Ground;
 use crate::report::Report;
-use crate::schema::TABLES;
 use crate::statement::Statement;
 use crate::{Result, shrink};
 
@@ -80,7 +79,8 @@ impl<'a> Run<'a> {
         }
         if let Verdict::Different(difference) = &verdict {
             self.tell(statement, difference)?;
-            if statement.changes {
+            let warned = difference.kind == DifferenceKind::Warnings;
+            if statement.changes && !warned {
                 self.restore()?;
             }
         }
@@ -95,10 +95,14 @@ impl<'a> Run<'a> {
         // A refused change must not have changed anything: the judge's is rolled back.
         let (judge, mesh) = self.pair.ask_change(statement, compare::is_refusal);
         let verdict = compare(&statement.sql(), &judge, &mesh);
-        if matches!(verdict, Verdict::Different(_)) {
+        let equal = match &verdict {
+            Verdict::Different(difference) => difference.kind == DifferenceKind::Warnings,
+            _ => true,
+        };
+        if !equal {
             return Ok(verdict);
         }
-        for table in &TABLES {
+        for table in self.ground.tables() {
             if !statement.marked.contains(table.name) {
                 continue;
             }

@@ -13,8 +13,15 @@ pub const SCHEMA: &str = "shop";
 /// How a table is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
-    /// By an SQL expression over its columns that gives the number of the shard.
-    Sharded(&'static str),
+    /// By a column; with an SQL expression over it that gives the number of the shard.
+    Sharded {
+        /// The column.
+        column: &'static str,
+        /// The name of the algorithm, `number` or `text`.
+        algorithm: &'static str,
+        /// The shard, as the servers compute it.
+        expression: &'static str,
+    },
     /// A copy on every server.
     Broadcast,
     /// On one server.
@@ -32,14 +39,36 @@ pub struct Table {
     pub definition: &'static str,
 }
 
+/// Tables with their rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    /// The tables.
+    pub tables: &'static [Table],
+    /// Names of those that are bound.
+    pub bound: &'static str,
+    /// INSERT statements from a seed.
+    pub rows: fn(u64) -> Vec<String>,
+}
+
+/// The tables of the families and of the grammar.
+pub const SHOP: Set = Set {
+    tables: &TABLES,
+    bound: "t_user, t_order, t_item",
+    rows: crate::rows::inserts,
+};
+
 /// A whole number modulo the shards, never negative.
-const BY_NUMBER: &str = "MOD(MOD(user_id, 8) + 8, 8)";
+const BY_NUMBER: Placed = Placed::Sharded {
+    column: "user_id",
+    algorithm: "number",
+    expression: "MOD(MOD(user_id, 8) + 8, 8)",
+};
 
 /// All tables.
-pub const TABLES: [Table; 6] = [
+const TABLES: [Table; 6] = [
     Table {
         name: "t_user",
-        placed: Placed::Sharded(BY_NUMBER),
+        placed: BY_NUMBER,
         definition: "user_id INT NOT NULL PRIMARY KEY, \
             name VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci, \
             city VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL, \
@@ -50,7 +79,7 @@ pub const TABLES: [Table; 6] = [
     },
     Table {
         name: "t_order",
-        placed: Placed::Sharded(BY_NUMBER),
+        placed: BY_NUMBER,
         definition: "user_id INT NOT NULL, order_id INT NOT NULL, amount DECIMAL(12,3), qty INT, \
             big BIGINT UNSIGNED, neg BIGINT, price DOUBLE, ratio FLOAT, \
             state ENUM('new','paid','sent','back') CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci, \
@@ -61,14 +90,18 @@ pub const TABLES: [Table; 6] = [
     },
     Table {
         name: "t_item",
-        placed: Placed::Sharded(BY_NUMBER),
+        placed: BY_NUMBER,
         definition: "user_id INT NOT NULL, order_id INT NOT NULL, line INT NOT NULL, \
             sku VARCHAR(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, pieces SMALLINT NOT NULL DEFAULT 1, \
             cost DECIMAL(8,2), shipped DATE, PRIMARY KEY (user_id, order_id, line)",
     },
     Table {
         name: "t_doc",
-        placed: Placed::Sharded("MOD(CRC32(doc_key), 8)"),
+        placed: Placed::Sharded {
+            column: "doc_key",
+            algorithm: "text",
+            expression: "MOD(CRC32(doc_key), 8)",
+        },
         definition: "doc_key VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL PRIMARY KEY, \
             cat INT, title VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci, size BIGINT, owner INT",
     },
@@ -89,7 +122,7 @@ impl Table {
     /// Its parts: the server, and the name there.
     pub fn parts(&self) -> Vec<(usize, String)> {
         match self.placed {
-            Placed::Sharded(_) => (0..SHARDS)
+            Placed::Sharded { .. } => (0..SHARDS)
                 .map(|shard| (server_of(shard), format!("{}_{shard}", self.name)))
                 .collect(),
             Placed::Broadcast => (0..2)
@@ -111,11 +144,6 @@ pub fn server_of(shard: usize) -> usize {
     shard * 2 / SHARDS
 }
 
-/// The table of a name.
-pub fn table(name: &str) -> Option<&'static Table> {
-    TABLES.iter().find(|table| table.name == name)
-}
-
 /// MariaDB's collations of the same kinds.
 pub fn in_words_of(kind: Kind, text: &str) -> String {
     match kind {
@@ -132,7 +160,7 @@ pub fn greeting(kind: Kind) -> String {
 }
 
 /// The resources of a mesh that listens at `port` before two servers.
-pub fn resources(kind: Kind, port: u16, servers: [u16; 2]) -> String {
+pub fn resources(set: &Set, kind: Kind, port: u16, servers: [u16; 2]) -> String {
     let api = "apiVersion: core.database-mesh.io/v1alpha1";
     let mut yaml = format!(
         "{api}\nkind: VirtualDatabase\nmetadata: {{name: shop}}\nspec:\n  services:\n  - name: mysql\n    \
@@ -146,31 +174,53 @@ pub fn resources(kind: Kind, port: u16, servers: [u16; 2]) -> String {
              database:\n    {kind}: {{host: 127.0.0.1, port: {server}, user: app, password: app-password, db: shop_{index}}}\n"
         ));
     }
+    let named = |wanted: fn(&Placed) -> bool| {
+        let tables = set.tables.iter().filter(|table| wanted(&table.placed));
+        tables
+            .map(|table| table.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     yaml.push_str(&format!(
-        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  \
-         bindingTables: [[t_user, t_order, t_item]]\n  broadcastTables: [t_country]\n  \
-         singleTables: [{{tableName: t_conf, node: ds_1}}]\n  algorithms:\n    \
+        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  transactions: {{acrossNodes: bestEffort}}\n  \
+         bindingTables: [[{}]]\n  broadcastTables: [{}]\n  algorithms:\n    \
          number: {{type: MOD, props: {{sharding-count: {SHARDS}}}}}\n    \
-         text: {{type: CRC32_MOD, props: {{sharding-count: {SHARDS}}}}}\n  rules:\n"
+         text: {{type: CRC32_MOD, props: {{sharding-count: {SHARDS}}}}}\n",
+        set.bound,
+        named(|placed| *placed == Placed::Broadcast),
     ));
-    let last = SHARDS - 1;
-    let half = SHARDS / 2;
-    for (table, column, algorithm) in [
-        ("t_user", "user_id", "number"),
-        ("t_order", "user_id", "number"),
-        ("t_item", "user_id", "number"),
-        ("t_doc", "doc_key", "text"),
-    ] {
-        let key = match algorithm {
-            "text" => format!("    keyTypes: {{{column}: string}}\n"),
-            _ => String::new(),
-        };
-        yaml.push_str(&format!(
-            "  - tableName: {table}\n    \
-             tableStrategy: {{tableShardingAlgorithmName: {algorithm}, tableShardingColumn: {column}}}\n{key}    \
-             actualDatanodes: {{valueSource: {{expression: \"ds_0.{table}_{{0..{}}}, ds_1.{table}_{{{half}..{last}}}\"}}}}\n",
-            half - 1
-        ));
-    }
+    let single = |table: &Table| match table.placed {
+        Placed::Single(server) => Some(format!("{{tableName: {}, node: ds_{server}}}", table.name)),
+        _ => None,
+    };
+    let singles: Vec<String> = set.tables.iter().filter_map(single).collect();
+    yaml.push_str(&format!(
+        "  singleTables: [{}]\n  rules:\n",
+        singles.join(", ")
+    ));
+    set.tables
+        .iter()
+        .for_each(|table| yaml.push_str(&rule(table)));
     yaml
+}
+
+/// The rule of a sharded table.
+fn rule(table: &Table) -> String {
+    let Placed::Sharded {
+        column, algorithm, ..
+    } = table.placed
+    else {
+        return String::new();
+    };
+    let (name, half, last) = (table.name, SHARDS / 2, SHARDS - 1);
+    let key = match algorithm {
+        "text" => format!("    keyTypes: {{{column}: string}}\n"),
+        _ => String::new(),
+    };
+    format!(
+        "  - tableName: {name}\n    \
+         tableStrategy: {{tableShardingAlgorithmName: {algorithm}, tableShardingColumn: {column}}}\n{key}    \
+         actualDatanodes: {{valueSource: {{expression: \"ds_0.{name}_{{0..{}}}, ds_1.{name}_{{{half}..{last}}}\"}}}}\n",
+        half - 1
+    )
 }

@@ -3,6 +3,8 @@
 
 use dbmesh_differential::ground::{Ground, Opponent};
 use dbmesh_differential::run::Run;
+use dbmesh_differential::schema::SHOP;
+use dbmesh_differential::statement::{Form, Statement};
 use dbmesh_differential::{family, grammar::Grammar};
 use dbmesh_testkit::Kind;
 
@@ -17,7 +19,7 @@ fn part(ground: &Ground, one_of: usize, drawn: usize) -> Run<'_> {
 
 #[test]
 fn two_servers_with_the_same_rows_do_not_differ() {
-    let ground = Ground::start(Kind::MySql, Opponent::Same, 1).unwrap();
+    let ground = Ground::start(SHOP, Kind::MySql, Opponent::Same, 1).unwrap();
     let run = part(&ground, 7, 600);
     let total = run.report.total();
     assert_eq!(total.different, 0, "{}", run.report.told.join("\n"));
@@ -28,7 +30,7 @@ fn two_servers_with_the_same_rows_do_not_differ() {
 
 #[test]
 fn a_server_that_was_altered_is_found_and_the_statement_made_short() {
-    let ground = Ground::start(Kind::MySql, Opponent::Altered, 1).unwrap();
+    let ground = Ground::start(SHOP, Kind::MySql, Opponent::Altered, 1).unwrap();
     let mut run = Run::new(&ground).unwrap();
     let written = family::statements("read.key").unwrap();
     run.all(written.into_iter().take(2), None).unwrap();
@@ -47,4 +49,29 @@ fn a_server_that_was_altered_is_found_and_the_statement_made_short() {
     };
     let shortest = run.report.told.iter().map(short).min().unwrap();
     assert!(shortest < 80, "{}", run.report.told.join("\n"));
+}
+
+/// What the mesh serves in this form must be what one server says.
+fn mesh(kind: Kind) {
+    let ground = Ground::start(SHOP, kind, Opponent::Mesh, 1).unwrap();
+    let mut run = Run::new(&ground).unwrap();
+    let text = |statement: &Statement| statement.form == Form::Text;
+    let written = family::statements("").unwrap();
+    run.all(written.into_iter().filter(text).step_by(5), None)
+        .unwrap();
+    run.all(Grammar::new(2).filter(text).take(250), None)
+        .unwrap();
+    let total = run.report.total();
+    assert_eq!(total.different, 0, "{}", run.report.told.join("\n"));
+    assert!(total.accepted_percent() > 80.0, "{}", run.report);
+}
+
+#[test]
+fn a_mesh_over_mysql_answers_as_one_server_does() {
+    mesh(Kind::MySql);
+}
+
+#[test]
+fn a_mesh_over_mariadb_answers_as_one_server_does() {
+    mesh(Kind::MariaDb);
 }

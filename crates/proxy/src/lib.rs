@@ -20,6 +20,7 @@ mod election;
 mod explain;
 mod fault;
 mod firewall;
+mod generated;
 mod health;
 mod insight;
 mod limit;

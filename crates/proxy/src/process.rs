@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::allowance::Allowance;
+use crate::generated::Generators;
 use crate::insight::Insight;
 use crate::listener::Admission;
 use crate::login::Lockout;
@@ -47,6 +48,8 @@ pub struct Process {
     began_unix_ms: u64,
     /// Memory for large commands.
     pub allowance: Arc<Allowance>,
+    /// Generators of keys.
+    pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -69,6 +72,7 @@ impl Process {
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),
+            generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

@@ -10,6 +10,7 @@ mod fields;
 mod hops;
 mod names;
 mod outcome;
+mod sayings;
 mod steps;
 
 use crate::caps::Capabilities;
@@ -91,6 +92,8 @@ pub struct Relay {
     columns_status: Option<usize>,
     /// Warnings that the client is told of beside the server's.
     more_warnings: u16,
+    /// The id of an INSERT that the server does not know.
+    insert_id: Option<u64>,
     outcome: Outcome,
 }
 
@@ -112,13 +115,9 @@ impl Relay {
             continues: false,
             columns_status: None,
             more_warnings: 0,
+            insert_id: None,
             outcome: Outcome::default(),
         }
-    }
-
-    /// The last result counts so many warnings beside the server's own.
-    pub fn add_warnings(&mut self, count: u16) {
-        self.more_warnings = count;
     }
 
     /// What the server reported so far.
@@ -471,10 +470,9 @@ impl Relay {
         } else {
             OkFields::decode(payload)?
         };
+        self.say_id(&mut ok, kind);
         self.absorb(&ok, kind);
-        if !ok.status.contains(Status::MORE_RESULTS) {
-            ok.warnings = ok.warnings.saturating_add(self.more_warnings);
-        }
+        self.say_warnings(&mut ok);
         self.correct_columns_status(ok.status, out);
         let ends_in_fe = payload.first() == Some(&0xFE);
         if ends_in_fe && !self.hops.client.contains(Capabilities::DEPRECATE_EOF) {

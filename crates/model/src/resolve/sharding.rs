@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod execution;
+mod generator;
 mod nodes;
 mod rule;
 
@@ -92,11 +93,17 @@ pub fn resolve(
     Some(Sharding {
         name: shard.name.clone(),
         sources: places.sources,
+        generates: tables.values().any(generates),
         tables,
         default_source,
         across: execution::across(spec.transactions.as_ref()),
         execution: execution::execution(&at, spec.execution.as_ref(), findings)?,
     })
+}
+
+/// Whether a table has a generator of keys.
+fn generates(table: &Table) -> bool {
+    matches!(table, Table::Sharded(table) if table.key_generator.is_some())
 }
 
 /// The endpoints there are, and the sources made of them so far.

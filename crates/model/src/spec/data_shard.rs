@@ -279,6 +279,8 @@ pub struct KeyGeneratorSpec {
     /// How keys are made.
     #[serde(rename = "type")]
     pub generator_type: KeyGeneratorTypeSpec,
+    /// SNOWFLAKE: `worker-id`, or `node` where it is leased. SEGMENT: `node`, `block-size`, `start`.
+    pub props: Option<BTreeMap<String, PropertySpec>>,
 }
 
 /// How keys are made.

@@ -28,6 +28,8 @@ pub struct Sharding {
     pub tables: BTreeMap<String, Table>,
     /// Where tables are that are not listed; none: they are refused.
     pub default_source: Option<usize>,
+    /// Whether any table has a generator of keys.
+    pub generates: bool,
     /// What becomes of work that touches several sources.
     pub across: AcrossSources,
     /// What a statement over several shards may use.
@@ -184,20 +186,45 @@ pub enum KeyKind {
 pub struct KeyGenerator {
     /// The column, in lower case.
     pub column: String,
+    /// Name of the generator.
+    pub name: String,
     /// How values are made.
     pub kind: GeneratorKind,
 }
 
 /// How keys are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum GeneratorKind {
     /// Time, worker, sequence: 63 bits.
-    Snowflake,
+    Snowflake {
+        /// Which worker this process is.
+        worker: Worker,
+    },
     /// UUID version 7.
     Uuid,
     /// Blocks of numbers leased from a table.
-    Segment,
+    Segment {
+        /// The source that has the table.
+        source: usize,
+        /// Numbers of a block.
+        block_size: u32,
+        /// The first number of all.
+        start: u64,
+    },
+}
+
+/// The number that tells the processes apart which make keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Worker {
+    /// It is configured.
+    Fixed(u16),
+    /// It is leased from a table at this source.
+    Leased {
+        /// The source.
+        source: usize,
+    },
 }
 
 /// What is refused by audit.

@@ -359,6 +359,8 @@ impl Column<'_, '_> {
             Compared::Value(KeyValue::Integer(0)) if self.zero == Zero::Asks && self.counts() => {
                 Ok(Said::Hole)
             }
+            // What a row is told that an update meets, only its server knows.
+            Compared::Value(_) if self.insert.on_duplicate.is_some() => Ok(Said::Value(None)),
             Compared::Value(KeyValue::Integer(number)) => {
                 Ok(Said::Value(u64::try_from(number).ok()))
             }
@@ -374,7 +376,7 @@ impl Column<'_, '_> {
 
     /// Whether values are numbers.
     fn counts(&self) -> bool {
-        self.generator.kind != GeneratorKind::Uuid
+        !matches!(self.generator.kind, GeneratorKind::Uuid)
     }
 
     fn kind(&self) -> KeyKind {

@@ -156,7 +156,7 @@ fn select(scope: &Scope<'_>, locality: &Locality, set: &Positions) -> Result<Sha
         Some(group_by) if keys.groups(scope.ast.list(group_by.items)) => {
             order::plain(scope, select, &shape)?
         }
-        None if !shape.aggregates => order::plain(scope, select, &shape)?,
+        None if !collapses(scope, select) => order::plain(scope, select, &shape)?,
         _ if shape.windows => return Err(GatherReason::Window.into()),
         _ => group::plan(scope, select, &shape)?,
     };
@@ -169,6 +169,17 @@ fn select(scope: &Scope<'_>, locality: &Locality, set: &Positions) -> Result<Sha
         statements,
         merge: Merge::Rows(spec),
         clock: clock(scope),
+    })
+}
+
+/// Whether an aggregate makes one row of all. `ANY_VALUE` alone does not: it is an aggregate for the check of GROUP BY only.
+fn collapses(scope: &Scope<'_>, select: &Select) -> bool {
+    let mut calls = scope.ast.all::<Call>().iter();
+    calls.any(|call| {
+        call.block == select.block
+            && call.kind == CallKind::Aggregate
+            && call.over.is_none()
+            && scope.lower(call.name.name) != "any_value"
     })
 }
 

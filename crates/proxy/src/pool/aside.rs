@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Pool;
-use crate::backend::{Cell, ConnectError, Flags};
+use crate::backend::{Answer, Cell, ConnectError, Flags};
 use crate::vector::{Charset, Vector};
 
 /// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
@@ -27,6 +27,33 @@ impl Pool {
     pub async fn ask_aside(&self, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
         let vector = Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION));
         self.aside(&Arc::new(vector), sql).await
+    }
+
+    /// Asks the endpoint several things over one connection of its own, and gives the rows of the last; ends at the first that
+    /// it refuses.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub async fn ask_all_aside(
+        &self,
+        statements: &[String],
+    ) -> Result<Answer<Vec<Vec<Cell>>>, ConnectError> {
+        let vector = Arc::new(Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION)));
+        let flags = Flags::of(dbmesh_wire::Capabilities(0));
+        let connected = self.dialer.connect(&vector, flags, self.facts());
+        let mut backend = connected.await?;
+        let mut last = Ok(Vec::new());
+        for sql in statements {
+            last = match backend.query(sql.as_bytes()).await {
+                Ok(answer) => answer,
+                Err(e) => return Err(ConnectError::Unreachable(e.to_string())),
+            };
+            if last.is_err() {
+                break;
+            }
+        }
+        backend.quit().await;
+        Ok(last)
     }
 
     async fn aside(&self, vector: &Arc<Vector>, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {

@@ -5,14 +5,13 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Consistency;
 use dbmesh_wire::codec::{HEADER_BYTES, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
-use dbmesh_wire::relay::{Hops, Names, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -20,6 +19,7 @@ use super::Session;
 use super::deadline::{INTERRUPTED, Watch};
 use super::infile::{Infile, pass_file};
 use super::leave::{Leave, TurnedAway};
+use super::sharded::Told;
 use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::channel::{output_buffer, return_buffer};
@@ -150,7 +150,7 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
-            names: self.sharded.as_ref().and_then(|s| s.names()),
+            told: self.sharded.as_ref().map(|s| s.told()).unwrap_or_default(),
         };
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
@@ -205,8 +205,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
-    /// Names that the client knows otherwise.
-    names: Option<Arc<Names>>,
+    /// What the client is told otherwise than the server says it.
+    told: Told,
 }
 
 async fn relay(
@@ -222,7 +222,7 @@ async fn relay(
         warnings,
         client,
         control,
-        names,
+        told,
         ..
     } = &mut parts;
     let sending = async {
@@ -242,10 +242,11 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
-            names: names.take(),
+            names: told.names.take(),
         },
     );
     relay.add_warnings(*warnings);
+    relay.set_insert_id(told.insert_id);
     let mut out = output_buffer();
     let first_seq = client.seq;
     let result = pump(&mut parts, &mut relay, &mut out, infile).await;

@@ -31,7 +31,7 @@ use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::position::Position;
-use crate::state::{FoundRows, LastId, Warnings};
+use crate::state::{FoundRows, Warnings};
 
 /// How often a statement is tried whose connections break before anything of it was sent, or of a read came back.
 const ATTEMPTS_MAX: u32 = 4;
@@ -415,18 +415,6 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
-    }
-
-    /// The connection knows what LAST_INSERT_ID() is on it now.
-    fn pass_insert_id_on(&mut self, outcome: &Outcome) -> Result<(), Failure> {
-        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
-            let known = match self.state.last_insert_id {
-                LastId::Known(id) => Some(id),
-                LastId::OnConnection => None,
-            };
-            self.backend()?.last_insert_id = known;
-        }
-        Ok(())
     }
 
     /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.

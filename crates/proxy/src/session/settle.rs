@@ -11,6 +11,8 @@ use dbmesh_model::topology::Multiplexing;
 
 use super::exchange::Lost;
 use super::{Failure, Session};
+use dbmesh_wire::relay::Outcome;
+
 use crate::backend::{Backend, BackendError, Cell, Flavor};
 use crate::control::Signals;
 use crate::pins::{Parting, PinReason, Pins};
@@ -23,6 +25,18 @@ use crate::vector::Charset;
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
+    /// The connection knows what LAST_INSERT_ID() is on it now.
+    pub(super) fn pass_insert_id_on(&mut self, outcome: &Outcome) -> Result<(), Failure> {
+        if outcome.last_insert_id != 0 || self.state.last_insert_id == LastId::OnConnection {
+            let known = match self.state.last_insert_id {
+                LastId::Known(id) => Some(id),
+                LastId::OnConnection => None,
+            };
+            self.backend()?.last_insert_id = known;
+        }
+        self.take_up_keys(outcome)
+    }
+
     /// After a command: what becomes of the connection.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         self.pin_by_statements();

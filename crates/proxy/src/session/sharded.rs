@@ -7,6 +7,7 @@
 mod begin;
 mod counts;
 mod gather;
+mod keys;
 mod rows;
 mod scatter;
 mod schema;
@@ -36,6 +37,8 @@ use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
 use crate::vector::Vector;
 
+pub(super) use keys::Told;
+
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
 const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];
 
@@ -60,6 +63,8 @@ pub(super) struct ShardSession {
     known: Option<(u64, u64, Arc<Known>)>,
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
+    /// What the client hears of the keys of the statement at hand.
+    keys: Option<keys::FirstKey>,
 }
 
 impl ShardSession {
@@ -82,6 +87,7 @@ impl ShardSession {
             utf8: None,
             known: None,
             in_own_schema: false,
+            keys: None,
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -114,13 +120,18 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
-        match self.shard_plan(query.sql).await? {
+        let plan = self.shard_plan(query.sql).await?;
+        match self.with_keys(query.sql, statement, plan).await? {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;
                 self.execute_text(packet, query, statement, route).await
             }
-            ShardPlan::Single(node) => self.execute_at(packet, query, &node, route).await,
+            ShardPlan::Single(node) => {
+                let executed = self.execute_at(packet, query, &node, route).await;
+                self.forget_keys();
+                executed
+            }
             ShardPlan::Broadcast { statements, clock } => {
                 let spread = Spread {
                     nodes: statements,
@@ -176,6 +187,17 @@ impl Session {
         known: &Known,
         catalog: &Catalog,
     ) -> Result<ShardPlan, Fault> {
+        self.ask_planner(sql, known, catalog, |planner, input| planner.plan(input))
+    }
+
+    /// Asks the planner of this thread.
+    fn ask_planner<R>(
+        &mut self,
+        sql: &[u8],
+        known: &Known,
+        catalog: &Catalog,
+        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> R,
+    ) -> Result<R, Fault> {
         thread_local! {
             static PLANNER: RefCell<ShardPlanner> = RefCell::default();
         }
@@ -196,7 +218,7 @@ impl Session {
             parameters: None,
             hint: None,
         };
-        Ok(PLANNER.with_borrow_mut(|planner| planner.plan(&input)))
+        Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
     }
 
     /// What is known of the tables now.

@@ -139,8 +139,14 @@ fn every_metric_of_the_page_exists() {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let named: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
     assert!(named.len() > 70, "{}", named.len());
-    let missing: Vec<&&str> = named.iter().filter(|name| !families.contains(*name)).collect();
-    assert!(missing.is_empty(), "there are no such metrics: {missing:#?}");
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|name| !families.contains(*name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "there are no such metrics: {missing:#?}"
+    );
 }
 
 #[test]

@@ -42,6 +42,9 @@ const SHAPES: &str = "
     SELECT DISTINCT note, (SELECT MAX(score) FROM t_user) FROM t_order ORDER BY note
     SELECT id, note FROM t_order o WHERE total > (SELECT AVG(total) FROM t_order x WHERE x.id <> o.id) ORDER BY id
     SELECT shop.o.id FROM shop.t_order o JOIN shop.t_item ON o.id = t_item.order_id ORDER BY 1
+    USE information_schema
+    SELECT o.id FROM shop.t_order o JOIN shop.t_item i ON o.id = i.order_id WHERE i.name = 'bolt' ORDER BY o.id
+    USE shop
     SELECT nothing FROM t_order o JOIN t_item i ON o.id = i.order_id
     SELECT o.id FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY i.id
     SELECT o.id, o.user_id, o.note FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY o.id, o.user_id ORDER BY 1

@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::super::findings::{At, Findings};
-use super::{Places, algorithm, nodes};
-use crate::spec::{AuditSpec, DataShardSpec, KeyGeneratorTypeSpec, KeyTypeSpec, ShardingRule};
+use super::{Places, algorithm, generator, nodes};
+use crate::spec::{AuditSpec, DataShardSpec, KeyTypeSpec, ShardingRule};
 use crate::suggest::suggest;
 use crate::topology::sharding::{
-    Algorithm, Audit, Axis, GeneratorKind, KeyColumn, KeyGenerator, KeyKind, Shard, ShardedTable,
-    Target,
+    Algorithm, Audit, Axis, KeyColumn, KeyKind, Shard, ShardedTable, Target,
 };
 
 /// Longest name of a table.
@@ -110,7 +109,7 @@ pub fn resolve(
         findings.error(at, reason);
         sound = false;
     }
-    let key_generator = key_generator(at, spec, rule, findings)?;
+    let key_generator = generator::of_rule(at, spec, rule, places, findings)?;
     let audit = rule.audit.or_else(|| spec.defaults.as_ref()?.audit);
     sound.then(|| ShardedTable {
         name: rule.table_name.clone(),
@@ -401,35 +400,4 @@ fn axis(
         algorithm,
         targets,
     })
-}
-
-fn key_generator(
-    at: &At<'_>,
-    spec: &DataShardSpec,
-    rule: &ShardingRule,
-    findings: &mut Findings,
-) -> Option<Option<KeyGenerator>> {
-    let Some(reference) = &rule.key_generator else {
-        return Some(None);
-    };
-    let name = reference.generator.as_str();
-    let generators = spec.key_generators.as_ref();
-    let Some(generator) = generators.and_then(|all| all.get(name)) else {
-        let known = generators
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.as_str());
-        let reason = format!("there is no key generator `{name}`");
-        let at = at.field("keyGenerator").field("generator");
-        findings.error_with(&at, reason, suggest(name, known));
-        return None;
-    };
-    Some(Some(KeyGenerator {
-        column: reference.column.to_lowercase(),
-        kind: match generator.generator_type {
-            KeyGeneratorTypeSpec::Snowflake => GeneratorKind::Snowflake,
-            KeyGeneratorTypeSpec::Uuid => GeneratorKind::Uuid,
-            KeyGeneratorTypeSpec::Segment => GeneratorKind::Segment,
-        },
-    }))
 }

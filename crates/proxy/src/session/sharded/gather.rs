@@ -10,8 +10,8 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::Gather;
 use dbmesh_plan::shard::gather::ScratchTable;
+use dbmesh_plan::shard::{Gather, NodeStatement};
 use dbmesh_sql::literal;
 use dbmesh_wire::command::Query;
 use dbmesh_wire::status::Status;
@@ -56,6 +56,18 @@ impl Session {
         gather: &Gather,
         route: Route,
     ) -> Result<Executed, Failure> {
+        let finish = self.begin_gather(gather, route).await?;
+        let executed = self.execute_at(packet, query, finish, route).await;
+        self.end_gather(gather).await;
+        executed
+    }
+
+    /// Pulls rows; the session then has the connection on which the statement, in these words, finishes.
+    pub(super) async fn begin_gather<'g>(
+        &mut self,
+        gather: &'g Gather,
+        route: Route,
+    ) -> Result<&'g NodeStatement, Failure> {
         let Some(finish) = &gather.finish else {
             let why = gather.reason.why();
             let why =
@@ -72,10 +84,7 @@ impl Session {
         (self.lease, self.member) = (Some(home.lease), home.member);
         // What the statement reads is on this connection alone.
         self.state.pins.set(PinReason::TemporaryTable, true);
-        let executed = self.execute_at(packet, query, finish, route).await;
-        self.state.pins.set(PinReason::TemporaryTable, false);
-        self.drop_scratch(gather).await;
-        executed
+        Ok(finish)
     }
 
     /// Whether rows of several servers may be read together now.
@@ -113,11 +122,7 @@ impl Session {
         }
         let mut held: BTreeMap<usize, Held> = BTreeMap::new();
         for source in sources {
-            let taken = match self.go_to(source).await {
-                Ok(()) => self.acquire(route.aim).await,
-                Err(failure) => Err(failure),
-            };
-            match (taken, self.lease.take()) {
+            match (self.reach(source, route).await, self.lease.take()) {
                 (Ok(()), Some(lease)) => {
                     let member = self.member.take();
                     held.insert(source, Held { lease, member });
@@ -131,6 +136,12 @@ impl Session {
             }
         }
         Ok(held)
+    }
+
+    async fn reach(&mut self, source: usize, route: Route) -> Result<(), Failure> {
+        self.go_to(source).await?;
+        self.in_own_schema(true).await?;
+        self.acquire(route.aim).await
     }
 
     /// Fills the temporary tables; gives back the connection that has them. Where it fails, connections are closed.
@@ -214,7 +225,8 @@ impl Session {
     }
 
     /// After the statement: nothing of it stays.
-    async fn drop_scratch(&mut self, gather: &Gather) {
+    pub(super) async fn end_gather(&mut self, gather: &Gather) {
+        self.state.pins.set(PinReason::TemporaryTable, false);
         if self.lease.is_none() || gather.pulls.is_empty() {
             return;
         }
