@@ -48,13 +48,16 @@ enum FormOption {
 }
 
 impl Options {
-    fn wants(&self, statement: &Statement) -> bool {
-        let form = match self.form {
+    fn sends(&self, statement: &Statement) -> bool {
+        match self.form {
             None => true,
             Some(FormOption::Text) => statement.form == Form::Text,
             Some(FormOption::Prepared) => statement.form == Form::Prepared,
-        };
-        form && statement.family.starts_with(&self.only)
+        }
+    }
+
+    fn wants(&self, statement: &Statement) -> bool {
+        self.sends(statement) && statement.family.starts_with(&self.only)
     }
 }
 
@@ -75,7 +78,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         .minutes
         .map(|minutes| begin + Duration::from_secs(minutes * 60));
     if options.tpch {
-        return run_tpch(kind, opponent, options.seed);
+        return run_tpch(options, kind, opponent);
     }
     let ground = Ground::start(SHOP, kind, opponent, options.seed)?;
     let mut run = Run::new(&ground)?;
@@ -112,10 +115,11 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 /// The queries of TPC-H, each as text and prepared.
-fn run_tpch(kind: Kind, opponent: Opponent, seed: u64) -> Result<(), String> {
-    let ground = Ground::start(tpch::TPCH, kind, opponent, seed)?;
+fn run_tpch(options: &Options, kind: Kind, opponent: Opponent) -> Result<(), String> {
+    let ground = Ground::start(tpch::TPCH, kind, opponent, options.seed)?;
     let mut run = Run::new(&ground)?;
-    run.all(tpch::queries()?.into_iter(), None)?;
+    let queries = tpch::queries()?.into_iter();
+    run.all(queries.filter(|query| options.sends(query)), None)?;
     println!("\n{}", run.report);
     match run.report.total().different {
         0 => Ok(()),

@@ -92,7 +92,7 @@ impl Ground {
             "{api}\nkind: VirtualDatabase\nmetadata: {{name: shop}}\nspec:\n  services:\n  - name: mysql\n    \
              databaseMySQL: {{host: 127.0.0.1, port: {port}, user: app, password: app-password, db: shop}}\n    \
              trafficStrategy: shop\n    dataShard: shop\n---\n\
-             {api}\nkind: TrafficStrategy\nmetadata: {{name: shop}}\nspec: {{selector: {{matchLabels: {{source: shop}}}}}}\n---\n{shard}"
+             {api}\nkind: TrafficStrategy\nmetadata: {{name: shop}}\nspec: {{selector: {{matchLabels: {{source: shop}}}}}}\n---\n{shard}  transactions: {{acrossNodes: bestEffort}}\n"
         );
         for (place, server) in self.servers.iter().enumerate() {
             let port = server.port();
@@ -194,6 +194,12 @@ fn uuids_and_segments_are_keys_too() {
     assert_eq!(ground.insert(&mut client, several), 1003);
     let notes = "SELECT GROUP_CONCAT(note_id ORDER BY a) FROM t_note WHERE user_id = 4";
     assert_eq!(ground.value(&mut client, notes), "1003,1004,1005");
+    // To both shards, and told as one.
+    let spread = "INSERT INTO t_event (a) VALUES (1), (2), (3), (4)";
+    let first = ground.insert(&mut client, spread);
+    let last = ground.value(&mut client, "SELECT LAST_INSERT_ID()");
+    assert_eq!(last, first.to_string());
+    assert_eq!(ground.count("t_event"), 4);
     let next = ground.servers[1]
         .query_value("SELECT next_value FROM shop_1.dbmesh_sequence")
         .unwrap();

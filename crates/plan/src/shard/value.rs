@@ -7,7 +7,7 @@ use dbmesh_model::topology::sharding::KeyKind;
 use dbmesh_model::topology::sharding::time::{self, Precision};
 use dbmesh_sql::ast::LiteralKind;
 use dbmesh_sql::parsed::Operand;
-use dbmesh_sql::{Dialect, literal};
+use dbmesh_sql::{Dialect, Flavor, literal};
 
 /// A string that is compared with an integer may be compared as a double: beyond, doubles are not exact.
 const EXACT_DOUBLE_MAX: i128 = 1 << 53;
@@ -113,6 +113,8 @@ impl Reading<'_> {
             (_, Written::Null) => Compared::Null,
             (KeyKind::Integer, Written::Number(text)) => match decimal(&text) {
                 Some((number, false)) => value(KeyValue::Integer(number)),
+                // MariaDB may compare with the value as the column would store it: 12.5 is 13 then.
+                Some((_, true)) if self.dialect.flavor == Flavor::MariaDb => Compared::Unknown,
                 Some((floor, true)) => Compared::After(floor),
                 None => Compared::Unknown,
             },
@@ -276,6 +278,30 @@ mod tests {
         ] {
             assert_eq!(decimal(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_fraction_is_between_two_numbers_on_mysql_only() {
+        let sql = b"12.5";
+        let compared = |flavor| {
+            let dialect = Dialect {
+                flavor,
+                ..Dialect::default()
+            };
+            let reading = Reading {
+                sql,
+                dialect: &dialect,
+                utf8: true,
+                parameters: None,
+            };
+            let whole = dbmesh_sql::Span { start: 0, end: 4 };
+            reading.compared(
+                KeyKind::Integer,
+                Operand::Literal(LiteralKind::Number, whole),
+            )
+        };
+        assert_eq!(compared(Flavor::MySql), Compared::After(12));
+        assert_eq!(compared(Flavor::MariaDb), Compared::Unknown);
     }
 
     #[test]

@@ -150,7 +150,9 @@ impl Session {
                     answers: merge.into(),
                     clock,
                 };
-                self.spread(statement, spread, route).await
+                let executed = self.spread(statement, spread, route).await;
+                self.forget_keys();
+                executed
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),

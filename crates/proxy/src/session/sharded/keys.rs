@@ -12,6 +12,7 @@ use dbmesh_wire::relay::{Names, Outcome};
 
 use super::super::{Failure, Session};
 use super::ShardSession;
+use super::counts::Sum;
 use crate::backend::Cell;
 use crate::fault::Fault;
 use crate::generated::{Ask, AskError, leases_at};
@@ -89,7 +90,8 @@ impl Session {
                 planner.plan_generated(input, zero, &values)
             })?,
         };
-        if let (Some(sharded), ShardPlan::Single(_)) = (&mut self.sharded, &plan) {
+        let runs = matches!(plan, ShardPlan::Single(_) | ShardPlan::Scatter { .. });
+        if let Some(sharded) = self.sharded.as_mut().filter(|_| runs) {
             sharded.keys = told;
         }
         Ok(plan)
@@ -107,6 +109,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The same for rows that went to several shards.
+    pub(super) fn tell_first_key(&mut self, sum: &mut Sum) {
+        let told = self.sharded.as_ref().and_then(|sharded| sharded.keys);
+        if let Some(told) = told.filter(|_| sum.affected_rows > 0) {
+            sum.last_insert_id = told.id;
+            self.state.last_insert_id = told.last;
+        }
     }
 
     /// The statement is over.

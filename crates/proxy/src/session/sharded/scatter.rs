@@ -420,10 +420,11 @@ impl Session {
         };
         let counted = || worked.ended.iter().flatten().take(counted);
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
-        let sum = Sum::of(counted(), inserts);
+        let mut sum = Sum::of(counted(), inserts);
         let rows: Vec<_> = counted()
             .flat_map(|ended| ended.warnings.iter().cloned())
             .collect();
+        self.tell_first_key(&mut sum);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.warning_count = sum.warnings;
         diagnostics.warnings = match sum.warnings {
