@@ -52,6 +52,8 @@ pub enum Command {
     Drain(DrainArgs),
     /// Let an endpoint serve again that was drained.
     Undrain(OrderArgs),
+    /// Hold an endpoint's breaker open or closed, or let it decide itself again.
+    Breaker(BreakerArgs),
     /// Watch a running proxy: statements, endpoints, sessions and pools, live.
     ///
     /// Keys: 1 to 4 or Tab choose the view, s the order, / filters, Space pauses, q ends.
@@ -82,6 +84,9 @@ pub struct ProxyArgs {
     /// How long sessions may go on after SIGTERM, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain_timeout: u64,
+    /// Memory that the process may use, such as 512MiB or 2GiB; near it, new work is refused. 0 is no limit.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
+    pub memory_limit: u64,
     /// Where this proxy stands: endpoints with the same `zone` are preferred.
     #[arg(long, value_name = "ZONE", env = "DBMESH_ZONE")]
     pub zone: Option<String>,
@@ -292,6 +297,46 @@ pub struct DrainArgs {
     /// How long to wait for its connections, such as 500ms, 60s or 5m.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// `dbmesh breaker`.
+#[derive(Debug, Args)]
+pub struct BreakerArgs {
+    /// Which endpoint.
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// The state.
+    #[arg(value_enum)]
+    pub state: BreakerState,
+}
+
+/// What a breaker is held at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BreakerState {
+    /// New statements fail at once, or go elsewhere.
+    Open,
+    /// Everything passes.
+    Closed,
+    /// It decides by what fails.
+    Auto,
+}
+
+/// A number with `KiB`, `MiB` or `GiB`; bytes without.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    let shift = match unit {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(format!("`{unit}` is no unit here: KiB, MiB or GiB")),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number of bytes is expected, such as 512MiB".to_owned())?;
+    let bytes = number.checked_mul(1 << shift);
+    bytes.ok_or_else(|| "more bytes than there are".to_owned())
 }
 
 /// A number with `ms`, `s` or `m`; seconds without.

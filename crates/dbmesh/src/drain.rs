@@ -1,4 +1,4 @@
-//! `dbmesh drain` and `dbmesh undrain`: takes an endpoint out of service and back, without losing a statement.
+//! `dbmesh drain`, `dbmesh undrain` and `dbmesh breaker`: takes an endpoint out of service and back.
 //!
 //! It owns the wait for its connections and what is printed meanwhile. What draining is, the proxy decides.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cli::{DrainArgs, OrderArgs};
+use crate::cli::{BreakerArgs, BreakerState, DrainArgs, OrderArgs};
 use crate::page::{Page, PageError};
 use crate::terminal::Escaped;
 
@@ -52,6 +52,26 @@ pub fn run_undrain(args: &OrderArgs) -> ExitCode {
     match order(&page, args, "undrain") {
         Ok(_) => {
             println!("{} serves again", Escaped(&args.endpoint));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&page, &error),
+    }
+}
+
+/// Holds an endpoint's breaker open or closed, or lets it decide itself.
+pub fn run_breaker(args: &BreakerArgs) -> ExitCode {
+    let page = Page::at(&args.order.admin.admin);
+    let state = match args.state {
+        BreakerState::Open => "open",
+        BreakerState::Closed => "closed",
+        BreakerState::Auto => "auto",
+    };
+    match order_with(&page, &args.order, "breaker", Some(("state", state))) {
+        Ok(_) => {
+            println!(
+                "the breaker of {} is {state}",
+                Escaped(&args.order.endpoint)
+            );
             ExitCode::SUCCESS
         }
         Err(error) => fail(&page, &error),
@@ -116,6 +136,16 @@ fn drain(page: &Page<'_>, args: &DrainArgs) -> Result<Outcome, PageError> {
 }
 
 fn order(page: &Page<'_>, args: &OrderArgs, verb: &str) -> Result<Value, PageError> {
+    order_with(page, args, verb, None)
+}
+
+/// An order with one more parameter.
+fn order_with(
+    page: &Page<'_>,
+    args: &OrderArgs,
+    verb: &str,
+    parameter: Option<(&str, &str)>,
+) -> Result<Value, PageError> {
     let plain = |name: &str, more: &str| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || more.contains(c);
         !name.is_empty() && name.chars().all(fits)
@@ -126,14 +156,16 @@ fn order(page: &Page<'_>, args: &OrderArgs, verb: &str) -> Result<Value, PageErr
             args.endpoint
         )));
     }
-    let query = match &args.service {
-        None => String::new(),
-        Some(service) if plain(service, "/") => format!("?service={service}"),
+    let mut query = parameter.map_or(String::new(), |(name, value)| format!("?{name}={value}"));
+    let sign = if query.is_empty() { '?' } else { '&' };
+    match &args.service {
+        None => {}
+        Some(service) if plain(service, "/") => query.push_str(&format!("{sign}service={service}")),
         Some(service) => {
             let why = format!("{service:?} cannot be the name of a service");
             return Err(PageError::Refused(why));
         }
-    };
+    }
     page.post(&format!("/endpoints/{}/{verb}{query}", args.endpoint))
 }
 

@@ -278,6 +278,10 @@ fn state(endpoint: &Value) -> Cell {
         Cell::painted(BAD, "fenced")
     } else if is("/ejected") {
         Cell::painted(BAD, "ejected")
+    } else if at(endpoint, "/breaker") == &Value::from("open") {
+        Cell::painted(BAD, "breaker_open")
+    } else if at(endpoint, "/breaker") == &Value::from("half_open") {
+        Cell::painted(BAD, "breaker_half_open")
     } else if let Value::String(why) = at(endpoint, "/serves_not") {
         Cell::painted(BAD, why)
     } else {

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run_get(&args),
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
+        Command::Breaker(args) => drain::run_breaker(&args),
         Command::Top(args) => top::run_top(&args),
         Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),
     }

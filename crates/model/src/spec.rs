@@ -51,9 +51,10 @@ pub use steering::{
     SiteSpec, UnitsSpec, UnownedSpec,
 };
 pub use traffic_strategy::{
-    BalanceKind, BufferSpec, CircuitBreak, ConcurrencyControl, ConsistentHashSpec, EjectionSpec,
-    FailoverSpec, HashKeyKind, LoadBalance, LocalitySpec, MatchExpression, MatchOperator, Selector,
-    SimpleLoadBalance, TrafficStrategy, TrafficStrategyKind, TrafficStrategySpec,
+    BalanceKind, BreakerSpec, BufferSpec, CircuitBreak, ConcurrencyControl, ConsistentHashSpec,
+    EjectionSpec, FailoverSpec, HashKeyKind, LoadBalance, LocalitySpec, MatchExpression,
+    MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy, TrafficStrategyKind,
+    TrafficStrategySpec,
 };
 pub use virtual_database::{
     ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec,

@@ -50,9 +50,9 @@ pub use steering::{
     MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, Shadow, ShadowRule, Site, Units, Unowned,
 };
 pub use strategy::{
-    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, HASH_LOAD_PERCENT_DEFAULT, HashKey, Hashing, Locality, SPILL_OVER_PERCENT_DEFAULT,
-    Strategy,
+    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Breaker, Buffer, ConcurrencyRule,
+    DenyRule, Ejection, HASH_LOAD_PERCENT_DEFAULT, HashKey, Hashing, Locality,
+    SPILL_OVER_PERCENT_DEFAULT, Strategy,
 };
 
 use crate::Defect;

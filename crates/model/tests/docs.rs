@@ -90,6 +90,7 @@ fn examples_of_other_pages_resolve() {
         "units.md",
         "rules.md",
         "access.md",
+        "breakers.md",
         "firewall.md",
     ] {
         let blocks = blocks(&page_of(name));

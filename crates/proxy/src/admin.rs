@@ -146,6 +146,7 @@ impl AdminContent for Pages {
             Some((s.service.label(), firewall))
         });
         crate::firewall::expose(walled, out);
+        self.process.memory.expose(out);
         self.source.status().metrics(out);
         workers(out);
         dbmesh_runtime::process::metrics(out);
@@ -225,7 +226,7 @@ type PoolValue = fn(&Pool) -> f64;
 
 /// Name, help, kind and value of each metric of a pool.
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 21] = [
+const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 23] = [
     (
         "dbmesh_pool_size",
         "Most connections to the endpoint.",
@@ -321,6 +322,18 @@ const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 21] = [
         "Times the endpoint was ejected.",
         Kind::Counter,
         |p| p.health.ejections.load(Ordering::Relaxed) as f64,
+    ),
+    (
+        "dbmesh_endpoint_breaker_state",
+        "Of the endpoint's breaker: 0 closed, 1 open, 2 half open.",
+        Kind::Gauge,
+        |p| f64::from(p.health.breaker.state() as u8),
+    ),
+    (
+        "dbmesh_endpoint_breaker_opened_total",
+        "Times that the endpoint's breaker opened.",
+        Kind::Counter,
+        |p| p.health.breaker.opened.load(Ordering::Relaxed) as f64,
     ),
     (
         "dbmesh_endpoint_up",

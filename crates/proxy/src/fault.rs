@@ -3,6 +3,8 @@
 //! Owns the one table from [`Fault`] to error number and SQLSTATE. A server's own error never passes through here: it
 //! reaches the client as it came. No text may hold a secret or a literal of a statement.
 
+mod governing;
+
 use std::fmt;
 
 /// Who caused an error: the label of the metric, and who has to act.
@@ -114,6 +116,10 @@ pub enum Fault {
         /// The endpoint.
         endpoint: String,
     },
+    /// The process is near its limit of memory.
+    MemoryShort,
+    /// Too much failed at the endpoint: it is spared.
+    BreakerOpen(String),
     /// No endpoint can take the statement.
     NoEndpoint(String),
     /// A server could not be reached, or refused the login.
@@ -243,7 +249,9 @@ impl Fault {
             Self::TooManyStatements(_) => (1461, "42000"),
             Self::NotPreparable(_) => (1295, "HY000"),
             Self::PoolTimeout { .. } | Self::TooBusy(_) => (1203, "42000"),
-            Self::NoEndpoint(_) | Self::ConnectFailed { .. } => (2003, "HY000"),
+            Self::NoEndpoint(_) | Self::BreakerOpen(_) | Self::ConnectFailed { .. } => {
+                (2003, "HY000")
+            }
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
             Self::AuditFailing(_) => (1290, "HY000"),
@@ -252,6 +260,7 @@ impl Fault {
             }
             Self::Server { code, .. } => (*code, "HY000"),
             Self::Schema { code, .. } | Self::Forbidden { code, .. } => (*code, "42000"),
+            Self::MemoryShort => (1041, "HY000"),
             Self::Draining => (1053, "08S01"),
             Self::Interrupted => (1317, "70100"),
             Self::Killed => (1317, "70100"),
@@ -276,6 +285,7 @@ impl Fault {
     pub fn blame(&self) -> Blame {
         match self {
             Self::NoEndpoint(_)
+            | Self::BreakerOpen(_)
             | Self::ConnectFailed { .. }
             | Self::BackendLost { .. }
             | Self::CommitUnknown(_)
@@ -288,6 +298,7 @@ impl Fault {
             | Self::StateReplay { .. }
             | Self::AuditFailing(_)
             | Self::Draining
+            | Self::MemoryShort
             | Self::TooManyConnections(_)
             | Self::NoMemoryForCommand
             | Self::DiagnosticsGone(_) => Blame::Mesh,
@@ -431,7 +442,9 @@ impl fmt::Display for Fault {
             | Self::DeniedUnknown(_)
             | Self::NotListed(_)
             | Self::RateExceeded(_)
-            | Self::TooBusy(_) => self.of_rules(f),
+            | Self::TooBusy(_)
+            | Self::MemoryShort
+            | Self::BreakerOpen(_) => self.of_rules(f),
             Self::Hint(_)
             | Self::HintDenied(_)
             | Self::OperatorOnly(_)
@@ -447,47 +460,6 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Whether a rule refused the statement.
-    #[must_use]
-    pub fn is_of_rules(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied(_)
-                | Self::DeniedUnknown(_)
-                | Self::NotListed(_)
-                | Self::RateExceeded(_)
-                | Self::TooBusy(_)
-        )
-    }
-
-    /// Which rule refused a statement.
-    fn of_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Denied(rule) => write!(
-                f,
-                "dbmesh: statement denied by rule '{rule}'; EXPLAIN MESH says what it matches"
-            ),
-            Self::DeniedUnknown(rule) => write!(
-                f,
-                "dbmesh: statement denied by rule '{rule}': what it runs or uses is not known; send it plainly, or give \
-                 the rule `unknown: pass`"
-            ),
-            Self::NotListed(digest) => write!(
-                f,
-                "dbmesh: the firewall does not list this statement for the user (digest {digest})"
-            ),
-            Self::RateExceeded(rule) => write!(
-                f,
-                "dbmesh: the rate of rule '{rule}' is used up; try again later"
-            ),
-            Self::TooBusy(rule) => write!(
-                f,
-                "dbmesh: too many statements of rule '{rule}' at a time; try again later"
-            ),
-            _ => Ok(()),
-        }
-    }
-
     /// What is wrong with what a statement asks for.
     fn of_demand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use dbmesh_model::topology::Ejection;
 
+use crate::breaker::{Breaker, Fate};
+
 /// The reachability of one endpoint.
 #[derive(Debug)]
 pub struct Health {
@@ -18,6 +20,8 @@ pub struct Health {
     ejected_until_ms: AtomicU64,
     /// How often it was ejected.
     pub ejections: AtomicU64,
+    /// Whether too much fails there.
+    pub breaker: Breaker,
 }
 
 impl Health {
@@ -30,6 +34,7 @@ impl Health {
             failures: AtomicU32::new(0),
             ejected_until_ms: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            breaker: Breaker::default(),
         }
     }
 
@@ -46,6 +51,7 @@ impl Health {
 
     /// A connection could not be made.
     pub fn connect_failed(&self) {
+        self.breaker.note(Fate::Failed);
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         let beyond = match failures.checked_sub(self.policy.consecutive_connect_failures) {
             Some(beyond) => beyond.min(16),

@@ -202,6 +202,9 @@ impl Entrant {
         if let Some(limit) = self.accepted.refused {
             return Err(Fault::TooManyConnections(limit).into());
         }
+        if self.process.memory.refuses() {
+            return Err(Fault::MemoryShort.into());
+        }
         self.greet().await?;
         let response = self.first_packet().await?;
         // From here on errors carry their SQLSTATE.

@@ -19,6 +19,7 @@ use crate::generated::Generators;
 use crate::insight::Insight;
 use crate::listener::Admission;
 use crate::login::Lockout;
+use crate::memory::MemoryGuard;
 use crate::registry::Registry;
 use crate::serving::Current;
 
@@ -38,6 +39,8 @@ pub struct Process {
     pub draining: Drain,
     /// Guards of connections: the drain waits for them.
     pub sessions_drain: Drain,
+    /// Whether there is memory for new work.
+    pub memory: MemoryGuard,
     /// Logins that fail again and again.
     pub lockout: Lockout,
     /// Limits before login.
@@ -58,7 +61,7 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse, allowance: Allowance) -> Self {
+    pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
@@ -69,6 +72,7 @@ impl Process {
             clock,
             draining: Drain::new(),
             sessions_drain: Drain::new(),
+            memory,
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),

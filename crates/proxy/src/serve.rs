@@ -20,6 +20,7 @@ use crate::admin::Pages;
 use crate::allowance::Allowance;
 use crate::control;
 use crate::listener::{Place, listen, places};
+use crate::memory::{self, MemoryGuard};
 use crate::process::Process;
 use crate::recall::Recall;
 use crate::serving::Current;
@@ -42,6 +43,8 @@ pub struct Options {
     pub workers: usize,
     /// How long sessions may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Memory that the process may use, in bytes; 0 is no limit.
+    pub memory_limit_bytes: u64,
     /// The zone of the process, if it has one: endpoints of the same zone are preferred.
     pub zone: Option<String>,
     /// Where it is kept who was the primary, if anywhere.
@@ -108,7 +111,13 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let recall = options.state.clone();
     let mut recall = recall.map(|path| Recall::open(path, &current.services()));
     let allowance = Allowance::new(options.large_commands_bytes);
-    let process = Arc::new(Process::new(current, Coarse::start(), allowance));
+    let process = Arc::new(Process::new(
+        current,
+        Coarse::start(),
+        allowance,
+        MemoryGuard::new(options.memory_limit_bytes),
+    ));
+    tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
     let mut listeners = Listeners {

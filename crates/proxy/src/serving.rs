@@ -547,6 +547,9 @@ impl Pools<'_> {
                 pool
             }
         };
+        pool.health
+            .breaker
+            .follow(service.strategy.breaker.as_ref());
         self.now.insert(key, pool.clone());
         Ok(pool)
     }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::balance::{Way, hash_of, pick, prefer_near};
+use crate::breaker::State;
 use crate::control::Signals;
 use crate::election::{Decision, Place, Report, decide, is_fenced};
 use crate::metrics::Times;
@@ -68,13 +69,12 @@ impl Member {
         latency * (u128::from(self.outstanding()) + 1) / u128::from(self.endpoint.weight.max(1))
     }
 
-    /// Notes how long a statement took, and the error that it was answered with.
+    /// Counts how long a statement took, and the error that it was answered with.
     pub fn answered(&self, time: Duration, error: Option<u16>) {
         self.times.add(time);
         if error.is_some() {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
-        self.took(time);
     }
 
     /// Notes how long a statement took.
@@ -331,7 +331,10 @@ impl Upstream {
         let healthy: Few<'_> = able
             .iter()
             .copied()
-            .filter(|m| !m.pool.health.is_ejected())
+            .filter(|m| {
+                let health = &m.pool.health;
+                !health.is_ejected() && health.breaker.state() != State::Open
+            })
             .collect();
         let mut from = if healthy.is_empty() { able } else { healthy };
         if self.zoned {

@@ -5,6 +5,8 @@
 mod access;
 #[path = "traffic/ask.rs"]
 mod ask;
+#[path = "governance/breakers.rs"]
+mod breakers;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "governance/firewall.rs"]
@@ -13,5 +15,7 @@ mod firewall;
 mod ground;
 #[path = "governance/limits.rs"]
 mod limits;
+#[path = "governance/memory.rs"]
+mod memory;
 #[path = "governance/rules.rs"]
 mod rules;

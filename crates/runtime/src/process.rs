@@ -38,6 +38,28 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard.unwrap_or(u64::MAX))
 }
 
+/// Memory in use that is not swapped out.
+///
+/// # Errors
+/// If `/proc` is absent or does not read as documented in proc(5).
+pub fn resident_bytes() -> io::Result<u64> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_ascii_whitespace().nth(1);
+    let pages = pages.and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or(io::ErrorKind::InvalidData)?;
+    let page_bytes = u64::try_from(page_size()).unwrap_or(u64::MAX);
+    Ok(pages.saturating_mul(page_bytes))
+}
+
+/// Gives memory that the allocator keeps for later back to the operating system, where the allocator can.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim(3) takes a number, touches nothing but the allocator's own free memory, and is thread-safe.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What the process uses now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Usage {

@@ -18,8 +18,9 @@ use crate::spec::{
     TrafficStrategy,
 };
 use crate::topology::{
-    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Buffer, ConcurrencyRule, DenyRule,
-    Ejection, Endpoint, HashKey, Hashing, Locality, Name, Role, RoleSource, Splitting, Strategy,
+    BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Breaker, Buffer, ConcurrencyRule,
+    DenyRule, Ejection, Endpoint, HashKey, Hashing, Locality, Name, Role, RoleSource, Splitting,
+    Strategy,
 };
 
 /// Memory that the compiled expressions of one rule may take.
@@ -174,6 +175,7 @@ fn strategy(
         deny: deny?,
         concurrency: concurrency?,
         ejection: ejection?,
+        breaker: breaker(spec.failover.as_ref()),
         buffer,
         splitting,
         hints: hints?,
@@ -292,6 +294,20 @@ fn concurrency(
         })
         .collect();
     rules.into_iter().collect()
+}
+
+fn breaker(failover: Option<&FailoverSpec>) -> Option<Breaker> {
+    let spec = failover?.breaker.as_ref()?;
+    let defaults = Breaker::default();
+    Some(Breaker {
+        window_ms: spec.window_ms.unwrap_or(defaults.window_ms),
+        min_volume: spec.min_volume.unwrap_or(defaults.min_volume),
+        error_percent: spec.error_percent.unwrap_or(defaults.error_percent),
+        slow_ms: spec.slow_ms.unwrap_or(defaults.slow_ms),
+        slow_percent: spec.slow_percent.unwrap_or(defaults.slow_percent),
+        open_ms: spec.open_ms.unwrap_or(defaults.open_ms),
+        probes: spec.probes.unwrap_or(defaults.probes),
+    })
 }
 
 fn buffer(failover: Option<&FailoverSpec>, splitting: Option<&Splitting>) -> Buffer {

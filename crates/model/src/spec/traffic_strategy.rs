@@ -203,6 +203,35 @@ pub struct FailoverSpec {
     pub ejection: Option<EjectionSpec>,
     /// Statements that wait while no primary can take them.
     pub buffer: Option<BufferSpec>,
+    /// When an endpoint is spared because too much fails there, or is slow; never if absent.
+    pub breaker: Option<BreakerSpec>,
+}
+
+/// When an endpoint is spared because too much fails there, or is slow.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BreakerSpec {
+    /// Milliseconds that are looked back; 10000 if absent.
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub window_ms: Option<u64>,
+    /// Statements in them, below which nothing is concluded; 20 if absent.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub min_volume: Option<u32>,
+    /// Of a hundred, those that may not fail; 50 if absent.
+    #[schemars(range(min = 1, max = 100))]
+    pub error_percent: Option<u32>,
+    /// Milliseconds from which a statement is slow; 0, never, if absent.
+    #[schemars(range(max = 3_600_000))]
+    pub slow_ms: Option<u64>,
+    /// Of a hundred, those that may not be slow; 50 if absent.
+    #[schemars(range(min = 1, max = 100))]
+    pub slow_percent: Option<u32>,
+    /// Milliseconds for which the endpoint is spared; 5000 if absent.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub open_ms: Option<u64>,
+    /// Statements that then try it, all of which must come through; 3 if absent.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub probes: Option<u32>,
 }
 
 /// How statements wait while no primary can take them.

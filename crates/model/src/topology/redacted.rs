@@ -186,6 +186,7 @@ fn strategy(strategy: &Strategy) -> Value {
         "rules": strategy.rules.rules().iter().skip(strategy.deny.len() + strategy.concurrency.len())
             .map(super::rules::shown::rule).collect::<Vec<_>>(),
         "ejection": strategy.ejection,
+        "breaker": strategy.breaker,
         "buffer": strategy.buffer,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),
         "hints": strategy.hints,

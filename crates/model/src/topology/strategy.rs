@@ -132,6 +132,40 @@ impl Default for Ejection {
     }
 }
 
+/// When an endpoint is spared because too much fails there, or is slow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breaker {
+    /// What is looked back; at least 100.
+    pub window_ms: u64,
+    /// Statements in it, below which nothing is concluded; at least 1.
+    pub min_volume: u32,
+    /// Of a hundred, those that may not fail; 1 to 100.
+    pub error_percent: u32,
+    /// From when a statement is slow; 0 is never.
+    pub slow_ms: u64,
+    /// Of a hundred, those that may not be slow; 1 to 100.
+    pub slow_percent: u32,
+    /// For how long the endpoint is spared; at least 1.
+    pub open_ms: u64,
+    /// Statements that then try it; at least 1.
+    pub probes: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            window_ms: 10_000,
+            min_volume: 20,
+            error_percent: 50,
+            slow_ms: 0,
+            slow_percent: 50,
+            open_ms: 5_000,
+            probes: 3,
+        }
+    }
+}
+
 /// Statements that wait for a primary at a time.
 pub const BUFFER_STATEMENTS_DEFAULT: u32 = 10_000;
 /// How long a statement waits for a primary, where roles are the servers' to report.
@@ -168,6 +202,8 @@ pub struct Strategy {
     pub concurrency: Vec<ConcurrencyRule>,
     /// When an endpoint is left alone.
     pub ejection: Ejection,
+    /// When an endpoint is spared because too much fails there.
+    pub breaker: Option<Breaker>,
     /// How statements wait for a primary.
     pub buffer: Buffer,
     /// Reads to replicas; without it, every statement goes to a primary.

@@ -49,6 +49,8 @@ pub(crate) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Regis
         "fenced": standing.is_fenced(),
         "ejected": pool.health.is_ejected(),
         "connect_failures_in_a_row": pool.health.failures(),
+        "breaker": pool.health.breaker.state().label(),
+        "breaker_forced": pool.health.breaker.forced().map(|state| state.label()),
         "lag": lag_label(standing.lag()),
         "lag_ms": lag_ms(standing.lag()),
         "last_error": Some(standing.last_error()).filter(|error| !error.is_empty()),

@@ -1,4 +1,4 @@
-//! What operators order over the admin page: drain an endpoint, and undo that; forget insight.
+//! What operators order over the admin page: drain an endpoint, undo that, hold its breaker; forget insight.
 //!
 //! Owns the paths and the line in the log that says who ordered what. It must never act on a name that means more than one
 //! endpoint. Input: POSTs.
@@ -9,13 +9,15 @@ use dbmesh_runtime::admin::{Answer, Order};
 use serde_json::json;
 
 use super::endpoints;
+use crate::breaker::State;
 use crate::process::Process;
 use crate::record::Record;
 use crate::serving::{Services, Serving};
 use crate::upstream::{Member, Seen};
 
 /// The paths, for people.
-pub(super) const PATHS: [&str; 3] = [
+pub(super) const PATHS: [&str; 4] = [
+    "/endpoints/NAME/breaker?state=open|closed|auto&service=SERVICE",
     "/endpoints/NAME/drain?service=SERVICE",
     "/endpoints/NAME/undrain?service=SERVICE",
     "/digests/forget",
@@ -25,6 +27,21 @@ pub(super) const PATHS: [&str; 3] = [
 enum Verb {
     Drain,
     Undrain,
+    /// The breaker is held there, or decides itself.
+    Breaker(Option<State>),
+}
+
+impl Verb {
+    /// Its name in the audit.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Breaker(Some(State::Closed)) => "breaker_closed",
+            Self::Breaker(Some(_)) => "breaker_open",
+            Self::Breaker(None) => "breaker_auto",
+        }
+    }
 }
 
 /// Does what an order says.
@@ -46,6 +63,12 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
     let (name, verb) = match rest.split_once('/') {
         Some((name, "drain")) => (name, Verb::Drain),
         Some((name, "undrain")) => (name, Verb::Undrain),
+        Some((name, "breaker")) => match order.parameter("state") {
+            Some("open") => (name, Verb::Breaker(Some(State::Open))),
+            Some("closed") => (name, Verb::Breaker(Some(State::Closed))),
+            Some("auto") => (name, Verb::Breaker(None)),
+            _ => return Answer::Refused("`state` is `open`, `closed` or `auto`".to_owned()),
+        },
         _ => return Answer::NoSuchPath,
     };
     let services = process.current.services();
@@ -61,17 +84,17 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
         let service = serving.service.label();
         let endpoint = &member.endpoint.name;
         let (peer, actor) = (order.peer, order.actor);
-        let action = match verb {
-            Verb::Drain => "drain",
-            Verb::Undrain => "undrain",
-        };
-        serving
-            .logs
-            .note(record(order, action, serving, endpoint.as_str()));
+        let record = record(order, verb.action(), serving, endpoint.as_str());
+        serving.logs.note(record);
         match verb {
             Verb::Drain => {
                 member.pool.drain();
                 tracing::info!(%endpoint, service, %peer, actor, "an operator drains the endpoint");
+            }
+            Verb::Breaker(state) => {
+                member.pool.health.breaker.force(state);
+                let state = state.map_or("auto", State::label);
+                tracing::info!(%endpoint, service, %peer, actor, state, "an operator sets the endpoint's breaker");
             }
             Verb::Undrain => {
                 member.pool.undrain();

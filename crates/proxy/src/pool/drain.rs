@@ -48,6 +48,12 @@ impl Pool {
         self.quit_all(idle);
     }
 
+    /// Closes the connections that nobody leases.
+    pub fn shed_idle(&self) {
+        let idle = self.inner.lock().let_go();
+        self.quit_all(idle);
+    }
+
     /// Connections are leased again.
     pub fn undrain(&self) {
         self.standing.set_admin_state(AdminState::Active);

@@ -58,6 +58,13 @@ struct Search {
 }
 
 impl Search {
+    /// The breaker of an endpoint is open.
+    fn spare(&mut self, member: Arc<Member>) -> Leased {
+        self.last = Some(Fault::BreakerOpen(member.endpoint.name.to_string()));
+        self.tried.push(member);
+        Leased::NotThere
+    }
+
     fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -84,9 +91,7 @@ impl Search {
         self.scout = upstream.scout();
         self.scout.is_none()
     }
-}
 
-impl Search {
     /// Why there is no connection.
     fn why(&mut self, upstream: &Upstream) -> Fault {
         let last = self.last.take();
@@ -385,6 +390,9 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
         };
+        if !member.pool.health.breaker.admits() {
+            return Ok(search.spare(member));
+        }
         let wait = self.within_deadline(search.left);
         let leasing = member.pool.lease(&want, wait);
         let mut lease = match self.unless_interrupted(leasing).await? {

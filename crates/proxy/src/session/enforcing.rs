@@ -36,6 +36,10 @@ struct Patience {
 impl Session {
     /// Lets a plan through, perhaps after a wait, or says which rule does not.
     pub(super) async fn govern(&mut self, plan: Plan) -> Result<Admitted, Failure> {
+        // What ends a transaction makes room; the other statements of one are few.
+        if !self.state.in_transaction() && self.process.memory.refuses() {
+            return Err(Fault::MemoryShort.into());
+        }
         let Some(mut verdict) = self.governed.verdict.take() else {
             return Ok(Admitted {
                 plan,

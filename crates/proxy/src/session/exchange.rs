@@ -22,6 +22,7 @@ use super::leave::{Leave, TurnedAway};
 use super::sharded::Told;
 use super::writing::write;
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
+use crate::breaker::{Fate, is_of_server};
 use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::control::{Control, Signals};
@@ -29,7 +30,7 @@ use crate::fault::Fault;
 use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 
 /// How a command's exchange broke.
 #[derive(Debug)]
@@ -173,6 +174,25 @@ impl Session {
             self.kill_connection();
         }
         self.tell_overdue(&watch, result)
+    }
+}
+
+/// Tells the balancer and the breaker.
+pub(super) fn note_fate(member: &Member, result: &Result<Outcome, Lost>, took: Duration) {
+    member.took(took);
+    if let Some(fate) = fate(result, took) {
+        member.pool.health.breaker.note(fate);
+    }
+}
+
+/// What the exchange says of its server; nothing if it ended for another's sake.
+fn fate(result: &Result<Outcome, Lost>, took: Duration) -> Option<Fate> {
+    match result {
+        Ok(outcome) if outcome.error.is_some_and(is_of_server) => Some(Fate::Failed),
+        Ok(outcome) if outcome.error == Some(INTERRUPTED) => None,
+        Ok(_) => Some(Fate::Answered(took)),
+        Err(Lost::Backend { .. } | Lost::Cut(_) | Lost::Overdue) => Some(Fate::Failed),
+        Err(_) => None,
     }
 }
 

@@ -14,7 +14,7 @@ use dbmesh_sql::{Facts, Hints, Statement};
 use dbmesh_wire::relay::Outcome;
 
 use super::demand::Attributes;
-use super::exchange::Lost;
+use super::exchange::{Lost, note_fate};
 use super::{Failure, Flow, Session};
 use crate::backend::Flavor;
 use crate::fault::{Blame, Fault};
@@ -68,6 +68,7 @@ impl Noted {
         result: &Result<Outcome, Lost>,
     ) {
         let took = time.end - time.start;
+        note_fate(member, result, took);
         member.answered(took, result.as_ref().ok().and_then(|o| o.error));
         self.executed += took;
         self.reached = true;
