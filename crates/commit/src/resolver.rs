@@ -25,7 +25,12 @@ pub enum Ask {
     /// Which branches are prepared.
     Recover(Shard),
     /// That nobody may decide to commit any more; at the home.
-    Fence(Gtrid),
+    Fence {
+        /// Which transaction.
+        gtrid: Gtrid,
+        /// The home's clock before the branch was listed, in seconds.
+        clock_s: u64,
+    },
     /// What was decided; at the home.
     Read(Gtrid),
     /// The outcome, to a branch, on the shard that listed it.
@@ -46,7 +51,7 @@ impl Ask {
             | Self::Finish(shard, ..)
             | Self::Holds(shard, ..)
             | Self::Done(shard, _) => *shard,
-            Self::Fence(gtrid) | Self::Read(gtrid) => gtrid.home,
+            Self::Fence { gtrid, .. } | Self::Read(gtrid) => gtrid.home,
         }
     }
 }
@@ -71,14 +76,19 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// To [`Ask::Undone`].
-    Undone(Vec<Undone>),
+    Undone {
+        /// The server's clock, in seconds.
+        clock_s: u64,
+        /// The rows.
+        rows: Vec<Undone>,
+    },
     /// To [`Ask::Recover`].
     Listed(Listed),
     /// To [`Ask::Read`]: the row, if there is one.
     Decision(Option<Decision>),
     /// To [`Ask::Holds`].
     Holds(bool),
-    /// It succeeded.
+    /// It succeeded; an insert that made no row because it came too late did not.
     Done,
     /// The server refused.
     Error(u16),
@@ -161,6 +171,8 @@ pub struct Resolver {
     undone_waiting: usize,
     recover_waiting: usize,
     undone: Vec<Undone>,
+    /// The clocks of those that answered in this sweep, from before anything was listed.
+    clocks: BTreeMap<Shard, u64>,
     /// What each shard listed in this sweep.
     listed: BTreeMap<Shard, BTreeSet<Gtrid>>,
     /// Decisions to commit whose branches' promises are being looked for: how many answers are out, and whether all were held.
@@ -187,6 +199,7 @@ impl Resolver {
             undone_waiting: 0,
             recover_waiting: 0,
             undone: Vec::new(),
+            clocks: BTreeMap::new(),
             listed: BTreeMap::new(),
             checking: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -220,6 +233,7 @@ impl Resolver {
     pub fn sweep(&mut self) -> Vec<Ask> {
         self.sweep = self.sweep.wrapping_add(1);
         self.undone.clear();
+        self.clocks.clear();
         self.listed.clear();
         self.checking.clear();
         self.recover_waiting = 0;
@@ -234,9 +248,9 @@ impl Resolver {
     /// Takes an answer.
     pub fn on(&mut self, now_ms: u64, ask: &Ask, event: Event) -> Vec<Ask> {
         match ask {
-            Ask::Undone(_) => self.on_undone(event),
+            Ask::Undone(shard) => self.on_undone(*shard, event),
             Ask::Recover(shard) => self.on_listed(now_ms, *shard, event),
-            Ask::Fence(gtrid) => self.on_fenced(*gtrid, &event),
+            Ask::Fence { gtrid, .. } => self.on_fenced(*gtrid, &event),
             Ask::Read(gtrid) => self.on_decision(*gtrid, &event),
             Ask::Finish(shard, xid, verdict) => self.on_finished((*xid, *shard), *verdict, &event),
             Ask::Holds(_, gtrid, _) => self.on_holds(*gtrid, &event),
@@ -244,8 +258,9 @@ impl Resolver {
         }
     }
 
-    fn on_undone(&mut self, event: Event) -> Vec<Ask> {
-        if let Event::Undone(rows) = event {
+    fn on_undone(&mut self, shard: Shard, event: Event) -> Vec<Ask> {
+        if let Event::Undone { clock_s, rows } = event {
+            self.clocks.insert(shard, clock_s);
             let ours = |u: &Undone| u.gtrid.mesh == self.mesh;
             self.undone
                 .extend(rows.into_iter().filter(ours).take(ROWS_PER_SWEEP_MAX));
@@ -304,21 +319,20 @@ impl Resolver {
             if seen.sweep != self.sweep || now_ms.saturating_sub(seen.first_ms) < GRACE_MS {
                 continue;
             }
-            seen.why = match self.shards.contains(&xid.gtrid.home) {
-                true => Why::Sweep,
-                false => Why::HomeUnknown,
+            let home = xid.gtrid.home;
+            seen.why = match (self.shards.contains(&home), self.clocks.get(&home)) {
+                (false, _) => Why::HomeUnknown,
+                (true, None) => Why::HomeUnreachable,
+                (true, Some(clock_s)) => {
+                    homes.insert((xid.gtrid, *clock_s));
+                    Why::Sweep
+                }
             };
-            if seen.why == Why::Sweep {
-                homes.insert(xid.gtrid);
-            }
         }
         let broken = self.broken.is(Rule::FenceBeforeAbort);
-        let ask = |gtrid| {
-            if broken {
-                Ask::Read(gtrid)
-            } else {
-                Ask::Fence(gtrid)
-            }
+        let ask = |(gtrid, clock_s)| match broken {
+            true => Ask::Read(gtrid),
+            false => Ask::Fence { gtrid, clock_s },
         };
         homes.into_iter().map(ask).collect()
     }

@@ -9,6 +9,8 @@ use crate::{Decision, Verdict};
 /// Seconds for which a coordinator may still decide a transaction after its beginning. It is half of [`RETENTION_HOURS`]: a
 /// coordinator that was stopped for longer than ABORT rows are kept must not find its way free.
 pub const DECIDE_WITHIN_SECONDS: u64 = 12 * 3600;
+/// Seconds for which a resolver may act on what it saw. It is far below [`RETENTION_HOURS`], for the same reason.
+pub const FENCE_WITHIN_SECONDS: u64 = 3600;
 /// Hours for which the row of a decision is kept. It must outlive every chance that a failover brings a branch back.
 pub const RETENTION_HOURS: u64 = 24;
 /// Rows that one purge reads, and that one sweep finishes.
@@ -83,23 +85,30 @@ pub fn decide(gtrid: &Gtrid, participants: &[Prepared]) -> String {
     )
 }
 
-/// The fence: from here on, nobody can decide to commit. Only for one who sees a prepared branch: while there is one, a
-/// decision to commit is not done, and its row stays.
+/// The fence: from here on, nobody can decide to commit. Only for one who saw a prepared branch after the home's clock said
+/// `clock_s`: then a decision to commit was not done, so its row stays for longer than this text acts (else, no row).
 #[must_use]
-pub fn fence(gtrid: &Gtrid) -> String {
-    record(gtrid, Decision::Abort, "resolver")
+pub fn fence(gtrid: &Gtrid, clock_s: u64) -> String {
+    abort_before(
+        gtrid,
+        "resolver",
+        clock_s.saturating_add(FENCE_WITHIN_SECONDS),
+    )
 }
 
 /// The fence of a coordinator whose COMMIT got no answer. It may have been stopped for so long that its row was done with
 /// and removed, so the server's clock refuses it (no row) when it comes too late: then nobody can tell.
 #[must_use]
 pub fn fence_in_time(gtrid: &Gtrid) -> String {
+    let by = format!("{:016x}", gtrid.coordinator);
+    abort_before(gtrid, &by, decide_before(gtrid))
+}
+
+fn abort_before(gtrid: &Gtrid, by: &str, before_s: u64) -> String {
     format!(
-        "INSERT INTO _mesh.mesh_txn (gtrid, state, coordinator, participants) SELECT X'{gtrid}', {}, '{:016x}', '' \
-         FROM DUAL WHERE UNIX_TIMESTAMP() < {}",
+        "INSERT INTO _mesh.mesh_txn (gtrid, state, coordinator, participants) SELECT X'{gtrid}', {}, '{by}', '' \
+         FROM DUAL WHERE UNIX_TIMESTAMP() < {before_s}",
         Decision::Abort.number(),
-        gtrid.coordinator,
-        decide_before(gtrid),
     )
 }
 
@@ -121,6 +130,15 @@ fn record(gtrid: &Gtrid, decision: Decision, by: &str) -> String {
     )
 }
 
+/// What was decided, for a coordinator whose COMMIT got no answer: nothing when it is so late that the row may be another.
+#[must_use]
+pub fn read_decision_in_time(gtrid: &Gtrid) -> String {
+    format!(
+        "SELECT state FROM _mesh.mesh_txn WHERE gtrid = X'{gtrid}' AND UNIX_TIMESTAMP() < {} LOCK IN SHARE MODE",
+        decide_before(gtrid)
+    )
+}
+
 /// What was decided; waits for a coordinator that is about to.
 #[must_use]
 pub fn read_decision(gtrid: &Gtrid) -> String {
@@ -129,6 +147,9 @@ pub fn read_decision(gtrid: &Gtrid) -> String {
 
 /// What is prepared on a server; on MariaDB, which prints no other than plain bytes, it is not used.
 pub const RECOVER: &str = "XA RECOVER CONVERT XID";
+
+/// The clock of a server, in seconds since 1970.
+pub const CLOCK: &str = "SELECT UNIX_TIMESTAMP()";
 
 /// Decisions to commit that nobody has seen to their end, and are old enough for that.
 #[must_use]

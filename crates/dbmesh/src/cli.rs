@@ -52,6 +52,8 @@ pub enum Command {
     Drain(DrainArgs),
     /// Let an endpoint serve again that was drained.
     Undrain(OrderArgs),
+    /// List transactions over several nodes that are in doubt, or force the outcome of one.
+    Transactions(TransactionsArgs),
     /// Hold an endpoint's breaker open or closed, or let it decide itself again.
     Breaker(BreakerArgs),
     /// Watch a running proxy: statements, endpoints, sessions and pools, live.
@@ -286,6 +288,42 @@ pub struct OrderArgs {
     /// Where the running proxy is.
     #[command(flatten)]
     pub admin: AdminArgs,
+}
+
+/// `dbmesh transactions`.
+#[derive(Debug, Args)]
+pub struct TransactionsArgs {
+    /// Where the running proxy is.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do; lists if absent.
+    #[command(subcommand)]
+    pub command: Option<TransactionsCommand>,
+}
+
+/// What to do with a transaction.
+#[derive(Debug, Subcommand)]
+pub enum TransactionsCommand {
+    /// Decide a transaction that nobody can decide otherwise.
+    ///
+    /// The decision is written at its home node, and refused if there is one already. The log says who ordered it.
+    Force {
+        /// The transaction's name, as listed.
+        #[arg(value_name = "GTRID")]
+        gtrid: String,
+        /// What becomes of it.
+        #[arg(value_enum)]
+        outcome: ForceOutcome,
+    },
+}
+
+/// What becomes of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ForceOutcome {
+    /// Its branches are committed.
+    Commit,
+    /// Its branches are rolled back.
+    Rollback,
 }
 
 /// `dbmesh drain`.

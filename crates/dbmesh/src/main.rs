@@ -13,6 +13,7 @@ mod proxy;
 mod schema;
 mod terminal;
 mod top;
+mod transactions;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run_get(&args),
         Command::Drain(args) => drain::run_drain(&args),
         Command::Undrain(args) => drain::run_undrain(&args),
+        Command::Transactions(args) => transactions::run_transactions(&args),
         Command::Breaker(args) => drain::run_breaker(&args),
         Command::Top(args) => top::run_top(&args),
         Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),

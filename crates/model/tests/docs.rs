@@ -89,6 +89,7 @@ fn examples_of_other_pages_resolve() {
         "sharding.md",
         "units.md",
         "rules.md",
+        "transactions.md",
         "access.md",
         "breakers.md",
         "firewall.md",

@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod orders;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,6 +139,7 @@ impl AdminContent for Pages {
         endpoints::expose(&services, out);
         self.process.insight.metrics(out);
         self.process.current.outlets().metrics(out);
+        transactions::expose(&services, out);
         self.process.allowance.expose(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
@@ -163,13 +165,14 @@ impl AdminContent for Pages {
                 Some(endpoints::endpoints(&services, &self.process.registry))
             }
             "rules" => Some(rules(&self.process.current.services())),
+            "transactions" => Some(transactions::listing(&self.process.current.services())),
             "services" => Some(endpoints::services(&self.process.current.services())),
             _ => None,
         }
     }
 
     fn act(&self, order: &Order<'_>) -> Answer {
-        orders::act(&self.process, order)
+        transactions::act(&self.process, order).unwrap_or_else(|| orders::act(&self.process, order))
     }
 
     fn orders(&self) -> &'static [&'static str] {
@@ -185,6 +188,7 @@ impl AdminContent for Pages {
             "rules",
             "sessions",
             "digests",
+            "transactions",
         ]
     }
 }

@@ -493,6 +493,10 @@ fn decode_names(bytes: &[u8]) -> Result<Vec<String>, BackendError> {
     Ok(names)
 }
 
+pub(crate) fn rows_of(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
+    decode_rows(bytes)
+}
+
 fn decode_rows(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
     let mut packets = Packets {
         bytes,

@@ -138,6 +138,8 @@ pub enum Fault {
     },
     /// The server's connection broke while COMMIT was under way: committed or not, nobody knows.
     CommitUnknown(String),
+    /// A transaction over several nodes was rolled back at its COMMIT: why.
+    RolledBack(String),
     /// The server sent what is no MySQL protocol.
     BackendProtocol {
         /// The endpoint.
@@ -255,6 +257,7 @@ impl Fault {
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
             Self::AuditFailing(_) => (1290, "HY000"),
+            Self::RolledBack(_) => (3101, "40000"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
             }
@@ -289,6 +292,7 @@ impl Fault {
             | Self::ConnectFailed { .. }
             | Self::BackendLost { .. }
             | Self::CommitUnknown(_)
+            | Self::RolledBack(_)
             | Self::BackendProtocol { .. } => Blame::Backend,
             Self::PoolTimeout { .. }
             | Self::Overdue {
@@ -410,6 +414,7 @@ impl fmt::Display for Fault {
                     "dbmesh: lost connection to {endpoint} during query; it may or may not have been executed"
                 )
             }
+            Self::RolledBack(why) => write!(f, "dbmesh: the transaction was rolled back: {why}"),
             Self::CommitUnknown(endpoint) => write!(
                 f,
                 "dbmesh: transaction resolution unknown: lost connection to {endpoint} while COMMIT was under way"

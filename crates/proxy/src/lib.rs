@@ -10,6 +10,7 @@
 mod absorb;
 mod admin;
 mod allowance;
+mod atomic;
 mod backend;
 mod balance;
 mod breaker;

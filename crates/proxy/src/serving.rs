@@ -16,6 +16,7 @@ use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
 use parking_lot::RwLock;
 
+use crate::atomic::{self, Atomic};
 use crate::backend::{Dialer, Flags};
 use crate::catalog::Tables;
 use crate::firewall::Firewall;
@@ -68,6 +69,8 @@ pub struct Serving {
     pub sources: Vec<Arc<Serving>>,
     /// If its tables are split: what is known of them.
     pub tables: Option<Arc<Tables>>,
+    /// If its transactions commit on all sources or on none: what their sessions share.
+    pub atomic: Option<Arc<Atomic>>,
 }
 
 impl Serving {
@@ -273,6 +276,10 @@ pub fn same_service(a: &Service, b: &Service) -> bool {
 }
 
 fn watch_all(runtime: &tokio::runtime::Handle, services: &Services) -> Result<(), String> {
+    services
+        .list
+        .iter()
+        .for_each(|serving| atomic::resolve(runtime, serving));
     let mut parts = services.parts();
     parts.try_for_each(|serving| monitor::watch(runtime, &serving.upstream))
 }
@@ -396,6 +403,7 @@ fn serve(
         tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
         logs: Arc::new(around.outlets.files.of(service)?),
         tracer: around.outlets.tracer(service, around.runtime),
+        atomic: Atomic::of(service, old.and_then(|s| s.atomic.as_ref())),
     };
     let Some(sharding) = &service.sharding else {
         let members = pools.of_all(owner, service, strategy.endpoints.iter(), old)?;
@@ -457,6 +465,7 @@ struct Base<'a> {
     tables: Option<Arc<Tables>>,
     logs: Arc<Logs>,
     tracer: Option<Arc<Tracer>>,
+    atomic: Option<Arc<Atomic>>,
 }
 
 impl Base<'_> {
@@ -476,6 +485,7 @@ impl Base<'_> {
             tables: self.tables.clone(),
             logs: self.logs.clone(),
             tracer: self.tracer.clone(),
+            atomic: self.atomic.clone(),
         })
     }
 }

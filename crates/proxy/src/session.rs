@@ -472,7 +472,7 @@ impl Session {
     fn view(&self, proof: Proof) -> SessionView<'_> {
         let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
         SessionView {
-            connection: if self.lease.is_some() {
+            connection: if self.lease.is_some() || self.is_across() {
                 Connection::Held
             } else {
                 Connection::Free

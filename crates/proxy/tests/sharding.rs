@@ -1,6 +1,10 @@
 //! Sharded services over real servers: every answer is what one server with all rows gives, or a refusal with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "sharding/across.rs"]
+mod across;
+#[path = "sharding/bank.rs"]
+mod bank;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/gather.rs"]

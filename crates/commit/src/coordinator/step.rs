@@ -138,6 +138,6 @@ pub fn texts(xid: &Xid, step: &Step) -> Vec<String> {
         Step::Decide => vec![sql::decide(&xid.gtrid, &[])],
         Step::Finish(verdict) => vec![sql::finish(xid, *verdict)],
         Step::Fence => vec![sql::fence_in_time(&xid.gtrid)],
-        Step::ReadDecision => vec![sql::read_decision(&xid.gtrid)],
+        Step::ReadDecision => vec![sql::read_decision_in_time(&xid.gtrid)],
     }
 }

@@ -3,6 +3,10 @@ use super::*;
 const HOME: Shard = Shard(1);
 const OTHER: Shard = Shard(2);
 
+fn fence(gtrid: Gtrid) -> Ask {
+    Ask::Fence { gtrid, clock_s: 9 }
+}
+
 fn xid(mesh: u64, home: Shard) -> Xid {
     let gtrid = Gtrid {
         mesh,
@@ -21,7 +25,14 @@ fn xid(mesh: u64, home: Shard) -> Xid {
 /// A sweep in which `OTHER` lists these branches and `HOME` has these rows.
 fn sweep(resolver: &mut Resolver, now_ms: u64, rows: &[Undone], branches: &[Xid]) -> Vec<Ask> {
     assert_eq!(resolver.sweep(), [Ask::Undone(HOME), Ask::Undone(OTHER)]);
-    resolver.on(now_ms, &Ask::Undone(HOME), Event::Undone(rows.to_vec()));
+    resolver.on(
+        now_ms,
+        &Ask::Undone(HOME),
+        Event::Undone {
+            clock_s: 9,
+            rows: rows.to_vec(),
+        },
+    );
     let recover = resolver.on(now_ms, &Ask::Undone(OTHER), Event::Lost);
     assert_eq!(recover, [Ask::Recover(HOME), Ask::Recover(OTHER)]);
     let none = Listed {
@@ -43,11 +54,11 @@ fn an_old_branch_is_fenced_and_told() {
     assert_eq!(sweep(&mut resolver, 0, &[], &[branch]), []);
     assert_eq!(
         sweep(&mut resolver, GRACE_MS, &[], &[branch]),
-        [Ask::Fence(branch.gtrid)]
+        [fence(branch.gtrid)]
     );
     let finish = Ask::Finish(OTHER, branch, Verdict::Rollback);
     assert_eq!(
-        resolver.on(GRACE_MS, &Ask::Fence(branch.gtrid), Event::Done),
+        resolver.on(GRACE_MS, &fence(branch.gtrid), Event::Done),
         std::slice::from_ref(&finish)
     );
     assert_eq!(resolver.doubts(GRACE_MS).count(), 1);
@@ -65,7 +76,7 @@ fn a_decision_that_is_there_is_followed() {
     let branch = xid(7, HOME);
     sweep(&mut resolver, 0, &[], &[branch]);
     sweep(&mut resolver, GRACE_MS, &[], &[branch]);
-    let read = resolver.on(GRACE_MS, &Ask::Fence(branch.gtrid), Event::Error(1062));
+    let read = resolver.on(GRACE_MS, &fence(branch.gtrid), Event::Error(1062));
     assert_eq!(read, [Ask::Read(branch.gtrid)]);
     let decided = Event::Decision(Some(Decision::Commit));
     let told = resolver.on(GRACE_MS, &Ask::Read(branch.gtrid), decided);
@@ -79,7 +90,7 @@ fn a_home_that_cannot_be_asked_decides_nothing() {
     sweep(&mut resolver, 0, &[], &[branch]);
     sweep(&mut resolver, GRACE_MS, &[], &[branch]);
     for event in [Event::Lost, Event::Error(1205), Event::Error(1290)] {
-        assert_eq!(resolver.on(GRACE_MS, &Ask::Fence(branch.gtrid), event), []);
+        assert_eq!(resolver.on(GRACE_MS, &fence(branch.gtrid), event), []);
     }
     let doubt = resolver.doubts(2 * GRACE_MS).next().expect("still there");
     assert_eq!(

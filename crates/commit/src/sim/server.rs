@@ -13,6 +13,8 @@ use crate::{Ack, Ask, Decision, Event, Gtrid, Listed, Reply, Step, Undone, Verdi
 const RETENTION_MS: u64 = 60_000;
 /// How long deciding is allowed, in place of half a day.
 const DECIDE_WITHIN_MS: u64 = 30_000;
+/// How long a resolver's fence acts, in place of an hour.
+const FENCE_WITHIN_MS: u64 = 20_000;
 /// How long an insert waits for a row.
 pub const LOCK_WAIT_MS: u64 = 1_000;
 const DEADLOCK: u16 = 1213;
@@ -234,7 +236,7 @@ impl Server {
                 xid,
                 ..
             } => xid.gtrid,
-            Request::Ask(Ask::Fence(gtrid) | Ask::Read(gtrid)) => *gtrid,
+            Request::Ask(Ask::Fence { gtrid, .. } | Ask::Read(gtrid)) => *gtrid,
             _ => return false,
         };
         let locks = |(other, s): (&ConnId, &Session)| {
@@ -329,6 +331,9 @@ impl Server {
                 true => done(false, None),
                 false => Reply::Error(code::DUP_ENTRY),
             },
+            Step::ReadDecision if now_ms >= xid.gtrid.begun_ms + DECIDE_WITHIN_MS => {
+                Reply::Done(Ack::default())
+            }
             Step::ReadDecision => Reply::Done(Ack {
                 decision: self.durable.rows.get(&xid.gtrid).map(|row| row.decision),
                 ..Ack::default()
@@ -397,12 +402,16 @@ impl Server {
                     gtrid: *gtrid,
                     participants: Some(row.participants.clone()),
                 };
-                Event::Undone(self.durable.rows.iter().filter(old).map(undone).collect())
+                Event::Undone {
+                    clock_s: now_ms,
+                    rows: self.durable.rows.iter().filter(old).map(undone).collect(),
+                }
             }
             Ask::Recover(_) => Event::Listed(Listed {
                 branches: self.durable.prepared.keys().copied().collect(),
             }),
-            Ask::Fence(gtrid) => match self.insert_abort(now_ms, *gtrid, seen) {
+            Ask::Fence { clock_s, .. } if now_ms >= clock_s + FENCE_WITHIN_MS => Event::Lost,
+            Ask::Fence { gtrid, .. } => match self.insert_abort(now_ms, *gtrid, seen) {
                 true => Event::Done,
                 false => Event::Error(code::DUP_ENTRY),
             },

@@ -73,6 +73,8 @@ pub enum AcrossNodesSpec {
     /// Each node has a transaction of its own, and they are committed one after the other: when one of them fails then,
     /// others may have been committed.
     BestEffort,
+    /// All nodes commit, or none does, also when servers or the proxy die in between.
+    Atomic,
 }
 
 /// What a statement over several shards may use.

@@ -44,6 +44,8 @@ pub enum AcrossSources {
     Refuse,
     /// Each source has its own transaction; they are committed one after the other.
     BestEffort,
+    /// All sources commit, or none does.
+    Atomic,
 }
 
 /// What a statement over several shards may use.

@@ -16,10 +16,12 @@ use crate::serving::{Services, Serving};
 use crate::upstream::{Member, Seen};
 
 /// The paths, for people.
-pub(super) const PATHS: [&str; 4] = [
+pub(super) const PATHS: [&str; 6] = [
     "/endpoints/NAME/breaker?state=open|closed|auto&service=SERVICE",
     "/endpoints/NAME/drain?service=SERVICE",
     "/endpoints/NAME/undrain?service=SERVICE",
+    "/transactions/GTRID/commit",
+    "/transactions/GTRID/rollback",
     "/digests/forget",
 ];
 

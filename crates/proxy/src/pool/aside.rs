@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Pool;
-use crate::backend::{Answer, Cell, ConnectError, Flags};
+use crate::backend::{Answer, Backend, Cell, ConnectError, Flags};
 use crate::vector::{Charset, Vector};
 
 /// The collation of connections on which the proxy itself asks: utf8mb4_general_ci, which every server knows.
@@ -27,6 +27,16 @@ impl Pool {
     pub async fn ask_aside(&self, sql: &str) -> Result<Vec<Vec<Cell>>, ConnectError> {
         let vector = Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION));
         self.aside(&Arc::new(vector), sql).await
+    }
+
+    /// A connection beside the pool.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be reached.
+    pub(crate) async fn connect_aside(&self) -> Result<Backend, ConnectError> {
+        let vector = Arc::new(Vector::fresh(None, Charset::Handshake(ASIDE_COLLATION)));
+        let none = Flags::of(dbmesh_wire::Capabilities(0));
+        self.dialer.connect(&vector, none, self.facts()).await
     }
 
     /// Asks the endpoint several things over one connection of its own, and gives the rows of the last; ends at the first that

@@ -123,6 +123,11 @@ impl Leg {
         Ok(answer.map(|(outcome, _)| outcome))
     }
 
+    /// Takes the connection out, or puts one in.
+    pub fn swap_lease(&mut self, lease: Option<Lease>) -> Option<Lease> {
+        std::mem::replace(&mut self.lease, lease)
+    }
+
     /// Whether nothing of an answer is due.
     pub fn is_idle(&mut self) -> bool {
         self.backend().is_ok_and(|backend| backend.is_idle())

@@ -197,6 +197,7 @@ impl Session {
         let hints = self.hints(statement, sql, &attributes)?;
         // EXPLAIN MESH is told what the statement in it would be told; it runs nowhere itself.
         let explained = explained(statement, sql);
+        let own = (statement, sql);
         let (statement, sql) = match &explained {
             Some((inner, text)) => (inner, *text),
             None => (statement, sql),
@@ -208,7 +209,8 @@ impl Session {
             Attributes::Later => Occasion::Prepared,
             _ => Occasion::Runs,
         };
-        self.judge(statement, sql, hints.as_ref(), occasion);
+        // Rules judge what was sent: what is explained takes no turn of a limit.
+        self.judge(own.0, own.1, hints.as_ref(), occasion);
         let shadow = self.shadow_place(hints.as_ref(), sql)?;
         if statement.class == Class::Tcl {
             // A COMMIT that is cut short leaves nobody the wiser.

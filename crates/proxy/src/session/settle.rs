@@ -210,6 +210,7 @@ impl Session {
 
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
+        self.drop_parts();
         self.end_deferred();
         // A KILL may still be on its way to this connection; its next user must not be hit.
         let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;

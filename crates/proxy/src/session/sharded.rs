@@ -4,6 +4,7 @@
 //! other words; the session only changes places before. It must never change places while a transaction or a pin binds the
 //! session to a connection. Input: the planner's word on a statement of a sharded service.
 
+mod across;
 mod begin;
 mod counts;
 mod gather;
@@ -53,6 +54,8 @@ pub(super) struct ShardSession {
     positions: Vec<Position>,
     /// What runs first on the connection that the session takes next.
     prologue: begin::Prologue,
+    /// Its transaction at other sources.
+    across: across::Across,
     /// The session's state as a connection has it, where schemas have other names there.
     vector: Option<(Arc<Vector>, Arc<Vector>)>,
     /// Names of the statement at hand that the client knows otherwise.
@@ -82,6 +85,7 @@ impl ShardSession {
             source,
             positions: vec![Position::Start; serving.sources.len()],
             prologue: begin::Prologue::default(),
+            across: across::Across::default(),
             vector: None,
             names: None,
             utf8: None,
@@ -111,6 +115,9 @@ impl Session {
         statement: &Statement,
         mut route: Route,
     ) -> Result<Executed, Failure> {
+        if let Some(done) = self.cross(query.sql, statement).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.defer(query.sql, statement, route.aim).await? {
             return Ok(done);
         }
@@ -125,7 +132,9 @@ impl Session {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;
-                self.execute_text(packet, query, statement, route).await
+                let executed = self.execute_text(packet, query, statement, route).await;
+                self.note_session_statement();
+                executed
             }
             ShardPlan::Single(node) => {
                 let executed = self.execute_at(packet, query, &node, route).await;
@@ -262,6 +271,9 @@ impl Session {
             return;
         };
         self.refused |= refuses_writes(code);
+        if let Some(sharded) = &mut self.sharded {
+            sharded.across.note_error(code);
+        }
         let tables = self.sharded.as_ref().and_then(|s| s.home.tables.as_ref());
         if let Some(tables) = tables.filter(|_| DOUBTS_TABLES.contains(&code)) {
             tables.forget();
@@ -304,6 +316,8 @@ impl Session {
         let statement = analyze(query.sql, &dialect);
         self.in_own_schema(true).await?;
         let executed = self.execute_text(&packet, &query, &statement, route).await;
+        self.note_work(&statement);
+        self.follow_doom().await;
         if executed.is_ok() {
             self.keep_named_warnings().await?;
         }
@@ -372,10 +386,12 @@ impl Session {
             Some(sharded) if sharded.source != source => sharded.source,
             _ => return Ok(()),
         };
-        if self.lease.is_some() {
-            if self.is_bound() {
+        let crosses = self.is_across() || (self.lease.is_some() && self.is_bound());
+        if crosses {
+            if !self.cross_to(source).await? {
                 return Err(Fault::Sharding(self.bound_to(place, source)).into());
             }
+        } else if self.lease.is_some() {
             self.give_up_hold().await;
         }
         let Some(sharded) = &mut self.sharded else {
@@ -395,6 +411,7 @@ impl Session {
         sharded.vector = None;
         self.member = None;
         self.fixed = None;
+        self.unpark();
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub struct Options {
     pub strategy: &'static [&'static str],
     pub service: &'static [&'static str],
     pub pool_size: u32,
+    /// Servers whose commits wait for the disk.
+    pub durable: bool,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             strategy: &[],
             service: &[],
             pool_size: 16,
+            durable: false,
         }
     }
 }
@@ -73,8 +76,12 @@ pub struct Ground {
 impl Ground {
     /// With tables, and rows in them.
     pub fn new(kind: Kind, options: &Options) -> Self {
-        let start =
-            |id| std::thread::spawn(move || Server::start(ServerOptions::new(kind).server_id(id)));
+        let durable = options.durable;
+        let start = |id| {
+            let options = ServerOptions::new(kind).server_id(id);
+            let options = if durable { options.durable() } else { options };
+            std::thread::spawn(move || Server::start(options))
+        };
         let starting = [start(11), start(12)];
         let servers: Vec<Server> = starting.map(|s| s.join().unwrap().unwrap()).into();
         for (place, server) in servers.iter().enumerate() {

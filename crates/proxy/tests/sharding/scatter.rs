@@ -11,6 +11,7 @@ const BEST_EFFORT: Options = Options {
     strategy: &[],
     service: &[],
     pool_size: 16,
+    durable: false,
 };
 
 /// Rows on all shards, on both sides.

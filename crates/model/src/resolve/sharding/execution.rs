@@ -11,6 +11,7 @@ use crate::topology::sharding::{AcrossSources, Execution};
 /// What becomes of work that touches several sources.
 pub fn across(spec: Option<&ShardTransactionsSpec>) -> AcrossSources {
     match spec.and_then(|spec| spec.across_nodes) {
+        Some(AcrossNodesSpec::Atomic) => AcrossSources::Atomic,
         Some(AcrossNodesSpec::BestEffort) => AcrossSources::BestEffort,
         Some(AcrossNodesSpec::Refuse) | None => AcrossSources::Refuse,
     }

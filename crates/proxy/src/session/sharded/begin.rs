@@ -22,13 +22,25 @@ const PROLOGUE_STATEMENTS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Prologue {
     statements: Vec<Box<[u8]>>,
+    /// What makes the connection a part of a transaction that began elsewhere.
+    joining: Vec<String>,
     /// Where the transaction goes.
     aim: Option<Aim>,
 }
 
 impl Prologue {
     pub(super) fn is_empty(&self) -> bool {
-        self.statements.is_empty()
+        self.statements.is_empty() && self.joining.is_empty()
+    }
+
+    /// The next connection joins a transaction.
+    pub(super) fn join(&mut self, texts: Vec<String>) {
+        self.joining = texts;
+    }
+
+    /// The next connection begins a transaction.
+    pub(super) fn begin(&mut self, sql: &[u8]) {
+        self.statements.push(sql.into());
     }
 }
 
@@ -96,6 +108,7 @@ impl Session {
             Deferred::Begin(access) => {
                 if open {
                     prologue.statements.clear();
+                    sharded.across.clear();
                 }
                 prologue.aim = Some(aim);
                 self.state.status = self.state.status.union(Status::IN_TRANS);
@@ -110,6 +123,9 @@ impl Session {
             }
         }
         prologue.statements.push(sql.into());
+        if matches!(what, Deferred::Begin(_) | Deferred::Next) {
+            sharded.across.note_begin(sql);
+        }
         self.state.set_row_count(0);
         if !mariadb {
             self.state.diagnostics.warnings = Warnings::None;
@@ -135,6 +151,7 @@ impl Session {
     pub(in super::super) fn end_deferred(&mut self) {
         if let Some(sharded) = &mut self.sharded {
             sharded.prologue = Prologue::default();
+            sharded.across.clear();
             let begun = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
             self.state.status = self.state.status.difference(begun);
         }
@@ -146,6 +163,9 @@ impl Session {
             return Ok(());
         };
         let prologue = std::mem::take(&mut sharded.prologue);
+        if !prologue.joining.is_empty() {
+            return self.run_joining(&prologue.joining).await;
+        }
         for sql in &prologue.statements {
             self.run_aside(sql).await?;
         }

@@ -97,6 +97,7 @@ impl Session {
             }
         }
         self.allow(&sources, unit, open)?;
+        let as_one = unit == Unit::Transaction && self.will_be_one(&sources).await?;
         if self.lease.is_some() && !self.is_bound() {
             self.give_up_hold().await;
         }
@@ -104,11 +105,13 @@ impl Session {
         let legs = self
             .legs(&sources, &spread, unit == Unit::None && !open, route.aim)
             .await?;
+        self.note_work(statement);
         let refusal = match unit {
             Unit::Definition => Refusal::Counts,
             _ => Refusal::Ends,
         };
         let mut work = Work::new(legs, spread.nodes, refusal);
+        work.as_one = as_one;
         let done = self
             .work(&mut work, &spread.answers, spread.clock, unit, &names)
             .await;
@@ -140,9 +143,11 @@ impl Session {
             _ if !several => return Ok(()),
             Unit::None if !open => return Ok(()),
             Unit::Definition => return Ok(()),
-            Unit::Transaction if across == Some(AcrossSources::BestEffort) => return Ok(()),
+            Unit::Transaction if across.is_some_and(|a| a != AcrossSources::Refuse) => {
+                return Ok(());
+            }
             Unit::Transaction => {
-                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: bestEffort` of the DataShard does without)"
+                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: atomic` or `bestEffort` of the DataShard)"
             }
             _ => {
                 "its transaction would be on several nodes (`transactions.acrossNodes` of the DataShard)"
@@ -237,7 +242,9 @@ impl Session {
             let set = format!("SET timestamp = {}", now());
             work.run_everywhere(set.as_bytes()).await?;
         }
+        let mut one = None;
         match unit {
+            Unit::Transaction if work.as_one => one = Some(self.begin_as_one(work).await?),
             Unit::Transaction => drop(work.run_everywhere(b"BEGIN").await?),
             Unit::Savepoint => {
                 let begin = format!("SAVEPOINT {SAVEPOINT}");
@@ -273,7 +280,9 @@ impl Session {
             Unit::Savepoint => b"RELEASE SAVEPOINT dbmesh_statement",
             Unit::None | Unit::Definition => b"",
         };
-        if !ends.is_empty() {
+        if let Some(gtrid) = one {
+            self.end_as_one(work, gtrid).await?;
+        } else if !ends.is_empty() {
             worked.reports = work.run_everywhere(ends).await?;
         }
         if std::mem::take(&mut work.sets_clock) {

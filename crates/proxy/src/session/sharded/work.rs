@@ -86,6 +86,8 @@ pub(super) struct Work {
     pub refusal: Refusal,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
+    /// All connections commit, or none does.
+    pub as_one: bool,
 }
 
 /// Who may end the waiting.
@@ -104,6 +106,7 @@ impl Work {
             ended,
             refusal,
             sets_clock: false,
+            as_one: false,
         }
     }
 

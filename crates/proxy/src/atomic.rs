@@ -1,0 +1,207 @@
+//! Commits across the nodes of a service: what its sessions share, and who finishes what nobody did.
+//!
+//! Owns the names of distributed transactions, what is known of every node's promise, and the counts. The protocol itself is
+//! `dbmesh-commit`'s. It must never let a transaction call itself atomic on a node whose settings were not seen to keep
+//! that. Input: the service's DataShard; sessions; the task in [`resolving`].
+
+mod asking;
+mod resolving;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dbmesh_commit::promise::Shortfall;
+use dbmesh_commit::{Decision, Doubt, Gtrid, Shard, Tally, mesh};
+use dbmesh_model::topology::{Service, sharding::AcrossSources};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+pub(crate) use asking::{connect, run_step};
+pub use resolving::watch as resolve;
+
+/// Committed transactions that wait to be marked as done; beyond it, a sweep finds them by itself.
+const FINISHED_MAX: usize = 10_000;
+/// Orders of operators that wait for the next sweep.
+const FORCED_MAX: usize = 64;
+/// How long a transaction waits for what is not known of a node yet.
+const READINESS_WAIT: Duration = Duration::from_secs(3);
+
+/// Whether a node keeps the promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It was not asked yet, or could not be.
+    Unknown,
+    /// It does.
+    Ready,
+    /// It does not: why.
+    Short(Vec<Shortfall>),
+}
+
+/// What became of transactions that touched several nodes; sums since the process began.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Committed by two phases.
+    pub committed: AtomicU64,
+    /// Rolled back although COMMIT was asked for.
+    pub rolled_back: AtomicU64,
+    /// The client was told that the outcome is not known.
+    pub unknown: AtomicU64,
+    /// Without the promise: committed in part.
+    pub partial: AtomicU64,
+}
+
+/// An operator's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forced {
+    /// Which transaction.
+    pub gtrid: Gtrid,
+    /// Commit or abort.
+    pub decision: Decision,
+}
+
+/// What the resolver saw last.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Branches in doubt.
+    pub doubts: Vec<Doubt>,
+    /// What it did.
+    pub tally: Tally,
+    /// Committed transactions of which a server lost a part.
+    pub torn: Vec<Gtrid>,
+    /// Sweeps that came to an end.
+    pub sweeps: u64,
+}
+
+/// A service's commits across nodes.
+#[derive(Debug)]
+pub struct Atomic {
+    mesh: u64,
+    coordinator: u64,
+    epoch: u32,
+    sequence: AtomicU64,
+    /// Names of the sources, in their order.
+    sources: Vec<String>,
+    readiness: watch::Sender<Vec<Readiness>>,
+    sight: Mutex<Sight>,
+    finished: Mutex<Vec<Gtrid>>,
+    forced: Mutex<Vec<Forced>>,
+    due: Notify,
+    /// How transactions ended.
+    pub ends: Ends,
+}
+
+impl Atomic {
+    /// For a service whose DataShard asks for it; what was before is kept while its nodes are the same.
+    #[must_use]
+    pub fn of(service: &Service, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        let sharding = service.sharding.as_ref()?;
+        if sharding.across != AcrossSources::Atomic {
+            return None;
+        }
+        let names = sharding.sources.iter().map(|source| source.name.clone());
+        let sources: Vec<String> = names.collect();
+        if let Some(before) = before.filter(|before| before.sources == sources) {
+            return Some(before.clone());
+        }
+        let mesh = mesh(&format!("{}/{}", service.namespace, sharding.name));
+        let random = dbmesh_wire::auth::generate_nonce().unwrap_or_default();
+        let (coordinator, rest) = random.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let epoch = rest.first_chunk().unwrap_or(&[0; 4]);
+        let unknown = vec![Readiness::Unknown; sources.len()];
+        Some(Arc::new(Self {
+            mesh,
+            coordinator: u64::from_be_bytes(*coordinator),
+            epoch: u32::from_be_bytes(*epoch),
+            sequence: AtomicU64::new(1),
+            sources,
+            readiness: watch::Sender::new(unknown),
+            sight: Mutex::default(),
+            finished: Mutex::default(),
+            forced: Mutex::default(),
+            due: Notify::new(),
+            ends: Ends::default(),
+        }))
+    }
+
+    /// The number of a source.
+    #[must_use]
+    pub fn shard(&self, source: usize) -> Option<Shard> {
+        self.sources.get(source).map(|name| Shard::named(name))
+    }
+
+    /// The name of a shard's source.
+    #[must_use]
+    pub fn source_name(&self, shard: Shard) -> Option<&str> {
+        let found = self.sources.iter().find(|name| Shard::named(name) == shard);
+        found.map(String::as_str)
+    }
+
+    /// A name for a new transaction whose home is this source.
+    #[must_use]
+    pub fn name(&self, home: usize) -> Option<Gtrid> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        Some(Gtrid {
+            mesh: self.mesh,
+            home: self.shard(home)?,
+            coordinator: self.coordinator,
+            epoch: self.epoch,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            begun_ms: u64::try_from(now.as_millis()).ok()?,
+        })
+    }
+
+    /// Whether a source keeps the promise; waits a moment for what is not known yet.
+    pub async fn ready(&self, source: usize) -> Readiness {
+        let mut seen = self.readiness.subscribe();
+        let known = seen.wait_for(|all| all.get(source).is_none_or(|r| *r != Readiness::Unknown));
+        match tokio::time::timeout(READINESS_WAIT, known).await {
+            Ok(Ok(all)) => all.get(source).cloned().unwrap_or(Readiness::Unknown),
+            _ => Readiness::Unknown,
+        }
+    }
+
+    /// What is known of every source, with its name.
+    #[must_use]
+    pub fn readiness(&self) -> Vec<(String, Readiness)> {
+        let all = self.readiness.borrow().clone();
+        self.sources.iter().cloned().zip(all).collect()
+    }
+
+    fn set_readiness(&self, source: usize, readiness: Readiness) -> bool {
+        self.readiness
+            .send_if_modified(|all| match all.get_mut(source) {
+                Some(known) if *known != readiness => {
+                    *known = readiness;
+                    true
+                }
+                _ => false,
+            })
+    }
+
+    /// What the resolver saw last.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        self.sight.lock().clone()
+    }
+
+    /// A transaction whose branches are all committed: its row can be marked.
+    pub fn note_finished(&self, gtrid: Gtrid) {
+        let mut finished = self.finished.lock();
+        if finished.len() < FINISHED_MAX {
+            finished.push(gtrid);
+        }
+    }
+
+    /// An operator's decision, for the next sweep; false if too many wait.
+    #[must_use]
+    pub fn force(&self, forced: Forced) -> bool {
+        let mut waiting = self.forced.lock();
+        if waiting.len() >= FORCED_MAX {
+            return false;
+        }
+        waiting.push(forced);
+        self.due.notify_one();
+        true
+    }
+}

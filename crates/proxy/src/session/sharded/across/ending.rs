@@ -1,0 +1,371 @@
+//! The end of a transaction over several nodes: the machine's steps on the parts' connections.
+//!
+//! Owns the connections while they are told; each is given back, or closed if a step failed on it. It must never go on with a
+//! step before all of the one before it were answered. Input: `dbmesh_commit::Commit`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use dbmesh_commit::{Action, Cause, Commit, Outcome, Reply, Step, Xid};
+use dbmesh_wire::status::Status;
+
+use super::super::super::{Failure, Session};
+use super::{Joined, Part, machine, sharded_place, undoing};
+use crate::atomic::run_step;
+use crate::backend::Flavor;
+use crate::fault::Fault;
+use crate::pins::PinReason;
+use crate::state::{Warning, Warnings};
+use crate::upstream::{Need, Upstream};
+
+pub(super) type Telling<'a> = Pin<Box<dyn Future<Output = (usize, Reply)> + Send + 'a>>;
+
+impl Session {
+    /// Takes all connections of the transaction, the session's own among them; it is over for the session then.
+    fn take_parts(&mut self) -> (Vec<Part>, Option<dbmesh_commit::Gtrid>) {
+        let here = sharded_place(self);
+        let (lease, member) = (self.lease.take(), self.member.take());
+        let open = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+        self.state.status = self.state.status.difference(open);
+        self.state.pins.set(PinReason::NextTransaction, false);
+        let Some(sharded) = &mut self.sharded else {
+            return (Vec::new(), None);
+        };
+        sharded.prologue = Default::default();
+        let across = std::mem::take(&mut sharded.across);
+        let mut parts = across.parts;
+        if let Some(part) = parts
+            .iter_mut()
+            .find(|part| part.source == here && part.lease.is_none())
+        {
+            part.lease = lease;
+            part.member = member;
+        }
+        // A node that never came to join has nothing to end.
+        let home = parts.first().map(|part| part.source);
+        parts.retain(|part| part.lease.is_some() || Some(part.source) == home);
+        (parts, across.gtrid)
+    }
+
+    /// COMMIT.
+    pub(super) async fn commit_across(&mut self) -> Result<(), Failure> {
+        let (mut parts, gtrid) = self.take_parts();
+        let atomic = self
+            .sharded
+            .as_ref()
+            .and_then(|sharded| sharded.home.atomic.clone());
+        let upstreams = self.upstreams();
+        let writers = parts
+            .iter()
+            .filter(|part| part.work == dbmesh_commit::Work::Writes)
+            .count();
+        let home_open = parts.first_mut().is_some_and(is_open);
+        let (commit, actions) = machine(&parts, gtrid, atomic.as_ref(), home_open);
+        let (outcome, finished) = drive(commit, actions, &mut parts, &upstreams).await;
+        let promised = parts.iter().any(|part| part.joined == Joined::Branch);
+        for (source, gtid) in reports(&mut parts) {
+            self.note_written_at(source, &gtid);
+        }
+        give_back(parts);
+        if let (Some(atomic), Some(gtrid)) = (&atomic, gtrid)
+            && promised
+            && writers > 1
+            && finished
+            && outcome == Outcome::Committed
+        {
+            atomic.note_finished(gtrid);
+        }
+        self.state.diagnostics.warnings = Warnings::None;
+        match outcome {
+            Outcome::Committed if promised && writers > 1 => {
+                self.note_ends(|ends| &ends.committed);
+                Ok(())
+            }
+            Outcome::Committed => {
+                if writers > 1 {
+                    self.warn_best_effort(writers);
+                }
+                Ok(())
+            }
+            other => Err(self.failed(&other, gtrid).into()),
+        }
+    }
+
+    /// Every source's servers.
+    pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let home = self.sharded.as_ref().map(|sharded| &sharded.home);
+        let sources = home.iter().flat_map(|home| &home.sources);
+        sources.map(|part| part.upstream.clone()).collect()
+    }
+
+    pub(super) fn failed(&self, outcome: &Outcome, gtrid: Option<dbmesh_commit::Gtrid>) -> Fault {
+        match outcome {
+            Outcome::RolledBack(cause) => {
+                self.note_ends(|ends| &ends.rolled_back);
+                let why = match cause {
+                    Cause::Refused { code, .. } => format!("a node refused with error {code}"),
+                    Cause::Lost { .. } => "the connection to a node was lost".to_owned(),
+                    Cause::Fenced => "another proxy took it for abandoned".to_owned(),
+                    Cause::TooLate => "it took too long".to_owned(),
+                    Cause::HomeGone => "its first node had rolled back".to_owned(),
+                };
+                Fault::RolledBack(format!("{why}; nothing of it is committed on any node"))
+            }
+            Outcome::Partial { committed, .. } => {
+                self.note_ends(|ends| &ends.partial);
+                let count = committed.len();
+                Fault::Server {
+                    code: 1180,
+                    sqlstate: "HY000".to_owned(),
+                    message: format!("dbmesh: {count} nodes committed, and others did not"),
+                }
+            }
+            Outcome::Unknown | Outcome::Committed => {
+                self.note_ends(|ends| &ends.unknown);
+                let name = gtrid.map(|gtrid| format!(" (transaction {gtrid})"));
+                Fault::CommitUnknown(format!("the first node{}", name.unwrap_or_default()))
+            }
+        }
+    }
+
+    fn warn_best_effort(&mut self, writers: usize) {
+        let message = format!(
+            "dbmesh: committed on {writers} nodes one after the other, without a promise of all or none"
+        );
+        let row = Warning {
+            level: b"Note".to_vec(),
+            code: b"1105".to_vec(),
+            message: message.into_bytes(),
+        };
+        self.state.diagnostics.warning_count = 1;
+        self.state.diagnostics.warnings = Warnings::Kept {
+            rows: vec![row],
+            count: 1,
+        };
+    }
+
+    pub(super) fn note_written_at(&mut self, source: usize, gtid: &str) {
+        let here = sharded_place(self);
+        if source == here {
+            self.state.note_position(gtid.as_bytes(), Flavor::MySql);
+        }
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        let mut reported = crate::position::Position::Start;
+        reported.note(gtid.as_bytes(), Flavor::MySql);
+        if source != here
+            && let Some(position) = sharded.positions.get_mut(source)
+        {
+            position.follow(&reported);
+        }
+        if let Some(part) = sharded.home.sources.get(source) {
+            part.upstream.note_written(&reported);
+        }
+    }
+
+    /// ROLLBACK, or what a server's rolling back means for the others.
+    pub(super) async fn roll_back_across(&mut self) {
+        let (mut parts, gtrid) = self.take_parts();
+        let atomic = self
+            .sharded
+            .as_ref()
+            .and_then(|sharded| sharded.home.atomic.clone());
+        let xid = |part: &Part| {
+            let branch = atomic.as_ref()?.shard(part.source)?;
+            Some(Xid {
+                gtrid: gtrid?,
+                branch,
+            })
+        };
+        let texts: Vec<Vec<String>> = parts
+            .iter()
+            .map(|part| undoing(part, xid(part).as_ref()))
+            .collect();
+        let mut telling: Vec<Telling<'_>> = Vec::new();
+        for (at, (part, texts)) in parts.iter_mut().zip(texts).enumerate() {
+            telling.push(Box::pin(async move { (at, tell(part, &texts).await) }));
+        }
+        drop(all(telling).await);
+        give_back(parts);
+    }
+
+    /// Runs a text on every connection of the transaction; false if one failed.
+    pub(super) async fn run_everywhere(&mut self, text: &str) -> bool {
+        let texts = [text.to_owned()];
+        let mut sound = true;
+        if let Some(lease) = &mut self.lease {
+            let reply = match lease.backend() {
+                Ok(backend) => run_step(backend, &texts).await,
+                Err(_) => Reply::Lost,
+            };
+            sound &= matches!(reply, Reply::Done(_));
+        }
+        let Some(sharded) = &mut self.sharded else {
+            return sound;
+        };
+        let parked = sharded
+            .across
+            .parts
+            .iter_mut()
+            .filter(|part| part.lease.is_some());
+        let mut telling: Vec<Telling<'_>> = Vec::new();
+        for (at, part) in parked.enumerate() {
+            let texts = &texts;
+            telling.push(Box::pin(async move { (at, tell(part, texts).await) }));
+        }
+        let replies = all(telling).await;
+        sound
+            & replies
+                .iter()
+                .all(|(_, reply)| matches!(reply, Reply::Done(_)))
+    }
+}
+
+/// Whether the server said last that the part's transaction is open.
+pub(super) fn is_open(part: &mut Part) -> bool {
+    let backend = part.lease.as_mut().and_then(|lease| lease.backend().ok());
+    backend.is_some_and(|backend| backend.status.contains(Status::IN_TRANS))
+}
+
+/// Tells a part; a connection on which that failed is closed.
+async fn tell(part: &mut Part, texts: &[String]) -> Reply {
+    let backend = part.lease.as_mut().and_then(|lease| lease.backend().ok());
+    let reply = match backend {
+        Some(backend) => run_step(backend, texts).await,
+        None => Reply::Lost,
+    };
+    if !matches!(reply, Reply::Done(_)) {
+        part.lease = None;
+    }
+    reply
+}
+
+/// Does what the machine says until it ends: the outcome, and whether every node has it.
+pub(super) async fn drive(
+    mut commit: Commit,
+    mut actions: Vec<Action>,
+    parts: &mut [Part],
+    upstreams: &[Arc<Upstream>],
+) -> (Outcome, bool) {
+    let mut outcome = Outcome::Unknown;
+    loop {
+        let mut steps: Vec<Option<Vec<String>>> = parts.iter().map(|_| None).collect();
+        let mut replies = Vec::new();
+        let mut finished = None;
+        for action in actions {
+            match action {
+                Action::Run { at, step } => {
+                    let texts = commit.texts(at, &step);
+                    if let Some(slot) = steps.get_mut(at) {
+                        *slot = Some(texts);
+                    }
+                }
+                Action::AskHome { step, after_ms } => {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    replies.push((0, ask_home(&commit, &step, parts, upstreams).await));
+                }
+                Action::Answer(said) => outcome = said,
+                Action::End { finished: all } => finished = Some(all),
+            }
+        }
+        if let Some(finished) = finished {
+            return (outcome, finished);
+        }
+        let mut telling: Vec<Telling<'_>> = Vec::new();
+        for (at, (part, texts)) in parts.iter_mut().zip(steps).enumerate() {
+            if let Some(texts) = texts {
+                telling.push(Box::pin(
+                    async move { (at, tell_noting(part, &texts).await) },
+                ));
+            }
+        }
+        replies.extend(all(telling).await);
+        actions = Vec::new();
+        for (at, reply) in replies {
+            actions.extend(commit.on(at, reply));
+        }
+    }
+}
+
+async fn tell_noting(part: &mut Part, texts: &[String]) -> Reply {
+    let reply = tell(part, texts).await;
+    if let Reply::Done(ack) = &reply
+        && let Some(gtid) = &ack.gtid
+    {
+        part.written.push(gtid.clone());
+    }
+    reply
+}
+
+/// A question to the home's primary, on a connection of its own.
+async fn ask_home(
+    commit: &Commit,
+    step: &Step,
+    parts: &mut [Part],
+    upstreams: &[Arc<Upstream>],
+) -> Reply {
+    let Some(home) = parts.first_mut() else {
+        return Reply::Lost;
+    };
+    home.lease = None;
+    let primary = upstreams
+        .get(home.source)
+        .and_then(|u| u.choose(Need::Primary, None, &[], || 0));
+    let Some(member) = primary else {
+        return Reply::Lost;
+    };
+    let Ok(mut backend) = crate::atomic::connect(&member.pool).await else {
+        return Reply::Lost;
+    };
+    let reply = run_step(&mut backend, &commit.texts(0, step)).await;
+    backend.quit().await;
+    reply
+}
+
+pub(super) fn reports(parts: &mut [Part]) -> Vec<(usize, String)> {
+    let of = |part: &mut Part| {
+        let source = part.source;
+        std::mem::take(&mut part.written)
+            .into_iter()
+            .map(move |gtid| (source, gtid))
+    };
+    parts.iter_mut().flat_map(of).collect()
+}
+
+/// Connections whose transaction has ended go back; others are closed.
+fn give_back(parts: Vec<Part>) {
+    for part in parts {
+        let Some(mut lease) = part.lease else {
+            continue;
+        };
+        let ended = |backend: &mut crate::backend::Backend| {
+            backend.is_idle() && !backend.status.contains(Status::IN_TRANS)
+        };
+        if lease.backend().is_ok_and(ended) {
+            lease.give_back();
+        }
+    }
+}
+
+/// Waits for all of them at once.
+pub(super) async fn all(mut telling: Vec<Telling<'_>>) -> Vec<(usize, Reply)> {
+    let mut done = Vec::with_capacity(telling.len());
+    std::future::poll_fn(move |cx| {
+        telling.retain_mut(|one| match one.as_mut().poll(cx) {
+            Poll::Ready(reply) => {
+                done.push(reply);
+                false
+            }
+            Poll::Pending => true,
+        });
+        match telling.is_empty() {
+            true => Poll::Ready(std::mem::take(&mut done)),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,246 @@
+//! Transactions that touch several nodes: the same as on one server, all of it or nothing.
+
+use dbmesh_testkit::Kind;
+
+use crate::ground::{Answer, Client, Ground, Options, alike};
+
+const ATOMIC: &[&str] = &["transactions: {acrossNodes: atomic}"];
+const BEST_EFFORT: &[&str] = &["transactions: {acrossNodes: bestEffort}"];
+
+fn atomic() -> Ground {
+    let options = Options {
+        data_shard: ATOMIC,
+        durable: true,
+        ..Options::default()
+    };
+    Ground::new(Kind::MySql, &options)
+}
+
+/// Users 0 to 3 are on the first node, 4 to 7 on the second.
+const ROWS: &str = "
+    INSERT INTO t_user VALUES (1, 'Ann', 10)
+    INSERT INTO t_user VALUES (5, 'Eve', 50)";
+
+const TRANSACTIONS: &str = "
+    BEGIN
+    UPDATE t_user SET score = score - 1 WHERE user_id = 1
+    UPDATE t_user SET score = score + 1 WHERE user_id = 5
+    SELECT * FROM t_user WHERE user_id = 1
+    SELECT * FROM t_user WHERE user_id = 5
+    COMMIT
+    SELECT * FROM t_user WHERE user_id = 1
+    SELECT * FROM t_user WHERE user_id = 5
+    START TRANSACTION
+    DELETE FROM t_user WHERE user_id = 5
+    DELETE FROM t_user WHERE user_id = 1
+    ROLLBACK
+    SELECT * FROM t_user WHERE user_id = 1
+    SELECT * FROM t_user WHERE user_id = 5
+    BEGIN
+    SAVEPOINT a
+    UPDATE t_user SET name = 'first' WHERE user_id = 1
+    SAVEPOINT b
+    UPDATE t_user SET name = 'second' WHERE user_id = 5
+    UPDATE t_user SET name = 'more' WHERE user_id = 1
+    ROLLBACK TO B
+    SELECT name FROM t_user WHERE user_id = 5
+    SELECT name FROM t_user WHERE user_id = 1
+    ROLLBACK TO SAVEPOINT c
+    UPDATE t_user SET score = 7 WHERE user_id = 5
+    SAVEPOINT `c`
+    RELEASE SAVEPOINT a
+    ROLLBACK TO b
+    COMMIT AND CHAIN
+    UPDATE t_user SET score = 8 WHERE user_id = 1
+    UPDATE t_user SET score = 9 WHERE user_id = 5
+    ROLLBACK
+    SELECT * FROM t_user WHERE user_id = 1
+    SELECT * FROM t_user WHERE user_id = 5
+    SET autocommit = 0
+    UPDATE t_user SET score = 11 WHERE user_id = 1
+    UPDATE t_user SET score = 12 WHERE user_id = 5
+    INSERT INTO t_user VALUES (5, 'again', 1)
+    COMMIT
+    UPDATE t_user SET score = 13 WHERE user_id = 5
+    SELECT score FROM t_user WHERE user_id = 1
+    ROLLBACK
+    SET autocommit = 1
+    SELECT * FROM t_user WHERE user_id = 1
+    SELECT * FROM t_user WHERE user_id = 5
+    BEGIN
+    UPDATE t_user SET score = 21 WHERE user_id = 1
+    UPDATE t_user SET score = 22 WHERE user_id = 5
+    BEGIN
+    SELECT score FROM t_user WHERE user_id = 5
+    SELECT score FROM t_user WHERE user_id = 1
+    ROLLBACK
+    SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+    START TRANSACTION READ ONLY
+    SELECT score FROM t_user WHERE user_id = 5
+    SELECT score FROM t_user WHERE user_id = 1
+    UPDATE t_user SET score = 0 WHERE user_id = 5
+    COMMIT
+    SELECT score FROM t_user WHERE user_id = 5";
+
+#[test]
+fn transactions_over_nodes_are_those_of_one_server() {
+    let ground = atomic();
+    ground.both(ROWS);
+    ground.both(TRANSACTIONS);
+    for server in &ground.servers {
+        assert_eq!(server.query("XA RECOVER").unwrap(), Vec::<Vec<_>>::new());
+        let rows = server
+            .query_value("SELECT COUNT(*) FROM _mesh.mesh_txn WHERE state = 2")
+            .unwrap();
+        assert_eq!(rows.as_deref(), Some("0"), "nobody had to fence anything");
+    }
+    let decided = "SELECT COUNT(*) FROM _mesh.mesh_txn";
+    let decided = ground
+        .servers
+        .iter()
+        .map(|s| s.query_value(decided).unwrap().unwrap());
+    let decided: u32 = decided.map(|count| count.parse::<u32>().unwrap()).sum();
+    assert_eq!(
+        decided, 4,
+        "those with two writers at their COMMIT, and no other"
+    );
+}
+
+#[test]
+fn without_the_promise_a_commit_says_so() {
+    for kind in [Kind::MySql, Kind::MariaDb] {
+        let options = Options {
+            data_shard: BEST_EFFORT,
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        ground.both(ROWS);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let mut warned = 0;
+        for sql in TRANSACTIONS
+            .lines()
+            .map(str::trim)
+            .filter(|sql| !sql.is_empty())
+        {
+            if sql.starts_with("COMMIT") {
+                let (ours, theirs) = (mesh.ask(sql), one.ask(sql));
+                let (Answer::Done(_, _, ours, ..), Answer::Done(_, _, theirs, ..)) =
+                    (&ours, &theirs)
+                else {
+                    panic!("{kind:?}: {sql}: {ours:?} {theirs:?}");
+                };
+                assert_eq!(ours, theirs, "{kind:?}: {sql}");
+                let listed = mesh.ask("SHOW WARNINGS");
+                let note = |row: &Vec<Option<String>>| {
+                    row[2]
+                        .as_ref()
+                        .is_some_and(|m| m.contains("without a promise of all or none"))
+                };
+                warned += listed.rows().iter().filter(|row| note(row)).count();
+                one.ask("SHOW WARNINGS");
+            } else {
+                alike(kind, sql, &mut mesh, &mut one);
+            }
+        }
+        assert_eq!(
+            warned, 3,
+            "{kind:?}: each COMMIT that ended two writers has a note"
+        );
+        assert_eq!(
+            ground.servers[0].query("XA RECOVER").unwrap(),
+            Vec::<Vec<_>>::new()
+        );
+    }
+}
+
+#[test]
+fn a_second_node_is_refused_where_nothing_is_said_or_kept() {
+    let ground = Ground::new(Kind::MySql, &Options::default());
+    ground.both(ROWS);
+    let mut mesh = ground.mesh();
+    let said = crossing(&mut mesh);
+    assert!(said.contains("transactions.acrossNodes"), "{said}");
+    drop(ground);
+    let options = Options {
+        data_shard: ATOMIC,
+        ..Options::default()
+    };
+    let ground = Ground::new(Kind::MySql, &options);
+    ground.both(ROWS);
+    let mut mesh = ground.mesh();
+    let said = crossing(&mut mesh);
+    assert!(said.contains("sync_binlog is not 1"), "{said}");
+    // What was done before is still there, and its own transaction goes on.
+    assert!(matches!(
+        mesh.ask("SELECT * FROM t_user WHERE user_id = 1"),
+        Answer::Rows(..)
+    ));
+    assert_eq!(mesh.ask("COMMIT"), Answer::Done(0, 0, 2, 0, String::new()));
+    let score = mesh.ask("SELECT score FROM t_user WHERE user_id = 1");
+    assert_eq!(score.rows(), [[Some("0".to_owned())]]);
+}
+
+fn crossing(mesh: &mut Client) -> String {
+    mesh.ask("BEGIN");
+    mesh.ask("UPDATE t_user SET score = 0 WHERE user_id = 1");
+    mesh.refused("UPDATE t_user SET score = 0 WHERE user_id = 5")
+}
+
+#[test]
+fn a_deadlock_at_one_node_ends_it_at_all() {
+    let ground = atomic();
+    ground.both(ROWS);
+    let (mut a, mut b) = (ground.mesh(), ground.mesh());
+    a.ask("BEGIN");
+    a.ask("UPDATE t_user SET score = 1 WHERE user_id = 1");
+    a.ask("UPDATE t_user SET score = 1 WHERE user_id = 5");
+    b.ask("BEGIN");
+    b.ask("INSERT INTO t_user VALUES (4, 'x', 0)");
+    b.ask("UPDATE t_user SET score = 2 WHERE user_id = 4");
+    // Both are on the second node: each waits for what the other has.
+    a.raw
+        .begin_query("UPDATE t_user SET score = 3 WHERE user_id = 4");
+    let second = b.ask("UPDATE t_user SET score = 3 WHERE user_id = 5");
+    let first = a.answer();
+    let victims = [&first, &second].map(|answer| *answer == Answer::Error(1213));
+    assert_eq!(
+        victims.iter().filter(|v| **v).count(),
+        1,
+        "{first:?} {second:?}"
+    );
+    if victims[0] {
+        // Its work at the first node went with it.
+        assert_eq!(a.ask("COMMIT"), Answer::Done(0, 0, 2, 0, String::new()));
+        let score = a.ask("SELECT score FROM t_user WHERE user_id = 1");
+        assert_eq!(score.rows(), [[Some("10".to_owned())]]);
+    }
+}
+
+#[test]
+fn a_statement_that_writes_on_several_nodes_is_one_transaction() {
+    let ground = atomic();
+    ground.both(ROWS);
+    ground.both(
+        "INSERT INTO t_user VALUES (2, 'Bob', 20), (6, 'Fay', 60)
+         UPDATE t_user SET score = score + 1
+         SELECT * FROM t_user ORDER BY user_id
+         UPDATE t_user SET name = 'both' WHERE user_id IN (1, 5)
+         DELETE FROM t_user WHERE user_id IN (2, 6)
+         SELECT user_id, name, score FROM t_user ORDER BY user_id",
+    );
+    let decided = "SELECT COUNT(*) FROM _mesh.mesh_txn WHERE state <> 2";
+    let rows = ground.servers[0].query_value(decided).unwrap();
+    assert_eq!(rows.as_deref(), Some("4"), "one for each");
+    let mut mesh = ground.mesh();
+    // The second node refuses: the first one's part is undone.
+    ground.servers[1]
+        .execute("INSERT INTO shop_1.t_user_7 VALUES (7, 'seven', 7)")
+        .unwrap();
+    let refused = mesh.ask("INSERT INTO t_user VALUES (3, 'x', 1), (7, 'x', 1)");
+    assert_eq!(refused, Answer::Error(1062));
+    let there = mesh.ask("SELECT * FROM t_user WHERE user_id = 3");
+    assert!(there.rows().is_empty());
+    for server in &ground.servers {
+        assert!(server.query("XA RECOVER").unwrap().is_empty());
+    }
+}
