@@ -54,7 +54,8 @@ fn run(input: &Answer, bytes: &[u8], pieces: &[usize]) -> Run {
         client_seq: input.client_seq,
         status: Status::AUTOCOMMIT,
         filter: ItemFilter::Fixed(|_| true),
-        names: None,
+        more: Status::NONE,
+            names: None,
         numbering: if input.jumps {
             Numbering::Jumps
         } else {

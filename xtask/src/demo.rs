@@ -21,6 +21,7 @@ use dbmesh_testkit::{
 use crate::workspace;
 
 mod load;
+mod sharded;
 
 const USER: &str = "catalogue_user";
 const PASSWORD: &str = "default_password";
@@ -38,6 +39,9 @@ pub struct Options {
     /// MariaDB servers instead of MySQL.
     #[arg(long)]
     mariadb: bool,
+    /// Orders split over two primaries with a replica each, eight shards, instead of the catalogue.
+    #[arg(long, conflicts_with_all = ["load", "clients"])]
+    sharded: bool,
     /// Clients of --load.
     #[arg(long, default_value_t = 8)]
     clients: u32,
@@ -60,18 +64,26 @@ struct Demo {
 pub fn run(options: &Options) -> Result<(), String> {
     process::exit_on_signals("\ndemo: ending the servers and removing their folders", 0)
         .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
-    let demo = Demo::start(if options.mariadb {
-        Kind::MariaDb
-    } else {
-        Kind::MySql
-    })?;
-    demo.describe();
+    let kind = match options.mariadb {
+        true => Kind::MariaDb,
+        false => Kind::MySql,
+    };
     let limit = options
         .seconds
         .map(|seconds| Duration::from_secs(seconds.into()));
+    if options.sharded {
+        return sharded::run(kind, || stay(limit));
+    }
+    let demo = Demo::start(kind)?;
+    demo.describe();
     if options.load {
         return load::run(demo.port, options.clients, limit);
     }
+    stay(limit)
+}
+
+/// Until the limit, or for ever.
+fn stay(limit: Option<Duration>) -> Result<(), String> {
     println!("Ctrl-C ends it all.");
     match limit {
         Some(limit) => thread::sleep(limit),

@@ -39,6 +39,7 @@ pub use reason::{GatherReason, RefuseReason};
 pub use rewrite::Splice;
 pub use value::{KeyValue, Parameter};
 
+use reason::Stop;
 use scope::Scope;
 
 /// What planning needs to know besides the statement.
@@ -159,6 +160,39 @@ pub struct ShardPlanner {
 }
 
 impl ShardPlanner {
+    /// The plan of a query whose rows cannot be put together, which shows when they come.
+    pub fn gather(&mut self, input: &Input<'_>) -> ShardPlan {
+        let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
+            return ShardPlan::Refuse(RefuseReason::Routine);
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        match Scope::of(*input, ast, &self.facts) {
+            Ok(scope) => Stop::Gather(GatherReason::Comparison).into_plan(Some(&scope)),
+            Err(stop) => stop.into_plan(None),
+        }
+    }
+
+    /// The statement in the words of one node, whatever its values are, for who asks what its columns are; none if it needs
+    /// no table, or cannot be parsed, which a server then says better.
+    ///
+    /// # Errors
+    /// Why no node has such words.
+    pub fn describe(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
+        let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
+            return Ok(None);
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        let described =
+            Scope::of(*input, ast, &self.facts).and_then(|scope| match scope.uses.is_empty() {
+                true => Ok(None),
+                false => route::described(&scope).map(Some),
+            });
+        described.map_err(|stop| match stop {
+            Stop::Refuse(reason) => reason,
+            Stop::Gather(_) => RefuseReason::Routine,
+        })
+    }
+
     /// The plan of a statement.
     pub fn plan(&mut self, input: &Input<'_>) -> ShardPlan {
         let ast = match self.parser.parse(input.sql, input.dialect) {

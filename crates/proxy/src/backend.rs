@@ -267,6 +267,7 @@ impl Backend {
             status: self.status,
             numbering: self.channel.numbering(),
             filter: ItemFilter::Fixed(|_| true),
+            more: Status::NONE,
             names: None,
         };
         let mut relay = Relay::new(shape, hops);

@@ -66,6 +66,7 @@ use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
 use judging::Governed;
 use observe::{Executed, Noted, Observed};
+pub(crate) use prepare::prepare_on;
 use sharded::ShardSession;
 use waiting::Wake;
 
@@ -386,6 +387,9 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
+        if self.divides(&statement) {
+            return self.query_several(packet, &query, &statement).await;
+        }
         let observed = Observed {
             statement: &statement,
             sql: query.sql,

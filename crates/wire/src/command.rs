@@ -4,12 +4,14 @@
 //! decoder says where things lie in the payload, so that a command can be forwarded unchanged; it
 //! must not interpret SQL. Input: whole command payloads of an authenticated client.
 
+mod bound;
 mod change_user;
 mod execute;
 mod parameters;
 mod query;
 mod simple;
 
+pub use bound::put_bound;
 pub use change_user::ChangeUser;
 pub use execute::{
     ExecuteFlags, ExecuteTarget, ParameterBlock, StmtExecute, insert_types, put_execute,

@@ -561,7 +561,7 @@ impl Relay {
 
     fn put_eof(&mut self, warnings: u16, status: Status, out: &mut Vec<u8>) {
         let [w0, w1] = warnings.to_le_bytes();
-        let [s0, s1] = status.0.to_le_bytes();
+        let [s0, s1] = status.union(self.hops.more).0.to_le_bytes();
         self.put(&[0xFE, w0, w1, s0, s1], out);
     }
 
@@ -576,6 +576,7 @@ impl Relay {
             }
         }
         let mut status = ok.status.difference(Status::SESSION_STATE_CHANGED);
+        status = status.union(self.hops.more);
         if !state.is_empty() {
             status = status.union(Status::SESSION_STATE_CHANGED);
         }

@@ -45,6 +45,7 @@ fn relayed(shape: Shape, backend: Capabilities, client: Capabilities, response: 
             status: Status::AUTOCOMMIT,
             numbering: Numbering::Strict,
             filter: ItemFilter::Fixed(|_| true),
+            more: Status::NONE,
             names: None,
         },
     );

@@ -56,6 +56,8 @@ pub enum GatherReason {
     ChangeLimit,
     /// A change of tables whose rows are not on one shard.
     ChangeJoin,
+    /// Rows do not tell how their values compare or add up.
+    Comparison,
 }
 
 /// Why a statement is refused.
@@ -203,6 +205,7 @@ impl GatherReason {
             Self::SeededRandom => "RAND with a seed follows the order of rows",
             Self::InsertSelect => "rows of a query go to other shards than they come from",
             Self::ChangeLimit => "a change with LIMIT over several shards",
+            Self::Comparison => "rows do not tell how their values compare or add up",
             Self::ChangeJoin => "a change of tables whose rows are not on one shard",
         };
         words.to_owned()

@@ -9,7 +9,7 @@ use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
-use super::{KeyValue, algorithm, read};
+use super::{KeyValue, NodeStatement, algorithm, read, rewrite};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,31 @@ pub(super) fn one(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Option<Targe
         });
     }
     Some(Target { source, shards })
+}
+
+/// The statement at a node that has a shard of every table, wherever its rows are.
+pub(super) fn described(scope: &Scope<'_>) -> Result<NodeStatement, Stop> {
+    let here = scope.input.here;
+    let shard = |table: &ShardedTable| {
+        let near = table.shards.iter().position(|s| Some(s.source) == here);
+        near.unwrap_or(0)
+    };
+    let source_of = |place: Place<'_>| match place {
+        Place::Sharded(table) => table.shards.get(shard(table)).map(|s| s.source),
+        Place::Single(source) => Some(source),
+        Place::Broadcast => None,
+    };
+    let source = scope.uses.iter().find_map(|table| source_of(table.place));
+    let rules = scope.input.sharding.default_source;
+    let target = Target {
+        source: source.or(here).or(rules).unwrap_or(0),
+        shards: scope
+            .uses
+            .iter()
+            .map(|table| table.sharded().map(shard))
+            .collect(),
+    };
+    rewrite::statement(scope, &target, &[])
 }
 
 /// One node, or the shards that all uses have in common.

@@ -10,11 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use dbmesh_wire::codec;
+use dbmesh_wire::command::{Parameter, put_bound};
 use dbmesh_wire::relay::Outcome;
 
 use super::part::{Part, Stage};
 use crate::backend::{Backend, BackendError};
 use crate::pool::Lease;
+use crate::prepared::Key;
+use crate::session::prepare_on;
 use crate::upstream::Member;
 use crate::vector::Vector;
 
@@ -84,6 +87,41 @@ impl Leg {
         let part = Part::of(backend);
         self.running = Some((number, part));
         Ok(())
+    }
+
+    /// Begins a prepared statement, prepared here if it is not; gives the server's refusal to prepare it.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn begin_prepared(
+        &mut self,
+        number: usize,
+        key: &Arc<Key>,
+        values: &[Parameter<'_>],
+        epoch: u64,
+    ) -> Result<Option<Vec<u8>>, BackendError> {
+        drop(self.member.begin());
+        self.began = Instant::now();
+        let backend = self.backend()?;
+        let id = match backend.statements.find(key) {
+            Some(known) => known.id,
+            None => match prepare_on(backend, key, epoch).await? {
+                Ok((id, _)) => id,
+                Err(payload) => return Ok(Some(payload)),
+            },
+        };
+        if let Some(known) = backend.statements.find(key) {
+            // The server remembers these types now, which nobody else has to know.
+            known.types = None;
+        }
+        let mut payload = Vec::new();
+        put_bound(&mut payload, id, values, backend.capabilities);
+        let mut packets = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
+        codec::put_packet(&mut packets, &mut 0, &payload);
+        backend.send(&packets).await?;
+        let part = Part::of(backend);
+        self.running = Some((number, part));
+        Ok(None)
     }
 
     /// Reads on in the answer of the statement at work.

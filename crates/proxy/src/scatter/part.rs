@@ -54,6 +54,7 @@ impl Part {
             status: backend.status,
             numbering: backend.channel().numbering(),
             filter: ItemFilter::Fixed(|_| true),
+            more: dbmesh_wire::Status::NONE,
             names: None,
         };
         Self {

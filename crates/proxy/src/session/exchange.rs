@@ -262,6 +262,7 @@ async fn relay(
             status,
             numbering: backend.channel().numbering(),
             filter: client.tracking.filter(),
+            more: status.intersection(Status::MORE_RESULTS),
             names: told.names.take(),
         },
     );

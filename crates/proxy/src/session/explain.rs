@@ -34,7 +34,8 @@ impl Session {
         // It leaves diagnostics as a statement of its own.
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(0);
-        let rows = self.explained(sql.trim_ascii());
+        let mut rows = self.explained(sql.trim_ascii());
+        rows.extend(Box::pin(self.explain_shards(sql.trim_ascii())).await);
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
         self.state.set_row_count(-1);
         let field = Column {

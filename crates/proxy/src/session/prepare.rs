@@ -30,7 +30,7 @@ const DEFINITION_BYTES_MAX: usize = 1 << 20;
 const FOREVER: Duration = Duration::from_secs(315_360_000);
 
 /// A statement prepared on the connection, or the server's refusal.
-type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
+pub(crate) type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
 
 impl Session {
     /// COM_STMT_PREPARE.
@@ -57,6 +57,9 @@ impl Session {
             return Err(Fault::NotPreparable("SHOW MESH").into());
         }
         drop(admitted);
+        if self.sharded.is_some() {
+            return Box::pin(self.prepare_sharded(sql, statement)).await;
+        }
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
             Functions::NONE => None,
@@ -91,7 +94,7 @@ impl Session {
         self.settle().await
     }
 
-    async fn take_statement(
+    pub(super) async fn take_statement(
         &mut self,
         statement: Statement,
         key: Arc<Key>,
@@ -155,7 +158,7 @@ impl Session {
 
     /// The statement of this key on a connection of the session, prepared there if need be. With an aim, the client
     /// waits for what PREPARE says, so an old answer does not do; without, it is the connection that the session has.
-    async fn prepared_on_connection(
+    pub(super) async fn prepared_on_connection(
         &mut self,
         key: &Arc<Key>,
         answer: Option<Aim>,
@@ -274,7 +277,7 @@ fn reads_diagnostics(statement: &Statement) -> bool {
 }
 
 /// Prepares a statement on a connection; the inner error is the server's.
-async fn prepare_on(
+pub(crate) async fn prepare_on(
     backend: &mut Backend,
     key: &Arc<Key>,
     epoch: u64,

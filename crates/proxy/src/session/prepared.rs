@@ -27,6 +27,7 @@ use super::infile::Infile;
 use super::leave::Leave;
 use super::observe::Observed;
 use super::settle::close_statements;
+use super::sharded::ShardSession;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
 use crate::channel::{output_buffer, return_buffer};
@@ -65,7 +66,7 @@ impl Session {
         }
         let (statement, types) = (known.statement.clone(), known.types.clone());
         let (params, in_pieces) = (known.params, known.long_data);
-        let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement);
+        let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement, &self.sharded);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (bytes, text) = (packet.len(), key.clone());
         let asked = Asked {
@@ -151,14 +152,25 @@ impl Session {
             under: &under,
             route,
         };
-        let executed = self.run_prepared(packet, &run).await;
+        let executed = self.run_somewhere(packet, &run).await;
         self.count(statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;
         executed
     }
 
-    async fn run_prepared(
+    async fn run_somewhere(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+    ) -> Result<Executed, Failure> {
+        match self.sharded {
+            Some(_) => Box::pin(self.execute_sharded(packet, run)).await,
+            None => self.run_prepared(packet, run).await,
+        }
+    }
+
+    pub(super) async fn run_prepared(
         &mut self,
         packet: &mut [u8],
         run: &Run<'_>,
@@ -297,9 +309,14 @@ impl Session {
             return Ok(());
         };
         let session = u64::from(self.handle().id);
+        let whole = self.sharded.is_none();
         let Some(known) = self.state.statements.find(id) else {
             return Ok(());
         };
+        if !whole {
+            let why = "COM_STMT_SEND_LONG_DATA is not served on sharded tables yet: send the value with its statement";
+            return Err((id, Fault::Sharding(why.into()).into()));
+        }
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
         let (tell, statement) = (|failure| (id, failure), known.statement.clone());
@@ -487,22 +504,23 @@ struct Asked<'a> {
     cursor: bool,
 }
 
-/// One execution of a client's statement.
-struct Run<'a> {
-    id: u32,
-    /// Parameters of the statement.
-    params: u16,
-    execute: &'a StmtExecute,
-    types: Option<Arc<[u8]>>,
-    statement: &'a Statement,
-    key: &'a Arc<Key>,
-    under: &'a Arc<Vector>,
-    route: Route,
+/// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH. Over shards, all rows
+/// come at once.
+fn opens_cursor(statement: &Statement, sharded: &Option<Box<ShardSession>>) -> bool {
+    matches!(statement.verb, Verb::Select | Verb::Values | Verb::Table) && sharded.is_none()
 }
 
-/// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH.
-fn opens_cursor(statement: &Statement) -> bool {
-    matches!(statement.verb, Verb::Select | Verb::Values | Verb::Table)
+/// One execution of a client's statement.
+pub(super) struct Run<'a> {
+    pub id: u32,
+    /// Parameters of the statement.
+    pub params: u16,
+    pub execute: &'a StmtExecute,
+    pub types: Option<Arc<[u8]>>,
+    pub statement: &'a Statement,
+    pub key: &'a Arc<Key>,
+    pub under: &'a Arc<Vector>,
+    pub route: Route,
 }
 
 fn clear_cursor_flags(packet: &mut [u8]) {

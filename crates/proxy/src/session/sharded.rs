@@ -9,18 +9,19 @@ mod begin;
 mod counts;
 mod gather;
 mod keys;
+mod planning;
+mod prepared;
 mod rows;
 mod scatter;
 mod schema;
+mod several;
 mod work;
 
-use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::{Catalog, Input, NodeStatement, ShardPlan, ShardPlanner, Unknown};
+use dbmesh_plan::shard::{NodeStatement, ShardPlan};
 use dbmesh_sql::{Facts, Statement, analyze};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
@@ -66,6 +67,10 @@ pub(super) struct ShardSession {
     known: Option<(u64, u64, Arc<Known>)>,
     /// The statement at hand runs in the service's own schema, whichever the session has chosen.
     in_own_schema: bool,
+    /// Rows of the statement at hand cannot be put together as they come.
+    unmergeable: bool,
+    /// A server refused the statement at hand.
+    failed: bool,
     /// What the client hears of the keys of the statement at hand.
     keys: Option<keys::FirstKey>,
 }
@@ -91,6 +96,8 @@ impl ShardSession {
             utf8: None,
             known: None,
             in_own_schema: false,
+            unmergeable: false,
+            failed: false,
             keys: None,
         };
         (Some(Box::new(sharded)), part.clone())
@@ -127,7 +134,7 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
-        let plan = self.shard_plan(query.sql).await?;
+        let plan = self.shard_plan(query.sql, None).await?;
         match self.with_keys(query.sql, statement, plan).await? {
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
@@ -146,6 +153,7 @@ impl Session {
                     nodes: statements,
                     answers: Answers::Alike,
                     clock,
+                    bound: None,
                 };
                 self.spread(statement, spread, route).await
             }
@@ -158,111 +166,24 @@ impl Session {
                     nodes: statements,
                     answers: merge.into(),
                     clock,
+                    bound: None,
                 };
-                let executed = self.spread(statement, spread, route).await;
+                let done = self.spread(statement, spread, route).await;
                 self.forget_keys();
-                executed
+                if !self.takes_unmergeable() {
+                    return done;
+                }
+                // What rows do not tell, one server that has them all knows.
+                match self.gather_plan(query.sql).await? {
+                    ShardPlan::Gather(gather) => {
+                        self.execute_gather(packet, query, &gather, route).await
+                    }
+                    _ => done,
+                }
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
-            ShardPlan::Refuse(reason) => Err(Fault::Sharding(reason.why()).into()),
-            ShardPlan::Learn(_) => Err(Fault::Sharding("its tables are not known".into()).into()),
+            other => Err(self.unplanned(other)),
         }
-    }
-
-    /// What becomes of a text, once all that it needs is known.
-    async fn shard_plan(&mut self, sql: &[u8]) -> Result<ShardPlan, Fault> {
-        let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let known = self.known_tables().ok_or_else(gone)?;
-        let plan = self.plan_with(sql, &known, &known.catalog)?;
-        let ShardPlan::Learn(names) = plan else {
-            return Ok(plan);
-        };
-        self.learn(&names).await?;
-        let known = self.known_tables().ok_or_else(gone)?;
-        match self.plan_with(sql, &known, &known.catalog)? {
-            ShardPlan::Learn(_) => {
-                // They are not there: the servers will say so, or the statement creates them.
-                let catalog = Catalog {
-                    others: Unknown::Accept,
-                    ..known.catalog.clone()
-                };
-                self.plan_with(sql, &known, &catalog)
-            }
-            plan => Ok(plan),
-        }
-    }
-
-    fn plan_with(
-        &mut self,
-        sql: &[u8],
-        known: &Known,
-        catalog: &Catalog,
-    ) -> Result<ShardPlan, Fault> {
-        self.ask_planner(sql, known, catalog, |planner, input| planner.plan(input))
-    }
-
-    /// Asks the planner of this thread.
-    fn ask_planner<R>(
-        &mut self,
-        sql: &[u8],
-        known: &Known,
-        catalog: &Catalog,
-        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> R,
-    ) -> Result<R, Fault> {
-        thread_local! {
-            static PLANNER: RefCell<ShardPlanner> = RefCell::default();
-        }
-        let dialect = self.dialect();
-        let utf8 = self.text_is_utf8();
-        let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let sharded = self.sharded.as_ref().ok_or_else(gone)?;
-        let schema = sharded.home.service.schema.as_deref();
-        let input = Input {
-            sql,
-            dialect: &dialect,
-            sharding: &known.sharding,
-            catalog,
-            schema,
-            in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
-            here: Some(sharded.source),
-            utf8,
-            parameters: None,
-            hint: None,
-        };
-        Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
-    }
-
-    /// What is known of the tables now.
-    fn known_tables(&mut self) -> Option<Arc<Known>> {
-        let sharded = self.sharded.as_mut()?;
-        let tables = sharded.home.tables.as_ref()?;
-        let (version, epoch) = (
-            tables.version(),
-            sharded.home.schema_epoch.load(Ordering::Relaxed),
-        );
-        match &sharded.known {
-            Some((v, e, known)) if *v == version && *e == epoch => Some(known.clone()),
-            _ => {
-                let known = tables.known(epoch);
-                sharded.known = Some((tables.version(), epoch, known.clone()));
-                Some(known)
-            }
-        }
-    }
-
-    /// Reads the columns of these tables.
-    async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
-        let Some(sharded) = &self.sharded else {
-            return Ok(());
-        };
-        let home = sharded.home.clone();
-        let Some(tables) = &home.tables else {
-            return Ok(());
-        };
-        let epoch = home.schema_epoch.load(Ordering::Relaxed);
-        let upstreams: Vec<_> = home.sources.iter().map(|s| s.upstream.clone()).collect();
-        let schema = home.service.schema.as_deref().unwrap_or_default();
-        tables.learn(names, schema, &upstreams, epoch).await
     }
 
     /// After an answer: what an error of its server means for the session and its tables.
@@ -272,27 +193,13 @@ impl Session {
         };
         self.refused |= refuses_writes(code);
         if let Some(sharded) = &mut self.sharded {
+            sharded.failed = true;
             sharded.across.note_error(code);
         }
         let tables = self.sharded.as_ref().and_then(|s| s.home.tables.as_ref());
         if let Some(tables) = tables.filter(|_| DOUBTS_TABLES.contains(&code)) {
             tables.forget();
         }
-    }
-
-    /// Whether the client's texts are UTF-8.
-    fn text_is_utf8(&mut self) -> bool {
-        let hash = self.state.vector.hash();
-        let known = self.sharded.as_ref().and_then(|sharded| sharded.utf8);
-        if let Some((_, utf8)) = known.filter(|(known, _)| *known == hash) {
-            return utf8;
-        }
-        let charset = self.state.client_charset();
-        let utf8 = charset.starts_with("utf8") || charset == "ascii";
-        if let Some(sharded) = &mut self.sharded {
-            sharded.utf8 = Some((hash, utf8));
-        }
-        utf8
     }
 
     /// The usual path, in the words of one node.

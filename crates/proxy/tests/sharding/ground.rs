@@ -133,6 +133,18 @@ impl Ground {
         Client::of(RawClient::logged_in(self.servers[0].port(), &credentials))
     }
 
+    /// A session that may send several statements in one text, of the proxy or of the one server.
+    pub fn several(&self, mesh: bool) -> Client {
+        let credentials = Credentials::app()
+            .schema("shop")
+            .more(dbmesh_wire::Capabilities::MULTI_STATEMENTS);
+        let port = match mesh {
+            true => self.stage.port,
+            false => self.servers[0].port(),
+        };
+        Client::of(RawClient::logged_in(port, &credentials))
+    }
+
     /// Runs statements on both sides, one a line, which must answer alike.
     #[track_caller]
     pub fn both(&self, statements: &str) {
@@ -259,6 +271,18 @@ impl Client {
         answer
     }
 
+    /// Reads one result of the binary protocol: rows as they are.
+    pub fn binary(&mut self, ordered: bool) -> Answer {
+        let mut answer = self.read(|_, payload| {
+            let bytes: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            vec![Some(bytes)]
+        });
+        if let (Answer::Rows(_, rows, ..), false) = (&mut answer, ordered) {
+            rows.sort();
+        }
+        answer
+    }
+
     /// The message of the error that a statement gives.
     #[track_caller]
     pub fn refused(&mut self, sql: &str) -> String {
@@ -266,6 +290,23 @@ impl Client {
         let first = self.raw.packet().unwrap();
         assert_eq!(first.first(), Some(&0xFF), "{sql}");
         error_packet(&first).message
+    }
+
+    /// All answers to a text of several statements.
+    pub fn ask_all(&mut self, sql: &str) -> Vec<Answer> {
+        self.raw.begin_query(sql);
+        let mut answers = Vec::new();
+        loop {
+            let answer = self.answer();
+            let more = match &answer {
+                Answer::Done(_, _, status, ..) | Answer::Rows(_, _, status, _) => status & 8 != 0,
+                Answer::Error(_) => false,
+            };
+            answers.push(answer);
+            if !more {
+                return answers;
+            }
+        }
     }
 
     fn error(&mut self, payload: &[u8]) -> Answer {
@@ -276,6 +317,17 @@ impl Client {
 
     /// Reads one result.
     pub fn answer(&mut self) -> Answer {
+        self.read(|count, payload| {
+            let mut reader = Reader::new(payload);
+            let cells = (0..count).map(|_| {
+                let cell = reader.lenenc_bytes_or_null().unwrap();
+                cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            });
+            cells.collect()
+        })
+    }
+
+    fn read(&mut self, row: impl Fn(u64, &[u8]) -> Vec<Option<String>>) -> Answer {
         let first = self.raw.packet().unwrap();
         match first.first() {
             Some(0) => return done(&first),
@@ -297,14 +349,7 @@ impl Client {
                     return Answer::Rows(columns, rows, status, warnings);
                 }
                 Some(0xFF) => return self.error(&payload),
-                _ => {
-                    let mut reader = Reader::new(&payload);
-                    let cells = (0..count).map(|_| {
-                        let cell = reader.lenenc_bytes_or_null().unwrap();
-                        cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-                    });
-                    rows.push(cells.collect());
-                }
+                _ => rows.push(row(count, &payload)),
             }
         }
     }
@@ -324,7 +369,7 @@ fn done(payload: &[u8]) -> Answer {
 }
 
 /// Schema, table, original table, names, collation, length, type, flags, decimals.
-fn column(payload: &[u8]) -> String {
+pub fn column(payload: &[u8]) -> String {
     let mut reader = Reader::new(payload);
     let mut parts = Vec::new();
     for _ in 0..6 {

@@ -88,6 +88,10 @@ fn rows_of_all_shards_are_those_of_one_server() {
              SELECT COUNT(*) FROM t_order WHERE note LIKE 'z%'
              SELECT nothing FROM t_user
              SELECT user_id FROM t_user WHERE score / 0 IS NULL ORDER BY user_id
+             SELECT kind, COUNT(*) FROM t_order GROUP BY kind ORDER BY kind
+             SELECT id FROM t_order ORDER BY LOWER(note), id LIMIT 5
+             SELECT SUM(ratio) FROM t_order
+             SELECT DISTINCT CONCAT(note, kind) AS c FROM t_order ORDER BY c LIMIT 4
              SELECT 1 FROM t_user, t_dict",
         );
     }

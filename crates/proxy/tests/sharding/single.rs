@@ -154,9 +154,10 @@ fn the_schema_is_the_services_own() {
                 .len(),
             0
         );
+        for missing in ["SELECT * FROM t_order_3", "SELECT * FROM t_missing"] {
+            assert_eq!(mesh.ask(missing), Answer::Error(1146));
+        }
         for refused in [
-            "SELECT * FROM t_order_3",
-            "SELECT * FROM t_missing",
             "UPDATE t_order SET user_id = 3 WHERE id = 1",
             "INSERT INTO t_order (id) VALUES (1)",
         ] {
@@ -164,6 +165,34 @@ fn the_schema_is_the_services_own() {
             assert!(
                 why.starts_with("dbmesh: refused on sharded tables: "),
                 "{why}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_statements_in_one_text_go_where_each_belongs() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both(ROWS);
+        let texts = [
+            "SELECT 1; SELECT name FROM t_user WHERE user_id = 7; UPDATE t_user SET score = 3 WHERE user_id = 1; SELECT COUNT(*) FROM t_order",
+            "BEGIN; UPDATE t_user SET score = 4 WHERE user_id = 1; COMMIT; SELECT score FROM t_user WHERE user_id = 1",
+            "SELECT score FROM t_user WHERE user_id = 1; SELECT nothing FROM t_user WHERE user_id = 1; SELECT 2",
+            "SELECT 1; SELECT FROM; SELECT 2",
+        ];
+        let (mut mesh, mut one) = (ground.several(true), ground.several(false));
+        for text in texts {
+            let (ours, theirs) = (mesh.ask_all(text), one.ask_all(text));
+            // A text that cannot be parsed is refused here before a server says so.
+            let same = match text.contains("FROM;") {
+                true => ours[..ours.len() - 1] == theirs[..theirs.len() - 1],
+                false => ours == theirs,
+            };
+            assert!(
+                same,
+                "{kind:?}: {text}\n mesh: {ours:?} {:?}\n one: {theirs:?}",
+                mesh.said
             );
         }
     }

@@ -58,6 +58,8 @@ pub struct Hops {
     pub numbering: Numbering,
     /// Which session-state items pass to the client.
     pub filter: ItemFilter,
+    /// Whether the client gets another answer behind this one: MORE_RESULTS, or nothing.
+    pub more: Status,
     /// Names that the client knows otherwise.
     pub names: Option<Arc<Names>>,
 }

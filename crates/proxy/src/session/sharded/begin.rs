@@ -179,7 +179,9 @@ impl Session {
         let payload = backend.query_payload(sql);
         match backend.run(&payload, Shape::Results).await {
             Ok(Ok((outcome, _))) => {
+                let more = self.state.status.intersection(Status::MORE_RESULTS);
                 self.take_in(&statement, &outcome, sql).await?;
+                self.state.status = self.state.status.union(more);
                 Ok(())
             }
             Ok(Err(e)) => {

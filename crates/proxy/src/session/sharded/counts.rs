@@ -11,12 +11,12 @@ use dbmesh_wire::relay::Names;
 
 /// Runs all to their ends.
 pub(super) async fn run(
-    work: &mut Work,
+    work: &mut Work<'_>,
     around: &mut Around<'_>,
     names: &Names,
 ) -> Result<(), Broken> {
     loop {
-        work.begin().await?;
+        work.begin(names).await?;
         work.read(around, |_| true).await?;
         work.reap(names).await?;
         if work.is_done() {

@@ -22,6 +22,7 @@ use crate::channel::{output_buffer, return_buffer};
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::scatter::files::FileSpill;
+use crate::scatter::leg::Leg;
 use crate::scatter::spec::{Arrival, Settings, translate};
 
 /// Bytes for the client that leave in one write.
@@ -43,11 +44,11 @@ pub(super) struct Recipe<'a> {
 
 /// Writes all rows; gives their number. The end of the answer is the caller's.
 pub(super) async fn relay(
-    work: &mut Work,
+    work: &mut Work<'_>,
     recipe: &Recipe<'_>,
     around: &mut Around<'_>,
 ) -> Result<u64, Broken> {
-    work.begin().await?;
+    work.begin(recipe.names).await?;
     describe(work, around, recipe.names).await?;
     let mut merging = Merging::new(work, recipe)?;
     let mut out = output_buffer();
@@ -60,7 +61,11 @@ pub(super) async fn relay(
 }
 
 /// Waits until all that are at work have said what their columns are.
-async fn describe(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+async fn describe(
+    work: &mut Work<'_>,
+    around: &mut Around<'_>,
+    names: &Names,
+) -> Result<(), Broken> {
     loop {
         let mut silent: Vec<usize> = Vec::new();
         for leg in &work.legs {
@@ -105,7 +110,7 @@ enum Stopped {
 }
 
 impl Merging {
-    fn new(work: &Work, recipe: &Recipe<'_>) -> Result<Self, Broken> {
+    fn new(work: &Work<'_>, recipe: &Recipe<'_>) -> Result<Self, Broken> {
         let described = |number: usize| {
             let mut running = work.legs.iter().filter_map(|leg| leg.running.as_ref());
             running
@@ -145,7 +150,10 @@ impl Merging {
         });
         let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
         Ok(Self {
-            merger: merger.map_err(|e| of_merge(&e, work))?,
+            merger: merger.map_err(|e| match e {
+                MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
+                e => of_merge(&e, work),
+            })?,
             columns: first.to_vec(),
             memory_bytes_max: execution.memory_bytes_max,
             hungry: Vec::new(),
@@ -154,7 +162,7 @@ impl Merging {
 
     async fn run(
         &mut self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         recipe: &Recipe<'_>,
         around: &mut Around<'_>,
         out: &mut Vec<u8>,
@@ -167,7 +175,7 @@ impl Merging {
                     .shard_done(number)
                     .map_err(|e| of_merge(&e, work))?;
             }
-            work.begin().await?;
+            work.begin(recipe.names).await?;
             let stopped = self.step(out, &mut around.client.seq, &mut rows);
             let stopped = stopped.map_err(|e| of_merge(&e, work))?;
             match stopped {
@@ -178,9 +186,13 @@ impl Merging {
                 }
                 Stopped::Need(needed) => {
                     flush(around, out).await?;
+                    let at_work =
+                        |leg: &Leg| leg.running.as_ref().is_some_and(|(at, _)| *at == needed);
+                    // Who has not begun waits for the others' end.
+                    let all = !work.legs.iter().any(at_work);
                     self.hungry.clear();
                     self.hungry.extend((0..work.nodes.len()).map(|number| {
-                        number == needed || self.merger.appetite(number) == Appetite::Hungry
+                        all || number == needed || self.merger.appetite(number) == Appetite::Hungry
                     }));
                     let hungry = &self.hungry;
                     let hungry = |number: usize| hungry.get(number).is_some_and(|hungry| *hungry);
@@ -191,7 +203,7 @@ impl Merging {
     }
 
     /// Hands over the rows that came.
-    fn feed(&mut self, work: &mut Work) -> Result<(), Broken> {
+    fn feed(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
         for at in 0..work.legs.len() {
             let Some((number, part)) = work.legs.get_mut(at).and_then(|leg| leg.running.as_mut())
             else {
@@ -346,7 +358,7 @@ pub(super) fn end(client: &Client, status: Status, warnings: u16) -> Vec<u8> {
 }
 
 /// Reads what a LIMIT left unread, if it is little.
-async fn leave(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
+async fn leave(work: &mut Work<'_>, around: &mut Around<'_>, names: &Names) -> Result<(), Broken> {
     let mut left = 0;
     loop {
         // Who has not begun is not needed any more.
@@ -365,7 +377,7 @@ async fn leave(work: &mut Work, around: &mut Around<'_>, names: &Names) -> Resul
     }
 }
 
-fn of_merge(error: &MergeError, work: &Work) -> Broken {
+fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
     let at = |shard: usize| {
         let node = work.nodes.get(shard);
         let table = node.and_then(|node| node.tables.first());

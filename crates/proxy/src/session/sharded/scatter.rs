@@ -4,14 +4,15 @@
 //! changes of several shards one. Must never leave a connection with half of a statement to anybody else. Input: plans of
 //! several nodes.
 
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_model::topology::sharding::AcrossSources;
 use dbmesh_plan::shard::{Clock, Merge, MergeSpec, NodeStatement};
 use dbmesh_plan::{Aim, Route};
 use dbmesh_sql::{Class, Statement, Verb};
+use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
-use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
@@ -19,7 +20,7 @@ use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::rows::{self, Recipe};
-use super::work::{Around, Broken, Ended, Refusal, Work, lost, of_server};
+use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
 use crate::backend::{Flags, Flavor, LAST_GTID};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
@@ -53,10 +54,12 @@ impl From<Merge> for Answers {
 }
 
 /// A statement over several shards.
-pub(super) struct Spread {
+pub(super) struct Spread<'a> {
     pub nodes: Vec<NodeStatement>,
     pub answers: Answers,
     pub clock: Clock,
+    /// Values of a prepared statement.
+    pub bound: Option<&'a [Parameter<'a>]>,
 }
 
 /// What its parts are to each other.
@@ -77,7 +80,7 @@ impl Session {
     pub(super) async fn spread(
         &mut self,
         statement: &Statement,
-        spread: Spread,
+        spread: Spread<'_>,
         route: Route,
     ) -> Result<Executed, Failure> {
         let sources = sources(&spread.nodes);
@@ -110,7 +113,12 @@ impl Session {
             Unit::Definition => Refusal::Counts,
             _ => Refusal::Ends,
         };
-        let mut work = Work::new(legs, spread.nodes, refusal);
+        let bound = spread.bound.map(|values| Bound {
+            values,
+            state: self.state.vector.prepare_hash(),
+            epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
+        });
+        let mut work = Work::new(legs, spread.nodes, refusal, bound);
         work.as_one = as_one;
         let done = self
             .work(&mut work, &spread.answers, spread.clock, unit, &names)
@@ -160,7 +168,7 @@ impl Session {
     async fn legs(
         &mut self,
         sources: &[usize],
-        spread: &Spread,
+        spread: &Spread<'_>,
         abreast: bool,
         aim: Aim,
     ) -> Result<Vec<Leg>, Failure> {
@@ -226,7 +234,7 @@ impl Session {
     /// Does the work between what begins and what ends it.
     async fn work(
         &mut self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         answers: &Answers,
         clock: Clock,
         unit: Unit,
@@ -266,7 +274,7 @@ impl Session {
                     known: &known,
                     names,
                     settings,
-                    format: RowFormat::Text,
+                    format: work.format(),
                     status: self.state.status,
                 };
                 worked.rows = Some(rows::relay(work, &recipe, &mut around).await?);
@@ -317,7 +325,12 @@ impl Session {
     }
 
     /// The connections after the work: back to their pools, or to the session whose transaction is on one.
-    async fn release(&mut self, mut work: Work, unit: Unit, broken: bool) -> Result<(), Failure> {
+    async fn release(
+        &mut self,
+        mut work: Work<'_>,
+        unit: Unit,
+        broken: bool,
+    ) -> Result<(), Failure> {
         let bound = self.is_bound();
         let undo: &[u8] = match unit {
             Unit::Transaction if broken => b"ROLLBACK",
@@ -388,6 +401,12 @@ impl Session {
             }
             .into(),
             Broken::Lost { endpoint, error } => lost(endpoint, error, false).into(),
+            Broken::Unmergeable(why) => {
+                if let Some(sharded) = &mut self.sharded {
+                    sharded.unmergeable = true;
+                }
+                Fault::Sharding(why).into()
+            }
             Broken::Fault(fault) => fault.into(),
             Broken::Refused {
                 payload,
@@ -411,16 +430,9 @@ impl Session {
         unit: Unit,
         names: &Names,
     ) -> Result<Executed, Failure> {
-        for (source, outcome) in &worked.reports {
-            self.note_report(*source, outcome);
-        }
-        for ended in worked.ended.iter().flatten() {
-            self.note_report(ended.source, &ended.outcome);
-        }
+        self.note_reports(&worked, unit);
         if unit == Unit::Definition {
-            self.serving
-                .schema_epoch
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
             self.check_definition(&worked, names)?;
         }
         let counted = match worked.alike {
@@ -430,9 +442,12 @@ impl Session {
         let counted = || worked.ended.iter().flatten().take(counted);
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let mut sum = Sum::of(counted(), inserts);
-        let rows: Vec<_> = counted()
+        let warned = std::mem::take(&mut self.governed.warned);
+        sum.warnings += warned.len() as u64;
+        let mut rows: Vec<_> = counted()
             .flat_map(|ended| ended.warnings.iter().cloned())
             .collect();
+        rows.extend(warned);
         self.tell_first_key(&mut sum);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.warning_count = sum.warnings;
@@ -492,14 +507,35 @@ impl Session {
         Err(fault)
     }
 
-    /// What a source reports of its transactions.
-    fn note_report(&mut self, source: usize, outcome: &Outcome) {
+    /// How far the sources have come. What wrote and is not reported leaves a doubt, which reads at replicas heed.
+    fn note_reports(&mut self, worked: &Worked, unit: Unit) {
+        let ended = || worked.ended.iter().flatten();
+        let wrote = |ended: &&Ended| {
+            unit == Unit::Definition || (unit != Unit::None && ended.outcome.affected_rows > 0)
+        };
+        let mut silent: Vec<usize> = ended().filter(wrote).map(|ended| ended.source).collect();
+        let reports = worked
+            .reports
+            .iter()
+            .map(|(source, outcome)| (*source, outcome));
+        for (source, outcome) in reports.chain(ended().map(|e| (e.source, &e.outcome))) {
+            if self.note_report(source, outcome) {
+                silent.retain(|other| *other != source);
+            }
+        }
+        if self.state.in_transaction() {
+            return;
+        }
+        for source in silent {
+            self.note_position_at(source, &Position::Unknown);
+        }
+    }
+
+    /// What a source reports of its transactions, if anything.
+    fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
         let flavor = match self.is_mariadb() {
             true => Flavor::MariaDb,
             false => Flavor::MySql,
-        };
-        let Some(sharded) = &mut self.sharded else {
-            return;
         };
         let mut reported = Position::Start;
         for item in track::items(&outcome.tracked).filter_map(Result::ok) {
@@ -511,21 +547,26 @@ impl Session {
                 _ => {}
             }
         }
-        let upstream = sharded
-            .home
-            .sources
-            .get(source)
-            .map(|part| part.upstream.clone());
+        if reported == Position::Start {
+            return false;
+        }
+        self.note_position_at(source, &reported);
+        true
+    }
+
+    fn note_position_at(&mut self, source: usize, reported: &Position) {
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        if let Some(part) = sharded.home.sources.get(source) {
+            part.upstream.note_written(reported);
+        }
         let position = match sharded.source == source {
             true => Some(&mut self.state.position),
             false => sharded.positions.get_mut(source),
         };
-        let Some(position) = position.filter(|_| reported != Position::Start) else {
-            return;
-        };
-        position.follow(&reported);
-        if let Some(upstream) = upstream {
-            upstream.note_written(&reported);
+        if let Some(position) = position {
+            position.follow(reported);
         }
     }
 }

@@ -4,18 +4,23 @@
 //! deadline, a shard that fails. Must never go on after one of these. Input: connections with statements to run.
 
 use std::io;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use dbmesh_plan::shard::NodeStatement;
+use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
+use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::track::{self, Item};
 
 use super::super::settle::warning;
+use super::prepared::selected;
 use crate::backend::{BackendError, LAST_GTID, server_error};
 use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
+use crate::prepared::Key;
 use crate::scatter::leg::Leg;
 use crate::scatter::part::Stage;
 use crate::state::Warning;
@@ -58,6 +63,8 @@ pub(super) enum Broken {
     Stopped,
     /// The statement's time is up.
     Overdue,
+    /// Rows cannot be put together exactly; nothing of them was sent.
+    Unmergeable(String),
     /// Its own fault.
     Fault(Fault),
 }
@@ -79,7 +86,7 @@ pub(super) enum Refusal {
 
 /// Connections at work.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     pub legs: Vec<Leg>,
     pub nodes: Vec<NodeStatement>,
     pub ended: Vec<Option<Ended>>,
@@ -88,6 +95,18 @@ pub(super) struct Work {
     pub sets_clock: bool,
     /// All connections commit, or none does.
     pub as_one: bool,
+    /// Values of a prepared statement.
+    bound: Option<Bound<'a>>,
+}
+
+/// What a prepared statement is executed with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound<'a> {
+    pub values: &'a [Parameter<'a>],
+    /// Hash of the state under which it is prepared.
+    pub state: u64,
+    /// The definitions that had passed.
+    pub epoch: u64,
 }
 
 /// Who may end the waiting.
@@ -97,8 +116,13 @@ pub(super) struct Around<'a> {
     pub deadline: Option<Instant>,
 }
 
-impl Work {
-    pub fn new(legs: Vec<Leg>, nodes: Vec<NodeStatement>, refusal: Refusal) -> Self {
+impl<'a> Work<'a> {
+    pub fn new(
+        legs: Vec<Leg>,
+        nodes: Vec<NodeStatement>,
+        refusal: Refusal,
+        bound: Option<Bound<'a>>,
+    ) -> Self {
         let ended = nodes.iter().map(|_| None).collect();
         Self {
             legs,
@@ -107,6 +131,15 @@ impl Work {
             refusal,
             sets_clock: false,
             as_one: false,
+            bound,
+        }
+    }
+
+    /// In which protocol rows come.
+    pub fn format(&self) -> RowFormat {
+        match self.bound {
+            Some(_) => RowFormat::Binary,
+            None => RowFormat::Text,
         }
     }
 
@@ -122,7 +155,7 @@ impl Work {
     }
 
     /// Begins what can begin.
-    pub async fn begin(&mut self) -> Result<(), Broken> {
+    pub async fn begin(&mut self, names: &Names) -> Result<(), Broken> {
         for leg in &mut self.legs {
             if leg.running.is_some() {
                 continue;
@@ -130,14 +163,30 @@ impl Work {
             let Some(number) = leg.queue.pop_front() else {
                 continue;
             };
-            let sql = self
-                .nodes
-                .get(number)
-                .map(|node| node.sql.as_slice())
-                .unwrap_or_default();
-            if let Err(error) = leg.begin(number, sql).await {
-                let endpoint = leg.endpoint().to_owned();
-                return Err(Broken::Lost { endpoint, error });
+            let Some(node) = self.nodes.get(number) else {
+                continue;
+            };
+            let begun = match self.bound {
+                None => leg.begin(number, &node.sql).await.map(|()| None),
+                Some(bound) => {
+                    let own = selected(bound.values, &node.parameters);
+                    let key = Arc::new(Key::new(&node.sql, bound.state, 0));
+                    leg.begin_prepared(number, &key, &own, bound.epoch).await
+                }
+            };
+            match begun {
+                Ok(None) => {}
+                Ok(Some(payload)) => {
+                    return Err(Broken::Refused {
+                        payload,
+                        place: place(leg, Some(node)),
+                        names: Box::new(names.clone()),
+                    });
+                }
+                Err(error) => {
+                    let endpoint = leg.endpoint().to_owned();
+                    return Err(Broken::Lost { endpoint, error });
+                }
             }
         }
         Ok(())

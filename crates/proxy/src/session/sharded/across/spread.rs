@@ -36,7 +36,10 @@ impl Session {
     }
 
     /// Begins on every connection: the first one's transaction is plain.
-    pub(in super::super) async fn begin_as_one(&self, work: &mut Work) -> Result<Gtrid, Broken> {
+    pub(in super::super) async fn begin_as_one(
+        &self,
+        work: &mut Work<'_>,
+    ) -> Result<Gtrid, Broken> {
         let refused = |what: &str| Broken::Fault(Fault::Sharding(what.to_owned()));
         let first = work.legs.first().map(|leg| leg.source);
         let named = self.atomic().zip(first);
@@ -64,7 +67,7 @@ impl Session {
     /// Commits on every connection.
     pub(in super::super) async fn end_as_one(
         &mut self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         gtrid: Gtrid,
     ) -> Result<(), Broken> {
         let atomic = self.atomic();

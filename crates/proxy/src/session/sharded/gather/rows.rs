@@ -36,6 +36,7 @@ impl Rows {
             status: backend.status,
             numbering: backend.channel().numbering(),
             filter: ItemFilter::Fixed(|_| true),
+            more: dbmesh_wire::Status::NONE,
             names: None,
         };
         Ok(Self {

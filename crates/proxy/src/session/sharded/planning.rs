@@ -1,0 +1,210 @@
+//! What the planner is told, and what its word means for a client.
+//!
+//! Owns the planner of this thread, and what is looked up before it is asked. Input: texts, what is known of the tables.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dbmesh_plan::shard::{
+    Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown,
+};
+
+use super::super::{Failure, Session};
+use crate::catalog::Known;
+use crate::fault::Fault;
+
+impl Session {
+    /// Why nothing is executed.
+    pub(super) fn unplanned(&self, plan: ShardPlan) -> Failure {
+        if let ShardPlan::Refuse(reason) = &plan {
+            return self.refusal(reason).into();
+        }
+        let why = match plan {
+            ShardPlan::Gather(gather) => format!(
+                "it needs rows of several nodes in one place, which is not served to prepared statements yet: {}",
+                gather.reason.why()
+            ),
+            ShardPlan::Learn(_) => "its tables are not known".to_owned(),
+            _ => "it was planned and not executed".to_owned(),
+        };
+        Fault::Sharding(why).into()
+    }
+
+    /// Whether the rows of the statement just tried cannot be put together.
+    pub(super) fn takes_unmergeable(&mut self) -> bool {
+        let sharded = self.sharded.as_mut();
+        sharded.is_some_and(|sharded| std::mem::take(&mut sharded.unmergeable))
+    }
+
+    /// The plan that has one server finish the statement.
+    pub(super) async fn gather_plan(&mut self, sql: &[u8]) -> Result<ShardPlan, Fault> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        self.planned(sql, &known, &known.catalog, None, ShardPlanner::gather)
+    }
+
+    /// A refusal of the planner's as the client hears it: of a table that is not there, what a server would say.
+    pub(super) fn refusal(&self, reason: &RefuseReason) -> Fault {
+        let schema = self
+            .sharded
+            .as_ref()
+            .and_then(|s| s.home.service.schema.as_deref());
+        match reason {
+            RefuseReason::UnknownTable(name) => Fault::Server {
+                code: 1146,
+                sqlstate: "42S02".into(),
+                message: format!(
+                    "Table '{}.{name}' doesn't exist (dbmesh: {})",
+                    schema.unwrap_or_default(),
+                    reason.why()
+                ),
+            },
+            reason => Fault::Sharding(reason.why()),
+        }
+    }
+
+    /// What becomes of a text, once all that it needs is known.
+    pub(super) async fn shard_plan(
+        &mut self,
+        sql: &[u8],
+        bound: Option<&[Parameter]>,
+    ) -> Result<ShardPlan, Fault> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let plan = self.planned(sql, &known, &known.catalog, bound, ShardPlanner::plan)?;
+        let ShardPlan::Learn(names) = plan else {
+            return Ok(plan);
+        };
+        self.learn(&names).await?;
+        let known = self.known_tables().ok_or_else(gone)?;
+        match self.planned(sql, &known, &known.catalog, bound, ShardPlanner::plan)? {
+            ShardPlan::Learn(_) => {
+                // They are not there: the servers will say so, or the statement creates them.
+                let catalog = Catalog {
+                    others: Unknown::Accept,
+                    ..known.catalog.clone()
+                };
+                self.planned(sql, &known, &catalog, bound, ShardPlanner::plan)
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    /// Where a statement would go among the sources, for EXPLAIN MESH.
+    pub(in super::super) async fn explain_shards(&mut self, sql: &[u8]) -> Vec<(String, String)> {
+        let rules = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let Some(rules) = rules.cloned() else {
+            return Vec::new();
+        };
+        let planned = match self.shard_plan(sql, None).await {
+            Ok(ShardPlan::Refuse(reason)) => format!("refused: {}", reason.why()),
+            Ok(plan) => Shown {
+                plan: &plan,
+                sharding: &rules,
+            }
+            .to_string(),
+            Err(fault) => fault.to_string(),
+        };
+        let mut lines = planned.lines();
+        let first = lines.next().unwrap_or_default().to_owned();
+        let mut rows = vec![("sharding".to_owned(), first)];
+        for line in lines {
+            let line = line.trim();
+            let (node, text) = line.split_once(": ").unwrap_or((line, ""));
+            rows.push((format!("node {node}"), text.to_owned()));
+        }
+        rows
+    }
+
+    /// Asks the planner something of a text in whole.
+    pub(super) fn ask_planner<T>(
+        &mut self,
+        sql: &[u8],
+        known: &Known,
+        catalog: &Catalog,
+        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> T,
+    ) -> Result<T, Fault> {
+        self.planned(sql, known, catalog, None, ask)
+    }
+
+    /// Asks the planner something of a text.
+    pub(super) fn planned<T>(
+        &mut self,
+        sql: &[u8],
+        known: &Known,
+        catalog: &Catalog,
+        bound: Option<&[Parameter]>,
+        ask: impl FnOnce(&mut ShardPlanner, &Input<'_>) -> T,
+    ) -> Result<T, Fault> {
+        thread_local! {
+            static PLANNER: RefCell<ShardPlanner> = RefCell::default();
+        }
+        let dialect = self.dialect();
+        let utf8 = self.text_is_utf8();
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let sharded = self.sharded.as_ref().ok_or_else(gone)?;
+        let schema = sharded.home.service.schema.as_deref();
+        let input = Input {
+            sql,
+            dialect: &dialect,
+            sharding: &known.sharding,
+            catalog,
+            schema,
+            in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
+            here: Some(sharded.source),
+            utf8,
+            parameters: bound,
+            hint: None,
+        };
+        Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
+    }
+
+    /// What is known of the tables now.
+    pub(super) fn known_tables(&mut self) -> Option<Arc<Known>> {
+        let sharded = self.sharded.as_mut()?;
+        let tables = sharded.home.tables.as_ref()?;
+        let (version, epoch) = (
+            tables.version(),
+            sharded.home.schema_epoch.load(Ordering::Relaxed),
+        );
+        match &sharded.known {
+            Some((v, e, known)) if *v == version && *e == epoch => Some(known.clone()),
+            _ => {
+                let known = tables.known(epoch);
+                sharded.known = Some((tables.version(), epoch, known.clone()));
+                Some(known)
+            }
+        }
+    }
+
+    /// Reads the columns of these tables.
+    async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
+        let Some(sharded) = &self.sharded else {
+            return Ok(());
+        };
+        let home = sharded.home.clone();
+        let Some(tables) = &home.tables else {
+            return Ok(());
+        };
+        let epoch = home.schema_epoch.load(Ordering::Relaxed);
+        let upstreams: Vec<_> = home.sources.iter().map(|s| s.upstream.clone()).collect();
+        let schema = home.service.schema.as_deref().unwrap_or_default();
+        tables.learn(names, schema, &upstreams, epoch).await
+    }
+
+    /// Whether the client's texts are UTF-8.
+    fn text_is_utf8(&mut self) -> bool {
+        let hash = self.state.vector.hash();
+        let known = self.sharded.as_ref().and_then(|sharded| sharded.utf8);
+        if let Some((_, utf8)) = known.filter(|(known, _)| *known == hash) {
+            return utf8;
+        }
+        let charset = self.state.client_charset();
+        let utf8 = charset.starts_with("utf8") || charset == "ascii";
+        if let Some(sharded) = &mut self.sharded {
+            sharded.utf8 = Some((hash, utf8));
+        }
+        utf8
+    }
+}

@@ -1,0 +1,320 @@
+//! Prepared statements of a sharded service.
+//!
+//! Owns what a client's statement is at each shard: the text differs, so it is prepared there when it is executed, with
+//! those of the client's parameters that its part has. Rows come and leave in the binary protocol. Cursors are not opened:
+//! all rows come at once, as servers may do. Must never let a statement run in words of the client's. Input: COM_STMT_PREPARE
+//! and COM_STMT_EXECUTE.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dbmesh_plan::shard::{self, NodeStatement, ShardPlan};
+use dbmesh_plan::{Route, route};
+use dbmesh_sql::{Statement, analyze};
+use dbmesh_wire::column::{BinaryLayout, ColumnType};
+use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
+use dbmesh_wire::relay::Names;
+use dbmesh_wire::status::Status;
+
+use super::super::prepared::Run;
+use super::super::{Executed, Failure, Session};
+use super::scatter::{Answers, Spread};
+use crate::fault::Fault;
+use crate::prepared::{Answer, Key};
+use crate::state::Warnings;
+use crate::vector::Vector;
+
+impl Session {
+    /// COM_STMT_PREPARE: what the server of one shard says of it, in the client's names.
+    pub(in super::super) async fn prepare_sharded(
+        &mut self,
+        sql: &[u8],
+        statement: Statement,
+    ) -> Result<(), Failure> {
+        let node = self.described(sql).await?;
+        let (text, names) = match &node {
+            Some(node) => (
+                node.sql.clone(),
+                self.names_of(std::slice::from_ref(node))
+                    .unwrap_or_default(),
+            ),
+            None => (sql.to_vec(), Arc::default()),
+        };
+        // What waits for the transaction's first statement waits on.
+        let waiting = self.suspend_prologue();
+        let prepared = self.prepare_at(node.as_ref(), &text, &statement).await;
+        if prepared.is_ok() && waiting.is_some() {
+            self.give_up_hold().await;
+        }
+        self.resume_prologue(waiting);
+        if !self.is_mariadb() {
+            self.state.diagnostics.warnings = Warnings::None;
+        }
+        match prepared? {
+            Ok(answer) => {
+                let answer = renamed(&answer, &names)?;
+                let key = Arc::new(Key::new(sql, self.state.vector.prepare_hash(), 0));
+                self.take_statement(statement, key, &answer).await?;
+            }
+            Err(payload) => {
+                let payload = names.error(&payload);
+                let fault = super::work::of_server(&payload, "", &Names::default());
+                self.state.note_fault(&fault);
+                self.client.packet(&payload).await?;
+            }
+        }
+        self.settle().await
+    }
+
+    /// The statement in the words of one node, whatever its values are; none if it needs no table.
+    async fn described(&mut self, sql: &[u8]) -> Result<Option<NodeStatement>, Failure> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let described = self.planned(sql, &known, &known.catalog, None, |planner, input| {
+            planner.describe(input)
+        })?;
+        described.map_err(|reason| self.refusal(&reason).into())
+    }
+
+    async fn prepare_at(
+        &mut self,
+        node: Option<&NodeStatement>,
+        text: &[u8],
+        statement: &Statement,
+    ) -> Result<Result<Arc<Answer>, Vec<u8>>, Failure> {
+        if let Some(node) = node {
+            self.go_to(node.source).await?;
+        }
+        self.in_own_schema(node.is_some()).await?;
+        let proof = self.prove(statement, text, false);
+        let aim = route(statement, text, self.view(proof)).aim;
+        let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
+        let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
+        Ok(prepared.map(|(_, answer)| answer))
+    }
+
+    /// COM_STMT_EXECUTE, of a statement of this text.
+    pub(in super::super) async fn execute_sharded(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+    ) -> Result<Executed, Failure> {
+        let sql = &run.key.sql;
+        if run.under.prepare_hash() != self.state.vector.prepare_hash() {
+            let message =
+                "it was prepared under another schema, character set or sql_mode; prepare it again";
+            return Err(Fault::Sharding(message.into()).into());
+        }
+        let mut route = run.route;
+        if let Some(done) = self.defer(sql, run.statement, route.aim).await? {
+            return Ok(done);
+        }
+        if self.uses_own_schema(run.statement).await? {
+            return Ok(Executed::LOCAL);
+        }
+        if let Some(aim) = self.deferred_aim() {
+            route.aim = aim;
+        }
+        let original = packet.to_vec();
+        let types = run.types.clone().unwrap_or_default();
+        let none = BTreeSet::new();
+        let values = run.execute.values(&original, &types, &none);
+        let values = values
+            .take(usize::from(run.params))
+            .collect::<Result<Vec<_>, _>>();
+        let values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
+        match self.shard_plan(sql, Some(&bound)).await? {
+            ShardPlan::Session => {
+                self.go_for_session(run.statement).await?;
+                self.in_own_schema(false).await?;
+                self.run_prepared(packet, run).await
+            }
+            ShardPlan::Single(node) => self.execute_bound(&node, &values, run, route).await,
+            ShardPlan::Broadcast { statements, clock } => {
+                let spread = Spread {
+                    nodes: statements,
+                    answers: Answers::Alike,
+                    clock,
+                    bound: Some(&values),
+                };
+                self.spread(run.statement, spread, route).await
+            }
+            ShardPlan::Scatter {
+                statements,
+                merge,
+                clock,
+            } => {
+                let spread = Spread {
+                    nodes: statements,
+                    answers: merge.into(),
+                    clock,
+                    bound: Some(&values),
+                };
+                self.spread(run.statement, spread, route).await
+            }
+            other => Err(self.unplanned(other)),
+        }
+    }
+
+    /// The usual path of a prepared statement, in the words of one node.
+    async fn execute_bound(
+        &mut self,
+        node: &NodeStatement,
+        values: &[Parameter<'_>],
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        self.go_to(node.source).await?;
+        let names = self.names_of(std::slice::from_ref(node));
+        self.in_own_schema(true).await?;
+        let mut packet = Vec::new();
+        let own = selected(values, &node.parameters);
+        put_bound(&mut packet, run.id, &own, self.client.capabilities);
+        let params = u16::try_from(own.len()).map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        let execute = StmtExecute::decode(&packet, params, self.client.capabilities);
+        let execute = execute.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        let statement = Arc::new(analyze(&node.sql, &self.dialect()));
+        let under: Arc<Vector> = self.state.vector.clone();
+        let key = Arc::new(Key::new(&node.sql, under.prepare_hash(), 0));
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = names;
+        }
+        let part = Run {
+            id: run.id,
+            params,
+            types: execute.types(&packet).map(Into::into),
+            execute: &execute,
+            statement: &statement,
+            key: &key,
+            under: &under,
+            route,
+        };
+        let executed = self.run_prepared(&mut packet, &part).await;
+        if executed.is_ok() {
+            self.keep_named_warnings().await?;
+        }
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = None;
+        }
+        executed
+    }
+
+    /// Takes away what runs first on the next connection, so that one can be used for something else.
+    fn suspend_prologue(&mut self) -> Option<(super::begin::Prologue, Status)> {
+        let sharded = self.sharded.as_mut().filter(|s| !s.prologue.is_empty())?;
+        let prologue = std::mem::take(&mut sharded.prologue);
+        let begun = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+        let open = self.state.status.intersection(begun);
+        self.state.status = self.state.status.difference(begun);
+        Some((prologue, open))
+    }
+
+    fn resume_prologue(&mut self, waiting: Option<(super::begin::Prologue, Status)>) {
+        if let (Some((prologue, open)), Some(sharded)) = (waiting, &mut self.sharded) {
+            sharded.prologue = prologue;
+            self.state.status = self.state.status.union(open);
+        }
+    }
+}
+
+/// The client's parameters that a part has.
+pub(super) fn selected<'a>(values: &[Parameter<'a>], own: &[u32]) -> Vec<Parameter<'a>> {
+    let one = |place: &u32| values.get(usize::try_from(*place).ok()?).copied();
+    own.iter().filter_map(one).collect()
+}
+
+/// What a PREPARE said, in the client's names.
+fn renamed(answer: &Answer, names: &Names) -> Result<Answer, Fault> {
+    let params = usize::from(answer.params);
+    let definitions = answer
+        .definitions
+        .iter()
+        .enumerate()
+        .map(|(place, definition)| match place < params {
+            true => Ok(definition.clone()),
+            false => names.definition(definition),
+        });
+    let definitions = definitions.collect::<Result<Vec<_>, _>>();
+    Ok(Answer {
+        columns: answer.columns,
+        params: answer.params,
+        warnings: answer.warnings,
+        definitions: definitions.map_err(|_| Fault::Malformed("a column's definition"))?,
+    })
+}
+
+/// A value as the planner takes it.
+fn planned(parameter: &Parameter<'_>) -> shard::Parameter {
+    use shard::Parameter as Known;
+    let bytes = match parameter.value {
+        ParameterValue::Null => return Known::Null,
+        ParameterValue::Bytes(bytes) => bytes,
+        ParameterValue::LongData => return Known::Other,
+    };
+    let text = || String::from_utf8_lossy(bytes).into_owned();
+    match (
+        parameter.kind.column_type,
+        parameter.kind.column_type.binary_layout(),
+    ) {
+        (ColumnType::FLOAT | ColumnType::DOUBLE, _) => Known::Other,
+        (ColumnType::NULL, _) => Known::Null,
+        (_, BinaryLayout::Fixed(_)) => {
+            integer(bytes, parameter.kind.unsigned).map_or(Known::Other, Known::Integer)
+        }
+        (ColumnType::DATE | ColumnType::DATETIME | ColumnType::TIMESTAMP, _) => {
+            time(bytes).map_or(Known::Other, Known::Time)
+        }
+        (ColumnType::DECIMAL | ColumnType::NEWDECIMAL, _) => Known::Decimal(text()),
+        (
+            ColumnType::VARCHAR
+            | ColumnType::VAR_STRING
+            | ColumnType::STRING
+            | ColumnType::TINY_BLOB
+            | ColumnType::BLOB
+            | ColumnType::MEDIUM_BLOB
+            | ColumnType::LONG_BLOB,
+            _,
+        ) => Known::Text(bytes.to_vec()),
+        _ => Known::Other,
+    }
+}
+
+fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
+    let negative = !unsigned && bytes.last().is_some_and(|last| last & 0x80 != 0);
+    let mut whole = [if negative { 0xFF } else { 0 }; 16];
+    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(i128::from_le_bytes(whole))
+}
+
+/// `YYYY-MM-DD[ HH:MM:SS[.ffffff]]`.
+fn time(bytes: &[u8]) -> Option<String> {
+    let (date, rest) = bytes.split_at_checked(4)?;
+    let [y0, y1, month, day] = date.first_chunk::<4>()?;
+    let year = u16::from_le_bytes([*y0, *y1]);
+    let mut text = format!("{year:04}-{month:02}-{day:02}");
+    if let Some([hour, minute, second]) = rest.first_chunk::<3>() {
+        text += &format!(" {hour:02}:{minute:02}:{second:02}");
+        if let Some(micros) = rest.get(3..).and_then(|rest| rest.first_chunk::<4>()) {
+            text += &format!(".{:06}", u32::from_le_bytes(*micros));
+        }
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_the_client_bound() {
+        assert_eq!(integer(&[0xFF], false), Some(-1));
+        assert_eq!(integer(&[0xFF], true), Some(255));
+        assert_eq!(integer(&[1, 2], false), Some(513));
+        assert_eq!(integer(&[0; 17], false), None);
+        assert_eq!(time(&[0xE8, 7, 1, 2]).as_deref(), Some("2024-01-02"));
+        let whole = [0xE8, 7, 1, 2, 3, 4, 5, 0x40, 0xE2, 1, 0];
+        assert_eq!(time(&whole).as_deref(), Some("2024-01-02 03:04:05.123456"));
+        assert_eq!(time(&[]), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Prepared statements of a sharded service, answer by answer and byte by byte.
+
+use dbmesh_wire::codec::{Reader, put_lenenc_bytes};
+
+use crate::ground::{Answer, Client, Ground, KINDS, Options, column};
+use crate::scatter::fill;
+
+/// A value to bind.
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+}
+
+use Value::{Int, Null, Text};
+
+/// What PREPARE says: columns, number of parameters; or the error's number.
+type Prepared = Result<(u32, Vec<String>, u16), u16>;
+
+fn prepare(client: &mut Client, sql: &str) -> Prepared {
+    client.raw.command(&[&[0x16], sql.as_bytes()].concat());
+    let first = client.raw.packet().unwrap();
+    if first[0] == 0xFF {
+        return Err(u16::from_le_bytes([first[1], first[2]]));
+    }
+    let mut reader = Reader::new(&first[1..]);
+    let (id, columns, params) = (
+        reader.u32().unwrap(),
+        reader.u16().unwrap(),
+        reader.u16().unwrap(),
+    );
+    for _ in 0..params {
+        client.raw.packet().unwrap();
+    }
+    let columns = (0..columns)
+        .map(|_| column(&client.raw.packet().unwrap()))
+        .collect();
+    Ok((id, columns, params))
+}
+
+fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
+    let mut payload = vec![0x17];
+    payload.extend_from_slice(&id.to_le_bytes());
+    payload.extend_from_slice(&[0, 1, 0, 0, 0]);
+    if !values.is_empty() {
+        let mut bitmap = vec![0u8; values.len().div_ceil(8)];
+        for (index, value) in values.iter().enumerate() {
+            if matches!(value, Null) {
+                bitmap[index / 8] |= 1 << (index % 8);
+            }
+        }
+        payload.extend_from_slice(&bitmap);
+        payload.push(1);
+        for value in values {
+            payload.extend_from_slice(match value {
+                Null => &[6, 0],
+                Int(_) => &[8, 0],
+                Text(_) => &[253, 0],
+            });
+        }
+        for value in values {
+            match value {
+                Null => {}
+                Int(n) => payload.extend_from_slice(&n.to_le_bytes()),
+                Text(text) => put_lenenc_bytes(&mut payload, text.as_bytes()),
+            }
+        }
+    }
+    client.raw.command(&payload);
+    client.binary(sql.to_lowercase().contains("order by"))
+}
+
+/// Prepares on both sides and executes with each list of values.
+#[track_caller]
+fn both(ground: &Ground, cases: &[(&str, &[&[Value<'_>]])]) {
+    let (mut mesh, mut one) = (ground.mesh(), ground.one());
+    let mut different = Vec::new();
+    for (sql, lists) in cases {
+        let (ours, theirs) = (prepare(&mut mesh, sql), prepare(&mut one, sql));
+        let shown = |prepared: &Prepared| {
+            prepared
+                .clone()
+                .map(|(_, columns, params)| (columns, params))
+        };
+        if shown(&ours) != shown(&theirs) {
+            different.push(format!(
+                "PREPARE {sql}\n  mesh: {ours:?} {:?}\n  one:  {theirs:?}",
+                mesh.said
+            ));
+            continue;
+        }
+        let (Ok((ours, ..)), Ok((theirs, ..))) = (ours, theirs) else {
+            continue;
+        };
+        for values in *lists {
+            let (a, b) = (
+                execute(&mut mesh, ours, values, sql),
+                execute(&mut one, theirs, values, sql),
+            );
+            if a != b {
+                let said = mesh.said.take();
+                different.push(format!(
+                    "{sql} {values:?}\n  mesh: {a:?} {said:?}\n  one:  {b:?}"
+                ));
+            }
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{:?}:\n{}",
+        ground.kind,
+        different.join("\n")
+    );
+}
+
+type Cases = &'static [(&'static str, &'static [&'static [Value<'static>]])];
+
+const READS: Cases = &[
+    (
+        "SELECT * FROM t_user WHERE user_id = ?",
+        &[&[Int(7)], &[Int(8)], &[Int(999)], &[Null]],
+    ),
+    (
+        "SELECT * FROM t_order WHERE user_id = ? ORDER BY id",
+        &[&[Int(7)], &[Text("9")]],
+    ),
+    (
+        "SELECT id, at, total, ratio FROM t_order WHERE id > ? ORDER BY id",
+        &[&[Int(100)], &[Int(0)]],
+    ),
+    (
+        "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?",
+        &[&[Int(5)], &[Int(50)]],
+    ),
+    (
+        "SELECT user_id, name FROM t_user ORDER BY name, user_id LIMIT ?, ?",
+        &[&[Int(2), Int(5)]],
+    ),
+    (
+        "SELECT user_id FROM t_user WHERE user_id IN (?, ?, ?) ORDER BY 1",
+        &[&[Int(1), Int(2), Int(9)], &[Int(3), Int(3), Int(3)]],
+    ),
+    (
+        "SELECT COUNT(*), SUM(score), AVG(score), MAX(name) FROM t_user WHERE score > ?",
+        &[&[Int(3)], &[Int(1000)]],
+    ),
+    (
+        "SELECT score, COUNT(*) FROM t_user GROUP BY score ORDER BY score",
+        &[&[], &[]],
+    ),
+];
+
+const CHANGES: Cases = &[
+    (
+        "INSERT INTO t_user VALUES (?, ?, ?)",
+        &[
+            &[Int(300), Text("ü"), Int(5)],
+            &[Int(301), Null, Null],
+            &[Int(301), Null, Null],
+        ],
+    ),
+    (
+        "INSERT INTO t_user VALUES (?, ?, 1), (?, ?, 2)",
+        &[
+            &[Int(310), Text("a"), Int(315), Text("b")],
+            &[Int(320), Text("a"), Int(328), Text("b")],
+        ],
+    ),
+    (
+        "UPDATE t_user SET score = score + ? WHERE user_id > ?",
+        &[&[Int(2), Int(200)], &[Int(3), Int(500)]],
+    ),
+    (
+        "UPDATE t_user SET name = ? WHERE user_id = ?",
+        &[&[Text("neu"), Int(7)]],
+    ),
+    ("DELETE FROM t_user WHERE name = ?", &[&[Text("neu")]]),
+    ("SELECT * FROM t_user ORDER BY user_id", &[&[]]),
+    ("INSERT INTO t_dict VALUES (?, ?)", &[&[Int(1), Text("x")]]),
+    ("SELECT word FROM t_dict WHERE id = ?", &[&[Int(1)]]),
+    (
+        "INSERT INTO t_conf (v) VALUES (?)",
+        &[&[Text("x")], &[Text("y")]],
+    ),
+    ("SELECT ? + 1, ?", &[&[Int(5), Text("x")]]),
+    ("SELECT nothing FROM t_user WHERE user_id = ?", &[]),
+    ("SELECT * FROM t_missing", &[]),
+    ("SELECT FROM", &[]),
+    ("BEGIN", &[&[]]),
+    ("SELECT name FROM t_user WHERE user_id = ?", &[&[Int(5)]]),
+    ("ROLLBACK", &[&[]]),
+];
+
+#[test]
+fn prepared_statements_are_those_of_one_server() {
+    for kind in KINDS {
+        let options = Options {
+            data_shard: &["transactions: {acrossNodes: bestEffort}"],
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        fill(&ground);
+        both(&ground, READS);
+        both(&ground, CHANGES);
+    }
+}
+
+#[test]
+fn preparing_does_not_choose_the_node_of_a_transaction() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        fill(&ground);
+        let mut mesh = ground.mesh();
+        mesh.ask("BEGIN");
+        let (near, ..) = prepare(&mut mesh, "SELECT name FROM t_user WHERE user_id = ?").unwrap();
+        let (write, ..) =
+            prepare(&mut mesh, "UPDATE t_user SET score = ? WHERE user_id = ?").unwrap();
+        let sql = "UPDATE t_user SET score = ? WHERE user_id = ?";
+        assert!(matches!(
+            execute(&mut mesh, write, &[Int(1234), Int(7)], sql),
+            Answer::Done(1, ..)
+        ));
+        assert!(matches!(
+            execute(&mut mesh, near, &[Int(6)], ""),
+            Answer::Rows(..)
+        ));
+        mesh.ask("ROLLBACK");
+        let found = mesh.ask("SELECT COUNT(*) FROM t_user WHERE score = 1234");
+        assert_eq!(found.rows()[0][0].as_deref(), Some("0"), "{kind:?}");
+    }
+}
