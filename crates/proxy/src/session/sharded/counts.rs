@@ -72,6 +72,15 @@ impl Sum {
     }
 }
 
+/// What servers say of how they found rows.
+pub(super) fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
+    let shown = Status::NO_GOOD_INDEX_USED
+        .union(Status::NO_INDEX_USED)
+        .union(Status::SLOW);
+    let said = all.filter_map(|ended| ended.outcome.status);
+    said.fold(Status::NONE, |all, one| all.union(one.intersection(shown)))
+}
+
 /// What a server would say of the INSERT of one row, had there been more.
 fn of_one_row(ended: &Ended) -> Vec<u8> {
     let (affected, warnings) = (ended.outcome.affected_rows, ended.outcome.warnings);

@@ -457,7 +457,7 @@ impl Session {
         };
         diagnostics.row_count_only_here = true;
         let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);
-        let status = self.state.status.union(of_plans(counted()));
+        let status = self.state.status.union(counts::of_plans(counted()));
         let payload = match worked.rows {
             Some(rows) => {
                 diagnostics.row_count = -1;
@@ -588,15 +588,6 @@ fn sources(nodes: &[NodeStatement]) -> Vec<usize> {
     sources.sort_unstable();
     sources.dedup();
     sources
-}
-
-/// What servers say of how they found rows.
-fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
-    let shown = Status::NO_GOOD_INDEX_USED
-        .union(Status::NO_INDEX_USED)
-        .union(Status::SLOW);
-    let said = all.filter_map(|ended| ended.outcome.status);
-    said.fold(Status::NONE, |all, one| all.union(one.intersection(shown)))
 }
 
 /// Seconds since 1970, as servers take them.
