@@ -56,6 +56,13 @@ pub enum Command {
     Transactions(TransactionsArgs),
     /// Hold an endpoint's breaker open or closed, or let it decide itself again.
     Breaker(BreakerArgs),
+    /// Watch a running proxy: statements, endpoints, sessions and pools, live.
+    ///
+    /// Keys: 1 to 4 or Tab choose the view, s the order, / filters, Space pauses, q ends.
+    Top(TopArgs),
+    /// Look at files of the audit.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// `dbmesh proxy`.
@@ -194,6 +201,9 @@ pub enum Listing {
     /// Who is connected, and what keeps a connection.
     #[value(alias = "session")]
     Sessions,
+    /// What statements have in common: calls, errors, time, by user; those first that took the most time.
+    #[value(alias = "digest")]
+    Digests,
 }
 
 /// Form of a listing.
@@ -205,6 +215,65 @@ pub enum GetFormat {
     Wide,
     /// For programs: all that the proxy says.
     Json,
+}
+
+/// `dbmesh audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Say whether every line is as it was written, where it was written, and none is missing.
+    ///
+    /// Exits with 0 when all is well, with 1 when anything is wrong. Files put aside (PATH.1 and so on) are looked at too.
+    Verify(VerifyArgs),
+}
+
+/// `dbmesh audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Files of one audit.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Hash of the last line, as noted elsewhere: without it, nobody can tell whether lines are missing at the end.
+    #[arg(long, value_name = "HASH")]
+    pub head: Option<String>,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+}
+
+/// `dbmesh top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Where the running proxy is.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// The view to begin with.
+    #[arg(long, value_enum, default_value_t = View::Digests)]
+    pub view: View,
+    /// Time between two looks, as in `2s`.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub interval: Duration,
+    /// Show the view once, as it is after one interval, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Form of the answer with `--once`.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table, requires = "once")]
+    pub output: OutputFormat,
+    /// Only rows that hold this text.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub filter: String,
+}
+
+/// What `dbmesh top` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum View {
+    /// Statements by digest: rate, errors, time.
+    Digests,
+    /// Servers: rate, latency, state.
+    Endpoints,
+    /// Clients.
+    Sessions,
+    /// Connections to servers.
+    Pools,
 }
 
 /// `dbmesh undrain`.

@@ -1,4 +1,4 @@
-//! `dbmesh get`: what a running proxy says of its services, endpoints, pools and sessions.
+//! `dbmesh get`: what a running proxy says of its services, endpoints, pools, sessions and statements.
 //!
 //! It owns the columns. It never computes what the proxy can say itself.
 
@@ -23,6 +23,7 @@ pub fn run_get(args: &GetArgs) -> ExitCode {
         Listing::Endpoints => "/debug/endpoints",
         Listing::Pools => "/debug/pools",
         Listing::Sessions => "/debug/sessions",
+        Listing::Digests => "/debug/digests",
     };
     let listing = match page.get(path) {
         Ok(listing) => listing,
@@ -161,12 +162,36 @@ const SESSIONS: &[Column] = &[
     }),
 ];
 
+const DIGESTS: &[Column] = &[
+    ("DIGEST", Width::Usual, |v| text(v, "digest")),
+    ("USER", Width::Usual, |v| text(v, "user")),
+    ("CALLS", Width::Usual, |v| text(v, "calls")),
+    ("ERRORS", Width::Usual, |v| many(v, "errors")),
+    ("TIME", Width::Usual, |v| micros(at(v, "/time_us"))),
+    ("P50", Width::Usual, |v| micros(at(v, "/p50_us"))),
+    ("P99", Width::Usual, |v| micros(at(v, "/p99_us"))),
+    ("SERVICE", Width::Wide, |v| text(v, "service")),
+    ("CLASS", Width::Wide, |v| text(v, "class")),
+    ("P95", Width::Wide, |v| micros(at(v, "/p95_us"))),
+    ("MAX", Width::Wide, |v| micros(at(v, "/max_us"))),
+    ("WAIT", Width::Wide, |v| micros(at(v, "/wait_us"))),
+    ("SENT", Width::Wide, |v| text(v, "rows_sent")),
+    ("CHANGED", Width::Wide, |v| text(v, "rows_affected")),
+    ("ENDPOINTS", Width::Wide, |v| {
+        let shares = at(v, "/endpoints").as_array().into_iter().flatten();
+        let names: Vec<String> = shares.map(|s| shown(field(s, "endpoint"))).collect();
+        Cell::plain(names.join(","))
+    }),
+    ("STATEMENT", Width::Usual, |v| text(v, "text")),
+];
+
 fn listed(what: Listing, listing: &Value, width: Width, colour: Colour) -> String {
     let columns = match what {
         Listing::Services => SERVICES,
         Listing::Endpoints => ENDPOINTS,
         Listing::Pools => POOLS,
         Listing::Sessions => SESSIONS,
+        Listing::Digests => DIGESTS,
     };
     let columns = || {
         columns

@@ -2,6 +2,7 @@
 //!
 //! It owns exit codes: 0 when all is well, 1 when the answer is no, 2 when the command line is wrong.
 
+mod audit;
 mod check;
 mod cli;
 mod drain;
@@ -11,13 +12,14 @@ mod page;
 mod proxy;
 mod schema;
 mod terminal;
+mod top;
 mod transactions;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{AuditCommand, Cli, Command};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
@@ -30,5 +32,7 @@ fn main() -> ExitCode {
         Command::Undrain(args) => drain::run_undrain(&args),
         Command::Transactions(args) => transactions::run_transactions(&args),
         Command::Breaker(args) => drain::run_breaker(&args),
+        Command::Top(args) => top::run_top(&args),
+        Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),
     }
 }

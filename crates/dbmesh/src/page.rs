@@ -36,6 +36,11 @@ impl<'a> Page<'a> {
         Self { address }
     }
 
+    /// The address.
+    pub fn address(&self) -> &str {
+        self.address
+    }
+
     /// What is at a path.
     pub fn get(&self, path: &str) -> Result<Value, PageError> {
         self.ask("GET", path)

@@ -11,6 +11,7 @@ mod endpoint;
 mod findings;
 mod kinds;
 mod listener;
+mod observability;
 mod rules;
 mod selector;
 mod service;
@@ -68,6 +69,7 @@ pub fn resolve_for(purpose: Purpose, loaded: Loaded, host: &dyn Host) -> Result<
     };
     let served = service::resolve(&kinds, &surroundings, &mut findings);
     listener::check(&served, &mut findings);
+    observability::check_files(&served, &mut findings);
     if loaded.completeness == Completeness::Complete {
         sharding::check_unused(&kinds, &mut findings);
         check_use(

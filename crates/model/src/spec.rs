@@ -7,6 +7,7 @@
 mod access;
 mod data_shard;
 mod database_endpoint;
+mod observability;
 mod password;
 mod rules;
 mod splitting;
@@ -30,6 +31,10 @@ pub use data_shard::{
 pub use database_endpoint::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, DatabaseEndpointKind,
     DatabaseEndpointSpec, RoleSpec,
+};
+pub use observability::{
+    ClassSpec, DurabilitySpec, ObservabilitySpec, OnFailureSpec, ParentSpec, SlowLogSpec,
+    StatementAuditSpec, SwitchSpec, TracingSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
 pub use rules::{

@@ -7,6 +7,7 @@
 mod access;
 mod endpoint;
 mod network;
+mod observability;
 mod policy;
 mod redacted;
 mod rules;
@@ -25,6 +26,10 @@ use serde::{Serialize, Serializer};
 pub use access::{FIREWALL_DIGESTS_DEFAULT, Firewall, FirewallMode, Grant, Right, Rights};
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
 pub use network::{Network, NetworkError};
+pub use observability::{
+    Audit, Classes, Durability, KEEP_FILES_DEFAULT, LogFile, Observability, OnFailure, Parent,
+    ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH, Tracing,
+};
 pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
 pub(crate) use redacted::revision;
 pub use rules::{
@@ -32,7 +37,9 @@ pub use rules::{
     Match, Patterns, RATE_PER_MS_DEFAULT, RULE_WAITING_DEFAULT, RULES_MAX, RateLimit, RouteTo,
     Rule, RuleBits, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
 };
-pub use service::{ClientTlsMode, Credential, Listen, ListenerTls, PasswordHash, Service, User};
+pub use service::{
+    ClientTlsMode, Credential, Duty, Listen, ListenerTls, PasswordHash, Service, User,
+};
 pub use sharding::Sharding;
 pub use splitting::{
     CATCH_UP_WAIT_MS_DEFAULT, Consistency, Heartbeat, HeartbeatClock, Matcher, Monitor,

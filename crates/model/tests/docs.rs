@@ -8,7 +8,10 @@ use std::io;
 use std::path::Path;
 
 use dbmesh_model::host::Host;
-use dbmesh_model::topology::{Ejection, Limits, PoolPolicy};
+use dbmesh_model::topology::{
+    Durability, Ejection, KEEP_FILES_DEFAULT, Limits, OnFailure, PoolPolicy, ROTATE_BYTES_DEFAULT,
+    Switch, TRACE_RATIO_PPM_DEFAULT,
+};
 use dbmesh_model::{Kind, load_text, resolve, schema};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -170,4 +173,57 @@ fn every_default_is_the_code_s() {
         let row = format!("| `{name}` | {shown} |");
         assert!(page.contains(&row), "docs/resources.md has no row {row}");
     }
+}
+
+/// What the examples of a service leave out.
+const REST: &str = "---
+apiVersion: core.database-mesh.io/v1alpha1
+kind: TrafficStrategy
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  loadBalance: {simpleLoadBalance: {kind: random}}
+---
+apiVersion: core.database-mesh.io/v1alpha1
+kind: DatabaseEndpoint
+metadata: {name: primary, labels: {app: shop}}
+spec:
+  database: {MySQL: {host: db, port: 3306, user: app, password: {valueFrom: {env: DB_PASSWORD}}}}
+";
+
+#[test]
+fn the_examples_of_observability_are_valid_and_say_what_they_mean() {
+    let told = |name: &str| {
+        let page = page_of(name);
+        let examples = blocks(&page).into_iter();
+        let texts: Vec<String> = examples
+            .filter(|(info, _)| info == "yaml")
+            .map(|(_, text)| text + REST)
+            .collect();
+        assert_eq!(texts.len(), 1, "{name}");
+        let resolved = resolve(load_text(Path::new(name), &texts[0]), &PlentifulHost);
+        let topology = resolved.unwrap_or_else(|defects| panic!("{defects}"));
+        topology.services[0].clone()
+    };
+    let insight = told("insight.md");
+    assert_eq!(insight.observability.insight, Switch::Off);
+    assert!(insight.is_operator("dba") && !insight.is_operator("app"));
+    let audit = told("audit.md").observability.audit.clone().unwrap();
+    assert_eq!(audit.on_failure, OnFailure::Closed);
+    assert_eq!(audit.durability, Durability::SyncedBefore);
+    let page = page();
+    for default in [
+        format!("| `rotateBytes` | {ROTATE_BYTES_DEFAULT} |"),
+        format!("| `keepFiles` | {KEEP_FILES_DEFAULT} |"),
+    ] {
+        assert!(
+            page.contains(&default),
+            "docs/resources.md has no {default}"
+        );
+    }
+    let tracing = told("tracing.md").observability.tracing.clone().unwrap();
+    assert_eq!(
+        (tracing.port, tracing.ratio_ppm),
+        (4318, TRACE_RATIO_PPM_DEFAULT)
+    );
 }

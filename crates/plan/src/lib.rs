@@ -7,6 +7,7 @@
 pub mod explain;
 mod judge;
 mod memory;
+pub mod mesh;
 mod prove;
 pub mod rights;
 pub mod shard;
@@ -116,6 +117,8 @@ pub enum Local {
     },
     /// SHOW COUNT(*) WARNINGS or ERRORS.
     WarningCount(ConditionKind),
+    /// SHOW MESH.
+    Mesh(mesh::MeshShow),
     /// EXPLAIN MESH.
     Explain {
         /// The statement to explain.
@@ -216,6 +219,11 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan
         && let Some(subject) = explain::subject(sql, &Dialect::default())
     {
         return Plan::Local(Local::Explain { subject });
+    }
+    if statement.verb == Verb::Show
+        && let Some(show) = mesh::show(sql)
+    {
+        return Plan::Local(Local::Mesh(show));
     }
     if statement.statements <= 1
         && let Some(plan) = plan_special(statement, sql, session)
@@ -365,6 +373,7 @@ impl fmt::Display for Plan {
             Self::Local(Local::NothingToEnd) => write!(f, "local: no transaction is open"),
             Self::Local(Local::Warnings { kind, .. }) => write!(f, "local: kept {kind:?}"),
             Self::Local(Local::WarningCount(kind)) => write!(f, "local: count of kept {kind:?}"),
+            Self::Local(Local::Mesh(_)) => write!(f, "local: what operators ask of dbmesh"),
             Self::Local(Local::Explain { .. }) => write!(f, "local: explained, not executed"),
             Self::Local(Local::Kill {
                 kind,

@@ -1,6 +1,7 @@
 //! What the admin page says of the proxy.
 //!
-//! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's text. Input: the
+//! Owns the content of `/readyz`, `/metrics` and `/debug`. It must never show a secret or a statement's
+//! literals. Input: the
 //! process, looked at when asked.
 
 mod endpoints;
@@ -15,11 +16,14 @@ use dbmesh_runtime::exposition::{Kind, Text};
 use dbmesh_runtime::source::Source;
 use serde_json::{Value, json};
 
+use crate::insight::Question;
 use crate::metrics::{Labelled, expose};
 use crate::pool::Pool;
 use crate::process::Process;
 use crate::serving::Services;
 use crate::upstream::{Member, Upstream};
+
+pub(crate) use endpoints::endpoint;
 
 /// The admin page's content.
 pub struct Pages {
@@ -88,6 +92,14 @@ impl Pages {
         Value::Array(pools.collect())
     }
 
+    fn digests(&self, query: &str) -> Value {
+        let unix_ms = |ms| self.process.unix_ms(ms);
+        match Question::of_query(query) {
+            Ok(question) => self.process.insight.to_json(&question, unix_ms),
+            Err(why) => json!({ "error": why }),
+        }
+    }
+
     fn sessions(&self) -> Value {
         let mut sessions = Vec::new();
         self.process
@@ -125,6 +137,8 @@ impl AdminContent for Pages {
         expose_upstreams(&services, out);
         expose_pools(&self.members(), out);
         endpoints::expose(&services, out);
+        self.process.insight.metrics(out);
+        self.process.current.outlets().metrics(out);
         transactions::expose(&services, out);
         self.process.allowance.expose(out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
@@ -136,11 +150,13 @@ impl AdminContent for Pages {
         crate::firewall::expose(walled, out);
         self.process.memory.expose(out);
         self.source.status().metrics(out);
+        workers(out);
         dbmesh_runtime::process::metrics(out);
     }
 
-    fn debug(&self, page: &str) -> Option<Value> {
+    fn debug(&self, page: &str, query: &str) -> Option<Value> {
         match page {
+            "digests" => Some(self.digests(query)),
             "config" => Some(self.process.current.services().topology.redacted()),
             "sessions" => Some(self.sessions()),
             "pools" => Some(self.pools()),
@@ -171,9 +187,29 @@ impl AdminContent for Pages {
             "pools",
             "rules",
             "sessions",
+            "digests",
             "transactions",
         ]
     }
+}
+
+/// How busy the threads are that serve sessions: an autoscaler's best sign.
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn workers(out: &mut Text) {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    out.family(
+        "dbmesh_worker_busy_seconds_total",
+        "Time that a worker thread was busy.",
+        Kind::Counter,
+    );
+    for worker in 0..metrics.num_workers() {
+        let busy = metrics.worker_total_busy_duration(worker);
+        out.sample(&[("worker", &worker.to_string())], busy.as_secs_f64());
+    }
+    out.family("dbmesh_workers", "Worker threads.", Kind::Gauge);
+    out.sample(&[], metrics.num_workers() as f64);
+    out.family("dbmesh_tasks", "Tasks of the process.", Kind::Gauge);
+    out.sample(&[], metrics.num_alive_tasks() as f64);
 }
 
 /// The rules of every service, with what they did.

@@ -209,6 +209,10 @@ pub enum Fault {
     Hint(String),
     /// Hints that the user may not use: which.
     HintDenied(&'static str),
+    /// An audit that may miss no statement cannot be written: why.
+    AuditFailing(String),
+    /// What only operators of the service may ask for.
+    OperatorOnly(&'static str),
     /// A statement that cannot run where it must: why.
     Misplaced(String),
     /// A statement whose key is another site's, or nobody's, or on its way: why.
@@ -252,6 +256,7 @@ impl Fault {
             }
             Self::BackendLost { .. } | Self::BackendProtocol { .. } => (2013, "HY000"),
             Self::CommitUnknown(_) => (1105, "08007"),
+            Self::AuditFailing(_) => (1290, "HY000"),
             Self::RolledBack(_) => (3101, "40000"),
             Self::StateReplay { .. } | Self::LocalInfileRefused | Self::DiagnosticsGone(_) => {
                 (1105, "HY000")
@@ -273,7 +278,7 @@ impl Fault {
             | Self::Misplaced(_)
             | Self::Unit(_) => (1105, "HY000"),
             Self::Hint(_) => (1064, "42000"),
-            Self::HintDenied(_) => (1227, "42000"),
+            Self::HintDenied(_) | Self::OperatorOnly(_) => (1227, "42000"),
             Self::Overdue { .. } => (3024, "HY000"),
         }
     }
@@ -295,6 +300,7 @@ impl Fault {
                 ..
             }
             | Self::StateReplay { .. }
+            | Self::AuditFailing(_)
             | Self::Draining
             | Self::MemoryShort
             | Self::TooManyConnections(_)
@@ -446,6 +452,8 @@ impl fmt::Display for Fault {
             | Self::BreakerOpen(_) => self.of_rules(f),
             Self::Hint(_)
             | Self::HintDenied(_)
+            | Self::OperatorOnly(_)
+            | Self::AuditFailing(_)
             | Self::Misplaced(_)
             | Self::Unit(_)
             | Self::Sharding(_)
@@ -464,6 +472,14 @@ impl Fault {
             Self::HintDenied(what) => write!(
                 f,
                 "Access denied; dbmesh: the user may not use {what}; who may stands in `hints.users` of the TrafficStrategy"
+            ),
+            Self::AuditFailing(why) => write!(
+                f,
+                "dbmesh: no statement runs unrecorded (`audit.onFailure: closed`), and {why}"
+            ),
+            Self::OperatorOnly(what) => write!(
+                f,
+                "Access denied; dbmesh: {what} is for operators of the service: `operator: true` in `users`"
             ),
             Self::Misplaced(why) | Self::Unit(why) => write!(f, "dbmesh: {why}"),
             Self::Sharding(why) => write!(f, "dbmesh: refused on sharded tables: {why}"),
@@ -497,75 +513,4 @@ impl Fault {
 impl std::error::Error for Fault {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_codes_stands() {
-        let table = [
-            (Fault::UnknownCommand, 1047, "08S01", Blame::Client),
-            (Fault::Draining, 1053, "08S01", Blame::Mesh),
-            (Fault::OutOfOrder, 1156, "08S01", Blame::Client),
-            (Fault::PacketTooLarge, 1153, "08S01", Blame::Client),
-            (Fault::NoMemoryForCommand, 1041, "HY000", Blame::Mesh),
-            (
-                Fault::CommitUnknown("e".into()),
-                1105,
-                "08007",
-                Blame::Backend,
-            ),
-            (
-                Fault::BackendLost {
-                    endpoint: "e".into(),
-                    state_lost: true,
-                },
-                2013,
-                "HY000",
-                Blame::Backend,
-            ),
-            (
-                Fault::PoolTimeout {
-                    waited_ms: 1,
-                    size: 1,
-                    endpoint: "e".into(),
-                },
-                1203,
-                "42000",
-                Blame::Mesh,
-            ),
-            (Fault::UnknownThread(4), 1094, "HY000", Blame::Client),
-            (Fault::Denied("r".into()), 1105, "HY000", Blame::Client),
-            (
-                Fault::DeniedUnknown("r".into()),
-                1105,
-                "HY000",
-                Blame::Client,
-            ),
-            (
-                Fault::RateExceeded("r".into()),
-                1226,
-                "42000",
-                Blame::Client,
-            ),
-            (Fault::TooBusy("r".into()), 1203, "42000", Blame::Client),
-            (Fault::Hint("h".into()), 1064, "42000", Blame::Client),
-            (Fault::HintDenied("h"), 1227, "42000", Blame::Client),
-            (
-                Fault::Overdue {
-                    limit_ms: 5,
-                    when: Overdue::Ended,
-                },
-                3024,
-                "HY000",
-                Blame::Client,
-            ),
-            (Fault::Sharding("s".into()), 1235, "42000", Blame::Client),
-            (Fault::NotPreparable("x"), 1295, "HY000", Blame::Client),
-            (Fault::NoCursor(4), 1421, "HY000", Blame::Client),
-        ];
-        for (fault, code, state, blame) in table {
-            assert_eq!(fault.code(), (code, state), "{fault}");
-            assert_eq!(fault.blame(), blame, "{fault}");
-        }
-    }
-}
+mod tests;

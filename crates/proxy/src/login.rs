@@ -27,9 +27,11 @@ use crate::channel::{Channel, PacketError, Rewound, Stream};
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::listener::Accepted;
+use crate::logins::Login;
 use crate::process::Process;
+use crate::record::Record;
 use crate::registry::SessionHandle;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::session::{Failure, Session, Start};
 use crate::state::SessionState;
 use crate::tracking::Tracking;
@@ -104,6 +106,7 @@ pub async fn serve(process: Arc<Process>, accepted: Accepted) {
                 session.leave().await;
                 return;
             }
+            session.record_login();
             let client = session.client_mut();
             client.channel.progress_timeout = Some(CLIENT_READ_TIMEOUT);
             start_compression(client, zstd_level);
@@ -115,6 +118,7 @@ pub async fn serve(process: Arc<Process>, accepted: Accepted) {
             let metrics = &entrant.accepted.first().metrics;
             metrics.refused.fetch_add(1, Ordering::Relaxed);
             metrics.fault(fault.blame());
+            entrant.record_refusal(&fault);
             let _ = entrant.client.fault(&fault).await;
             entrant.client.channel.shutdown().await;
         }
@@ -158,6 +162,23 @@ struct Entered {
 }
 
 impl Entrant {
+    /// A refused login is always in the audit, that of the listener's first service.
+    fn record_refusal(&self, fault: &Fault) {
+        let serving = self.accepted.first();
+        let mut record = Record::new("login");
+        let address = self.accepted.address;
+        let address = address.map_or_else(|| "unix socket".to_owned(), |a| a.to_string());
+        record
+            .text("service", &serving.service.label())
+            .text("client", &address)
+            .text("outcome", "refused")
+            .number("error", u64::from(fault.code().0));
+        if let Fault::AccessDenied { user, .. } = fault {
+            record.text("user", user);
+        }
+        serving.logs.note(record);
+    }
+
     fn new(process: Arc<Process>, mut accepted: Accepted) -> Self {
         let id = process.registry.next_id();
         let stream = std::mem::replace(&mut accepted.stream, Stream::Closed);

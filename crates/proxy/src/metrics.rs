@@ -3,6 +3,8 @@
 //! Owns the counters, spread over shards so that no two workers write the same cache line per statement, and their names
 //! at `/metrics`. Labels come from closed sets, never from SQL text. Input: the session, at the end of each statement.
 
+mod times;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use dbmesh_sql::Class;
 
 use crate::fault::{Blame, Fault, Overdue};
 use crate::pins::PinReason;
+pub use times::Times;
 
 /// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
 pub const DURATION_BOUNDS_S: [f64; 16] = [
@@ -40,6 +43,21 @@ fn class_index(class: Class) -> usize {
         .unwrap_or(CLASSES.len() - 1)
 }
 
+/// The label of a class.
+#[must_use]
+pub fn class_label(class: Class) -> &'static str {
+    CLASSES
+        .get(class_index(class))
+        .map_or("unknown", |(_, label)| label)
+}
+
+/// The bucket of a duration.
+fn bucket_of(took: Duration) -> usize {
+    let seconds = took.as_secs_f64();
+    let mut bounds = DURATION_BOUNDS_S.iter();
+    bounds.position(|b| seconds <= *b).unwrap_or(BUCKETS - 1)
+}
+
 /// The counters of one shard, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -51,13 +69,16 @@ struct Shard {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     rows: AtomicU64,
-    server_errors: AtomicU64,
+    /// Errors of servers.
+    errors: [AtomicU64; CLASSES.len()],
 }
 
 /// The counters of one service.
 #[derive(Debug, Default)]
 pub struct ServiceMetrics {
     shards: [Shard; SHARDS],
+    /// Time waited for connections, of statements that had to.
+    waits: Times,
     faults: [AtomicU64; Blame::ALL.len()],
     pins: [AtomicU64; PinReason::ALL.len()],
     /// Connections accepted.
@@ -167,6 +188,8 @@ pub struct Done {
     pub rows: u64,
     /// Whether the server answered with an error.
     pub failed: bool,
+    /// Time waited for a connection.
+    pub waited: Duration,
 }
 
 impl ServiceMetrics {
@@ -232,12 +255,7 @@ impl ServiceMetrics {
         if let Some(counter) = shard.statements.get(class_index(done.class)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        let seconds = done.took.as_secs_f64();
-        let bucket = DURATION_BOUNDS_S
-            .iter()
-            .position(|b| seconds <= *b)
-            .unwrap_or(BUCKETS - 1);
-        if let Some(counter) = shard.buckets.get(bucket) {
+        if let Some(counter) = shard.buckets.get(bucket_of(done.took)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         let ns = u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX);
@@ -245,8 +263,13 @@ impl ServiceMetrics {
         shard.bytes_in.fetch_add(done.bytes_in, Ordering::Relaxed);
         shard.bytes_out.fetch_add(done.bytes_out, Ordering::Relaxed);
         shard.rows.fetch_add(done.rows, Ordering::Relaxed);
-        if done.failed {
-            shard.server_errors.fetch_add(1, Ordering::Relaxed);
+        if done.failed
+            && let Some(counter) = shard.errors.get(class_index(done.class))
+        {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if !done.waited.is_zero() {
+            self.waits.add(done.waited);
         }
     }
 
@@ -262,6 +285,44 @@ impl ServiceMetrics {
         if let Some(counter) = self.pins.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Its main numbers, for operators.
+    #[must_use]
+    pub fn summary(&self) -> Vec<(String, u64)> {
+        let now = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut all = vec![
+            ("sessions".to_owned(), now(&self.sessions)),
+            ("sessions_pinned".to_owned(), now(&self.pinned)),
+            ("prepared_statements".to_owned(), now(&self.prepared)),
+            (
+                "connections".to_owned(),
+                self.connections.load(Ordering::Relaxed),
+            ),
+            (
+                "logins_refused".to_owned(),
+                self.refused.load(Ordering::Relaxed),
+            ),
+            ("rows_sent".to_owned(), self.sum(|s| &s.rows)),
+        ];
+        for (at, (_, class)) in CLASSES.iter().enumerate() {
+            // tidy-allow: `at` counts CLASSES, as the array does
+            let count = self.sum(|s| &s.statements[at]);
+            all.push((format!("statements_{class}"), count));
+            all.push((format!("server_errors_{class}"), self.errors(at)));
+        }
+        for blame in Blame::ALL {
+            let count = self.faults.get(blame.index());
+            let count = count.map_or(0, |c| c.load(Ordering::Relaxed));
+            all.push((format!("errors_{}", blame.label()), count));
+        }
+        all
+    }
+
+    /// Errors of servers to statements of the class at this place of [`CLASSES`].
+    fn errors(&self, at: usize) -> u64 {
+        let counters = self.shards.iter().filter_map(|s| s.errors.get(at));
+        counters.map(|c| c.load(Ordering::Relaxed)).sum()
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
@@ -386,12 +447,29 @@ fn expose_statements(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Counter,
     );
     each(all, out, family, |m| sum(m, |s| &s.rows));
+    expose_errors(all, out);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_errors(all: &[Labelled<'_>], out: &mut Text) {
+    let classes = CLASSES.map(|(_, class)| class);
     let family = (
         "dbmesh_server_errors_total",
-        "Errors of servers, passed on.",
+        "Errors of servers, passed on, by class of the statement.",
         Kind::Counter,
     );
-    each(all, out, family, |m| sum(m, |s| &s.server_errors));
+    each_of(all, out, family, ("class", &classes), |m, at| {
+        m.errors(at) as f64
+    });
+    out.family(
+        "dbmesh_statement_wait_seconds",
+        "Time that statements waited for a connection in their session's state, of those that had to.",
+        Kind::Histogram,
+    );
+    for l in all {
+        let labels = [("database", l.database.as_str()), ("service", &l.service)];
+        l.metrics.waits.expose(&labels, out);
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_model::topology::Service;
 use dbmesh_runtime::clock::Coarse;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::allowance::Allowance;
 use crate::generated::Generators;
+use crate::insight::Insight;
 use crate::listener::Admission;
 use crate::login::Lockout;
 use crate::memory::MemoryGuard;
@@ -43,6 +45,10 @@ pub struct Process {
     pub lockout: Lockout,
     /// Limits before login.
     pub admission: Arc<Admission>,
+    /// What statements have in common.
+    pub insight: Insight,
+    /// When the clock was 0, in ms since 1970.
+    began_unix_ms: u64,
     /// Memory for large commands.
     pub allowance: Arc<Allowance>,
     /// Generators of keys.
@@ -56,7 +62,11 @@ impl Process {
     /// A process that serves this.
     #[must_use]
     pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
+            insight: Insight::default(),
+            began_unix_ms: unix_ms.saturating_sub(clock.now_ms()),
             registry: current.registry().clone(),
             current,
             clock,
@@ -92,6 +102,12 @@ impl Process {
             }
             made.await;
         }
+    }
+
+    /// A time of the clock in ms since 1970.
+    #[must_use]
+    pub fn unix_ms(&self, clock_ms: u64) -> u64 {
+        self.began_unix_ms + clock_ms
     }
 
     fn key(service: &Service, user: &str) -> (String, String) {

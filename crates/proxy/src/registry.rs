@@ -4,8 +4,9 @@
 //! sessions that begin and end; KILL, the drain, the idle sweep and /debug/sessions look in.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use dbmesh_runtime::clock::Coarse;
@@ -80,6 +81,8 @@ pub struct SessionHandle {
     pub address: String,
     /// Namespace and name of the virtual database, and the service.
     pub service: String,
+    /// A number of service and user, the same for all their sessions; of this process alone.
+    pub scope: u64,
     /// The mailbox.
     pub control: Arc<Control>,
     /// When it began.
@@ -113,11 +116,13 @@ impl SessionHandle {
         clock: &Coarse,
         idle_limit_ms: u64,
     ) -> Self {
+        let scope = scope_of(&service, &user);
         Self {
             id,
             user,
             address,
             service,
+            scope,
             control: Arc::default(),
             since: Instant::now(),
             idle_since_ms: AtomicU64::new(clock.now_ms()),
@@ -244,6 +249,12 @@ impl SessionHandle {
         uses && known.is_some_and(|known| Arc::ptr_eq(known, pool))
     }
 
+    /// What it said of its last statement with hints.
+    #[must_use]
+    pub fn labels_json(&self) -> Value {
+        self.labels.lock().to_json()
+    }
+
     /// Why it keeps its connection.
     #[must_use]
     pub fn pin_labels(&self) -> Vec<&'static str> {
@@ -273,6 +284,12 @@ impl SessionHandle {
             "labels": self.labels.lock().to_json(),
         })
     }
+}
+
+/// By keys that are random per process: nobody can choose names that share a number.
+fn scope_of(service: &str, user: &str) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one((service, user))
 }
 
 /// A KILL on its way to a statement. While it exists, the connection is not used for anything else.

@@ -210,6 +210,10 @@ async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages,
         }
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
+    let spans = process.current.outlets().exporters.flush();
+    if tokio::time::timeout(LAST_WORDS, spans).await.is_err() {
+        tracing::warn!("spans that no collector took are lost");
+    }
     tracing::info!("stopped");
 }
 

@@ -8,25 +8,29 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Endpoint, Mirror, PoolPolicy, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::atomic::{self, Atomic};
 use crate::backend::{Dialer, Flags};
 use crate::catalog::Tables;
 use crate::firewall::Firewall;
 use crate::health::Health;
+use crate::logins::Logins;
+use crate::logs::Logs;
 use crate::metrics::ServiceMetrics;
 use crate::mirror::Copies;
 use crate::monitor;
+use crate::outlets::Outlets;
 use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
+use crate::spans::Tracer;
 use crate::standing::Standing;
 use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
@@ -49,6 +53,10 @@ pub struct Serving {
     pub rules: Arc<Rules>,
     /// Its allow-list.
     pub firewall: Option<Arc<Firewall>>,
+    /// Its audit and its slow log.
+    pub logs: Arc<Logs>,
+    /// What traces its statements.
+    pub tracer: Option<Arc<Tracer>>,
     /// Its counters, the same through reloads.
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
@@ -79,64 +87,6 @@ impl Serving {
     #[must_use]
     pub fn database_label(&self) -> String {
         format!("{}/{}", self.service.namespace, self.service.database)
-    }
-}
-
-/// Who is connected how often.
-#[derive(Debug, Default)]
-pub struct Logins {
-    total: AtomicU32,
-    by_user: Mutex<HashMap<String, u32>>,
-}
-
-/// One login, counted until dropped.
-#[derive(Debug)]
-pub struct Login {
-    logins: Arc<Logins>,
-    user: String,
-}
-
-impl Logins {
-    /// Counts a login, unless it is beyond a limit.
-    ///
-    /// # Errors
-    /// Which limit.
-    pub fn enter(
-        self: &Arc<Self>,
-        user: &str,
-        max: u32,
-        max_per_user: u32,
-    ) -> Result<Login, &'static str> {
-        if self.total.fetch_add(1, Ordering::Relaxed) >= max {
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return Err("limit of the service");
-        }
-        let mut by_user = self.by_user.lock();
-        let count = by_user.entry(user.to_owned()).or_default();
-        if *count >= max_per_user {
-            drop(by_user);
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return Err("limit of the user");
-        }
-        *count += 1;
-        drop(by_user);
-        Ok(Login {
-            logins: self.clone(),
-            user: user.to_owned(),
-        })
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.logins.total.fetch_sub(1, Ordering::Relaxed);
-        let mut by_user = self.logins.by_user.lock();
-        if let Some(count) = by_user.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                by_user.remove(&self.user);
-            }
-        }
     }
 }
 
@@ -175,6 +125,16 @@ pub struct Current {
     registry: Arc<Registry>,
     /// Where the process stands.
     zone: Option<String>,
+    /// Where its services write.
+    outlets: Outlets,
+}
+
+/// What services are made with.
+struct Around<'a> {
+    registry: &'a Arc<Registry>,
+    outlets: &'a Outlets,
+    runtime: &'a tokio::runtime::Handle,
+    zone: Option<&'a str>,
 }
 
 impl Current {
@@ -193,7 +153,14 @@ impl Current {
             pools: HashMap::new(),
         };
         let registry = Arc::new(Registry::default());
-        let (services, fresh) = build(topology, &empty, &registry, zone.as_deref())?;
+        let outlets = Outlets::default();
+        let around = Around {
+            registry: &registry,
+            outlets: &outlets,
+            runtime: &runtime,
+            zone: zone.as_deref(),
+        };
+        let (services, fresh) = build(topology, &empty, &around)?;
         for pool in fresh {
             look_after(&runtime, &pool);
         }
@@ -204,6 +171,7 @@ impl Current {
             runtime,
             registry,
             zone,
+            outlets,
         })
     }
 
@@ -211,6 +179,12 @@ impl Current {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Where they write.
+    #[must_use]
+    pub fn outlets(&self) -> &Outlets {
+        &self.outlets
     }
 
     /// The services now.
@@ -241,7 +215,13 @@ impl Current {
     /// TLS material that cannot be used; the old topology is still served.
     pub async fn replace(&self, topology: Arc<Topology>) -> Result<(), String> {
         let before = self.services();
-        let (services, fresh) = build(topology, &before, &self.registry, self.zone.as_deref())?;
+        let around = Around {
+            registry: &self.registry,
+            outlets: &self.outlets,
+            runtime: &self.runtime,
+            zone: self.zone.as_deref(),
+        };
+        let (services, fresh) = build(topology, &before, &around)?;
         let warming = fresh.iter().map(|pool| {
             let pool = pool.clone();
             self.runtime
@@ -361,10 +341,9 @@ fn standing_of(old: &Arc<Serving>, endpoint: &Endpoint) -> Option<Arc<Standing>>
 fn build(
     topology: Arc<Topology>,
     before: &Services,
-    registry: &Arc<Registry>,
-    zone: Option<&str>,
+    around: &Around<'_>,
 ) -> Result<(Services, Vec<Arc<Pool>>), String> {
-    tell_of_zones(&topology, zone);
+    tell_of_zones(&topology, around.zone);
     let mut pools = Pools {
         before: &before.pools,
         now: HashMap::new(),
@@ -372,15 +351,12 @@ fn build(
     };
     let mut list = Vec::new();
     for service in &topology.services {
-        let owner = format!(
-            "{}/{}/{}",
-            service.namespace, service.database, service.name
-        );
+        let owner = service.label();
         let old = before
             .list
             .iter()
             .find(|s| same_service(&s.service, service));
-        list.push(serve(service, &owner, old, (registry, zone), &mut pools)?);
+        list.push(serve(service, &owner, old, around, &mut pools)?);
     }
     Ok((
         Services {
@@ -397,7 +373,7 @@ fn serve(
     service: &Arc<Service>,
     owner: &str,
     old: Option<&Arc<Serving>>,
-    (registry, zone): (&Arc<Registry>, Option<&str>),
+    around: &Around<'_>,
     pools: &mut Pools<'_>,
 ) -> Result<Arc<Serving>, String> {
     let strategy = &service.strategy;
@@ -425,14 +401,16 @@ fn serve(
         tls,
         schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
+        logs: Arc::new(around.outlets.files.of(service)?),
+        tracer: around.outlets.tracer(service, around.runtime),
         atomic: Atomic::of(service, old.and_then(|s| s.atomic.as_ref())),
     };
     let Some(sharding) = &service.sharding else {
         let members = pools.of_all(owner, service, strategy.endpoints.iter(), old)?;
         let ground = Ground {
             before: old.map(|s| &*s.upstream),
-            registry: registry.clone(),
-            zone,
+            registry: around.registry.clone(),
+            zone: around.zone,
         };
         let upstream = Upstream::new(service, members, away, ground);
         return Ok(base.serving(Arc::new(upstream), Vec::new()));
@@ -443,8 +421,8 @@ fn serve(
         let before = old.and_then(|old| at_source(old, &source.name));
         let ground = Ground {
             before: before.map(|part| &*part.upstream),
-            registry: registry.clone(),
-            zone,
+            registry: around.registry.clone(),
+            zone: around.zone,
         };
         let upstream = Upstream::new(service, members, Vec::new(), ground);
         sources.push(base.serving(Arc::new(upstream), Vec::new()));
@@ -485,6 +463,8 @@ struct Base<'a> {
     tls: Option<Arc<rustls::ServerConfig>>,
     schema_epoch: Arc<AtomicU64>,
     tables: Option<Arc<Tables>>,
+    logs: Arc<Logs>,
+    tracer: Option<Arc<Tracer>>,
     atomic: Option<Arc<Atomic>>,
 }
 
@@ -503,6 +483,8 @@ impl Base<'_> {
             schema_epoch: self.schema_epoch.clone(),
             sources,
             tables: self.tables.clone(),
+            logs: self.logs.clone(),
+            tracer: self.tracer.clone(),
             atomic: self.atomic.clone(),
         })
     }

@@ -18,7 +18,9 @@ mod judging;
 mod kill;
 mod leave;
 mod local;
+mod mesh;
 mod mirroring;
+mod observe;
 mod prepare;
 mod prepared;
 mod ready;
@@ -51,17 +53,19 @@ use crate::backend::Flavor;
 use crate::client::{Answer, Client};
 use crate::control::Signals;
 use crate::fault::{After, Blame, Fault};
+use crate::insight::Protocol;
 use crate::listener::Counted;
-use crate::metrics::Done;
+use crate::logins::Login;
 use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
 use demand::{Attributes, Demand, Place};
 use judging::Governed;
+use observe::{Executed, Noted, Observed};
 pub(crate) use prepare::prepare_on;
 use sharded::ShardSession;
 use waiting::Wake;
@@ -153,6 +157,8 @@ pub struct Session {
     seen: Option<Seen>,
     /// What the statement at hand demands.
     demand: Demand,
+    /// What is known of the statement at hand, for who observes it.
+    noted: Noted,
     /// The rules that it is under, and what they say of it.
     governed: Governed,
     /// The server of its connection refused to write, and the client was told.
@@ -245,6 +251,7 @@ impl Session {
             tally: None,
             seen: None,
             demand: Demand::default(),
+            noted: Noted::default(),
             governed,
             refused: false,
             chooses_schema: false,
@@ -292,6 +299,8 @@ impl Session {
                     let heard = Signals::IDLE.and(Signals::INTERRUPT);
                     self.handle().control.clear(heard);
                     self.demand_nothing();
+                    self.noted.clear();
+                    self.governed.verdict = None;
                     let served = {
                         let serving = pin!(self.serve());
                         exchange::unless_stopped(&control, serving).await
@@ -381,31 +390,53 @@ impl Session {
         if self.divides(&statement) {
             return self.query_several(packet, &query, &statement).await;
         }
+        let observed = Observed {
+            statement: &statement,
+            sql: query.sql,
+            protocol: Protocol::Text,
+            bytes_in: packet.len(),
+        };
+        let ran = self.run_text(packet, &query, observed).await;
+        self.observe(observed, &ran);
+        ran.map(|executed| executed.flow)
+    }
+
+    async fn run_text(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        observed: Observed<'_>,
+    ) -> Result<Executed, Failure> {
+        let statement = observed.statement;
         let attributes = match query.attributes.is_empty() {
             true => Attributes::None,
             false => Attributes::Read(query.attributes.iter()),
         };
-        let proof = self.take_demand(&statement, query.sql, attributes).await?;
-        let planned = plan(&statement, query.sql, self.view(proof));
+        self.trace(statement, query.sql, &attributes);
+        let proof = self.take_demand(statement, query.sql, attributes).await?;
+        let planned = plan(statement, query.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
+        if self.is_recorded(statement) {
+            Box::pin(self.record(observed)).await?;
+        }
         self.serving.metrics.begin();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) if self.sharded.is_some() => {
-                let sharded = self.query_sharded(packet, &query, &statement, route);
+                let sharded = self.query_sharded(packet, query, statement, route);
                 Box::pin(sharded).await
             }
             Plan::Route(route) => {
-                self.draw(&statement, query.sql, proof, route);
-                let executed = self.execute_text(packet, &query, &statement, route).await;
+                self.draw(statement, query.sql, proof, route);
+                let executed = self.execute_text(packet, query, statement, route).await;
                 self.copy(query.sql);
                 executed
             }
             Plan::Refuse(reason) => Err(refusal(reason).into()),
         };
-        self.count(&statement, packet.len(), &executed);
+        self.count(statement, packet.len(), &executed);
         self.settle().await?;
-        executed.map(|executed| executed.flow)
+        executed
     }
 
     /// How the session's server reads SQL now.
@@ -476,22 +507,6 @@ impl Session {
         }
     }
 
-    fn count(&self, statement: &Statement, bytes_in: usize, executed: &Result<Executed, Failure>) {
-        let done = match executed {
-            Ok(done) => done,
-            Err(_) => return self.serving.metrics.abandon(),
-        };
-        self.handle().statements.fetch_add(1, Ordering::Relaxed);
-        self.serving.metrics.end(&Done {
-            class: statement.class,
-            took: self.answered.saturating_duration_since(self.started),
-            bytes_in: bytes_in as u64,
-            bytes_out: done.bytes_out,
-            rows: done.rows,
-            failed: done.failed,
-        });
-    }
-
     /// The connection id that the client sees.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -545,25 +560,6 @@ impl Session {
         }
         self.client.fault(fault).await
     }
-}
-
-/// What came of a statement, for the counters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Executed {
-    flow: Flow,
-    bytes_out: u64,
-    rows: u64,
-    failed: bool,
-}
-
-impl Executed {
-    /// An answer of the proxy's own.
-    const LOCAL: Self = Self {
-        flow: Flow::Continue,
-        bytes_out: 0,
-        rows: 0,
-        failed: false,
-    };
 }
 
 fn refusal(reason: Refuse) -> Fault {

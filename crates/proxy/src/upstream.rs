@@ -17,6 +17,7 @@ use crate::balance::{Way, hash_of, pick, prefer_near};
 use crate::breaker::State;
 use crate::control::Signals;
 use crate::election::{Decision, Place, Report, decide, is_fenced};
+use crate::metrics::Times;
 use crate::pool::Pool;
 use crate::position::{Gtids, Position};
 use crate::recall::{Known, name_of};
@@ -36,6 +37,10 @@ pub struct Member {
     latency_ns: AtomicU64,
     /// Statements sent there.
     pub statements: AtomicU64,
+    /// Those answered with an error.
+    pub errors: AtomicU64,
+    /// How long they took.
+    pub times: Times,
     /// The hash of its name, for consistent hashing.
     pub hash_id: u64,
     /// Whether it stands in the proxy's own zone.
@@ -62,6 +67,14 @@ impl Member {
     pub fn cost(&self) -> u128 {
         let latency = u128::from(self.latency_ns.load(Ordering::Relaxed)).max(1);
         latency * (u128::from(self.outstanding()) + 1) / u128::from(self.endpoint.weight.max(1))
+    }
+
+    /// Counts how long a statement took, and the error that it was answered with.
+    pub fn answered(&self, time: Duration, error: Option<u16>) {
+        self.times.add(time);
+        if error.is_some() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Notes how long a statement took.
@@ -185,6 +198,8 @@ impl Upstream {
                 outstanding: AtomicU32::new(0),
                 latency_ns: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+                times: Times::default(),
             })
         };
         let members: Vec<Arc<Member>> = pools.into_iter().map(member).collect();

@@ -43,8 +43,9 @@ pub trait AdminContent {
     /// Writes every metric: nothing is added here, not even those of `process` and `source`.
     fn metrics(&self, out: &mut Text);
 
-    /// A page below `/debug/`, by one of the names of [`AdminContent::debug_pages`]; never a secret.
-    fn debug(&self, page: &str) -> Option<serde_json::Value>;
+    /// A page below `/debug/`, by one of the names of [`AdminContent::debug_pages`]; never a secret. `query` is what
+    /// follows `?`, as it came; empty for nothing.
+    fn debug(&self, page: &str, query: &str) -> Option<serde_json::Value>;
 
     /// The names of the pages below `/debug/`.
     fn debug_pages(&self) -> &'static [&'static str];

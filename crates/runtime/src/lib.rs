@@ -11,10 +11,12 @@ pub mod admin;
 pub mod clock;
 pub mod drain;
 pub mod exposition;
+pub mod ledger;
 pub mod log;
 pub mod process;
 pub mod signals;
 pub mod source;
 #[cfg(test)]
 mod test_folder;
+pub mod time;
 pub mod tls;

@@ -7,7 +7,7 @@ use super::connection::{self, PemContent};
 use super::findings::{At, Findings};
 use super::kinds::{self, Kinds, Resource};
 use super::strategy::Strategies;
-use super::{Purpose, access, sharding, user};
+use super::{Purpose, access, observability, sharding, user};
 use crate::host::Host;
 use crate::load::{Completeness, Document};
 use crate::schema::Kind;
@@ -107,6 +107,11 @@ fn service(
     let pool = pool(at, spec, findings);
     let proxy_networks = proxy_networks(at, spec.proxy_protocol.as_ref(), findings);
     let strategy = strategy(at, database, spec, surroundings, findings);
+    let observability = observability::observability(
+        &at.field("observability"),
+        spec.observability.as_ref(),
+        findings,
+    );
     Some(Service {
         database: database.name.clone(),
         namespace: database.namespace.clone(),
@@ -122,6 +127,7 @@ fn service(
         firewall: access::firewall(spec.firewall.as_ref()),
         compression: connection::compression(spec.compression.as_deref()),
         strategy: strategy?,
+        observability: observability?,
         sharding: None,
     })
 }

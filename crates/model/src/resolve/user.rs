@@ -7,7 +7,7 @@ use super::{access, connection};
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::spec::{DatabaseMySQL, Password, ServiceSpec};
-use crate::topology::{Credential, PasswordHash, User};
+use crate::topology::{Credential, Duty, PasswordHash, User};
 
 /// The user named in `databaseMySQL`, then those of `users`; nothing after a defect.
 pub fn users(
@@ -47,6 +47,10 @@ pub fn users(
             name,
             credential,
             rights: Arc::new(rights),
+            duty: match user.operator {
+                Some(true) => Duty::Operates,
+                Some(false) | None => Duty::Uses,
+            },
         });
     }
     if sound && users.is_empty() {
@@ -79,6 +83,7 @@ fn first_user(
                 name: name?,
                 credential: credential?,
                 rights: Arc::default(),
+                duty: Duty::Uses,
             }))
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiVersion, FirewallSpec, GrantSpec, Metadata, Password};
+use super::{ApiVersion, FirewallSpec, GrantSpec, Metadata, ObservabilitySpec, Password};
 use crate::secret::Secret;
 
 /// A database that applications connect to as if it were one MySQL server.
@@ -68,6 +68,8 @@ pub struct ServiceSpec {
     pub firewall: Option<FirewallSpec>,
     /// Compressions offered to clients; none if absent.
     pub compression: Option<Vec<CompressionSpec>>,
+    /// What the service tells of its statements.
+    pub observability: Option<ObservabilitySpec>,
 }
 
 /// Where a service listens, and its first user.
@@ -106,6 +108,8 @@ pub struct UserSpec {
     /// (mysql_native_password), or `$A$005$…`, also as `0x` and hexadecimal digits
     /// (caching_sha2_password).
     pub password_hash: Option<Secret>,
+    /// Whether the user operates the service: may use SHOW MESH and KILL sessions of others; false if absent.
+    pub operator: Option<bool>,
     /// Networks that the user logs in from, as `10.0.0.0/8`; anywhere, Unix sockets included, if absent.
     #[schemars(length(min = 1))]
     pub networks: Option<Vec<String>>,

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::sharding::{Axis, ShardedTable, Table};
 use super::{
-    Address, ConcurrencyRule, Credential, DenyRule, Endpoint, Mirror, PemFile, Service, Shadow,
-    ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy, Topology,
-    Units, User,
+    Address, ConcurrencyRule, Credential, DenyRule, Duty, Endpoint, Mirror, PemFile, Service,
+    Shadow, ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy,
+    Topology, Units, User,
 };
 use crate::secret::REDACTED;
 
@@ -107,6 +107,7 @@ fn service(service: &Service) -> Value {
         "proxyProtocol": service.proxy_networks,
         "firewall": service.firewall,
         "compression": service.compression,
+        "observability": service.observability,
         "strategy": strategy(&service.strategy),
         "sharding": service.sharding.as_ref().map(|s| sharding(s)),
     })
@@ -160,7 +161,12 @@ fn user(user: &User) -> Value {
         Credential::Plain(_) => "password",
         Credential::Hash(_) => "passwordHash",
     };
-    json!({ "name": user.name, credential: REDACTED, "rights": *user.rights })
+    json!({
+        "name": user.name,
+        credential: REDACTED,
+        "rights": *user.rights,
+        "operator": user.duty == Duty::Operates,
+    })
 }
 
 fn strategy(strategy: &Strategy) -> Value {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Compression, Firewall, Limits, Name, Network, PemFile, PoolPolicy, Rights, Sharding, Strategy,
+    Compression, Firewall, Limits, Name, Network, Observability, PemFile, PoolPolicy, Rights,
+    Sharding, Strategy,
 };
 use crate::secret::{REDACTED, Secret};
 
@@ -119,6 +120,17 @@ pub struct User {
     pub credential: Credential,
     /// What logins must meet, and what the user may do.
     pub rights: Arc<Rights>,
+    /// What the user is to the service.
+    pub duty: Duty,
+}
+
+/// What a user is to its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Duty {
+    /// Somebody who uses it.
+    Uses,
+    /// An operator: may use SHOW MESH, and KILL sessions of others of the service.
+    Operates,
 }
 
 /// Whether clients use TLS.
@@ -187,6 +199,8 @@ pub struct Service {
     pub compression: Vec<Compression>,
     /// Where its statements go.
     pub strategy: Arc<Strategy>,
+    /// What it tells of its statements.
+    pub observability: Observability,
     /// How its tables are split; none: they are not.
     pub sharding: Option<Arc<Sharding>>,
 }
@@ -196,6 +210,13 @@ impl Service {
     #[must_use]
     pub fn label(&self) -> String {
         format!("{}/{}/{}", self.namespace, self.database, self.name)
+    }
+
+    /// Whether this user operates the service.
+    #[must_use]
+    pub fn is_operator(&self, user: &str) -> bool {
+        let mut users = self.users.iter();
+        users.any(|known| known.name == user && known.duty == Duty::Operates)
     }
 
     /// Whether `asked` names it: in full, or by the last parts of its label.

@@ -27,7 +27,7 @@ pub(super) fn endpoints(services: &Services, registry: &Registry) -> Value {
 }
 
 /// One endpoint as one service uses it.
-pub(super) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Registry) -> Value {
+pub(crate) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Registry) -> Value {
     let (pool, standing) = (&member.pool, &member.pool.standing);
     let gauge = pool.gauge();
     let serves = serving.upstream.serving_role(member);
@@ -171,7 +171,13 @@ pub(super) fn without_primary(services: &Services) -> Vec<String> {
 type MemberFamily = (&'static str, &'static str, Kind, fn(&Arc<Member>) -> f64);
 
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-const MEMBER_FAMILIES: [MemberFamily; 3] = [
+const MEMBER_FAMILIES: [MemberFamily; 4] = [
+    (
+        "dbmesh_endpoint_errors_total",
+        "Statements that the endpoint answered with an error.",
+        Kind::Counter,
+        |m| m.errors.load(Ordering::Relaxed) as f64,
+    ),
     (
         "dbmesh_endpoint_statements_total",
         "Statements sent to the endpoint.",
@@ -204,6 +210,16 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
             );
         });
     }
+    out.family(
+        "dbmesh_endpoint_duration_seconds",
+        "From a statement's sending to the endpoint to the last byte of its answer.",
+        Kind::Histogram,
+    );
+    each(services, |service, _, member| {
+        let endpoint = member.endpoint.name.as_str();
+        let labels = [("service", service), ("endpoint", endpoint)];
+        member.times.expose(&labels, out);
+    });
     out.family(
         "dbmesh_endpoint_serves",
         "1 for the role in which the endpoint serves now, 0 for the other.",

@@ -1,4 +1,4 @@
-//! What operators order over the admin page: drain an endpoint, undo that, hold its breaker.
+//! What operators order over the admin page: drain an endpoint, undo that, hold its breaker; forget insight.
 //!
 //! Owns the paths and the line in the log that says who ordered what. It must never act on a name that means more than one
 //! endpoint. Input: POSTs.
@@ -11,16 +11,18 @@ use serde_json::json;
 use super::endpoints;
 use crate::breaker::State;
 use crate::process::Process;
+use crate::record::Record;
 use crate::serving::{Services, Serving};
 use crate::upstream::{Member, Seen};
 
 /// The paths, for people.
-pub(super) const PATHS: [&str; 5] = [
+pub(super) const PATHS: [&str; 6] = [
     "/endpoints/NAME/breaker?state=open|closed|auto&service=SERVICE",
     "/endpoints/NAME/drain?service=SERVICE",
     "/endpoints/NAME/undrain?service=SERVICE",
     "/transactions/GTRID/commit",
     "/transactions/GTRID/rollback",
+    "/digests/forget",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +33,32 @@ enum Verb {
     Breaker(Option<State>),
 }
 
+impl Verb {
+    /// Its name in the audit.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Breaker(Some(State::Closed)) => "breaker_closed",
+            Self::Breaker(Some(_)) => "breaker_open",
+            Self::Breaker(None) => "breaker_auto",
+        }
+    }
+}
+
 /// Does what an order says.
 pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
+    if order.path == "/digests/forget" {
+        process.insight.clear();
+        let (peer, actor) = (order.peer, order.actor);
+        tracing::info!(%peer, actor, "an operator has SQL insight begin anew");
+        for serving in &process.current.services().list {
+            serving
+                .logs
+                .note(record(order, "forget_digests", serving, ""));
+        }
+        return Answer::Done(json!({ "forgotten": true }));
+    }
     let Some(rest) = order.path.strip_prefix("/endpoints/") else {
         return Answer::NoSuchPath;
     };
@@ -60,6 +86,8 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
         let service = serving.service.label();
         let endpoint = &member.endpoint.name;
         let (peer, actor) = (order.peer, order.actor);
+        let record = record(order, verb.action(), serving, endpoint.as_str());
+        serving.logs.note(record);
         match verb {
             Verb::Drain => {
                 member.pool.drain();
@@ -82,6 +110,17 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Answer {
         .iter()
         .map(|(serving, member)| endpoints::endpoint(serving, member, &process.registry));
     Answer::Done(json!({ "endpoints": shown.collect::<Vec<_>>() }))
+}
+
+fn record(order: &Order<'_>, action: &str, serving: &Serving, endpoint: &str) -> Record {
+    let mut record = Record::new("operator");
+    record
+        .text("service", &serving.service.label())
+        .text("action", action)
+        .text("endpoint", endpoint)
+        .text("actor", order.actor)
+        .text("client", &order.peer.to_string());
+    record
 }
 
 type Found = Vec<(Arc<Serving>, Arc<Member>)>;

@@ -77,7 +77,9 @@ impl Session {
             .unwrap_or(u16::from(GREETING_COLLATION_MARIADB));
         let user = String::from_utf8_lossy(&change.user).into_owned();
         self.log_in_again(serving, login, user, schema.as_deref(), collation);
-        self.confirm_login().await
+        self.confirm_login().await?;
+        self.record_login();
+        Ok(())
     }
 }
 

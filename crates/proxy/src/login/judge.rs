@@ -16,8 +16,9 @@ use super::LOGIN_PACKET_BYTES_MAX;
 use crate::channel::Stream;
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::logins::Login;
 use crate::process::Process;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::session::Failure;
 
 /// How passwords may be proved.

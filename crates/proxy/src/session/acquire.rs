@@ -18,7 +18,7 @@ use super::demand::{Place, in_time};
 use super::exchange::Lost;
 use super::leave::TurnedAway;
 use super::ready::{NotReady, make_ready};
-use super::{Failure, Session};
+use super::{Failure, Session, observe};
 use crate::backend::{Backend, BackendError, Flags};
 use crate::control::Signals;
 use crate::fault::Fault;
@@ -111,7 +111,8 @@ impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
         self.translate_vector();
-        let found = self.find_connection(aim).await;
+        let (found, waited) = observe::timed(pin!(self.find_connection(aim))).await;
+        self.noted.waited(waited);
         match self.overdue() {
             // Whatever came of it, the statement is not sent any more.
             Some(overdue) => {

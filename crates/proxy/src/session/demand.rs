@@ -125,8 +125,21 @@ pub(super) enum Attributes<'a> {
 }
 
 impl Attributes<'_> {
+    /// The text of one of them; none if it cannot be read.
+    pub(super) fn text_of(&self, name: &[u8]) -> Option<&[u8]> {
+        let Self::Read(parameters) = self else {
+            return None;
+        };
+        let mut named = parameters.clone().filter_map(Result::ok);
+        let found = named.find(|parameter| parameter.kind.name == name)?;
+        match found.value {
+            ParameterValue::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The hints in them.
-    fn hints(&self) -> Result<Option<&[u8]>, Fault> {
+    pub(super) fn hints(&self) -> Result<Option<&[u8]>, Fault> {
         let parameters = match self {
             Self::None | Self::Later => return Ok(None),
             Self::Read(parameters) => parameters.clone(),
@@ -280,6 +293,7 @@ impl Session {
     fn follow_hints(&mut self, hints: &Hints<'_>, statement: &Statement) -> Result<(), Fault> {
         let refused = |why: &str| Err(Fault::Hint(why.into()));
         self.handle().note_labels(hints);
+        self.noted.labelled = true;
         self.demand.role = hints.role;
         if let Some(key) = hints.hash {
             if self.serving.service.strategy.hashing.by != HashKey::Hint {

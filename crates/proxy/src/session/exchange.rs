@@ -155,8 +155,8 @@ impl Session {
         };
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
-        note_fate(member, &result, ended - started);
         self.answered = ended;
+        self.noted.executed(member, started..ended, &result);
         if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
             self.seen = Some(tally.seen(outcome, ended - started));
         }
@@ -178,7 +178,7 @@ impl Session {
 }
 
 /// Tells the balancer and the breaker.
-fn note_fate(member: &Member, result: &Result<Outcome, Lost>, took: Duration) {
+pub(super) fn note_fate(member: &Member, result: &Result<Outcome, Lost>, took: Duration) {
     member.took(took);
     if let Some(fate) = fate(result, took) {
         member.pool.health.breaker.note(fate);

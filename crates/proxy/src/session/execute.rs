@@ -356,7 +356,7 @@ impl Session {
         outcome: &Outcome,
         sql: &[u8],
     ) -> Result<Executed, Failure> {
-        let done = executed(statement, outcome);
+        let done = Executed::of(statement, outcome);
         let routines = self.serving.service.pool.routines;
         let before = self.state.pins.bits();
         // Other servers' transactions say nothing of what replicas must have.
@@ -526,17 +526,6 @@ pub(super) fn runs(statement: &Statement) -> Runs {
         Runs::Several
     } else {
         Runs::One
-    }
-}
-
-/// What the counters hear of a statement.
-fn executed(statement: &Statement, outcome: &Outcome) -> Executed {
-    let releases = statement.facts.has(Facts::RELEASE) && outcome.error.is_none();
-    Executed {
-        flow: if releases { Flow::Quit } else { Flow::Continue },
-        bytes_out: outcome.bytes,
-        rows: outcome.rows,
-        failed: outcome.error.is_some(),
     }
 }
 

@@ -16,9 +16,11 @@ use super::{Failure, Session};
 use crate::backend::Flavor;
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::logins::Login;
 use crate::process::Process;
+use crate::record::Record;
 use crate::registry::SessionHandle;
-use crate::serving::{Login, Serving};
+use crate::serving::Serving;
 use crate::state::SessionState;
 use crate::tracking::Tracking;
 
@@ -141,6 +143,13 @@ impl Session {
         let answer = self.answer();
         self.client.ok_with(answer, &tracked).await?;
         Ok(())
+    }
+
+    /// A login is always in the audit.
+    pub(crate) fn record_login(&self) {
+        let mut record = Record::new("login");
+        record.session(self.handle()).text("outcome", "ok");
+        self.serving.logs.note(record);
     }
 
     /// Ends a session that was never served.

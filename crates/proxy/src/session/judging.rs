@@ -267,6 +267,7 @@ impl Session {
     fn follow_verdict(&mut self, verdict: &Verdict, statement: &Statement) {
         if !verdict.tags.is_empty() {
             self.handle().add_tags(&verdict.tags);
+            self.noted.labelled = true;
         }
         match &verdict.route {
             None => {}

@@ -2,7 +2,8 @@
 //!
 //! Owns the translation of such an id to the server connection on which that session's statement runs at that moment. A KILL
 //! reaches that statement or nothing: the connection is used for nothing else until the KILL has arrived. Input: KILL
-//! statements and COM_PROCESS_KILL; a user may kill its own sessions.
+//! statements and COM_PROCESS_KILL; a user may kill its own sessions,
+//! an operator those of its service.
 
 use std::sync::Arc;
 
@@ -11,7 +12,15 @@ use dbmesh_sql::effects::KillKind;
 use super::{Failure, Session};
 use crate::control::Signals;
 use crate::fault::Fault;
+use crate::record::Record;
 use crate::registry::SessionHandle;
+
+fn kind_label(kind: KillKind) -> &'static str {
+    match kind {
+        KillKind::Query => "query",
+        KillKind::Connection => "connection",
+    }
+}
 
 impl Session {
     /// Kills a session's statement, or the session.
@@ -30,8 +39,21 @@ impl Session {
             .registry
             .find(id)
             .ok_or(Fault::UnknownThread(id))?;
-        if victim.user != self.handle().user || victim.service != self.handle().service {
+        let own = self.handle();
+        let operates = || self.serving.service.is_operator(&own.user);
+        if victim.service != own.service || (victim.user != own.user && !operates()) {
             return Err(Fault::NotOwner(id).into());
+        }
+        if victim.user != own.user {
+            let (by, user, what) = (&own.user, &victim.user, kind_label(kind));
+            tracing::info!(session = id, %user, %by, what, "an operator kills a session of another user");
+            let mut record = Record::new("operator");
+            record
+                .session(own)
+                .text("action", "kill")
+                .text("what", what);
+            record.number("target", id).text("target_user", user);
+            self.serving.logs.note(record);
         }
         if kind == KillKind::Connection {
             victim.control.say(Signals::KILL);

@@ -43,6 +43,7 @@ impl Session {
                 self.client.ok_with(answer, &tracked).await?;
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,
+            Local::Mesh(ask) => return self.show_mesh(&ask, sql).await,
             Local::Explain { subject } => return self.explain_mesh(subject.of(sql)).await,
             Local::WarningCount(kind) => self.show_warning_count(kind).await?,
             Local::Kill { kind, target } => {

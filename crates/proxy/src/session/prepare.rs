@@ -53,6 +53,9 @@ impl Session {
         if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
             return Err(Fault::NotPreparable("EXPLAIN MESH").into());
         }
+        if matches!(admitted.plan, Plan::Local(Local::Mesh(_))) {
+            return Err(Fault::NotPreparable("SHOW MESH").into());
+        }
         drop(admitted);
         if self.sharded.is_some() {
             return Box::pin(self.prepare_sharded(sql, statement)).await;

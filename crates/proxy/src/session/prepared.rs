@@ -25,12 +25,14 @@ use super::exchange::{Command, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
 use super::infile::Infile;
 use super::leave::Leave;
+use super::observe::Observed;
 use super::settle::close_statements;
 use super::sharded::ShardSession;
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
 use crate::channel::{output_buffer, return_buffer};
 use crate::fault::Fault;
+use crate::insight::Protocol;
 use crate::prepared::{Cursor, Key};
 use crate::vector::Vector;
 
@@ -65,14 +67,54 @@ impl Session {
         let (statement, types) = (known.statement.clone(), known.types.clone());
         let (params, in_pieces) = (known.params, known.long_data);
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement, &self.sharded);
-        let mut key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
-        let under = known.vector.clone();
+        let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
+        let (bytes, text) = (packet.len(), key.clone());
+        let asked = Asked {
+            id,
+            params,
+            execute: &execute,
+            types,
+            statement: &statement,
+            key,
+            under: known.vector.clone(),
+            in_pieces,
+            cursor,
+        };
+        let observed = Observed {
+            statement: &statement,
+            sql: &text.sql,
+            protocol: Protocol::Prepared,
+            bytes_in: bytes,
+        };
+        let ran = self.run_execute(packet, asked, observed).await;
+        self.observe(observed, &ran);
+        ran.map(|_| ())
+    }
+
+    async fn run_execute(
+        &mut self,
+        packet: &mut [u8],
+        asked: Asked<'_>,
+        observed: Observed<'_>,
+    ) -> Result<Executed, Failure> {
+        let Asked {
+            id,
+            params,
+            execute,
+            types,
+            statement,
+            mut key,
+            under,
+            in_pieces,
+            cursor,
+        } = asked;
         let sql_key = key.clone();
-        let attributes = attributes_of(&execute, packet, types.as_deref(), params, in_pieces);
+        let attributes = attributes_of(execute, packet, types.as_deref(), params, in_pieces);
+        self.trace(statement, &sql_key.sql, &attributes);
         let proof = self
-            .take_demand(&statement, &sql_key.sql, attributes)
+            .take_demand(statement, &sql_key.sql, attributes)
             .await?;
-        let functions = route(&statement, &key.sql, self.view(proof)).functions;
+        let functions = route(statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
@@ -84,34 +126,37 @@ impl Session {
             }
         }
         let Some(known) = self.state.statements.find(id) else {
-            return Ok(());
+            return Ok(Executed::LOCAL);
         };
         known.cursor = Cursor::Closed;
         if execute.flags.asks_for_cursor() && !cursor {
             clear_cursor_flags(packet);
         }
-        let planned = plan(&statement, &key.sql, self.view(proof));
+        let planned = plan(statement, &key.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
         let route = match &admitted.plan {
             Plan::Route(route) => *route,
-            Plan::Local(_) | Plan::Refuse(_) => route(&statement, &key.sql, self.view(proof)),
+            Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
         };
+        if self.is_recorded(statement) {
+            Box::pin(self.record(observed)).await?;
+        }
         self.serving.metrics.begin();
         let run = Run {
             id,
             params,
-            execute: &execute,
+            execute,
             types,
-            statement: &statement,
+            statement,
             key: &key,
             under: &under,
             route,
         };
         let executed = self.run_somewhere(packet, &run).await;
-        self.count(&statement, packet.len(), &executed);
+        self.count(statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;
-        executed.map(|_| ())
+        executed
     }
 
     async fn run_somewhere(
@@ -440,6 +485,23 @@ fn attributes_of<'a>(
             Attributes::Read(execute.values(packet, types.unwrap_or_default(), &NO_LONG_DATA))
         }
     }
+}
+
+/// An execution that a client asks for.
+struct Asked<'a> {
+    id: u32,
+    /// Parameters of the statement.
+    params: u16,
+    execute: &'a StmtExecute,
+    types: Option<Arc<[u8]>>,
+    statement: &'a Statement,
+    key: Arc<Key>,
+    /// The state under which it was prepared.
+    under: Arc<Vector>,
+    /// Whether parameters came in pieces before.
+    in_pieces: bool,
+    /// Whether it opens a cursor.
+    cursor: bool,
 }
 
 /// Servers open cursors for queries only; asked for others, one of them crashes at the next FETCH. Over shards, all rows

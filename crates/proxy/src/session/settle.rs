@@ -84,9 +84,10 @@ impl Session {
     }
 
     /// Counts pins that a statement added.
-    pub(super) fn note_pins(&self, before: u32) {
+    pub(super) fn note_pins(&mut self, before: u32) {
         let after = self.state.pins.bits();
         if after & !before != 0 {
+            self.noted.pins |= after & !before;
             for reason in Pins::reasons_of(after & !before) {
                 self.serving.metrics.pin(reason);
             }

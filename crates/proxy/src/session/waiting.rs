@@ -70,7 +70,8 @@ impl Session {
         self.lease.is_none() || (self.state.pins.is_empty() && !self.state.in_transaction())
     }
 
-    pub(super) fn stopped(&self) -> CloseReason {
+    pub(super) fn stopped(&mut self) -> CloseReason {
+        self.observe_stopped();
         if self.handle().control.signals().any(Signals::KILL) {
             CloseReason::Killed
         } else {

@@ -81,7 +81,7 @@ pub fn execute(client: &mut RawClient, id: u32, values: &[&str], hints: Option<&
     answer(client)
 }
 
-fn answer(client: &mut RawClient) -> Reply {
+pub fn answer(client: &mut RawClient) -> Reply {
     let Ok(first) = client.packet() else {
         return Reply::Closed;
     };

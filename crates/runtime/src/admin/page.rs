@@ -58,7 +58,7 @@ pub(super) fn respond<B>(
         "/" | "/debug" | "/debug/" => page(StatusCode::OK, PLAIN, index(content)),
         path => match path
             .strip_prefix("/debug/")
-            .and_then(|name| content.debug(name))
+            .and_then(|name| content.debug(name, request.uri().query().unwrap_or_default()))
         {
             Some(value) => json(StatusCode::OK, &value),
             None => page(StatusCode::NOT_FOUND, PLAIN, index(content)),

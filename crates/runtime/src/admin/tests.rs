@@ -22,7 +22,7 @@ impl AdminContent for Content {
         out.sample(&[("a", "b")], 1.0);
     }
 
-    fn debug(&self, page: &str) -> Option<Value> {
+    fn debug(&self, page: &str, _: &str) -> Option<Value> {
         (page == "config").then(|| json!({ "revision": "1" }))
     }
 

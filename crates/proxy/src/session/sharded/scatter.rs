@@ -478,7 +478,8 @@ impl Session {
             flow: Flow::Continue,
             bytes_out: payload.len() as u64,
             rows: worked.rows.unwrap_or(0),
-            failed: false,
+            affected: sum.affected_rows,
+            error: None,
         })
     }
 
