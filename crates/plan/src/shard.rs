@@ -74,8 +74,38 @@ pub struct Catalog {
     pub tables: BTreeMap<String, Vec<String>>,
     /// Tables whose key is of another type than the rules say: nothing of them can be routed.
     pub mistyped: BTreeSet<String>,
+    /// What fits into the columns of keys, by table and column in lower case.
+    pub limits: BTreeMap<String, BTreeMap<String, KeyLimit>>,
     /// What becomes of tables that are not in it.
     pub others: Unknown,
+}
+
+/// What a column stores as it is written. Anything beyond may be stored as another value, which is on another shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyLimit {
+    /// Whole numbers from one to another.
+    Integer(i128, i128),
+    /// So many characters.
+    Chars(u64),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl KeyLimit {
+    fn holds(self, value: &KeyValue) -> bool {
+        match (self, value) {
+            (Self::Integer(least, most), KeyValue::Integer(number)) => {
+                (least..=most).contains(number)
+            }
+            // A character has at most as many bytes as are counted where the text is not UTF-8.
+            (Self::Chars(most), KeyValue::Text(text)) => {
+                let chars = std::str::from_utf8(text).map_or(text.len(), |t| t.chars().count());
+                chars as u64 <= most
+            }
+            (Self::Bytes(most), KeyValue::Text(text)) => text.len() as u64 <= most,
+            _ => true,
+        }
+    }
 }
 
 /// What becomes of tables whose columns are not known.

@@ -15,7 +15,8 @@ use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Shard, Table};
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::{
-    Catalog, Input, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown, Zero,
+    Catalog, Input, KeyLimit, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown,
+    Zero,
 };
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 use zeroize::Zeroizing;
@@ -53,8 +54,13 @@ fn catalog() -> Catalog {
         let columns = columns.split(", ").map(str::to_owned).collect();
         (table.to_owned(), columns)
     });
+    let limit = |least, most| {
+        let columns = [("user_id".to_owned(), KeyLimit::Integer(least, most))];
+        BTreeMap::from(columns)
+    };
     Catalog {
         tables: tables.collect(),
+        limits: BTreeMap::from([("t_order".to_owned(), limit(0, 4_294_967_295))]),
         ..Catalog::default()
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Axis, KeyKind, ShardedTable, Table};
-use dbmesh_plan::shard::{Catalog, Unknown};
+use dbmesh_plan::shard::{Catalog, KeyLimit, Unknown};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -35,6 +35,8 @@ pub struct KnownColumn {
     pub collation: Option<String>,
     /// Whether it is left out where no columns are named.
     pub invisible: bool,
+    /// What fits into it.
+    pub limit: Option<KeyLimit>,
 }
 
 /// What is known at one time.
@@ -170,6 +172,11 @@ impl Tables {
                     next.catalog.mistyped.insert(name.to_owned());
                 }
             }
+            let keys = columns.iter().filter(|column| table.is_key(&column.name));
+            let limits = keys.filter_map(|key| Some((key.name.clone(), key.limit?)));
+            next.catalog
+                .limits
+                .insert(name.to_owned(), limits.collect());
         }
         // What `INSERT … VALUES` and `*` mean is not the list of columns then: it is planned without.
         if columns.iter().all(|column| !column.invisible) {
@@ -211,7 +218,7 @@ async fn read(upstream: &Upstream, schema: &str, table: &str) -> Result<Vec<Know
     let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "''");
     let sql = format!(
-        "SELECT column_name, data_type, collation_name, extra FROM information_schema.columns WHERE table_schema = '{}' AND \
+        "SELECT column_name, data_type, collation_name, extra, column_type, character_maximum_length FROM information_schema.columns WHERE table_schema = '{}' AND \
          table_name = '{}' ORDER BY ordinal_position",
         quoted(schema),
         quoted(table)
@@ -224,11 +231,41 @@ async fn read(upstream: &Upstream, schema: &str, table: &str) -> Result<Vec<Know
 fn column(row: Vec<Cell>) -> Option<KnownColumn> {
     let text = |cell: Cell| cell.map(|bytes| String::from_utf8_lossy(&bytes).to_lowercase());
     let mut cells = row.into_iter();
-    Some(KnownColumn {
+    let mut known = KnownColumn {
         name: text(cells.next()?)?,
         data_type: text(cells.next()?)?,
         collation: text(cells.next()?),
         invisible: text(cells.next()?).is_some_and(|extra| extra.contains("invisible")),
+        limit: None,
+    };
+    let whole_type = text(cells.next()?)?;
+    let length = cells
+        .next()
+        .and_then(text)
+        .and_then(|length| length.parse().ok());
+    known.limit = limit(&known, &whole_type, length);
+    Some(known)
+}
+
+/// What fits into a column of this type and length.
+fn limit(column: &KnownColumn, whole_type: &str, length: Option<u64>) -> Option<KeyLimit> {
+    let bits = match column.data_type.as_str() {
+        "tinyint" => 8,
+        "smallint" => 16,
+        "mediumint" => 24,
+        "int" => 32,
+        "bigint" => 64,
+        _ => {
+            let length = length?;
+            return Some(match column.collation.is_some() {
+                true => KeyLimit::Chars(length),
+                false => KeyLimit::Bytes(length),
+            });
+        }
+    };
+    Some(match whole_type.contains("unsigned") {
+        true => KeyLimit::Integer(0, (1 << bits) - 1),
+        false => KeyLimit::Integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
     })
 }
 
@@ -292,10 +329,32 @@ mod tests {
     fn column(data_type: &str, collation: Option<&str>) -> KnownColumn {
         KnownColumn {
             name: "k".into(),
+            limit: None,
             data_type: data_type.into(),
             collation: collation.map(str::to_owned),
             invisible: false,
         }
+    }
+
+    #[test]
+    fn what_fits_is_told_by_the_type() {
+        let limit = |data_type: &str, whole: &str, collation: Option<&str>, length| {
+            super::limit(&column(data_type, collation), whole, length)
+        };
+        assert_eq!(
+            limit("tinyint", "tinyint(4)", None, None),
+            Some(KeyLimit::Integer(-128, 127))
+        );
+        assert_eq!(
+            limit("bigint", "bigint unsigned", None, None),
+            Some(KeyLimit::Integer(0, u64::MAX.into()))
+        );
+        let text = Some("utf8mb4_bin");
+        assert_eq!(
+            limit("varchar", "varchar(20)", text, Some(20)),
+            Some(KeyLimit::Chars(20))
+        );
+        assert_eq!(limit("date", "date", None, None), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::route::{self, Target};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
 use super::value::{Compared, KeyValue};
-use super::{Clock, Merge, ShardPlan, read, write};
+use super::{Clock, KeyLimit, Merge, ShardPlan, read, write};
 
 /// The plan of an INSERT or REPLACE.
 pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
@@ -244,6 +244,11 @@ impl Into<'_, '_> {
         }
     }
 
+    fn limit(&self, column: &str) -> Option<KeyLimit> {
+        let limits = &self.scope.input.catalog.limits;
+        limits.get(&self.sharded.name)?.get(column).copied()
+    }
+
     fn missing(&self, column: Option<&str>) -> RefuseReason {
         let generated = self.sharded.key_generator.as_ref();
         match generated.is_some_and(|g| column.is_none_or(|column| g.column == column)) {
@@ -264,7 +269,10 @@ impl Into<'_, '_> {
         }
         let operand = parsed::operand(self.scope.ast, expr).ok_or(RefuseReason::KeyUnknown)?;
         match self.scope.reading().stored(kind, operand) {
-            Compared::Value(value) => Ok(value),
+            Compared::Value(value) => match self.limit(column) {
+                Some(limit) if !limit.holds(&value) => Err(RefuseReason::KeyUnknown.into()),
+                _ => Ok(value),
+            },
             Compared::Null if self.missing(Some(column)) == RefuseReason::KeyGenerated => {
                 Err(RefuseReason::KeyGenerated.into())
             }
