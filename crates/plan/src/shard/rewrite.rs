@@ -5,7 +5,7 @@
 //! is added is copied from the text.
 
 use dbmesh_sql::ast::{
-    Assignment, Body, ColumnName, Delete, Expr, ExprKind, InsertSource, Name, SelectItem,
+    Assignment, Body, Call, ColumnName, Delete, Expr, ExprKind, InsertSource, Name, SelectItem,
     SelectItemKind, TableRef, TableRefKind,
 };
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
@@ -15,6 +15,8 @@ use super::reason::{RefuseReason, Stop};
 use super::route::Target;
 use super::scope::{Scope, Use};
 
+/// Characters of the value of DATABASE(), as servers describe it.
+const DATABASE_CHARS: usize = 34;
 /// Longest alias of a column.
 const ALIAS_CHARS_MAX: usize = 256;
 
@@ -187,6 +189,7 @@ pub(super) fn splices(
     let mut splices = names(scope, naming)?;
     splices.extend(qualifiers(scope)?);
     splices.extend(renamed);
+    splices.extend(schema_calls(scope));
     let aliases = aliases(scope, &splices)?;
     splices.extend(aliases);
     Ok(splices)
@@ -348,6 +351,41 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
         true => Err(RefuseReason::TargetRead.into()),
         false => Ok(found),
     }
+}
+
+/// What DATABASE() gives, where the schema has another name at a source.
+fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
+    let Some(schema) = scope.input.schema.filter(|_| scope.input.in_schema) else {
+        return Vec::new();
+    };
+    if schema.chars().count() > DATABASE_CHARS {
+        return Vec::new();
+    }
+    let endpoints = || {
+        scope
+            .input
+            .sharding
+            .sources
+            .iter()
+            .flat_map(|s| &s.endpoints)
+    };
+    let mut theirs = endpoints().filter_map(|endpoint| endpoint.schema.as_deref());
+    if theirs.all(|theirs| theirs == schema) {
+        return Vec::new();
+    }
+    let asks = |call: &&Call| {
+        let name = scope.lower(call.name.name);
+        call.name.qualifier.is_none()
+            && call.arguments.is_empty()
+            && matches!(name.as_str(), "database" | "schema")
+    };
+    let value = literal::quote_literal(schema.as_bytes(), scope.input.dialect.no_backslash_escapes);
+    // As long as the function's own value says it is, and as able to be NULL.
+    let value = [b"NULLIF(CAST(", value.as_slice(), b" AS CHAR(34)), '')"].concat();
+    let calls = scope.ast.all::<Call>().iter().filter(asks);
+    calls
+        .map(|call| Splice::text(call.span, value.clone()))
+        .collect()
 }
 
 /// Takes the logical schema away from columns and stars.
