@@ -396,7 +396,7 @@ impl Session {
             protocol: Protocol::Text,
             bytes_in: packet.len(),
         };
-        let ran = self.run_text(packet, &query, observed).await;
+        let ran = self.run_text(packet, &query, &observed).await;
         self.observe(observed, &ran);
         ran.map(|executed| executed.flow)
     }
@@ -405,7 +405,7 @@ impl Session {
         &mut self,
         packet: &[u8],
         query: &Query<'_>,
-        observed: Observed<'_>,
+        observed: &Observed<'_>,
     ) -> Result<Executed, Failure> {
         let statement = observed.statement;
         let attributes = match query.attributes.is_empty() {
@@ -417,7 +417,7 @@ impl Session {
         let planned = plan(statement, query.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
         if self.is_recorded(statement) {
-            Box::pin(self.record(observed)).await?;
+            Box::pin(self.record(*observed)).await?;
         }
         self.serving.metrics.begin();
         let executed = match admitted.plan {

@@ -60,7 +60,7 @@ pub enum Step {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// On the participant's own connection; [`Commit::on`] hears the answer. A connection whose step failed must not be
+    /// On the participant's own connection; `Commit::on` hears the answer. A connection whose step failed must not be
     /// used again.
     Run {
         /// Which participant.
@@ -68,7 +68,7 @@ pub enum Action {
         /// What it is told.
         step: Step,
     },
-    /// On any other connection to the home's primary, after a pause; [`Commit::on`] hears the answer as the home's. The
+    /// On any other connection to the home's primary, after a pause; `Commit::on` hears the answer as the home's. The
     /// home's own connection is to be closed first.
     AskHome {
         /// What it is told.

@@ -61,13 +61,13 @@ pub(super) async fn in_time<T>(
 }
 
 /// The statement in an EXPLAIN MESH.
-fn explained<'a>(statement: &Statement, sql: &'a [u8]) -> Option<(Statement, &'a [u8])> {
+fn explained<'a>(statement: &Statement, sql: &'a [u8]) -> Option<(Box<Statement>, &'a [u8])> {
     if statement.verb != Verb::Explain {
         return None;
     }
     let dialect = Dialect::default();
     let text = subject(sql, &dialect)?.of(sql);
-    Some((analyze(text, &dialect), text))
+    Some((Box::new(analyze(text, &dialect)), text))
 }
 
 /// Where alone a statement may run.
@@ -199,7 +199,7 @@ impl Session {
         let explained = explained(statement, sql);
         let own = (statement, sql);
         let (statement, sql) = match &explained {
-            Some((inner, text)) => (inner, *text),
+            Some((inner, text)) => (&**inner, *text),
             None => (statement, sql),
         };
         if let Some(hints) = &hints {

@@ -169,21 +169,30 @@ impl Session {
                     clock,
                     bound: None,
                 };
-                let done = self.spread(statement, spread, route).await;
-                self.forget_keys();
-                if !self.takes_unmergeable() {
-                    return done;
-                }
-                // What rows do not tell, one server that has them all knows.
-                match self.gather_plan(query.sql, None).await? {
-                    ShardPlan::Gather(gather) => {
-                        self.execute_gather(packet, query, &gather, route).await
-                    }
-                    _ => done,
-                }
+                self.scatter(packet, query, statement, spread, route).await
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             other => Err(self.unplanned(other)),
+        }
+    }
+
+    /// Scatters a statement in text; what rows do not tell, one server that has them all knows.
+    async fn scatter(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        spread: Spread<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let done = self.spread(statement, spread, route).await;
+        self.forget_keys();
+        if !self.takes_unmergeable() {
+            return done;
+        }
+        match self.gather_plan(query.sql, None).await? {
+            ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
+            _ => done,
         }
     }
 

@@ -155,24 +155,32 @@ impl Session {
                     clock,
                     bound: Some(&values),
                 };
-                let done = self.spread(run.statement, spread, route).await;
-                if !self.takes_unmergeable() {
-                    self.forget_keys();
-                    return done;
-                }
-                // What rows do not tell, one server that has them all knows.
-                match self.gather_plan(sql, Some(&bound)).await? {
-                    ShardPlan::Gather(gather) => {
-                        self.gather_bound(&gather, &values, run, route).await
-                    }
-                    _ => done,
-                }
+                self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
             other => Err(self.unplanned(other)),
         };
         self.forget_keys();
         executed
+    }
+
+    /// Scatters a prepared statement; what rows do not tell, one server that has them all knows.
+    async fn scatter_bound(
+        &mut self,
+        spread: Spread<'_>,
+        bound: &[shard::Parameter],
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let values = spread.bound.unwrap_or_default();
+        let done = self.spread(run.statement, spread, route).await;
+        if !self.takes_unmergeable() {
+            return done;
+        }
+        match self.gather_plan(&run.key.sql, Some(bound)).await? {
+            ShardPlan::Gather(gather) => self.gather_bound(&gather, values, run, route).await,
+            _ => done,
+        }
     }
 
     /// Pulls rows and finishes a prepared statement over them.
