@@ -42,3 +42,11 @@ fn the_demonstration_resolves() {
     assert_eq!(topology.services.len(), 1);
     assert_eq!(topology.services[0].strategy.endpoints.len(), 3);
 }
+
+#[test]
+fn the_sharded_demonstration_resolves() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/demo-sharded");
+    let topology = dbmesh_model::topology(&folder).unwrap();
+    assert_eq!(topology.services.len(), 1);
+    assert!(topology.services[0].sharding.is_some());
+}

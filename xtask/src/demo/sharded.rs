@@ -1,6 +1,6 @@
 //! `cargo xtask demo --sharded`: orders split over two servers, each with a replica, and what becomes of statements.
 //!
-//! Owns what it starts. Its input is `deploy/demo/sharded.yaml`, whose ports it replaces where they are taken.
+//! Owns what it starts. Its input is `deploy/demo-sharded/sharded.yaml`, whose ports it replaces where they are taken.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use dbmesh_testkit::binaries::Installation;
 use dbmesh_testkit::{Fleet, FleetOptions, Kind, Proxy, Session, port};
 
-use super::{MESH_PORT, build, files, read, text};
+use super::{MESH_PORT, build, read, text};
+use crate::workspace;
 
 const USER: &str = "shop_user";
 const PASSWORD: &str = "default_password";
@@ -176,7 +177,7 @@ fn await_replicas(proxy: &Proxy) -> Result<(), String> {
 
 /// The resources with the ports of this run and the kind of its servers.
 fn resources(kind: Kind, fleets: &[Fleet], mesh_port: u16) -> Result<String, String> {
-    let mut yaml = read(&files().join("sharded.yaml"))?;
+    let mut yaml = read(&workspace::root().join("deploy/demo-sharded/sharded.yaml"))?;
     let servers = fleets
         .iter()
         .flat_map(Fleet::servers)
