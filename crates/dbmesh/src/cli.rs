@@ -412,7 +412,7 @@ pub enum KindName {
     /// A real server.
     #[value(name = "DatabaseEndpoint", alias = "dbep")]
     DatabaseEndpoint,
-    /// How tables spread over servers; read and checked, not served yet.
+    /// How tables spread over servers.
     #[value(name = "DataShard", alias = "ds")]
     DataShard,
 }

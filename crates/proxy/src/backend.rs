@@ -251,15 +251,10 @@ impl Backend {
         self.read_answer(shape).await
     }
 
-    /// Reads the answer of a command that was sent.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub async fn read_answer(
-        &mut self,
-        shape: Shape,
-    ) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
-        let hops = Hops {
+    /// The two ends of an answer that the proxy reads for itself, in the form that is simplest to read.
+    #[must_use]
+    pub fn own_hops(&self) -> Hops {
+        Hops {
             backend: self.capabilities,
             client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
             backend_seq: 1,
@@ -269,8 +264,18 @@ impl Backend {
             filter: ItemFilter::Fixed(|_| true),
             more: Status::NONE,
             names: None,
-        };
-        let mut relay = Relay::new(shape, hops);
+        }
+    }
+
+    /// Reads the answer of a command that was sent.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn read_answer(
+        &mut self,
+        shape: Shape,
+    ) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+        let mut relay = Relay::new(shape, self.own_hops());
         let mut bytes = Vec::new();
         loop {
             let (taken, progress) = relay.feed(self.channel.inbox().unread(), &mut bytes)?;

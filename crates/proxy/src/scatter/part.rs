@@ -2,10 +2,9 @@
 //!
 //! Owns the split of an answer into columns, rows and its end. Must never look into a row. Input: a server's bytes.
 
-use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
 use dbmesh_wire::column::Column;
-use dbmesh_wire::relay::{Hops, ItemFilter, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Outcome, Progress, Relay, Shape};
 use dbmesh_wire::reply;
 
 use crate::backend::{Backend, BackendError};
@@ -46,19 +45,8 @@ impl Part {
     /// The answer that this connection gives next.
     #[must_use]
     pub fn of(backend: &mut Backend) -> Self {
-        let hops = Hops {
-            backend: backend.capabilities,
-            client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
-            backend_seq: 1,
-            client_seq: 1,
-            status: backend.status,
-            numbering: backend.channel().numbering(),
-            filter: ItemFilter::Fixed(|_| true),
-            more: dbmesh_wire::Status::NONE,
-            names: None,
-        };
         Self {
-            relay: Relay::new(Shape::Results, hops),
+            relay: Relay::new(Shape::Results, backend.own_hops()),
             out: Vec::new(),
             rows_end: 0,
             row_left: 0,

@@ -3,9 +3,8 @@
 //! Owns the bytes that were read and not yet used: no more than one read brings, and one row. Input: a server's answer.
 
 use dbmesh_plan::shard::gather::ScratchTable;
-use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
-use dbmesh_wire::relay::{Hops, ItemFilter, Progress, Relay, Shape};
+use dbmesh_wire::relay::{Progress, Relay, Shape};
 
 use crate::backend::{Backend, BackendError, ServerError, server_error};
 
@@ -28,19 +27,8 @@ impl Rows {
         let mut packets = Vec::new();
         codec::put_packet(&mut packets, &mut 0, &backend.query_payload(sql));
         backend.send(&packets).await?;
-        let hops = Hops {
-            backend: backend.capabilities,
-            client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
-            backend_seq: 1,
-            client_seq: 1,
-            status: backend.status,
-            numbering: backend.channel().numbering(),
-            filter: ItemFilter::Fixed(|_| true),
-            more: dbmesh_wire::Status::NONE,
-            names: None,
-        };
         Ok(Self {
-            relay: Relay::new(Shape::Results, hops),
+            relay: Relay::new(Shape::Results, backend.own_hops()),
             bytes: Vec::new(),
             at: 0,
             definitions: None,
