@@ -259,11 +259,18 @@ impl Unpacked {
                     .filter(|path| path.is_dir()),
             );
         }
-        folders.retain(|folder| {
-            children(folder)
-                .iter()
-                .any(|file| is_named(file, "libc.so"))
-        });
+        // The C library may lie below one base and other libraries below the other: what counts is the
+        // name of its folder, which is the machine's.
+        let machine = folders
+            .iter()
+            .find(|folder| {
+                children(folder)
+                    .iter()
+                    .any(|file| is_named(file, "libc.so"))
+            })
+            .and_then(|folder| folder.file_name())
+            .map(OsStr::to_owned);
+        folders.retain(|folder| folder.file_name() == machine.as_deref());
         let loader = folders
             .iter()
             .flat_map(|folder| children(folder))
@@ -320,4 +327,38 @@ fn children(folder: &Path) -> Vec<PathBuf> {
 fn is_named(file: &Path, prefix: &str) -> bool {
     file.file_name()
         .is_some_and(|name: &OsStr| name.to_string_lossy().starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::Folder;
+
+    #[test]
+    fn libraries_are_found_below_both_bases_and_of_this_machine_only() -> Result<()> {
+        let folder = Folder::create("binaries")?;
+        let root = folder.path();
+        for file in [
+            "lib/x86_64-linux-gnu/libc.so.6",
+            "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+            "usr/lib/x86_64-linux-gnu/liburing.so.2",
+            "usr/lib/mysql/plugin/auth.so",
+        ] {
+            let path = root.join(file);
+            let parent = path.parent().unwrap_or(root);
+            fs::create_dir_all(parent).map_err(Error::io("create folder", parent))?;
+            fs::write(&path, "").map_err(Error::io("write", &path))?;
+        }
+        let unpacked = Unpacked::at(root.to_owned())?;
+        let found: Vec<_> = unpacked.library_path.split(':').map(Path::new).collect();
+        assert_eq!(
+            found,
+            [
+                root.join("usr/lib/x86_64-linux-gnu"),
+                root.join("lib/x86_64-linux-gnu"),
+                root.join("usr/lib/mysql/private"),
+            ]
+        );
+        Ok(())
+    }
 }
