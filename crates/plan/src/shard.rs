@@ -23,6 +23,7 @@ mod rewrite;
 mod route;
 mod scope;
 pub mod slots;
+mod template;
 pub mod value;
 mod write;
 
@@ -37,6 +38,7 @@ pub use merge::MergeSpec;
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
 pub use rewrite::Splice;
+pub use template::Template;
 pub use value::{KeyValue, Parameter};
 
 use reason::Stop;

@@ -195,6 +195,15 @@ pub(super) fn splices(
     Ok(splices)
 }
 
+/// What changes, if none of it depends on a literal of the text.
+pub(super) fn fixed(scope: &Scope<'_>, naming: Naming<'_>) -> Option<Vec<Splice>> {
+    let mut splices = names(scope, naming).ok()?;
+    splices.extend(qualifiers(scope).ok()?);
+    splices.extend(schema_calls(scope));
+    let aliases = aliases(scope, &splices).ok()?;
+    aliases.is_empty().then_some(splices)
+}
+
 /// The server calls a column after its text: where that changes, the old one becomes an alias.
 fn aliases(scope: &Scope<'_>, changes: &[Splice]) -> Result<Vec<Splice>, Stop> {
     let mut found = Vec::new();
@@ -225,14 +234,20 @@ fn aliases(scope: &Scope<'_>, changes: &[Splice]) -> Result<Vec<Splice>, Stop> {
 
 /// A name as it may stand in the text: in backquotes unless it cannot be a word of the grammar, none of which has both `_`
 /// and a digit.
-fn quoted(name: &str) -> Vec<u8> {
+pub(super) fn quoted(name: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    push_quoted(name, &mut text);
+    text
+}
+
+pub(super) fn push_quoted(name: &str, text: &mut Vec<u8>) {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.contains('_')
         && name.contains(|c: char| c.is_ascii_digit());
     match plain {
-        true => name.as_bytes().to_vec(),
-        false => literal::quote_identifier(name.as_bytes()),
+        true => text.extend_from_slice(name.as_bytes()),
+        false => text.extend(literal::quote_identifier(name.as_bytes())),
     }
 }
 
