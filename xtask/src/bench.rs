@@ -112,6 +112,8 @@ enum Scenario {
     Failover,
     /// Reads checked for staleness while replicas lag.
     Stale,
+    /// Point statements on eight shards beside whole tables; statements over all shards beside one.
+    Sharded,
 }
 
 impl Scenario {
@@ -126,6 +128,7 @@ impl Scenario {
             Scenario::Soak => "soak",
             Scenario::Failover => "failover",
             Scenario::Stale => "stale",
+            Scenario::Sharded => "sharded",
         }
     }
 }
@@ -177,6 +180,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Soak => scenario::soak::run(&options),
         Scenario::Failover => scenario::failover::run(&options),
         Scenario::Stale => scenario::stale::run(&options),
+        Scenario::Sharded => scenario::sharded::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

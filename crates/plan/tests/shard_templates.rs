@@ -133,10 +133,31 @@ fn varied(sql: &str, literals: &[(String, String)]) -> String {
 
 fn literal() -> impl Strategy<Value = (String, String)> {
     let numbers = vec![
-        "", "0", "1", "2", "3", "7", "5.0", "5.5", ".5", "1e2", "18446744073709551616", "00012",
+        "",
+        "0",
+        "1",
+        "2",
+        "3",
+        "7",
+        "5.0",
+        "5.5",
+        ".5",
+        "1e2",
+        "18446744073709551616",
+        "00012",
     ];
     let strings = vec![
-        "", "''", "'a'", "\"DE\"", "'7'", "'07'", "'2024-02-03'", "'it''s'", "'\\''", "'--'", "'ü'",
+        "",
+        "''",
+        "'a'",
+        "\"DE\"",
+        "'7'",
+        "'07'",
+        "'2024-02-03'",
+        "'it''s'",
+        "'\\''",
+        "'--'",
+        "'ü'",
     ];
     (prop::sample::select(numbers), prop::sample::select(strings))
         .prop_map(|(number, string)| (number.to_owned(), string.to_owned()))

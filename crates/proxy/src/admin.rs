@@ -148,6 +148,7 @@ impl AdminContent for Pages {
             Some((s.service.label(), firewall))
         });
         crate::firewall::expose(walled, out);
+        crate::plans::expose(&services, out);
         self.process.memory.expose(out);
         self.source.status().metrics(out);
         workers(out);

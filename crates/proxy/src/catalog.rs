@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::backend::Cell;
 use crate::fault::Fault;
+use crate::plans::Plans;
 use crate::upstream::{Need, Upstream};
 
 /// Most columns that are known at a time; beyond, all are forgotten.
@@ -48,6 +49,8 @@ pub struct Known {
     pub catalog: Catalog,
     /// Columns by table.
     pub columns: BTreeMap<String, Arc<[KnownColumn]>>,
+    /// Plans that rest on it. More tables change none of them.
+    pub plans: Arc<Plans>,
     /// The definitions that had passed.
     epoch: u64,
 }
@@ -92,6 +95,13 @@ impl Tables {
             self.version.fetch_add(1, Ordering::AcqRel);
         }
         known.clone()
+    }
+
+    /// Plans that are remembered now, and their bytes.
+    #[must_use]
+    pub fn plans(&self) -> (usize, usize) {
+        let plans = self.known.lock().plans.clone();
+        plans.sizes()
     }
 
     /// Forgets everything: a server said that something is not as it was.
@@ -155,6 +165,7 @@ impl Tables {
                 sharding: known.sharding.clone(),
                 catalog: known.catalog.clone(),
                 columns: known.columns.clone(),
+                plans: known.plans.clone(),
                 epoch,
             },
         };
@@ -197,6 +208,7 @@ fn nothing(rules: &Arc<Sharding>, epoch: u64) -> Known {
             ..Catalog::default()
         },
         columns: BTreeMap::new(),
+        plans: Arc::default(),
         epoch,
     }
 }

@@ -71,6 +71,8 @@ struct Shard {
     rows: AtomicU64,
     /// Errors of servers.
     errors: [AtomicU64; CLASSES.len()],
+    /// Statements on sharded tables that went by a remembered plan, and plans that were made to be remembered.
+    plans: [AtomicU64; 2],
 }
 
 /// The counters of one service.
@@ -219,6 +221,16 @@ impl ServiceMetrics {
         }
     }
 
+    /// A statement on a sharded table went by a remembered plan.
+    pub fn plan_found(&self) {
+        self.shard().plans[0].fetch_add(1, Ordering::Relaxed); // tidy-allow: there are two
+    }
+
+    /// A plan of a statement on a sharded table was made to be remembered.
+    pub fn plan_made(&self) {
+        self.shard().plans[1].fetch_add(1, Ordering::Relaxed); // tidy-allow: there are two
+    }
+
     /// A unit's key decided on a statement.
     pub fn unit(&self, fate: UnitFate) {
         if let Some(counter) = self.units.get(fate as usize) {
@@ -285,6 +297,13 @@ impl ServiceMetrics {
         if let Some(counter) = self.pins.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Statements that went by remembered plans, and plans that were made to be remembered.
+    #[must_use]
+    pub fn plans(&self) -> [u64; 2] {
+        // tidy-allow: there are two
+        [self.sum(|s| &s.plans[0]), self.sum(|s| &s.plans[1])]
     }
 
     /// Its main numbers, for operators.

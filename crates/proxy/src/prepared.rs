@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use dbmesh_sql::Statement;
 
 use crate::fault::Fault;
+use crate::pieces::Pieces;
 use crate::vector::Vector;
 
 /// Statements kept prepared on one server connection; the least recently used beyond this is closed.
@@ -85,6 +86,8 @@ pub struct ClientStatement {
     pub cursor: Cursor,
     /// Long data was sent and not executed yet.
     pub long_data: bool,
+    /// Long data that is kept here until then: on sharded tables.
+    pub pieces: Option<Box<Pieces>>,
     /// What went wrong with long data, to be told at EXECUTE.
     pub long_data_error: Option<Fault>,
     /// Diagnostics functions stand in it.

@@ -43,6 +43,8 @@ pub struct Hints<'a> {
     pub hash: Option<&'a str>,
     /// `unit=KEY`.
     pub unit: Option<&'a str>,
+    /// `shard=VALUE`.
+    pub shard: Option<&'a str>,
     /// `tenant=NAME`.
     pub tenant: Option<&'a str>,
     /// `traceparent=…`, well-formed.
@@ -163,6 +165,7 @@ impl<'a> Hints<'a> {
         self.shadow |= other.shadow;
         self.hash = self.hash.or(other.hash);
         self.unit = self.unit.or(other.unit);
+        self.shard = self.shard.or(other.shard);
         self.tenant = self.tenant.or(other.tenant);
         self.traceparent = self.traceparent.or(other.traceparent);
         for (key, value) in other.tags {
@@ -229,7 +232,7 @@ impl<'a> Hints<'a> {
                 }
                 set(&mut self.traceparent, value, key)
             }
-            "shard" => Err(HintError::NotFollowed(shown(key))),
+            "shard" => set(&mut self.shard, item.value(key)?, key),
             _ => Err(HintError::Unknown(shown(key))),
         }
     }
@@ -510,7 +513,11 @@ mod tests {
                 "/* mesh: timeout_ms=-1 */ SELECT 1",
                 "a whole number of milliseconds",
             ),
-            ("/* mesh: shard=1 */ SELECT 1", "'shard' is not followed"),
+            ("/* mesh: shard */ SELECT 1", "'shard' needs a value"),
+            (
+                "/* mesh: shard=1 */ SELECT 1 /* mesh: shard=2 */",
+                "'shard' is given twice",
+            ),
             ("/* mesh: tag.=1 */ SELECT 1", "the key of a tag"),
             (
                 "/* mesh: tag.a=1, tag.a=2 */ SELECT 1",

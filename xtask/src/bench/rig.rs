@@ -215,17 +215,35 @@ impl Rig {
     /// # Errors
     /// When it cannot be built or does not listen.
     pub fn dbmesh(&mut self, proxy: Proxy) -> Result<Target, String> {
-        let program = self.dbmesh_program()?;
-        let port = free_port().map_err(|error| error.to_string())?;
-        let admin = format!(
-            "127.0.0.1:{}",
-            free_port().map_err(|error| error.to_string())?
-        );
-        let config = match proxy.reads {
-            Reads::AtThePrimary => self.dbmesh_config(port, proxy.pool)?,
-            Reads::SplitOff => self.split_config(port, proxy.pool)?,
+        let port = self.free_port()?;
+        let (text, name) = match proxy.reads {
+            Reads::AtThePrimary => (
+                resources(port, self.server_port(), proxy.pool),
+                format!("dbmesh/{}", proxy.pool),
+            ),
+            Reads::SplitOff => (
+                self.split_config(port, proxy.pool),
+                format!("split/{}", proxy.pool),
+            ),
         };
-        let workers = proxy.workers.to_string();
+        self.dbmesh_of(&name, port, &text, proxy.workers)
+    }
+
+    /// Starts dbmesh with these resources, which make it listen at `port`.
+    ///
+    /// # Errors
+    /// As [`Rig::dbmesh`].
+    pub fn dbmesh_of(
+        &mut self,
+        name: &str,
+        port: u16,
+        resources: &str,
+        workers: u32,
+    ) -> Result<Target, String> {
+        let program = self.dbmesh_program()?;
+        let admin = format!("127.0.0.1:{}", self.free_port()?);
+        let config = self.write(&format!("dbmesh-{port}.yaml"), resources)?;
+        let workers = workers.to_string();
         let args = [
             "proxy",
             "--config",
@@ -237,16 +255,29 @@ impl Rig {
             "--log-level",
             "warn",
         ];
-        self.start_daemon(
-            &program,
-            &args,
-            &match proxy.reads {
-                Reads::AtThePrimary => format!("dbmesh/{}", proxy.pool),
-                Reads::SplitOff => format!("split/{}", proxy.pool),
-            },
-            TargetKind::Dbmesh,
-            port,
-        )
+        self.start_daemon(&program, &args, name, TargetKind::Dbmesh, port)
+    }
+
+    /// A port that nobody has.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free_port(&self) -> Result<u16, String> {
+        free_port().map_err(|error| error.to_string())
+    }
+
+    /// The port of the server that takes writes.
+    pub fn server_port(&self) -> u16 {
+        self.server().port()
+    }
+
+    /// Runs a statement at the server, as its administrator.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn execute(&self, sql: &str) -> Result<(), String> {
+        let done = self.server().execute(sql);
+        done.map(drop).map_err(|error| format!("{sql}: {error}"))
     }
 
     /// The release build of dbmesh, made now if need be. `DBMESH_BIN` names another one.
@@ -271,9 +302,9 @@ impl Rig {
         )
     }
 
-    /// As [`Rig::dbmesh_config`], with all servers, and reads split off: ten rules by regular expression, which decide on
+    /// The resources with all servers, and reads split off: ten rules by regular expression, which decide on
     /// nothing, come before the one that decides.
-    fn split_config(&self, port: u16, pool: u32) -> Result<String, String> {
+    fn split_config(&self, port: u16, pool: u32) -> String {
         let mut rules: Vec<String> = (0..10)
             .map(|n| format!("{{name: r{n}, type: regex, regex: ['(?i)^select .* from report_{n}\\b'], target: readwrite}}"))
             .collect();
@@ -293,7 +324,7 @@ impl Rig {
                 endpoint(&format!("replica-{number}"), "replica", replica.port())
             ));
         }
-        self.write(&format!("split-{port}.yaml"), &text)
+        text
     }
 
     /// A file for the output of a program.
@@ -424,18 +455,18 @@ spec:
     )
 }
 
+/// What the proxy will say to resources, as text; empty when it takes them.
+#[cfg(test)]
+pub fn defects(name: &str, text: &str) -> String {
+    let folder = Folder::create("bench-resources").unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    dbmesh_model::topology(&file).map_or_else(|defects| format!("{defects:?}"), |_| String::new())
+}
+
 #[cfg(test)]
 mod tests {
-    use dbmesh_testkit::folder::Folder;
-
-    /// What the proxy will say to resources, as text; empty when it takes them.
-    fn defects(name: &str, text: &str) -> String {
-        let folder = Folder::create("bench-resources").unwrap();
-        let file = folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
-        dbmesh_model::topology(&file)
-            .map_or_else(|defects| format!("{defects:?}"), |_| String::new())
-    }
+    use super::defects;
 
     #[test]
     fn the_proxy_takes_the_resources() {

@@ -1,11 +1,12 @@
 //! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run, failover,
-//! stale reads. Each starts what it needs
+//! stale reads, split tables. Each starts what it needs
 //! on a rig, prints a table and returns the same numbers as JSON. Input: the options of the command line.
 
 pub mod cluster;
 pub mod failover;
 pub mod idle;
 pub mod many;
+pub mod sharded;
 pub mod soak;
 pub mod splitting;
 pub mod stale;

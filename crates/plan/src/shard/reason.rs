@@ -102,6 +102,8 @@ pub enum RefuseReason {
     KeyNowhere,
     /// The key has to be generated.
     KeyGenerated,
+    /// A hint, and no table that is split by hint.
+    HintUnused,
     /// A strategy by hint, without a hint.
     HintMissing,
     /// An INSERT without columns, into a table whose columns are not known.
@@ -255,7 +257,10 @@ impl RefuseReason {
             Self::KeyUnknown => "the value of the sharding key is not known from the text",
             Self::KeyNowhere => "the algorithm has no shard for the value of the sharding key",
             Self::KeyGenerated => "the sharding key would have to be generated: give it",
-            Self::HintMissing => "the strategy needs a hint, and there is none",
+            Self::HintUnused => "it has the hint 'shard', and none of its tables is split by hint",
+            Self::HintMissing => {
+                "its table is split by hint, and it says no shard: give `/* mesh: shard=VALUE */`"
+            }
             Self::ColumnsUnknown => {
                 "an INSERT without a list of columns, and the table's are not known"
             }

@@ -170,24 +170,43 @@ impl Template {
         Some(shard)
     }
 
+    /// The shard of this text alone.
+    #[must_use]
+    pub fn shard_of(&self, reading: &Reading<'_>) -> Option<usize> {
+        self.shard(reading, &self.literals(reading)?)
+    }
+
     /// The same as the planner says it.
     pub fn node(&self, reading: &Reading<'_>) -> Option<NodeStatement> {
         let mut sql = Vec::with_capacity(reading.sql.len() + 32);
         let shard = self.fill(reading, &mut sql)?;
-        self.at(shard, sql)
-    }
-
-    /// What a text for a shard is, as the planner says it.
-    pub fn at(&self, shard: usize, sql: Vec<u8>) -> Option<NodeStatement> {
-        let there = self.table.shards.get(shard)?;
-        let renamed = || (there.table.clone(), self.table.name.clone());
         Some(NodeStatement {
-            source: there.source,
+            source: self.source(shard)?,
             shard: Some(shard),
             sql,
             parameters: (0..self.parameters).collect(),
-            tables: self.renames.then(renamed).into_iter().collect(),
+            tables: self.renamed(shard).into_iter().collect(),
         })
+    }
+
+    /// The table's name at a shard and its own, if they differ.
+    #[must_use]
+    pub fn renamed(&self, shard: usize) -> Option<(String, String)> {
+        let there = self.table.shards.get(shard)?;
+        let names = || (there.table.clone(), self.table.name.clone());
+        self.renames.then(names)
+    }
+
+    /// The table's name.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table.name
+    }
+
+    /// The source that has a shard.
+    #[must_use]
+    pub fn source(&self, shard: usize) -> Option<usize> {
+        Some(self.table.shards.get(shard)?.source)
     }
 
     /// How many shards there are.
@@ -205,7 +224,10 @@ impl Template {
     /// About how much memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let gaps = self.gaps.iter().map(|gap| gap.text.len() + size_of::<Gap>());
+        let gaps = self
+            .gaps
+            .iter()
+            .map(|gap| gap.text.len() + size_of::<Gap>());
         let edits = self.edits.iter().map(|edit| match &edit.put {
             Put::Text(text) => text.len() + size_of::<Edit>(),
             Put::Name => size_of::<Edit>(),
@@ -237,7 +259,8 @@ impl Template {
             (from, tokens) = (token.span.end, 0);
         }
         let last = gaps.next()?;
-        let whole = last.literal.is_none() && last.tokens == tokens && *last.text == *sql.get(from..)?;
+        let whole =
+            last.literal.is_none() && last.tokens == tokens && *last.text == *sql.get(from..)?;
         whole.then_some(literals)
     }
 
@@ -409,7 +432,9 @@ fn keys(
             value: value_of(value, literals)?,
         });
     }
-    let all = table.key_columns().all(|key| keys.iter().any(|k| k.column == key.name));
+    let all = table
+        .key_columns()
+        .all(|key| keys.iter().any(|k| k.column == key.name));
     all.then_some(keys)
 }
 
@@ -418,7 +443,9 @@ fn value_of(operand: Operand, literals: &[Span]) -> Option<Value> {
         Operand::Parameter(ordinal, _) => Some(Value::Parameter(ordinal)),
         Operand::UserVariable(_) => None,
         Operand::Literal(kind, span) => {
-            let number = literals.iter().position(|literal| literal.end == span.end)?;
+            let number = literals
+                .iter()
+                .position(|literal| literal.end == span.end)?;
             let literal = literals.get(number)?;
             let before = number.checked_sub(1).and_then(|n| literals.get(n));
             let alone = before.is_none_or(|before| before.end <= span.start);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
 use dbmesh_plan::explain::subject;
+use dbmesh_plan::shard::KeyValue;
 use dbmesh_plan::{Proof, RoleHint};
 use dbmesh_sql::{Class, Dialect, Hints, Statement, Verb, analyze};
 use dbmesh_wire::column::BinaryLayout;
@@ -31,6 +32,8 @@ pub(super) struct Demand {
     pub role: Option<RoleHint>,
     /// The hash of its hint `hash`, by which an endpoint is chosen.
     pub hash: Option<u64>,
+    /// The value of its hint `shard`, for tables that are split by hint.
+    pub shard: Option<KeyValue>,
     /// When it must have ended.
     pub deadline: Option<Deadline>,
     /// Where alone it may run.
@@ -300,6 +303,15 @@ impl Session {
                 return refused("'hash' needs loadBalance.consistentHash {by: hint}");
             }
             self.demand.hash = Some(hash_of(key.as_bytes()));
+        }
+        if let Some(value) = hints.shard {
+            if self.sharded.is_none() {
+                return refused("'shard' needs a service with a DataShard");
+            }
+            self.demand.shard = Some(match value.parse::<i128>() {
+                Ok(number) if number.to_string() == value => KeyValue::Integer(number),
+                _ => KeyValue::Text(value.into()),
+            });
         }
         if let Some(limit_ms) = hints.timeout_ms {
             if statement.class == Class::Tcl {

@@ -115,6 +115,7 @@ impl Session {
             types: None,
             cursor: Cursor::Closed,
             long_data: false,
+            pieces: None,
             long_data_error: None,
             reads_diagnostics,
         });

@@ -29,10 +29,12 @@ use super::observe::Observed;
 use super::settle::close_statements;
 use super::sharded::ShardSession;
 use super::{Executed, Failure, Session};
+use crate::allowance::Share;
 use crate::backend::Flavor;
 use crate::channel::{output_buffer, return_buffer};
 use crate::fault::Fault;
 use crate::insight::Protocol;
+use crate::pieces::Pieces;
 use crate::prepared::{Cursor, Key};
 use crate::vector::Vector;
 
@@ -54,6 +56,7 @@ impl Session {
             command: self.handler("mysqld_stmt_execute"),
         };
         let known = self.state.statements.find(id).ok_or(unknown)?;
+        let pieces = known.pieces.take();
         if let Some(fault) = known.long_data_error.take() {
             return Err(fault.into());
         }
@@ -65,7 +68,7 @@ impl Session {
             known.types = Some(types.into());
         }
         let (statement, types) = (known.statement.clone(), known.types.clone());
-        let (params, in_pieces) = (known.params, known.long_data);
+        let (params, in_pieces) = (known.params, known.long_data || pieces.is_some());
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement, &self.sharded);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (bytes, text) = (packet.len(), key.clone());
@@ -78,6 +81,7 @@ impl Session {
             key,
             under: known.vector.clone(),
             in_pieces,
+            pieces,
             cursor,
         };
         let observed = Observed {
@@ -106,6 +110,7 @@ impl Session {
             mut key,
             under,
             in_pieces,
+            pieces,
             cursor,
         } = asked;
         let sql_key = key.clone();
@@ -150,6 +155,7 @@ impl Session {
             statement,
             key: &key,
             under: &under,
+            pieces: pieces.as_deref(),
             route,
         };
         let executed = self.run_somewhere(packet, &run).await;
@@ -305,17 +311,21 @@ impl Session {
 
     async fn pass_long_data(&mut self, packet: &mut [u8]) -> Result<(), (u32, Failure)> {
         // A packet too short to name a statement is ignored, as servers do.
-        let Ok(id) = StmtSendLongData::decode(packet).map(|d| d.stmt_id) else {
+        let Ok(data) = StmtSendLongData::decode(packet) else {
             return Ok(());
         };
+        let id = data.stmt_id;
         let session = u64::from(self.handle().id);
-        let whole = self.sharded.is_none();
+        let limit = self.serving.service.limits.max_packet_bytes;
         let Some(known) = self.state.statements.find(id) else {
             return Ok(());
         };
-        if !whole {
-            let why = "COM_STMT_SEND_LONG_DATA is not served on sharded tables yet: send the value with its statement";
-            return Err((id, Fault::Sharding(why.into()).into()));
+        if self.sharded.is_some() {
+            let none = || Box::new(Pieces::none(Share::none(self.process.allowance.clone())));
+            let pieces = known.pieces.get_or_insert_with(none);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let added = pieces.add(data.parameter, data.data, limit);
+            return added.map_err(|fault| (id, fault.into()));
         }
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
@@ -394,6 +404,7 @@ impl Session {
         let known = self.state.statements.find(id).ok_or(unknown)?;
         known.cursor = Cursor::Closed;
         known.long_data = false;
+        known.pieces = None;
         known.long_data_error = None;
         let owned = known.key_for(id, session, true);
         let here = self
@@ -500,6 +511,8 @@ struct Asked<'a> {
     under: Arc<Vector>,
     /// Whether parameters came in pieces before.
     in_pieces: bool,
+    /// Those that are kept here.
+    pieces: Option<Box<Pieces>>,
     /// Whether it opens a cursor.
     cursor: bool,
 }
@@ -520,6 +533,8 @@ pub(super) struct Run<'a> {
     pub statement: &'a Statement,
     pub key: &'a Arc<Key>,
     pub under: &'a Arc<Vector>,
+    /// Values that came before.
+    pub pieces: Option<&'a Pieces>,
     pub route: Route,
 }
 

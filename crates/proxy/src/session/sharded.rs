@@ -11,6 +11,7 @@ mod gather;
 mod keys;
 mod planning;
 mod prepared;
+mod remembered;
 mod rows;
 mod scatter;
 mod schema;
@@ -37,12 +38,19 @@ use crate::fault::Fault;
 use crate::position::Position;
 use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
-use crate::vector::Vector;
 
 pub(super) use keys::Told;
 
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
 const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];
+
+/// A statement in the words of one node.
+pub(super) struct PlacedText {
+    source: usize,
+    packet: Vec<u8>,
+    /// What the client calls otherwise.
+    names: Option<Arc<Names>>,
+}
 
 /// What a session keeps of its sources.
 #[derive(Debug)]
@@ -58,7 +66,9 @@ pub(super) struct ShardSession {
     /// Its transaction at other sources.
     across: across::Across,
     /// The session's state as a connection has it, where schemas have other names there.
-    vector: Option<(Arc<Vector>, Arc<Vector>)>,
+    vector: Option<schema::Translated>,
+    /// The same as it was last at the other sources.
+    vectors: Vec<Option<schema::Translated>>,
     /// Names of the statement at hand that the client knows otherwise.
     names: Option<Arc<Names>>,
     /// Whether texts are UTF-8, under the state of this hash.
@@ -92,6 +102,7 @@ impl ShardSession {
             prologue: begin::Prologue::default(),
             across: across::Across::default(),
             vector: None,
+            vectors: vec![None; serving.sources.len()],
             names: None,
             utf8: None,
             known: None,
@@ -134,7 +145,11 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
+        if let Some(known) = self.remembered_text(packet, query, statement) {
+            return self.execute_known(&known, statement, route).await;
+        }
         let plan = self.shard_plan(query.sql, None).await?;
+        self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
         match plan {
             ShardPlan::Session => {
@@ -220,20 +235,33 @@ impl Session {
         node: &NodeStatement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        self.go_to(node.source).await?;
-        let names = self.names_of(std::slice::from_ref(node));
-        if let Some(sharded) = &mut self.sharded {
-            sharded.names = names;
-        }
         let head = packet.get(..query.sql_offset).unwrap_or_default();
-        let packet = [head, &node.sql].concat();
-        let query = Query::decode(&packet, self.client.capabilities)
+        let placed = PlacedText {
+            source: node.source,
+            packet: [head, &node.sql].concat(),
+            names: self.names_of(std::slice::from_ref(node)),
+        };
+        let statement = analyze(&node.sql, &self.dialect());
+        self.execute_placed(&placed, &statement, route).await
+    }
+
+    async fn execute_placed(
+        &mut self,
+        placed: &PlacedText,
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        self.go_to(placed.source).await?;
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names.clone_from(&placed.names);
+        }
+        let query = Query::decode(&placed.packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
-        let dialect = self.dialect();
-        let statement = analyze(query.sql, &dialect);
         self.in_own_schema(true).await?;
-        let executed = self.execute_text(&packet, &query, &statement, route).await;
-        self.note_work(&statement);
+        let executed = self
+            .execute_text(&placed.packet, &query, statement, route)
+            .await;
+        self.note_work(statement);
         self.follow_doom().await;
         if executed.is_ok() {
             self.keep_named_warnings().await?;
@@ -267,17 +295,26 @@ impl Session {
 
     /// What the client calls otherwise than these nodes.
     fn names_of(&self, nodes: &[NodeStatement]) -> Option<Arc<Names>> {
+        let sources: Vec<usize> = nodes.iter().map(|node| node.source).collect();
+        let tables: Vec<_> = nodes.iter().flat_map(|node| node.tables.clone()).collect();
+        self.names_at(&sources, &tables)
+    }
+
+    /// What the client calls otherwise at these sources, with these tables as they are there and as it knows them.
+    fn names_at(&self, sources: &[usize], tables: &[(String, String)]) -> Option<Arc<Names>> {
         let pair = |theirs: &str, ours: &str| (theirs.as_bytes().into(), ours.as_bytes().into());
-        let mut schemas: Vec<_> = nodes
+        let mut schemas: Vec<_> = sources
             .iter()
-            .filter_map(|node| self.schemas_at(node.source))
+            .filter_map(|source| self.schemas_at(*source))
             .map(|(ours, theirs)| pair(theirs, ours))
             .collect();
         schemas.dedup();
-        let tables = nodes.iter().flat_map(|node| &node.tables);
         let mut names = Names {
             schemas,
-            tables: tables.map(|(theirs, ours)| pair(theirs, ours)).collect(),
+            tables: tables
+                .iter()
+                .map(|(theirs, ours)| pair(theirs, ours))
+                .collect(),
         };
         // A name that stands within another is looked for last.
         names
@@ -324,8 +361,12 @@ impl Session {
         if let Some(there) = sharded.positions.get_mut(source) {
             self.state.position = std::mem::take(there);
         }
+        let there = sharded.vectors.get_mut(source).and_then(Option::take);
+        let here = std::mem::replace(&mut sharded.vector, there);
+        if let Some(kept) = sharded.vectors.get_mut(place) {
+            *kept = here;
+        }
         sharded.source = source;
-        sharded.vector = None;
         self.member = None;
         self.fixed = None;
         self.unpark();

@@ -144,7 +144,7 @@ impl Session {
             here: Some(sharded.source),
             utf8,
             parameters: bound,
-            hint: None,
+            hint: self.demand.shard.as_ref(),
         };
         Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
     }
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// Whether the client's texts are UTF-8.
-    fn text_is_utf8(&mut self) -> bool {
+    pub(super) fn text_is_utf8(&mut self) -> bool {
         let hash = self.state.vector.hash();
         let known = self.sharded.as_ref().and_then(|sharded| sharded.utf8);
         if let Some((_, utf8)) = known.filter(|(known, _)| *known == hash) {

@@ -5,7 +5,6 @@
 //! all rows come at once, as servers may do. Must never let a statement run in words of the client's. Input: COM_STMT_PREPARE
 //! and COM_STMT_EXECUTE.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
@@ -20,6 +19,7 @@ use super::super::prepared::Run;
 use super::super::{Executed, Failure, Session};
 use super::scatter::{Answers, Spread};
 use crate::fault::Fault;
+use crate::pieces::Pieces;
 use crate::prepared::{Answer, Key};
 use crate::state::Warnings;
 use crate::vector::Vector;
@@ -117,14 +117,28 @@ impl Session {
         }
         let original = packet.to_vec();
         let types = run.types.clone().unwrap_or_default();
-        let none = BTreeSet::new();
-        let values = run.execute.values(&original, &types, &none);
+        let in_pieces = run.pieces.map(Pieces::parameters).unwrap_or_default();
+        let whole: Vec<(u16, Vec<u8>)> = in_pieces
+            .iter()
+            .filter_map(|parameter| Some((*parameter, run.pieces?.value(*parameter))))
+            .collect();
+        let values = run.execute.values(&original, &types, &in_pieces);
         let values = values
             .take(usize::from(run.params))
             .collect::<Result<Vec<_>, _>>();
-        let values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        let mut values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        for (parameter, bytes) in &whole {
+            if let Some(parameter) = values.get_mut(usize::from(*parameter)) {
+                parameter.value = ParameterValue::Bytes(bytes);
+            }
+        }
+        let values = values;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
+        if let Some(known) = self.remembered_bound(sql, run, &bound) {
+            return self.run_known(packet, &known, run, route).await;
+        }
         let plan = self.shard_plan(sql, Some(&bound)).await?;
+        self.remember(sql, run.statement, Some(&bound), &plan);
         let plan = self
             .with_keys(sql, run.statement, Some(&bound), plan)
             .await?;
@@ -228,9 +242,19 @@ impl Session {
             statement: &statement,
             key: &key,
             under: &under,
+            pieces: None,
             route,
         };
-        let executed = self.run_prepared(&mut packet, &part).await;
+        self.run_placed(&mut packet, &part).await
+    }
+
+    /// Runs what is in the words of the session's place.
+    pub(super) async fn run_placed(
+        &mut self,
+        packet: &mut [u8],
+        part: &Run<'_>,
+    ) -> Result<Executed, Failure> {
+        let executed = self.run_prepared(packet, part).await;
         if executed.is_ok() {
             self.keep_named_warnings().await?;
         }

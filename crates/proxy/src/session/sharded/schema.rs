@@ -13,6 +13,21 @@ use super::super::{Failure, Session};
 use crate::state::Warnings;
 use crate::vector::Vector;
 
+/// A session's state, and what a connection has for it.
+#[derive(Clone, Debug)]
+pub(super) struct Translated {
+    ours: Arc<Vector>,
+    theirs: Arc<Vector>,
+    /// Whether that is the service's own schema, whichever the session has chosen.
+    own: bool,
+}
+
+impl Translated {
+    fn is_of(&self, ours: &Arc<Vector>, own: bool) -> bool {
+        self.own == own && Arc::ptr_eq(&self.ours, ours)
+    }
+}
+
 impl Session {
     /// The service's schema and the name it has at a source, if they differ.
     pub(super) fn schemas_at(&self, source: usize) -> Option<(&str, &str)> {
@@ -34,10 +49,7 @@ impl Session {
         let Some(sharded) = &mut self.sharded else {
             return Ok(());
         };
-        if sharded.in_own_schema != own {
-            sharded.in_own_schema = own;
-            sharded.vector = None;
-        }
+        sharded.in_own_schema = own;
         self.translate_vector();
         if self.lease.is_none() {
             return Ok(());
@@ -62,7 +74,7 @@ impl Session {
     pub(in super::super) fn connection_vector(&self) -> &Arc<Vector> {
         let translated = self.sharded.as_ref().and_then(|s| s.vector.as_ref());
         match translated {
-            Some((ours, theirs)) if Arc::ptr_eq(ours, &self.state.vector) => theirs,
+            Some(known) if Arc::ptr_eq(&known.ours, &self.state.vector) => &known.theirs,
             _ => &self.state.vector,
         }
     }
@@ -72,33 +84,40 @@ impl Session {
         let Some(sharded) = &self.sharded else {
             return;
         };
+        let own = sharded.in_own_schema;
         let known = sharded.vector.as_ref();
-        if known.is_some_and(|(ours, _)| Arc::ptr_eq(ours, &self.state.vector)) {
+        if known.is_some_and(|known| known.is_of(&self.state.vector, own)) {
             return;
         }
         let Some((ours, theirs)) = self.schemas_of(sharded.source) else {
             return;
         };
-        let ours = Arc::<[u8]>::from(ours.as_bytes());
-        let theirs = Arc::<[u8]>::from(theirs.as_bytes());
-        let own = sharded.in_own_schema;
-        let is_own = self.state.vector.schema.as_deref() == Some(&*ours);
-        if ours == theirs && is_own {
+        let chosen = self.state.vector.schema.as_deref();
+        let is_own = chosen == Some(ours.as_bytes());
+        // Servers report their own name of it.
+        let reported = ours != theirs && chosen == Some(theirs.as_bytes());
+        if (is_own && ours == theirs) || (!is_own && !own && !reported) {
+            if let Some(sharded) = &mut self.sharded {
+                sharded.vector = None;
+            }
             return;
         }
-        // Servers report their own name of it.
-        if self.state.vector.schema.as_deref() == Some(&*theirs) && ours != theirs {
+        let theirs = Arc::<[u8]>::from(theirs.as_bytes());
+        if reported {
+            let ours = Arc::<[u8]>::from(ours.as_bytes());
             self.state
                 .change_vector(|vector| vector.schema = Some(ours));
-        } else if !own && self.state.vector.schema.as_deref() != Some(&*ours) {
-            return;
         }
         let mut vector = Vector::clone(&self.state.vector);
         vector.schema = Some(theirs);
         vector.rehash();
-        let pair = (self.state.vector.clone(), Arc::new(vector));
+        let translated = Translated {
+            ours: self.state.vector.clone(),
+            theirs: Arc::new(vector),
+            own,
+        };
         if let Some(sharded) = &mut self.sharded {
-            sharded.vector = Some(pair);
+            sharded.vector = Some(translated);
         }
     }
 

@@ -1,0 +1,227 @@
+//! Statements that are like one that was planned before: no tree is made of them.
+//!
+//! Owns the way from a text to its node by a remembered plan, and what is kept of a new one. Must never be asked for what
+//! generates keys. Input: statements in text, or bound; the plans that rest on what is known of the tables.
+
+use std::sync::Arc;
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::value::Reading;
+use dbmesh_plan::shard::{Parameter, ShardPlan, ShardPlanner, Template};
+use dbmesh_sql::{Statement, Verb, analyze};
+use dbmesh_wire::command::Query;
+use dbmesh_wire::relay::Names;
+
+use super::super::prepared::Run;
+use super::super::{Executed, Failure, Session};
+use super::PlacedText;
+use crate::plans::{Asked, Placed, Remembered, Variants};
+use crate::prepared::Key;
+
+/// A prepared statement at its node.
+pub(super) struct KnownRun {
+    source: usize,
+    names: Option<Arc<Names>>,
+    key: Arc<Key>,
+    statement: Arc<Statement>,
+}
+
+/// What may be remembered: one table, and nothing that a session's state hangs on.
+fn may_be(statement: &Statement) -> bool {
+    matches!(statement.verb, Verb::Select | Verb::Update | Verb::Delete)
+        && statement.effects.is_empty()
+        && statement.statements == 1
+        && !statement.unterminated
+}
+
+impl Session {
+    /// A text in the words of its node, if a plan is remembered that holds for it.
+    pub(super) fn remembered_text(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+    ) -> Option<PlacedText> {
+        let (asked, variants) = self.variants(statement)?;
+        let head = packet.get(..query.sql_offset)?;
+        let reading = Reading {
+            sql: query.sql,
+            dialect: &asked.dialect,
+            utf8: asked.utf8,
+            parameters: None,
+        };
+        let mut text = Vec::with_capacity(packet.len() + 64);
+        for remembered in &variants {
+            let Some(template) = &remembered.template else {
+                continue;
+            };
+            text.clear();
+            text.extend_from_slice(head);
+            if let Some(shard) = template.fill(&reading, &mut text) {
+                let placed = self.placed(remembered, template, shard)?;
+                self.serving.metrics.plan_found();
+                return Some(PlacedText {
+                    source: template.source(shard)?,
+                    packet: text,
+                    names: placed.names.clone(),
+                });
+            }
+        }
+        None
+    }
+
+    /// The same for a bound statement, whose text is then the same for all values.
+    pub(super) fn remembered_bound(
+        &mut self,
+        sql: &[u8],
+        run: &Run<'_>,
+        bound: &[Parameter],
+    ) -> Option<KnownRun> {
+        // The client's packet lacks what came before.
+        let (asked, variants) = match run.pieces {
+            None => self.variants(run.statement)?,
+            Some(_) => return None,
+        };
+        let reading = Reading {
+            sql,
+            dialect: &asked.dialect,
+            utf8: asked.utf8,
+            parameters: Some(bound),
+        };
+        let state = run.under.prepare_hash();
+        for remembered in &variants {
+            let template = remembered.template.as_ref();
+            let Some(template) = template.filter(|template| !template.has_literals()) else {
+                continue;
+            };
+            let Some(shard) = template.shard_of(&reading) else {
+                continue;
+            };
+            let placed = self.placed(remembered, template, shard)?;
+            let (of, key, statement) = placed.prepared.get_or_init(|| {
+                let mut text = Vec::new();
+                template.fill(&reading, &mut text);
+                let key = Arc::new(Key::new(&text, state, 0));
+                (state, key, Arc::new(analyze(&text, &asked.dialect)))
+            });
+            if *of != state {
+                continue;
+            }
+            let known = KnownRun {
+                source: template.source(shard)?,
+                names: placed.names.clone(),
+                key: key.clone(),
+                statement: statement.clone(),
+            };
+            self.serving.metrics.plan_found();
+            return Some(known);
+        }
+        None
+    }
+
+    fn variants(&mut self, statement: &Statement) -> Option<(Asked, Variants)> {
+        if !may_be(statement) || self.demand.shard.is_some() {
+            return None;
+        }
+        let known = self.known_tables()?;
+        let asked = self.asked(statement)?;
+        let variants = known.plans.find(&asked);
+        (!variants.is_empty()).then_some((asked, variants))
+    }
+
+    fn asked(&mut self, statement: &Statement) -> Option<Asked> {
+        let dialect = self.dialect();
+        let utf8 = self.text_is_utf8();
+        let schema = self.sharded.as_ref()?.home.service.schema.as_deref();
+        Some(Asked {
+            digest: statement.digest.0,
+            dialect,
+            in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
+            utf8,
+        })
+    }
+
+    fn placed<'a>(
+        &self,
+        remembered: &'a Remembered,
+        template: &Template,
+        shard: usize,
+    ) -> Option<&'a Placed> {
+        remembered.at(shard, || {
+            let renamed = template.renamed(shard);
+            self.names_at(&[template.source(shard)?], renamed.as_slice())
+        })
+    }
+
+    /// Keeps what holds of a plan for other values, for who asks next.
+    pub(super) fn remember(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        bound: Option<&[Parameter]>,
+        plan: &ShardPlan,
+    ) {
+        if !may_be(statement) || !matches!(plan, ShardPlan::Single(_)) {
+            return;
+        }
+        let (Some(known), Some(asked)) = (self.known_tables(), self.asked(statement)) else {
+            return;
+        };
+        let variants = known.plans.find(&asked);
+        if variants.iter().any(|known| known.template.is_none()) {
+            return;
+        }
+        let made = self.planned(sql, &known, &known.catalog, bound, |planner, input| {
+            ShardPlanner::template(planner, input, plan)
+        });
+        let Ok(template) = made else {
+            return;
+        };
+        // What is not known of a table yet may be another thing once it is.
+        if template
+            .as_ref()
+            .is_some_and(|t| !known.columns.contains_key(t.table()))
+        {
+            return;
+        }
+        self.serving.metrics.plan_made();
+        known.plans.keep(asked, template);
+    }
+
+    /// Executes a text at its node.
+    pub(super) async fn execute_known(
+        &mut self,
+        known: &PlacedText,
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        self.execute_placed(known, statement, route).await
+    }
+
+    /// Executes a bound statement at its node, with the client's own packet.
+    pub(super) async fn run_known(
+        &mut self,
+        packet: &mut [u8],
+        known: &KnownRun,
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        self.go_to(known.source).await?;
+        self.in_own_schema(true).await?;
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names.clone_from(&known.names);
+        }
+        let part = Run {
+            id: run.id,
+            params: run.params,
+            types: run.types.clone(),
+            execute: run.execute,
+            statement: &known.statement,
+            key: &known.key,
+            under: run.under,
+            pieces: None,
+            route,
+        };
+        self.run_placed(packet, &part).await
+    }
+}
