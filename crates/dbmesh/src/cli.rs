@@ -98,6 +98,10 @@ pub struct ProxyArgs {
     /// Memory that commands larger than 1 MiB may take, of all sessions together; beyond, they are refused.
     #[arg(long, value_name = "MIB", default_value_t = 1_024)]
     pub large_commands_mib: u64,
+    /// Memory that rows of several shards may take while they are put together, of all sessions together; near it, statements
+    /// use files early, beyond, they are refused.
+    #[arg(long, value_name = "MIB", default_value_t = 1_024)]
+    pub merge_memory_mib: u64,
 }
 
 /// Form of log lines.

@@ -51,6 +51,8 @@ pub enum MergeError {
 pub enum Budget {
     /// `memory_bytes_max`.
     Memory,
+    /// What mergers share: [`SharedMemory`](crate::SharedMemory).
+    Shared,
     /// `spill_bytes_max`.
     Spill,
     /// `row_bytes_max`.
@@ -62,6 +64,7 @@ impl Budget {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory_bytes_max",
+            Self::Shared => "memory of all statements",
             Self::Spill => "spill_bytes_max",
             Self::Row => "row_bytes_max",
         }

@@ -4,6 +4,8 @@
 //! and where it cannot go on it says which shard it waits for. It must never yield a row that a later one could
 //! precede. Input: a specification, the shards' column definitions, the packets of their rows.
 
+use std::sync::Arc;
+
 use dbmesh_wire::column::{Column, ColumnType};
 use dbmesh_wire::result_set::RowFormat;
 
@@ -16,7 +18,7 @@ use crate::row::{Cells, RowLayout};
 use crate::sorter::{Sorted, Sorter};
 use crate::source::{Pulled, Source};
 use crate::spec::{Limit, MergeSpec};
-use crate::spill::{Budgets, Spill, Spiller, Usage};
+use crate::spill::{Budgets, SharedMemory, Spill, Spiller, Usage};
 
 /// What the merger has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,11 @@ impl Merger {
             out: Vec::new(),
             spiller,
         })
+    }
+
+    /// Takes its memory from what other mergers take theirs from.
+    pub fn share(&mut self, memory: Arc<SharedMemory>) {
+        self.spiller.share(memory);
     }
 
     /// The columns of the result.

@@ -5,6 +5,8 @@
 //! wrote; what comes back is still checked.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::{Budget, MergeError};
 
@@ -131,6 +133,59 @@ impl Default for Budgets {
     }
 }
 
+/// Memory of several mergers together.
+#[derive(Debug)]
+pub struct SharedMemory {
+    bytes_max: usize,
+    used_bytes: AtomicUsize,
+    refused: AtomicU64,
+}
+
+impl SharedMemory {
+    /// Of this many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            used_bytes: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// How much there is.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// How much is used now.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Mergers that were ended because there was no more.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// What one merger may have of it at most, by how much is left: who comes late spills early.
+    pub fn budget(&self, wanted: usize) -> usize {
+        let left = self.bytes_max.saturating_sub(self.used_bytes());
+        wanted.min((left / 4).max(BUDGET_BYTES_MIN))
+    }
+
+    fn change(&self, before: usize, now: usize) -> bool {
+        if now <= before {
+            self.used_bytes.fetch_sub(before - now, Ordering::Relaxed);
+            return true;
+        }
+        let more = now - before;
+        let used = self.used_bytes.fetch_add(more, Ordering::Relaxed);
+        used.saturating_add(more) <= self.bytes_max
+    }
+}
+
+/// With less than this, a merger does nothing but spill.
+const BUDGET_BYTES_MIN: usize = 4 << 20;
+
 /// How much is used, and how much it was at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -149,8 +204,17 @@ pub struct Usage {
 /// The spill with its budgets.
 pub(crate) struct Spiller {
     store: Option<Box<dyn Spill + Send>>,
+    shared: Option<Arc<SharedMemory>>,
     pub(crate) budgets: Budgets,
     pub(crate) usage: Usage,
+}
+
+impl Drop for Spiller {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.change(self.usage.memory_bytes, 0);
+        }
+    }
 }
 
 impl fmt::Debug for Spiller {
@@ -166,17 +230,33 @@ impl Spiller {
     pub(crate) fn new(store: Option<Box<dyn Spill + Send>>, budgets: Budgets) -> Self {
         Self {
             store,
+            shared: None,
             budgets,
             usage: Usage::default(),
         }
+    }
+
+    /// Takes its memory from what others take theirs from.
+    pub(crate) fn share(&mut self, shared: Arc<SharedMemory>) {
+        shared.change(0, self.usage.memory_bytes);
+        self.shared = Some(shared);
     }
 
     /// Accounts for `now` bytes where `before` were.
     pub(crate) fn resize(&mut self, before: usize, now: usize) -> Result<(), MergeError> {
         let used = self.usage.memory_bytes.saturating_sub(before);
         let used = used.saturating_add(now);
-        self.usage.memory_bytes = used;
+        let before = std::mem::replace(&mut self.usage.memory_bytes, used);
         self.usage.memory_bytes_peak = self.usage.memory_bytes_peak.max(used);
+        if let Some(shared) = &self.shared
+            && !shared.change(before, used)
+        {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(MergeError::OverBudget {
+                budget: Budget::Shared,
+                limit_bytes: shared.bytes_max as u64,
+            });
+        }
         let limit = self.budgets.memory_bytes_max;
         if used > limit {
             return Err(MergeError::OverBudget {

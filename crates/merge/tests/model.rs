@@ -5,12 +5,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dbmesh_merge::{
-    Aggregate, Budget, Budgets, Grouping, Key, Limit, MemorySpill, MergeError, MergeSpec, Output,
-    OutputDefinition,
+    Aggregate, Budget, Budgets, Grouping, Key, Limit, MemorySpill, MergeError, MergeSpec, Merger,
+    Output, OutputDefinition, SharedMemory, Spill, Step,
 };
 use dbmesh_wire::Capabilities;
+use dbmesh_wire::codec::put_packet;
 use dbmesh_wire::column::{Column, ColumnType};
 use dbmesh_wire::result_set::{Cell, RowFormat, put_binary_row, put_text_row};
 use proptest::prelude::*;
@@ -304,6 +306,113 @@ fn many_rows_are_sorted_in_little_memory() {
             .map(number)
             .eq(expected.iter().map(number))
     );
+}
+
+/// A number of a long row of them, in no order.
+fn scrambled(place: u64) -> u64 {
+    place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+/// Sorts rows as they are made, `shards` of them in turns; gives how many there were, and the merger.
+fn sort_made(count: u64, shards: usize, budgets: Budgets) -> (u64, Merger) {
+    let spec = MergeSpec {
+        sort: vec![Key::ascending(0)],
+        ..MergeSpec::default()
+    };
+    let columns = vec![vec![Column::integer(b"n"), Column::text(b"s", 255)]; shards];
+    let spill = Some(Box::new(FileSpill::new()) as Box<dyn Spill + Send>);
+    let mut merger = Merger::new(&spec, RowFormat::Text, &columns, budgets, spill).unwrap();
+    let mut next: Vec<u64> = (0..shards as u64).collect();
+    let (mut rows, mut last) = (0, 0);
+    let mut piece = Vec::new();
+    loop {
+        match merger.next().unwrap() {
+            Step::Row(row) => {
+                let digits = std::str::from_utf8(&row[1..=row[0] as usize]).unwrap();
+                let number: u64 = digits.parse().unwrap();
+                assert!(number >= last, "{number} after {last}");
+                (rows, last) = (rows + 1, number);
+            }
+            Step::Need(shard) => {
+                piece.clear();
+                let (mut seq, mut row) = (0, Vec::new());
+                while next[shard] < count && piece.len() < 64 << 10 {
+                    row.clear();
+                    let number = scrambled(next[shard]).to_string();
+                    let cells = [Cell::from(number.as_str()), Cell::from("a short text")];
+                    put_text_row(&mut row, &cells);
+                    put_packet(&mut piece, &mut seq, &row);
+                    next[shard] += shards as u64;
+                }
+                match piece.is_empty() {
+                    true => merger.shard_done(shard).unwrap(),
+                    false => drop(merger.feed(shard, &piece).unwrap()),
+                }
+            }
+            Step::Done => return (rows, merger),
+        }
+    }
+}
+
+#[test]
+#[ignore = "long: ten million rows, in a minute with optimization"]
+fn ten_million_rows_are_sorted_within_64_mib() {
+    let budgets = Budgets {
+        memory_bytes_max: 64 << 20,
+        ..Budgets::default()
+    };
+    let (rows, merger) = sort_made(10_000_000, 8, budgets);
+    let usage = merger.usage();
+    assert_eq!(rows, 10_000_000);
+    assert!(
+        usage.memory_bytes_peak <= 64 << 20 && usage.runs > 1,
+        "{usage:?}"
+    );
+    println!("{usage:?}");
+}
+
+#[test]
+fn mergers_share_a_bounded_memory() {
+    let memory = Arc::new(SharedMemory::new(1 << 20));
+    assert_eq!(
+        memory.budget(64 << 20),
+        4 << 20,
+        "there is little: it spills early"
+    );
+    let columns = vec![vec![Column::integer(b"n")]];
+    let spec = MergeSpec {
+        sort: vec![Key::ascending(0)],
+        ..MergeSpec::default()
+    };
+    let budgets = Budgets::default();
+    let new = || {
+        let mut merger = Merger::new(&spec, RowFormat::Text, &columns, budgets, None).unwrap();
+        merger.share(memory.clone());
+        merger
+    };
+    let (mut piece, mut seq) = (Vec::new(), 0);
+    for _ in 0..50_000 {
+        put_packet(&mut piece, &mut seq, &[1, b'7']);
+    }
+    let (mut one, mut other) = (new(), new());
+    one.feed(0, &piece).unwrap();
+    assert!(memory.used_bytes() >= piece.len(), "{memory:?}");
+    let error = (0..8).find_map(|_| other.feed(0, &piece).err()).unwrap();
+    assert!(
+        matches!(
+            error,
+            MergeError::OverBudget {
+                budget: Budget::Shared,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(memory.refused(), 1);
+    drop(other);
+    one.feed(0, &piece).unwrap();
+    drop(one);
+    assert_eq!(memory.used_bytes(), 0);
 }
 
 #[test]

@@ -182,6 +182,8 @@ pub enum Merge {
     Rows(MergeSpec),
     /// Counts of rows are added.
     Affected,
+    /// Each says how it would execute its part.
+    Explained,
 }
 
 /// Plans statements; keeps the memory of its parser.

@@ -149,6 +149,7 @@ impl AdminContent for Pages {
         });
         crate::firewall::expose(walled, out);
         crate::plans::expose(&services, out);
+        crate::scatter::expose(&self.process.merging, out);
         self.process.memory.expose(out);
         self.source.status().metrics(out);
         workers(out);

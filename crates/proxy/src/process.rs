@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dbmesh_merge::SharedMemory;
 use dbmesh_model::topology::Service;
 use dbmesh_runtime::clock::Coarse;
 use dbmesh_runtime::drain::Drain;
@@ -51,6 +52,8 @@ pub struct Process {
     began_unix_ms: u64,
     /// Memory for large commands.
     pub allowance: Arc<Allowance>,
+    /// Memory for rows of several shards that are put together.
+    pub merging: Arc<SharedMemory>,
     /// Generators of keys.
     pub generators: Generators,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
@@ -61,7 +64,13 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
+    pub fn new(
+        current: Current,
+        clock: Coarse,
+        allowance: Allowance,
+        merging: SharedMemory,
+        memory: MemoryGuard,
+    ) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
@@ -76,6 +85,7 @@ impl Process {
             lockout: Lockout::default(),
             admission: Arc::default(),
             allowance: Arc::new(allowance),
+            merging: Arc::new(merging),
             generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),

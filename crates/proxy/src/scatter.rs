@@ -7,3 +7,34 @@ pub mod files;
 pub mod leg;
 pub mod part;
 pub mod spec;
+
+use dbmesh_merge::SharedMemory;
+use dbmesh_runtime::exposition::{Kind, Text};
+
+/// Writes the metrics of the memory for rows that are put together.
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+pub fn expose(memory: &SharedMemory, out: &mut Text) {
+    for (name, help, kind, value) in [
+        (
+            "dbmesh_merge_memory_bytes",
+            "Memory of rows of several shards that are put together now.",
+            Kind::Gauge,
+            memory.used_bytes() as f64,
+        ),
+        (
+            "dbmesh_merge_memory_limit_bytes",
+            "Memory that they may take, of all sessions.",
+            Kind::Gauge,
+            memory.bytes_max() as f64,
+        ),
+        (
+            "dbmesh_merge_memory_refused_total",
+            "Statements refused because they would have taken more.",
+            Kind::Counter,
+            memory.refused() as f64,
+        ),
+    ] {
+        out.family(name, help, kind);
+        out.sample(&[], value);
+    }
+}

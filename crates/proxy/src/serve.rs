@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dbmesh_merge::SharedMemory;
 use dbmesh_model::Defects;
 use dbmesh_runtime::admin::{self, Admin};
 use dbmesh_runtime::clock::Coarse;
@@ -51,6 +52,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Memory that large commands of all sessions may take, in bytes.
     pub large_commands_bytes: u64,
+    /// Memory that rows of several shards may take while they are put together, of all sessions, in bytes.
+    pub merge_bytes: u64,
 }
 
 /// Why the process could not start.
@@ -115,6 +118,7 @@ async fn run(options: &Options) -> Result<(), ServeError> {
         current,
         Coarse::start(),
         allowance,
+        SharedMemory::new(usize::try_from(options.merge_bytes).unwrap_or(usize::MAX)),
         MemoryGuard::new(options.memory_limit_bytes),
     ));
     tokio::spawn(memory::watch(process.clone()));

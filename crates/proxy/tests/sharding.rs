@@ -11,6 +11,8 @@ mod faultkit;
 mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
+#[path = "sharding/hints.rs"]
+mod hints;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

@@ -10,7 +10,7 @@ use super::reason::{RefuseReason, Stop};
 use super::rewrite;
 use super::route::{self, Target};
 use super::scope::{Place, Scope};
-use super::{ShardPlan, define, insert, read, write};
+use super::{Clock, Merge, ShardPlan, define, insert, read, write};
 
 /// What SHOW may show without a table's or schema's name in the answer.
 const SHOWN: [&str; 15] = [
@@ -154,7 +154,7 @@ fn describe(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?))
 }
 
-/// EXPLAIN of what runs on one shard.
+/// EXPLAIN of what runs on one shard, or on each of several.
 fn explain(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     known(scope)?;
     let plan = match scope.ast.statement().body {
@@ -171,6 +171,13 @@ fn explain(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     };
     match plan? {
         ShardPlan::Single(statement) => Ok(ShardPlan::Single(statement)),
+        ShardPlan::Scatter { statements, .. } | ShardPlan::Broadcast { statements, .. } => {
+            Ok(ShardPlan::Scatter {
+                statements,
+                merge: Merge::Explained,
+                clock: Clock::Unread,
+            })
+        }
         _ => Err(RefuseReason::Explain.into()),
     }
 }

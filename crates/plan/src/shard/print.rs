@@ -36,6 +36,7 @@ impl fmt::Display for Shown<'_> {
                 write!(f, "scatter over {}{}", statements.len(), clock_of(*clock))?;
                 match merge {
                     Merge::Affected => f.write_str(", counts added")?,
+                    Merge::Explained => f.write_str(", each explained")?,
                     Merge::Rows(spec) => write!(f, ", {spec}")?,
                 }
                 statements.iter().try_for_each(|s| self.node(f, s))

@@ -7,6 +7,7 @@
 mod across;
 mod begin;
 mod counts;
+mod explained;
 mod gather;
 mod keys;
 mod planning;

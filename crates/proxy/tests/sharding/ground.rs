@@ -211,7 +211,9 @@ pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
     text += "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DataShard\nmetadata: {name: shop}\nspec:\n  \
              bindingTables: [[t_order, t_item, t_user]]\n  broadcastTables: [t_dict]\n  \
              singleTables: [{tableName: t_conf, node: ds_1}]\n  \
-             algorithms: {eight: {type: MOD, props: {sharding-count: 8}}}\n  rules:\n";
+             algorithms: {eight: {type: MOD, props: {sharding-count: 8}}, hint: {type: HINT_INLINE, props: \
+             {algorithm-expression: \"t_hint_${value % 2}\"}}}\n  rules:\n  - tableName: t_hint\n    tableStrategy: \
+             {tableShardingAlgorithmName: hint}\n    actualDatanodes: {valueSource: {expression: \"ds_0.t_hint_0, ds_1.t_hint_1\"}}\n";
     for name in SHARDED {
         text += &format!(
             "  - tableName: {name}\n    tableStrategy: {{tableShardingAlgorithmName: eight, tableShardingColumn: user_id}}\n    \
@@ -237,6 +239,15 @@ impl Answer {
         match self {
             Self::Rows(_, rows, ..) => rows,
             other => panic!("no rows: {other:?}"),
+        }
+    }
+
+    /// Affected rows.
+    #[track_caller]
+    pub fn done(&self) -> u64 {
+        match self {
+            Self::Done(affected, ..) => *affected,
+            other => panic!("no OK: {other:?}"),
         }
     }
 }

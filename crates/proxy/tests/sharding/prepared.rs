@@ -11,9 +11,11 @@ enum Value<'a> {
     Null,
     Int(i64),
     Text(&'a str),
+    /// In pieces, before the execution.
+    Long(&'a [&'a str]),
 }
 
-use Value::{Int, Null, Text};
+use Value::{Int, Long, Null, Text};
 
 /// What PREPARE says: columns, number of parameters; or the error's number.
 type Prepared = Result<(u32, Vec<String>, u16), u16>;
@@ -39,7 +41,21 @@ fn prepare(client: &mut Client, sql: &str) -> Prepared {
     Ok((id, columns, params))
 }
 
+/// COM_STMT_SEND_LONG_DATA, for each piece.
+fn send_pieces(client: &mut Client, id: u32, parameter: usize, pieces: &[&str]) {
+    for piece in pieces {
+        let parameter = u16::try_from(parameter).unwrap().to_le_bytes();
+        let head = [&[0x18], &id.to_le_bytes()[..], &parameter[..]].concat();
+        client.raw.command(&[&head, piece.as_bytes()].concat());
+    }
+}
+
 fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
+    for (parameter, value) in values.iter().enumerate() {
+        if let Long(pieces) = value {
+            send_pieces(client, id, parameter, pieces);
+        }
+    }
     let mut payload = vec![0x17];
     payload.extend_from_slice(&id.to_le_bytes());
     payload.extend_from_slice(&[0, 1, 0, 0, 0]);
@@ -57,11 +73,12 @@ fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Ans
                 Null => &[6, 0],
                 Int(_) => &[8, 0],
                 Text(_) => &[253, 0],
+                Long(_) => &[252, 0],
             });
         }
         for value in values {
             match value {
-                Null => {}
+                Null | Long(_) => {}
                 Int(n) => payload.extend_from_slice(&n.to_le_bytes()),
                 Text(text) => put_lenenc_bytes(&mut payload, text.as_bytes()),
             }
@@ -240,5 +257,56 @@ fn preparing_does_not_choose_the_node_of_a_transaction() {
         mesh.ask("ROLLBACK");
         let found = mesh.ask("SELECT COUNT(*) FROM t_user WHERE score = 1234");
         assert_eq!(found.rows()[0][0].as_deref(), Some("0"), "{kind:?}");
+    }
+}
+
+const IN_PIECES: Cases = &[
+    (
+        "INSERT INTO t_order (id, user_id, note, blob_) VALUES (?, ?, ?, ?)",
+        &[
+            &[Int(9001), Int(3), Text("n"), Long(&["ab", "", "c'd"])],
+            &[Int(9002), Int(4), Long(&["in", " pieces"]), Long(&["x"])],
+            &[Int(9003), Int(5), Null, Long(&[""])],
+            &[Int(9004), Int(6), Text("without"), Null],
+            &[Int(9005), Long(&["1", "2"]), Text("key"), Null],
+        ],
+    ),
+    (
+        "UPDATE t_order SET blob_ = ? WHERE id > ?",
+        &[&[Long(&["every", "where"]), Int(9003)]],
+    ),
+    (
+        "SELECT id, user_id, note, blob_ FROM t_order WHERE note = ? OR id > 9000 ORDER BY id",
+        &[&[Long(&["with", "out"])], &[Text("x")]],
+    ),
+    (
+        "SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.id = b.id WHERE a.note = ?",
+        &[&[Long(&["in ", "pieces"])]],
+    ),
+    (
+        "SELECT blob_ FROM t_order WHERE user_id = ? AND id = 9005",
+        &[&[Long(&["12"])], &[Int(12)]],
+    ),
+];
+
+#[test]
+fn values_may_come_in_pieces() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        fill(&ground);
+        both(&ground, IN_PIECES);
+        let mut mesh = ground.mesh();
+        let sql = "SELECT COUNT(*) FROM t_order WHERE blob_ = ?";
+        let (id, ..) = prepare(&mut mesh, sql).unwrap();
+        let piece = "x".repeat(8 << 20);
+        for _ in 0..9 {
+            send_pieces(&mut mesh, id, 0, &[&piece]);
+        }
+        // More than a command may have: it is told with the execution, and the session goes on.
+        assert_eq!(execute(&mut mesh, id, &[Text("")], sql), Answer::Error(1105));
+        assert!(matches!(
+            execute(&mut mesh, id, &[Text("")], sql),
+            Answer::Rows(..)
+        ));
     }
 }

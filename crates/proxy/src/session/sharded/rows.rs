@@ -4,7 +4,9 @@
 //! leave as soon as the merge knows the next one. Must never answer with less than all rows: what breaks is an error, also
 //! behind rows. Input: connections at work, the planner's specification.
 
-use dbmesh_merge::{Appetite, Budgets, Definition, MergeError, Merger, Step};
+use std::sync::Arc;
+
+use dbmesh_merge::{Appetite, Budget, Budgets, Definition, MergeError, Merger, SharedMemory, Step};
 use dbmesh_plan::shard::MergeSpec;
 use dbmesh_plan::shard::merge::ColumnRef;
 use dbmesh_wire::codec;
@@ -40,6 +42,8 @@ pub(super) struct Recipe<'a> {
     pub settings: Settings,
     pub format: RowFormat,
     pub status: Status,
+    /// What all sessions take their memory from.
+    pub memory: &'a Arc<SharedMemory>,
 }
 
 /// Writes all rows; gives their number. The end of the answer is the caller's.
@@ -137,10 +141,10 @@ impl Merging {
         let spec = translate(recipe.plan, first, &collations, recipe.settings, arrival);
         let spec = spec.map_err(|_| Fault::Sharding("its columns are not as planned".into()))?;
         let execution = &recipe.known.sharding.execution;
+        let memory_bytes_max = recipe.memory.budget(execution.memory_bytes_max);
         let budgets = Budgets {
-            shard_bytes_max: SHARD_BYTES_MAX
-                .min(execution.memory_bytes_max / (4 * work.nodes.len().max(1))),
-            memory_bytes_max: execution.memory_bytes_max,
+            shard_bytes_max: SHARD_BYTES_MAX.min(memory_bytes_max / (4 * work.nodes.len().max(1))),
+            memory_bytes_max,
             spill_bytes_max: execution.spill_bytes_max,
             ..Budgets::default()
         };
@@ -149,13 +153,15 @@ impl Merging {
             Box::new(files) as Box<dyn dbmesh_merge::Spill + Send>
         });
         let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
+        let mut merger = merger.map_err(|e| match e {
+            MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
+            e => of_merge(&e, work),
+        })?;
+        merger.share(recipe.memory.clone());
         Ok(Self {
-            merger: merger.map_err(|e| match e {
-                MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
-                e => of_merge(&e, work),
-            })?,
+            merger,
             columns: first.to_vec(),
-            memory_bytes_max: execution.memory_bytes_max,
+            memory_bytes_max,
             hungry: Vec::new(),
         })
     }
@@ -307,7 +313,7 @@ fn collations(columns: &[Definition], recipe: &Recipe<'_>) -> Vec<Option<u16>> {
     found
 }
 
-async fn flush(around: &mut Around<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
+pub(super) async fn flush(around: &mut Around<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
     write(around.client, around.control, out)
         .await
         .map_err(|lost| match lost {
@@ -385,6 +391,12 @@ fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
     };
     let why = match error {
         MergeError::BadRow { shard, fault } => format!("{} sent a bad row: {fault}", at(*shard)),
+        MergeError::OverBudget {
+            budget: Budget::Shared,
+            limit_bytes,
+        } => format!(
+            "rows of several shards of all sessions take the {limit_bytes} bytes that they may (--merge-memory-mib)"
+        ),
         MergeError::Unsorted { shard } => {
             format!("rows of {} do not come in the order asked for", at(*shard))
         }

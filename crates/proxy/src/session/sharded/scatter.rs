@@ -19,6 +19,7 @@ use dbmesh_wire::track::{self, Item};
 use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
+use super::explained;
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
 use crate::backend::{Flags, Flavor, LAST_GTID};
@@ -42,6 +43,8 @@ pub(super) enum Answers {
     Counts,
     /// They are alike.
     Alike,
+    /// Each is of its own node, which is named.
+    Explained,
 }
 
 impl From<Merge> for Answers {
@@ -49,6 +52,7 @@ impl From<Merge> for Answers {
         match merge {
             Merge::Rows(spec) => Self::Rows(spec),
             Merge::Affected => Self::Counts,
+            Merge::Explained => Self::Explained,
         }
     }
 }
@@ -260,7 +264,7 @@ impl Session {
             }
             Unit::None | Unit::Definition => {}
         }
-        let handle = self.registered.handle.clone();
+        let (handle, memory) = (self.registered.handle.clone(), self.process.merging.clone());
         let mut around = Around {
             client: &mut self.client,
             control: &handle.control,
@@ -276,9 +280,14 @@ impl Session {
                     settings,
                     format: work.format(),
                     status: self.state.status,
+                    memory: &memory,
                 };
                 worked.rows = Some(rows::relay(work, &recipe, &mut around).await?);
                 worked.skipped = plan.offset;
+            }
+            Answers::Explained => {
+                worked.rows =
+                    Some(explained::relay(work, names, &mut around, self.state.status).await?);
             }
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }

@@ -1,0 +1,75 @@
+//! Tables that are split by hint, and what is said of plans.
+
+use crate::ground::{Ground, KINDS, Options};
+use crate::scatter::fill;
+
+#[test]
+fn a_hint_says_which_shard_a_statement_is_for() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        for (place, server) in ground.servers.iter().enumerate() {
+            let sql = format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
+            server.execute(&sql).unwrap();
+        }
+        let mut mesh = ground.mesh();
+        for (hint, id) in [(0, 1), (1, 2), (3, 3), (4, 4)] {
+            let sql = format!("/* mesh: shard={hint} */ INSERT INTO t_hint VALUES ({id}, 0)");
+            mesh.ask(&sql).done();
+        }
+        let ids = |sql: &str, mesh: &mut crate::ground::Client| -> Vec<String> {
+            let answer = mesh.ask(sql);
+            let rows = answer.rows().iter();
+            rows.map(|row| row[0].clone().unwrap()).collect()
+        };
+        let all = "SELECT id FROM t_hint ORDER BY id";
+        assert_eq!(ids(all, &mut mesh), ["1", "2", "3", "4"]);
+        let odd = "SELECT id FROM t_hint ORDER BY id -- mesh: shard=1";
+        assert_eq!(ids(odd, &mut mesh), ["2", "3"]);
+        let changed = mesh.ask("/* mesh: shard=2 */ UPDATE t_hint SET v = 7").done();
+        assert_eq!(changed, 2);
+        assert_eq!(ids("SELECT id FROM t_hint WHERE v = 7 ORDER BY id", &mut mesh), ["1", "4"]);
+        for (sql, why) in [
+            ("INSERT INTO t_hint VALUES (9, 0)", "mesh: shard=VALUE"),
+            ("/* mesh: shard=1 */ SELECT * FROM t_order", "none of its tables is split by hint"),
+            ("/* mesh: shard=1 */ SELECT * FROM t_order WHERE user_id = 1", "none of its tables"),
+        ] {
+            let said = mesh.refused(sql);
+            assert!(said.contains(why), "{sql}: {said}");
+        }
+    }
+}
+
+#[test]
+fn explain_shows_the_plan_of_every_shard() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        fill(&ground);
+        let mut mesh = ground.mesh();
+        let places = |answer: &crate::ground::Answer| -> Vec<String> {
+            let rows = answer.rows().iter();
+            let mut places: Vec<String> = rows.map(|row| row.last().unwrap().clone().unwrap()).collect();
+            places.dedup();
+            places
+        };
+        let nodes = |from: usize, to: usize| -> Vec<String> {
+            let name = |shard| format!("ds_{}.t_order_{shard}", shard / 4);
+            (from..to).map(name).collect()
+        };
+        for sql in [
+            "EXPLAIN SELECT id FROM t_order WHERE total > 1 ORDER BY id",
+            "EXPLAIN FORMAT=JSON SELECT note, COUNT(*) FROM t_order GROUP BY note ORDER BY 1",
+            "EXPLAIN UPDATE t_order SET note = 'x' WHERE total > 1 -- order by",
+        ] {
+            let mut of_node = places(&mesh.ask(sql));
+            of_node.sort();
+            assert_eq!(of_node, nodes(0, 8), "{sql}");
+        }
+        let pruned = mesh.ask("EXPLAIN SELECT id FROM t_order WHERE user_id IN (1, 2)");
+        assert_eq!(places(&pruned), nodes(1, 3));
+        ground.both("EXPLAIN FORMAT=JSON SELECT 1");
+        let said = mesh.refused(
+            "EXPLAIN SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total",
+        );
+        assert!(said.contains("EXPLAIN MESH"), "{said}");
+    }
+}
