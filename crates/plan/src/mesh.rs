@@ -20,16 +20,19 @@ pub enum MeshListing {
     Rules,
     /// What its statements have in common.
     Digests,
+    /// Definitions over several shards: how far they are.
+    Definitions,
 }
 
 impl MeshListing {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Status, "status"),
         (Self::Sessions, "sessions"),
         (Self::Endpoints, "endpoints"),
         (Self::Pools, "pools"),
         (Self::Rules, "rules"),
         (Self::Digests, "digests"),
+        (Self::Definitions, "definitions"),
     ];
 }
 
@@ -103,6 +106,12 @@ mod tests {
             ("SHOW MESH STATUS", MeshListing::Status, None, None),
             (" show  mesh sessions ; ", MeshListing::Sessions, None, None),
             ("/* a */ SHOW MESH POOLS", MeshListing::Pools, None, None),
+            (
+                "SHOW MESH DEFINITIONS",
+                MeshListing::Definitions,
+                None,
+                None,
+            ),
             (
                 "SHOW MESH DIGESTS ORDER BY calls LIMIT 5",
                 MeshListing::Digests,

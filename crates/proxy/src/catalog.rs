@@ -128,27 +128,53 @@ impl Tables {
         epoch: u64,
     ) -> Result<(), Fault> {
         for name in names {
-            let Some((source, physical)) = place(&self.rules, name) else {
-                continue;
-            };
-            let Some(upstream) = upstreams.get(source) else {
-                continue;
-            };
-            let Some(reader) = self.readers.get(source) else {
-                continue;
-            };
-            let Ok(_reads) = reader.acquire().await else {
-                continue;
-            };
-            if self.known(epoch).columns.contains_key(name) {
-                continue;
+            let mut last = None;
+            for (source, physical) in places(&self.rules, name) {
+                match self
+                    .learn_at(
+                        name,
+                        schema,
+                        upstreams.get(source),
+                        (source, physical, epoch),
+                    )
+                    .await
+                {
+                    Ok(()) => {
+                        last = None;
+                        break;
+                    }
+                    Err(fault) => last = Some(fault),
+                }
             }
-            let there = self.rules.sources.get(source);
-            let there = there.and_then(|source| source.endpoints.first()?.schema.as_deref());
-            let columns = read(upstream, there.unwrap_or(schema), physical).await?;
-            if !columns.is_empty() {
-                self.take_in(name, columns, epoch);
+            if let Some(fault) = last {
+                return Err(fault);
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the columns of a table from one source.
+    async fn learn_at(
+        &self,
+        name: &str,
+        schema: &str,
+        upstream: Option<&Arc<Upstream>>,
+        (source, physical, epoch): (usize, &str, u64),
+    ) -> Result<(), Fault> {
+        let (Some(upstream), Some(reader)) = (upstream, self.readers.get(source)) else {
+            return Ok(());
+        };
+        let Ok(_reads) = reader.acquire().await else {
+            return Ok(());
+        };
+        if self.known(epoch).columns.contains_key(name) {
+            return Ok(());
+        }
+        let there = self.rules.sources.get(source);
+        let there = there.and_then(|source| source.endpoints.first()?.schema.as_deref());
+        let columns = read(upstream, there.unwrap_or(schema), physical).await?;
+        if !columns.is_empty() {
+            self.take_in(name, columns, epoch);
         }
         Ok(())
     }
@@ -213,15 +239,26 @@ fn nothing(rules: &Arc<Sharding>, epoch: u64) -> Known {
     }
 }
 
-/// Where a table can be looked at, and its name there.
-fn place<'a>(rules: &'a Sharding, name: &'a str) -> Option<(usize, &'a str)> {
-    match rules.tables.get(name)? {
-        Table::Sharded(table) => {
-            let shard = table.shards.first()?;
-            Some((shard.source, &shard.table))
+/// Where a table can be looked at, and its name there: once at every source, so that one that is down hides nothing.
+fn places<'a>(rules: &'a Sharding, name: &'a str) -> Vec<(usize, &'a str)> {
+    match rules.tables.get(name) {
+        Some(Table::Sharded(table)) => {
+            let mut places: Vec<(usize, &str)> = Vec::new();
+            for shard in &table.shards {
+                if places.iter().all(|(source, _)| *source != shard.source) {
+                    places.push((shard.source, &shard.table));
+                }
+            }
+            places
         }
-        Table::Broadcast => Some((rules.default_source.unwrap_or(0), name)),
-        Table::Single(source) => Some((*source, name)),
+        Some(Table::Broadcast) => {
+            let first = rules.default_source.unwrap_or(0);
+            let others = (0..rules.sources.len()).filter(|source| *source != first);
+            let all = std::iter::once(first).chain(others);
+            all.map(|source| (source, name)).collect()
+        }
+        Some(Table::Single(source)) => vec![(*source, name)],
+        None => Vec::new(),
     }
 }
 

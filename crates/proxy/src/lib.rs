@@ -18,6 +18,7 @@ mod catalog;
 mod channel;
 mod client;
 mod control;
+mod definitions;
 mod election;
 mod explain;
 mod fault;

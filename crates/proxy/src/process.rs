@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::allowance::Allowance;
+use crate::definitions::Definitions;
 use crate::generated::Generators;
 use crate::insight::Insight;
 use crate::listener::Admission;
@@ -56,6 +57,8 @@ pub struct Process {
     pub merging: Arc<SharedMemory>,
     /// Generators of keys.
     pub generators: Generators,
+    /// Definitions over several shards.
+    pub definitions: Definitions,
     rsa: OnceLock<Option<Arc<RsaKeyPair>>>,
     rsa_made: Notify,
     proved: Mutex<HashMap<(String, String), PasswordVerifier>>,
@@ -87,6 +90,7 @@ impl Process {
             allowance: Arc::new(allowance),
             merging: Arc::new(merging),
             generators: Generators::default(),
+            definitions: Definitions::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),
             proved: Mutex::default(),

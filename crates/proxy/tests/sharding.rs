@@ -5,6 +5,8 @@
 mod across;
 #[path = "sharding/bank.rs"]
 mod bank;
+#[path = "sharding/define.rs"]
+mod define;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/gather.rs"]

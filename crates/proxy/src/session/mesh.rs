@@ -96,6 +96,17 @@ const DIGESTS: &[Shown] = &[
     ("text", "/text"),
 ];
 
+const DEFINITIONS: &[Shown] = &[
+    ("id", "/id"),
+    ("user", "/user"),
+    ("definition", "/definition"),
+    ("state", "/state"),
+    ("done", "/done"),
+    ("shards", "/shards"),
+    ("age_s", "/age_s"),
+    ("remaining", "/remaining"),
+];
+
 impl Session {
     /// Answers SHOW MESH.
     pub(super) async fn show_mesh(
@@ -158,6 +169,7 @@ impl Session {
             MeshListing::Endpoints => (ENDPOINTS, self.mesh_endpoints()),
             MeshListing::Pools => (POOLS, self.mesh_endpoints()),
             MeshListing::Rules => (RULES, self.serving.rules.listing()),
+            MeshListing::Definitions => (DEFINITIONS, self.mesh_definitions()),
             MeshListing::Digests => (DIGESTS, self.mesh_digests(order.as_deref(), ask.limit)?),
         })
     }
@@ -192,6 +204,12 @@ impl Session {
         });
         rows.sort_by_key(|row| row.get("id").and_then(Value::as_u64));
         rows
+    }
+
+    fn mesh_definitions(&self) -> Vec<Value> {
+        let now_ms = self.process.clock.now_ms();
+        let definitions = &self.process.definitions;
+        definitions.listing(&self.handle().service, now_ms)
     }
 
     fn mesh_endpoints(&self) -> Vec<Value> {

@@ -7,6 +7,7 @@
 mod across;
 mod begin;
 mod counts;
+mod definition;
 mod explained;
 mod gather;
 mod keys;

@@ -266,7 +266,7 @@ const VALUE_FLAGS: u16 = 0x09F1;
 const STATUS_COMPARED: u16 = 1 | 2 | 8 | 0x2000;
 
 impl Client {
-    fn of(raw: RawClient) -> Self {
+    pub fn of(raw: RawClient) -> Self {
         Self { raw, said: None }
     }
 

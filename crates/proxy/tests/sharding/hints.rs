@@ -8,7 +8,8 @@ fn a_hint_says_which_shard_a_statement_is_for() {
     for kind in KINDS {
         let ground = Ground::new(kind, &Options::default());
         for (place, server) in ground.servers.iter().enumerate() {
-            let sql = format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
+            let sql =
+                format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
             server.execute(&sql).unwrap();
         }
         let mut mesh = ground.mesh();
@@ -25,13 +26,24 @@ fn a_hint_says_which_shard_a_statement_is_for() {
         assert_eq!(ids(all, &mut mesh), ["1", "2", "3", "4"]);
         let odd = "SELECT id FROM t_hint ORDER BY id -- mesh: shard=1";
         assert_eq!(ids(odd, &mut mesh), ["2", "3"]);
-        let changed = mesh.ask("/* mesh: shard=2 */ UPDATE t_hint SET v = 7").done();
+        let changed = mesh
+            .ask("/* mesh: shard=2 */ UPDATE t_hint SET v = 7")
+            .done();
         assert_eq!(changed, 2);
-        assert_eq!(ids("SELECT id FROM t_hint WHERE v = 7 ORDER BY id", &mut mesh), ["1", "4"]);
+        assert_eq!(
+            ids("SELECT id FROM t_hint WHERE v = 7 ORDER BY id", &mut mesh),
+            ["1", "4"]
+        );
         for (sql, why) in [
             ("INSERT INTO t_hint VALUES (9, 0)", "mesh: shard=VALUE"),
-            ("/* mesh: shard=1 */ SELECT * FROM t_order", "none of its tables is split by hint"),
-            ("/* mesh: shard=1 */ SELECT * FROM t_order WHERE user_id = 1", "none of its tables"),
+            (
+                "/* mesh: shard=1 */ SELECT * FROM t_order",
+                "none of its tables is split by hint",
+            ),
+            (
+                "/* mesh: shard=1 */ SELECT * FROM t_order WHERE user_id = 1",
+                "none of its tables",
+            ),
         ] {
             let said = mesh.refused(sql);
             assert!(said.contains(why), "{sql}: {said}");
@@ -47,7 +59,9 @@ fn explain_shows_the_plan_of_every_shard() {
         let mut mesh = ground.mesh();
         let places = |answer: &crate::ground::Answer| -> Vec<String> {
             let rows = answer.rows().iter();
-            let mut places: Vec<String> = rows.map(|row| row.last().unwrap().clone().unwrap()).collect();
+            let mut places: Vec<String> = rows
+                .map(|row| row.last().unwrap().clone().unwrap())
+                .collect();
             places.dedup();
             places
         };
@@ -67,9 +81,8 @@ fn explain_shows_the_plan_of_every_shard() {
         let pruned = mesh.ask("EXPLAIN SELECT id FROM t_order WHERE user_id IN (1, 2)");
         assert_eq!(places(&pruned), nodes(1, 3));
         ground.both("EXPLAIN FORMAT=JSON SELECT 1");
-        let said = mesh.refused(
-            "EXPLAIN SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total",
-        );
+        let said = mesh
+            .refused("EXPLAIN SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total");
         assert!(said.contains("EXPLAIN MESH"), "{said}");
     }
 }

@@ -303,7 +303,10 @@ fn values_may_come_in_pieces() {
             send_pieces(&mut mesh, id, 0, &[&piece]);
         }
         // More than a command may have: it is told with the execution, and the session goes on.
-        assert_eq!(execute(&mut mesh, id, &[Text("")], sql), Answer::Error(1105));
+        assert_eq!(
+            execute(&mut mesh, id, &[Text("")], sql),
+            Answer::Error(1105)
+        );
         assert!(matches!(
             execute(&mut mesh, id, &[Text("")], sql),
             Answer::Rows(..)

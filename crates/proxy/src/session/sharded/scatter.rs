@@ -19,10 +19,12 @@ use dbmesh_wire::track::{self, Item};
 use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
+use super::definition::{self, Report};
 use super::explained;
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
 use crate::backend::{Flags, Flavor, LAST_GTID};
+use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Want;
@@ -87,7 +89,6 @@ impl Session {
         spread: Spread<'_>,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let sources = sources(&spread.nodes);
         let open = self.state.in_transaction() || !self.state.status.contains(Status::AUTOCOMMIT);
         let writes = !matches!(statement.class, Class::Read | Class::Show);
         let unit = match statement.class {
@@ -103,15 +104,26 @@ impl Session {
                 false => self.end_deferred(),
             }
         }
+        let definition = match unit {
+            Unit::Definition => Some(self.begin_definition(&spread.nodes)),
+            _ => None,
+        };
+        let _running = definition.clone().map(Running);
+        let sources = sources(&spread.nodes, definition.as_deref());
         self.allow(&sources, unit, open)?;
         let as_one = unit == Unit::Transaction && self.will_be_one(&sources).await?;
         if self.lease.is_some() && !self.is_bound() {
             self.give_up_hold().await;
         }
         let names = self.names_of(&spread.nodes).unwrap_or_default();
-        let legs = self
-            .legs(&sources, &spread, unit == Unit::None && !open, route.aim)
-            .await?;
+        let (legs, unreached) = match &definition {
+            Some(definition) => self.definition_legs(definition, &sources, &spread).await?,
+            None => {
+                let abreast = unit == Unit::None && !open;
+                let legs = self.legs(&sources, &spread, abreast, route.aim).await?;
+                (legs, Vec::new())
+            }
+        };
         self.note_work(statement);
         let refusal = match unit {
             Unit::Definition => Refusal::Counts,
@@ -124,15 +136,19 @@ impl Session {
         });
         let mut work = Work::new(legs, spread.nodes, refusal, bound);
         work.as_one = as_one;
+        work.unanswered = unreached;
+        work.definition.clone_from(&definition);
         let done = self
             .work(&mut work, &spread.answers, spread.clock, unit, &names)
             .await;
         let broken = done.is_err();
+        let report = definition.map(|definition| Report::of(definition, &mut work));
         let kept = self.release(work, unit, broken).await;
         match done {
             Ok(done) => {
                 kept?;
-                self.answer_spread(statement, done, unit, &names).await
+                self.answer_spread(statement, done, report, unit, &names)
+                    .await
             }
             Err(broken) => Err(self.spread_failed(broken)),
         }
@@ -291,6 +307,9 @@ impl Session {
             }
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }
+        if unit == Unit::Definition {
+            definition::compare(work).await;
+        }
         worked.alike = matches!(answers, Answers::Alike);
         let ends: &[u8] = match unit {
             Unit::Transaction => b"COMMIT",
@@ -435,14 +454,19 @@ impl Session {
     async fn answer_spread(
         &mut self,
         statement: &Statement,
-        worked: Worked,
+        mut worked: Worked,
+        report: Option<Report>,
         unit: Unit,
         names: &Names,
     ) -> Result<Executed, Failure> {
         self.note_reports(&worked, unit);
-        if unit == Unit::Definition {
+        if let Some(report) = report {
             self.serving.schema_epoch.fetch_add(1, Ordering::Relaxed);
-            self.check_definition(&worked, names)?;
+            report.check(&worked.ended, names)?;
+            let refused = |ended: &Ended| ended.outcome.error.is_some();
+            worked
+                .ended
+                .retain(|ended| !ended.as_ref().is_some_and(refused));
         }
         let counted = match worked.alike {
             true => 1,
@@ -490,30 +514,6 @@ impl Session {
             affected: sum.affected_rows,
             error: None,
         })
-    }
-
-    /// A definition that some shards have and others refused: which.
-    fn check_definition(&self, worked: &Worked, names: &Names) -> Result<(), Fault> {
-        let failed = |ended: &&Ended| ended.outcome.error.is_some();
-        let Some(first) = worked.ended.iter().flatten().find(failed) else {
-            return Ok(());
-        };
-        let of = |wanted: bool| -> Vec<&str> {
-            let all = worked.ended.iter().flatten();
-            all.filter(|ended| ended.outcome.error.is_some() == wanted)
-                .map(|ended| ended.place.as_str())
-                .collect()
-        };
-        let (done, not) = (of(false), of(true));
-        let mut fault = of_server(&first.end, "", names);
-        if let (Fault::Server { message, .. }, false) = (&mut fault, done.is_empty()) {
-            message.push_str(&format!(
-                " (done at {}; not at {})",
-                done.join(", "),
-                not.join(", ")
-            ));
-        }
-        Err(fault)
     }
 
     /// How far the sources have come. What wrote and is not reported leaves a doubt, which reads at replicas heed.
@@ -592,8 +592,10 @@ struct Worked {
 }
 
 /// The sources of these statements, in order: everybody takes them in the same, so that nobody waits in a ring.
-fn sources(nodes: &[NodeStatement]) -> Vec<usize> {
-    let mut sources: Vec<usize> = nodes.iter().map(|node| node.source).collect();
+fn sources(nodes: &[NodeStatement], definition: Option<&Definition>) -> Vec<usize> {
+    let nodes = nodes.iter().enumerate();
+    let due = nodes.filter(|(number, _)| definition.is_none_or(|d| !d.has(*number)));
+    let mut sources: Vec<usize> = due.map(|(_, node)| node.source).collect();
     sources.sort_unstable();
     sources.dedup();
     sources

@@ -19,6 +19,7 @@ use super::prepared::selected;
 use crate::backend::{BackendError, LAST_GTID, server_error};
 use crate::client::Client;
 use crate::control::{Control, Signals};
+use crate::definitions::Definition;
 use crate::fault::Fault;
 use crate::prepared::Key;
 use crate::scatter::leg::Leg;
@@ -84,12 +85,26 @@ pub(super) enum Refusal {
     Counts,
 }
 
+/// A part of a definition that no server answered.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub number: usize,
+    /// Whether the server may have done it.
+    pub begun: bool,
+    /// Why, in words.
+    pub why: String,
+}
+
 /// Connections at work.
 #[derive(Debug)]
 pub(super) struct Work<'a> {
     pub legs: Vec<Leg>,
     pub nodes: Vec<NodeStatement>,
     pub ended: Vec<Option<Ended>>,
+    /// Of a definition: what could not be done.
+    pub unanswered: Vec<Unanswered>,
+    /// Of a definition: who is told how far it is.
+    pub definition: Option<Arc<Definition>>,
     pub refusal: Refusal,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
@@ -128,6 +143,8 @@ impl<'a> Work<'a> {
             legs,
             nodes,
             ended,
+            unanswered: Vec::new(),
+            definition: None,
             refusal,
             sets_clock: false,
             as_one: false,
@@ -156,10 +173,10 @@ impl<'a> Work<'a> {
 
     /// Begins what can begin.
     pub async fn begin(&mut self, names: &Names) -> Result<(), Broken> {
-        for leg in &mut self.legs {
-            if leg.running.is_some() {
+        for at in 0..self.legs.len() {
+            let Some(leg) = self.legs.get_mut(at).filter(|leg| leg.running.is_none()) else {
                 continue;
-            }
+            };
             let Some(number) = leg.queue.pop_front() else {
                 continue;
             };
@@ -184,11 +201,36 @@ impl<'a> Work<'a> {
                     });
                 }
                 Err(error) => {
-                    let endpoint = leg.endpoint().to_owned();
-                    return Err(Broken::Lost { endpoint, error });
+                    leg.queue.push_front(number);
+                    self.lose(at, error)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A connection broke: that ends the work, unless others may go on.
+    fn lose(&mut self, at: usize, error: BackendError) -> Result<(), Broken> {
+        let Some(leg) = self.legs.get_mut(at) else {
+            return Ok(());
+        };
+        let endpoint = leg.endpoint().to_owned();
+        if self.refusal == Refusal::Ends {
+            return Err(Broken::Lost { endpoint, error });
+        }
+        let why = format!("the connection to {endpoint} broke");
+        let begun = leg.running.take().map(|(number, _)| number);
+        drop(leg.swap_lease(None));
+        let unanswered = |number, begun| Unanswered {
+            number,
+            begun,
+            why: why.clone(),
+        };
+        self.unanswered
+            .extend(begun.map(|number| unanswered(number, true)));
+        let left = leg.queue.drain(..);
+        self.unanswered
+            .extend(left.map(|number| unanswered(number, false)));
         Ok(())
     }
 
@@ -198,15 +240,16 @@ impl<'a> Work<'a> {
         around: &mut Around<'_>,
         hungry: impl Fn(usize) -> bool,
     ) -> Result<(), Broken> {
+        let mut broken = None;
         let legs = &mut self.legs;
         let deadline = around.deadline.map(tokio::time::Instant::from_std);
         let mut timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let Around {
             client, control, ..
         } = around;
-        std::future::poll_fn(|cx| {
+        let read = std::future::poll_fn(|cx| {
             let mut came = false;
-            for leg in legs.iter_mut() {
+            for (at, leg) in legs.iter_mut().enumerate() {
                 let wanted = leg
                     .running
                     .as_ref()
@@ -217,8 +260,8 @@ impl<'a> Work<'a> {
                 match leg.poll_read(cx) {
                     Poll::Ready(Ok(())) => came = true,
                     Poll::Ready(Err(error)) => {
-                        let endpoint = leg.endpoint().to_owned();
-                        return Poll::Ready(Err(Broken::Lost { endpoint, error }));
+                        broken = Some((at, error));
+                        return Poll::Ready(Ok(()));
                     }
                     Poll::Pending => {}
                 }
@@ -243,8 +286,12 @@ impl<'a> Work<'a> {
                 true => Poll::Ready(Err(Broken::Overdue)),
                 false => Poll::Pending,
             }
-        })
-        .await
+        });
+        let read = read.await;
+        match broken {
+            Some((at, error)) => self.lose(at, error),
+            None => read,
+        }
     }
 
     /// Takes in the answers that are whole, and gives their numbers.
@@ -280,7 +327,16 @@ impl<'a> Work<'a> {
                 });
             }
             if ended.outcome.warnings > 0 {
-                ended.warnings = warnings(leg, names).await?;
+                match warnings(leg, names).await {
+                    Ok(warnings) => ended.warnings = warnings,
+                    // What a definition did is done; the connection says so when it is used next.
+                    Err(Broken::Lost { .. }) if self.refusal == Refusal::Counts => {}
+                    Err(broken) => return Err(broken),
+                }
+            }
+            let done = self.definition.as_ref();
+            if let Some(definition) = done.filter(|_| ended.outcome.error.is_none()) {
+                definition.note_done(number);
             }
             if let Some(place) = self.ended.get_mut(number) {
                 *place = Some(ended);
@@ -293,16 +349,16 @@ impl<'a> Work<'a> {
     /// Runs a statement on every connection, one after the other.
     pub async fn run_everywhere(&mut self, sql: &[u8]) -> Result<Vec<(usize, Outcome)>, Broken> {
         let mut outcomes = Vec::new();
-        for leg in &mut self.legs {
+        for at in 0..self.legs.len() {
+            let Some(leg) = self.legs.get_mut(at) else {
+                continue;
+            };
             match leg.run(sql).await {
                 Ok(Ok(outcome)) => outcomes.push((leg.source, outcome)),
                 Ok(Err(e)) => {
                     return Err(Broken::Fault(of_server(&e.payload, "", &Names::default())));
                 }
-                Err(error) => {
-                    let endpoint = leg.endpoint().to_owned();
-                    return Err(Broken::Lost { endpoint, error });
-                }
+                Err(error) => self.lose(at, error)?,
             }
         }
         Ok(outcomes)
