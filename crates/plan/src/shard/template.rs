@@ -145,7 +145,7 @@ impl Template {
             gaps,
             edits,
             keys,
-            parameters: u32::try_from(scope.facts.parameters).ok()?,
+            parameters: scope.facts.parameters,
             renames,
         })
     }

@@ -14,6 +14,7 @@ mod keys;
 mod planning;
 mod prepared;
 mod remembered;
+mod reports;
 mod rows;
 mod scatter;
 mod schema;

@@ -292,7 +292,13 @@ const IN_PIECES: Cases = &[
 #[test]
 fn values_may_come_in_pieces() {
     for kind in KINDS {
-        let ground = Ground::new(kind, &Options::default());
+        let ground = Ground::new(
+            kind,
+            &Options {
+                data_shard: &["transactions: {acrossNodes: bestEffort}"],
+                ..Options::default()
+            },
+        );
         fill(&ground);
         both(&ground, IN_PIECES);
         let mut mesh = ground.mesh();

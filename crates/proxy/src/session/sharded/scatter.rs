@@ -14,7 +14,6 @@ use dbmesh_sql::{Class, Statement, Verb};
 use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
 use dbmesh_wire::status::Status;
-use dbmesh_wire::track::{self, Item};
 
 use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
@@ -23,12 +22,11 @@ use super::definition::{self, Report};
 use super::explained;
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
-use crate::backend::{Flags, Flavor, LAST_GTID};
+use crate::backend::Flags;
 use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Want;
-use crate::position::Position;
 use crate::scatter::leg::Leg;
 use crate::scatter::spec::Settings;
 use crate::state::{FoundRows, Warnings};
@@ -70,7 +68,7 @@ pub(super) struct Spread<'a> {
 
 /// What its parts are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     /// Each stands for itself: reads.
     None,
     /// A transaction of the statement's own, on every connection.
@@ -515,77 +513,14 @@ impl Session {
             error: None,
         })
     }
-
-    /// How far the sources have come. What wrote and is not reported leaves a doubt, which reads at replicas heed.
-    fn note_reports(&mut self, worked: &Worked, unit: Unit) {
-        let ended = || worked.ended.iter().flatten();
-        let wrote = |ended: &&Ended| {
-            unit == Unit::Definition || (unit != Unit::None && ended.outcome.affected_rows > 0)
-        };
-        let mut silent: Vec<usize> = ended().filter(wrote).map(|ended| ended.source).collect();
-        let reports = worked
-            .reports
-            .iter()
-            .map(|(source, outcome)| (*source, outcome));
-        for (source, outcome) in reports.chain(ended().map(|e| (e.source, &e.outcome))) {
-            if self.note_report(source, outcome) {
-                silent.retain(|other| *other != source);
-            }
-        }
-        if self.state.in_transaction() {
-            return;
-        }
-        for source in silent {
-            self.note_position_at(source, &Position::Unknown);
-        }
-    }
-
-    /// What a source reports of its transactions, if anything.
-    fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
-        let flavor = match self.is_mariadb() {
-            true => Flavor::MariaDb,
-            false => Flavor::MySql,
-        };
-        let mut reported = Position::Start;
-        for item in track::items(&outcome.tracked).filter_map(Result::ok) {
-            match item {
-                Item::Gtids(gtids) => reported.note(gtids, Flavor::MySql),
-                Item::SystemVariable { name, value } if name == LAST_GTID.as_bytes() => {
-                    reported.note(value, flavor);
-                }
-                _ => {}
-            }
-        }
-        if reported == Position::Start {
-            return false;
-        }
-        self.note_position_at(source, &reported);
-        true
-    }
-
-    fn note_position_at(&mut self, source: usize, reported: &Position) {
-        let Some(sharded) = &mut self.sharded else {
-            return;
-        };
-        if let Some(part) = sharded.home.sources.get(source) {
-            part.upstream.note_written(reported);
-        }
-        let position = match sharded.source == source {
-            true => Some(&mut self.state.position),
-            false => sharded.positions.get_mut(source),
-        };
-        if let Some(position) = position {
-            position.follow(reported);
-        }
-    }
 }
 
 /// What came of the work.
 #[derive(Debug, Default)]
-struct Worked {
-    ended: Vec<Option<Ended>>,
+pub(super) struct Worked {
+    pub ended: Vec<Option<Ended>>,
     /// What commits reported.
-    reports: Vec<(usize, Outcome)>,
+    pub reports: Vec<(usize, Outcome)>,
     rows: Option<u64>,
     skipped: u64,
     alike: bool,
