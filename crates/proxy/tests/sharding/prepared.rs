@@ -7,7 +7,7 @@ use crate::scatter::fill;
 
 /// A value to bind.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+pub enum Value<'a> {
     Null,
     Int(i64),
     Text(&'a str),
@@ -16,9 +16,9 @@ enum Value<'a> {
 use Value::{Int, Null, Text};
 
 /// What PREPARE says: columns, number of parameters; or the error's number.
-type Prepared = Result<(u32, Vec<String>, u16), u16>;
+pub type Prepared = Result<(u32, Vec<String>, u16), u16>;
 
-fn prepare(client: &mut Client, sql: &str) -> Prepared {
+pub fn prepare(client: &mut Client, sql: &str) -> Prepared {
     client.raw.command(&[&[0x16], sql.as_bytes()].concat());
     let first = client.raw.packet().unwrap();
     if first[0] == 0xFF {
@@ -39,7 +39,7 @@ fn prepare(client: &mut Client, sql: &str) -> Prepared {
     Ok((id, columns, params))
 }
 
-fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
+pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
     let mut payload = vec![0x17];
     payload.extend_from_slice(&id.to_le_bytes());
     payload.extend_from_slice(&[0, 1, 0, 0, 0]);

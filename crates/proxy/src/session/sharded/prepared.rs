@@ -106,6 +106,9 @@ impl Session {
             return Err(Fault::Sharding(message.into()).into());
         }
         let mut route = run.route;
+        if let Some(done) = self.cross(sql, run.statement).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.defer(sql, run.statement, route.aim).await? {
             return Ok(done);
         }
@@ -231,6 +234,8 @@ impl Session {
             route,
         };
         let executed = self.run_prepared(&mut packet, &part).await;
+        self.note_work(&statement);
+        self.follow_doom().await;
         if executed.is_ok() {
             self.keep_named_warnings().await?;
         }
