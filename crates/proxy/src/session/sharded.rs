@@ -11,6 +11,7 @@ mod gather;
 mod keys;
 mod planning;
 mod prepared;
+mod reports;
 mod rows;
 mod scatter;
 mod schema;

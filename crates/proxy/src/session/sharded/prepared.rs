@@ -119,13 +119,9 @@ impl Session {
             route.aim = aim;
         }
         let original = packet.to_vec();
-        let types = run.types.clone().unwrap_or_default();
-        let none = BTreeSet::new();
+        let (types, none) = (run.types.clone().unwrap_or_default(), BTreeSet::new());
         let values = run.execute.values(&original, &types, &none);
-        let values = values
-            .take(usize::from(run.params))
-            .collect::<Result<Vec<_>, _>>();
-        let values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        let values = values_of(run, values)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
         let plan = self.shard_plan(sql, Some(&bound)).await?;
         let plan = self
@@ -261,6 +257,15 @@ impl Session {
             self.state.status = self.state.status.union(open);
         }
     }
+}
+
+/// What the client bound, as many as the statement has.
+fn values_of<'a, E>(
+    run: &Run<'_>,
+    values: impl Iterator<Item = Result<Parameter<'a>, E>>,
+) -> Result<Vec<Parameter<'a>>, Fault> {
+    let values: Result<Vec<_>, _> = values.take(usize::from(run.params)).collect();
+    values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))
 }
 
 /// The client's parameters that a part has.

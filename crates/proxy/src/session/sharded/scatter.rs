@@ -14,18 +14,16 @@ use dbmesh_sql::{Class, Statement, Verb};
 use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
 use dbmesh_wire::status::Status;
-use dbmesh_wire::track::{self, Item};
 
 use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
-use crate::backend::{Flags, Flavor, LAST_GTID};
+use crate::backend::Flags;
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Want;
-use crate::position::Position;
 use crate::scatter::leg::Leg;
 use crate::scatter::spec::Settings;
 use crate::state::{FoundRows, Warnings};
@@ -92,13 +90,8 @@ impl Session {
             _ if open => Unit::Savepoint,
             _ => Unit::Transaction,
         };
-        if unit == Unit::Definition && self.state.in_transaction() {
-            // It commits what is open.
-            match self.lease.is_some() {
-                true => self.run_aside(b"COMMIT").await?,
-                false => self.end_deferred(),
-            }
-            self.note_session_statement();
+        if unit == Unit::Definition {
+            self.commit_before_definition().await?;
         }
         // A definition commits what is open, and is no part of it.
         let within = open && unit != Unit::Definition;
@@ -141,16 +134,31 @@ impl Session {
                 kept?;
                 self.answer_spread(statement, done, unit, &names).await
             }
-            Err(broken) => {
-                let failure = self.spread_failed(broken);
-                self.follow_doom().await;
-                if matches!(failure, Failure::Fault(_)) {
-                    // That the transaction is lost is the worse news.
-                    kept?;
-                }
-                Err(failure)
-            }
+            Err(broken) => Err(self.spread_broke(broken, kept).await),
         }
+    }
+
+    /// After a statement that broke off, and what became of its connections.
+    async fn spread_broke(&mut self, broken: Broken, kept: Result<(), Failure>) -> Failure {
+        let failure = self.spread_failed(broken);
+        self.follow_doom().await;
+        match (failure, kept) {
+            // That the transaction is lost is the worse news.
+            (Failure::Fault(_), Err(lost)) => lost,
+            (failure, _) => failure,
+        }
+    }
+
+    /// A definition commits what is open.
+    async fn commit_before_definition(&mut self) -> Result<(), Failure> {
+        if self.state.in_transaction() {
+            match self.lease.is_some() {
+                true => self.run_aside(b"COMMIT").await?,
+                false => self.end_deferred(),
+            }
+            self.note_session_statement();
+        }
+        Ok(())
     }
 
     /// Whether a statement by itself may touch these sources.
@@ -499,77 +507,14 @@ impl Session {
         }
         Err(fault)
     }
-
-    /// How far the sources have come. What wrote and is not reported leaves a doubt, which reads at replicas heed.
-    fn note_reports(&mut self, worked: &Worked, unit: Unit) {
-        let ended = || worked.ended.iter().flatten();
-        let wrote = |ended: &&Ended| {
-            unit == Unit::Definition || (unit != Unit::None && ended.outcome.affected_rows > 0)
-        };
-        let mut silent: Vec<usize> = ended().filter(wrote).map(|ended| ended.source).collect();
-        let reports = worked
-            .reports
-            .iter()
-            .map(|(source, outcome)| (*source, outcome));
-        for (source, outcome) in reports.chain(ended().map(|e| (e.source, &e.outcome))) {
-            if self.note_report(source, outcome) {
-                silent.retain(|other| *other != source);
-            }
-        }
-        if self.state.in_transaction() {
-            return;
-        }
-        for source in silent {
-            self.note_position_at(source, &Position::Unknown);
-        }
-    }
-
-    /// What a source reports of its transactions, if anything.
-    fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
-        let flavor = match self.is_mariadb() {
-            true => Flavor::MariaDb,
-            false => Flavor::MySql,
-        };
-        let mut reported = Position::Start;
-        for item in track::items(&outcome.tracked).filter_map(Result::ok) {
-            match item {
-                Item::Gtids(gtids) => reported.note(gtids, Flavor::MySql),
-                Item::SystemVariable { name, value } if name == LAST_GTID.as_bytes() => {
-                    reported.note(value, flavor);
-                }
-                _ => {}
-            }
-        }
-        if reported == Position::Start {
-            return false;
-        }
-        self.note_position_at(source, &reported);
-        true
-    }
-
-    fn note_position_at(&mut self, source: usize, reported: &Position) {
-        let Some(sharded) = &mut self.sharded else {
-            return;
-        };
-        if let Some(part) = sharded.home.sources.get(source) {
-            part.upstream.note_written(reported);
-        }
-        let position = match sharded.source == source {
-            true => Some(&mut self.state.position),
-            false => sharded.positions.get_mut(source),
-        };
-        if let Some(position) = position {
-            position.follow(reported);
-        }
-    }
 }
 
 /// What came of the work.
 #[derive(Debug, Default)]
-struct Worked {
-    ended: Vec<Option<Ended>>,
+pub(super) struct Worked {
+    pub ended: Vec<Option<Ended>>,
     /// What commits reported.
-    reports: Vec<(usize, Outcome)>,
+    pub reports: Vec<(usize, Outcome)>,
     rows: Option<u64>,
     skipped: u64,
     alike: bool,
