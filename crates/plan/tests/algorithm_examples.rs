@@ -33,7 +33,9 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
     let dialect = Dialect::default();
     let statement = analyze(sql.as_bytes(), &dialect);
     let hints = Hints::of_comments(sql.as_bytes(), &statement.hints).unwrap();
-    let hint = hints.shard.map(|value| KeyValue::Integer(value.parse().unwrap()));
+    let hint = hints
+        .shard
+        .map(|value| KeyValue::Integer(value.parse().unwrap()));
     let plan = ShardPlanner::default().plan(&Input {
         sql: sql.as_bytes(),
         dialect: &dialect,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Endpoint, PoolPolicy};
+use dbmesh_wire::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -346,8 +347,13 @@ impl Pool {
         let now = Instant::now();
         let expired = now.saturating_duration_since(backend.opened)
             > Duration::from_millis(self.policy.max_lifetime_ms);
+        // Its next user would be part of that transaction.
+        let open = backend.status.contains(Status::IN_TRANS);
+        if open {
+            tracing::error!(endpoint = %self.endpoint().name, "a connection came back with an open transaction; it is closed");
+        }
         let mut inner = self.inner.lock();
-        if inner.retired || self.is_draining() || expired || !backend.is_idle() {
+        if inner.retired || self.is_draining() || expired || open || !backend.is_idle() {
             drop(inner);
             return self.close(backend);
         }

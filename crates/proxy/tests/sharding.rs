@@ -21,3 +21,5 @@ mod prepared;
 mod scatter;
 #[path = "sharding/single.rs"]
 mod single;
+#[path = "sharding/within.rs"]
+mod within;

@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn every_item_is_read() {
-        let sql = "/* mesh: replica, endpoint=db-1, timeout_ms = 500,shadow , unit='k, 1', hash=h, tag.a=b, tag.c = \"d e\", \
+        let sql = "/* mesh: replica, endpoint=db-1, timeout_ms = 500,shadow , unit='k, 1', shard=7, hash=h, tag.a=b, tag.c = \"d e\", \
                    tenant=t, traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 */ SELECT 1";
         let expected = Hints {
             role: Some(RoleHint::Replica),
@@ -466,6 +466,7 @@ mod tests {
             shadow: true,
             hash: Some("h"),
             unit: Some("k, 1"),
+            shard: Some("7"),
             tenant: Some("t"),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             tags: vec![("a", "b"), ("c", "d e")],

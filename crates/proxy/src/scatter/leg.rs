@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dbmesh_wire::codec;
 use dbmesh_wire::command::{Parameter, put_bound};
@@ -159,6 +159,42 @@ impl Leg {
             .run(&payload, dbmesh_wire::relay::Shape::Results)
             .await?;
         Ok(answer.map(|(outcome, _)| outcome))
+    }
+
+    /// Ends the statement at work on its server, and reads its answer to the end: what was begun before it stays. False if
+    /// that takes longer, or the connection breaks.
+    pub async fn calm(&mut self, limit: Duration) -> bool {
+        self.queue.clear();
+        if self.running.is_none() {
+            return self.is_idle();
+        }
+        let ended = tokio::time::timeout(limit, self.break_off()).await;
+        matches!(ended, Ok(Ok(()))) && self.is_idle()
+    }
+
+    async fn break_off(&mut self) -> Result<(), BackendError> {
+        let backend = self.backend()?;
+        if !backend.is_idle() {
+            let sql = format!("KILL QUERY {}", backend.thread_id);
+            let pool = self.member.pool.clone();
+            let killed = pool.run_aside(&self.vector, &sql).await;
+            killed.map_err(|e| BackendError::Lost(io::Error::other(e.to_string())))?;
+        }
+        while let Some((_, part)) = &mut self.running {
+            part.take_rows();
+            if part.stage() == Stage::Done {
+                self.running = None;
+            } else {
+                std::future::poll_fn(|cx| self.poll_read(cx)).await?;
+            }
+        }
+        // A KILL that came too late would end the next statement: this one takes it.
+        let ping = [dbmesh_wire::command::CommandCode::Ping as u8];
+        let backend = self.backend()?;
+        let _ = backend
+            .run(&ping, dbmesh_wire::relay::Shape::Single)
+            .await?;
+        Ok(())
     }
 
     /// Takes the connection out, or puts one in.

@@ -211,6 +211,8 @@ impl Session {
     /// Lets go of the connection, whatever is on it.
     pub(super) async fn part(&mut self) {
         self.drop_parts();
+        // What was begun on the connection is open there, whatever becomes of what was only deferred.
+        let open = self.state.in_transaction();
         self.end_deferred();
         // A KILL may still be on its way to this connection; its next user must not be hit.
         let arrived = tokio::time::timeout(CLEAN_UP_TIMEOUT, self.handle().end_execution()).await;
@@ -224,7 +226,7 @@ impl Session {
         };
         lease.unhold(id, &control);
         let parting = match self.state.pins.parting() {
-            Parting::Share if self.state.in_transaction() => Parting::Reset,
+            Parting::Share if open => Parting::Reset,
             other => other,
         };
         let Ok(backend) = lease.backend() else { return };

@@ -7,7 +7,7 @@ use crate::scatter::fill;
 
 /// A value to bind.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+pub enum Value<'a> {
     Null,
     Int(i64),
     Text(&'a str),
@@ -18,9 +18,9 @@ enum Value<'a> {
 use Value::{Int, Long, Null, Text};
 
 /// What PREPARE says: columns, number of parameters; or the error's number.
-type Prepared = Result<(u32, Vec<String>, u16), u16>;
+pub type Prepared = Result<(u32, Vec<String>, u16), u16>;
 
-fn prepare(client: &mut Client, sql: &str) -> Prepared {
+pub fn prepare(client: &mut Client, sql: &str) -> Prepared {
     client.raw.command(&[&[0x16], sql.as_bytes()].concat());
     let first = client.raw.packet().unwrap();
     if first[0] == 0xFF {
@@ -50,7 +50,7 @@ fn send_pieces(client: &mut Client, id: u32, parameter: usize, pieces: &[&str]) 
     }
 }
 
-fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
+pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) -> Answer {
     for (parameter, value) in values.iter().enumerate() {
         if let Long(pieces) = value {
             send_pieces(client, id, parameter, pieces);

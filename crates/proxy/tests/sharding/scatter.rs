@@ -125,8 +125,6 @@ fn changes_of_several_shards_are_one() {
         let (mut mesh, mut one) = (ground.mesh(), ground.one());
         mesh.ask("BEGIN");
         mesh.ask("UPDATE t_user SET score = 9 WHERE user_id = 1");
-        let why = mesh.refused("SELECT COUNT(*) FROM t_user");
-        assert!(why.contains("acrossNodes"), "{why}");
         // A statement that fails at its second shard leaves nothing, and the transaction goes on.
         assert_eq!(
             mesh.ask("INSERT INTO t_user VALUES (208, 'x', 1), (1, 'y', 1)"),

@@ -5,6 +5,7 @@
 //! never end at one node without ending at all: what is not ended is closed. Input: statements of the session.
 
 mod ending;
+mod enlist;
 mod spread;
 mod words;
 
@@ -14,7 +15,7 @@ use std::sync::atomic::Ordering;
 use dbmesh_commit::promise::PARTICIPANTS_MAX;
 use dbmesh_commit::{Commit, Gtrid, Savepoints, Work, Xid, sql};
 use dbmesh_model::topology::sharding::AcrossSources;
-use dbmesh_sql::{Facts, Statement, Verb};
+use dbmesh_sql::{Effect, Facts, Statement, Verb};
 use dbmesh_wire::status::Status;
 
 use super::super::{Executed, Failure, Flow, Session};
@@ -104,9 +105,11 @@ impl Session {
 
     /// What became of a statement at the session's place.
     pub(super) fn note_work(&mut self, statement: &Statement) {
-        let work = match statement.is_read_only() {
-            true => Work::Reads,
-            false => Work::Writes,
+        // A transaction that may not write does not, whatever was tried.
+        let writes = !statement.is_read_only() && !self.is_read_only();
+        let work = match writes {
+            true => Work::Writes,
+            false => Work::Reads,
         };
         let open = self.state.in_transaction();
         let Some(sharded) = &mut self.sharded else {
@@ -126,6 +129,10 @@ impl Session {
         if work == Work::Writes {
             *known = Work::Writes;
         }
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.state.status.contains(Status::IN_TRANS_READONLY)
     }
 
     /// After a statement that asked nothing of a table.
@@ -166,7 +173,7 @@ impl Session {
     fn joined(&self) -> Joined {
         let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
         let atomic = sharding.is_some_and(|sharding| sharding.across == AcrossSources::Atomic);
-        match atomic && !self.state.status.contains(Status::IN_TRANS_READONLY) {
+        match atomic && !self.is_read_only() {
             true => Joined::Branch,
             false => Joined::Plain,
         }
@@ -337,12 +344,19 @@ impl Session {
                 let why = "XA and LOCK TABLES in a transaction over several nodes";
                 Err(Fault::Sharding(why.into()).into())
             }
-            _ if statement.facts.has(Facts::IMPLICIT_COMMIT) => {
+            _ if statement.facts.has(Facts::IMPLICIT_COMMIT) && !self.stays_open(statement) => {
                 self.commit_across().await?;
                 Ok(None)
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether a statement that may commit does not: SET autocommit commits only what was begun without it.
+    fn stays_open(&self, statement: &Statement) -> bool {
+        statement.verb == Verb::Set
+            && !matches!(statement.effects.first(), Some(Effect::SetPassword))
+            && self.state.status.contains(Status::AUTOCOMMIT)
     }
 
     async fn end_with(&mut self, statement: &Statement) -> Result<Executed, Failure> {

@@ -106,6 +106,9 @@ impl Session {
             return Err(Fault::Sharding(message.into()).into());
         }
         let mut route = run.route;
+        if let Some(done) = self.cross(sql, run.statement).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.defer(sql, run.statement, route.aim).await? {
             return Ok(done);
         }
@@ -123,16 +126,7 @@ impl Session {
             .filter_map(|parameter| Some((*parameter, run.pieces?.value(*parameter))))
             .collect();
         let values = run.execute.values(&original, &types, &in_pieces);
-        let values = values
-            .take(usize::from(run.params))
-            .collect::<Result<Vec<_>, _>>();
-        let mut values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
-        for (parameter, bytes) in &whole {
-            if let Some(parameter) = values.get_mut(usize::from(*parameter)) {
-                parameter.value = ParameterValue::Bytes(bytes);
-            }
-        }
-        let values = values;
+        let values = values_of(run, values, &whole)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
         if let Some(known) = self.remembered_bound(sql, run, &bound) {
             return self.run_known(packet, &known, run, route).await;
@@ -255,6 +249,8 @@ impl Session {
         part: &Run<'_>,
     ) -> Result<Executed, Failure> {
         let executed = self.run_prepared(packet, part).await;
+        self.note_work(part.statement);
+        self.follow_doom().await;
         if executed.is_ok() {
             self.keep_named_warnings().await?;
         }
@@ -280,6 +276,26 @@ impl Session {
             self.state.status = self.state.status.union(open);
         }
     }
+}
+
+/// What the client bound, as many as the statement has; what came in pieces is whole.
+fn values_of<'a, E>(
+    run: &Run<'_>,
+    values: impl Iterator<Item = Result<Parameter<'a>, E>>,
+    whole: &'a [(u16, Vec<u8>)],
+) -> Result<Vec<Parameter<'a>>, Fault> {
+    let values: Result<Vec<_>, _> = values.take(usize::from(run.params)).collect();
+    let mut values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+    for (parameter, bytes) in whole {
+        if let Some(parameter) = values.get_mut(usize::from(*parameter)) {
+            parameter.value = ParameterValue::Bytes(bytes);
+            // Whatever it was said to be, it is a text.
+            if let BinaryLayout::Fixed(_) = parameter.kind.column_type.binary_layout() {
+                parameter.kind.column_type = ColumnType::BLOB;
+            }
+        }
+    }
+    Ok(values)
 }
 
 /// The client's parameters that a part has.

@@ -1,13 +1,14 @@
-//! How far the sources have come, by what they say of a statement over several shards.
+//! How far the sources have come with what a session wrote, as their servers report it.
 //!
-//! Owns what the session, and its service, know of writes at each source. What wrote and is not reported leaves a doubt, which
-//! reads at replicas heed. Input: what came of the parts.
+//! Owns the session's positions at its sources. What wrote and is not reported leaves a doubt, which reads at replicas heed.
+//! Input: the answers of a statement over several shards.
 
 use dbmesh_wire::relay::Outcome;
 use dbmesh_wire::track::{self, Item};
 
 use super::super::Session;
 use super::scatter::{Unit, Worked};
+use super::work::Ended;
 use crate::backend::{Flavor, LAST_GTID};
 use crate::position::Position;
 

@@ -32,7 +32,7 @@ use crate::scatter::spec::Settings;
 use crate::state::{FoundRows, Warnings};
 
 /// What undoes a statement's part within a transaction.
-const SAVEPOINT: &str = "dbmesh_statement";
+pub(super) const SAVEPOINT: &str = "dbmesh_statement";
 
 /// How the answers of the shards make one.
 #[derive(Clone, Debug)]
@@ -95,12 +95,8 @@ impl Session {
             _ if open => Unit::Savepoint,
             _ => Unit::Transaction,
         };
-        if unit == Unit::Definition && self.state.in_transaction() {
-            // It commits what is open.
-            match self.lease.is_some() {
-                true => self.run_aside(b"COMMIT").await?,
-                false => self.end_deferred(),
-            }
+        if unit == Unit::Definition {
+            self.commit_before_definition().await?;
         }
         let definition = match unit {
             Unit::Definition => Some(self.begin_definition(&spread.nodes)),
@@ -108,21 +104,28 @@ impl Session {
         };
         let _running = definition.clone().map(Running);
         let sources = sources(&spread.nodes, definition.as_deref());
-        self.allow(&sources, unit, open)?;
+        // A definition commits what is open, and is no part of it.
+        let within = open && unit != Unit::Definition;
+        match within {
+            true => self.may_enlist(&sources)?,
+            false => self.allow(&sources, unit)?,
+        }
         let as_one = unit == Unit::Transaction && self.will_be_one(&sources).await?;
         if self.lease.is_some() && !self.is_bound() {
             self.give_up_hold().await;
         }
         let names = self.names_of(&spread.nodes).unwrap_or_default();
-        let (legs, unreached) = match &definition {
+        let (mut legs, unreached) = match &definition {
             Some(definition) => self.definition_legs(definition, &sources, &spread).await?,
+            None if within => (self.enlist(&sources, route.aim, writes).await?, Vec::new()),
             None => {
-                let abreast = unit == Unit::None && !open;
-                let legs = self.legs(&sources, &spread, abreast, route.aim).await?;
+                let legs = self.legs(&sources, &spread, unit, route.aim).await?;
                 (legs, Vec::new())
             }
         };
-        self.note_work(statement);
+        if definition.is_none() {
+            share_out(&mut legs, &spread.nodes);
+        }
         let refusal = match unit {
             Unit::Definition => Refusal::Counts,
             _ => Refusal::Ends,
@@ -141,19 +144,46 @@ impl Session {
             .await;
         let broken = done.is_err();
         let report = definition.map(|definition| Report::of(definition, &mut work));
-        let kept = self.release(work, unit, broken).await;
+        let kept = match within {
+            // The next such statement sets its savepoint in the place of this one's.
+            true => self.take_back(work, unit, broken).await,
+            false => self.release(work, unit, broken).await,
+        };
         match done {
             Ok(done) => {
                 kept?;
                 self.answer_spread(statement, done, report, unit, &names)
                     .await
             }
-            Err(broken) => Err(self.spread_failed(broken)),
+            Err(broken) => Err(self.spread_broke(broken, kept).await),
         }
     }
 
-    /// Whether a statement may touch these sources.
-    fn allow(&self, sources: &[usize], unit: Unit, open: bool) -> Result<(), Fault> {
+    /// After a statement that broke off, and what became of its connections.
+    async fn spread_broke(&mut self, broken: Broken, kept: Result<(), Failure>) -> Failure {
+        let failure = self.spread_failed(broken);
+        self.follow_doom().await;
+        match (failure, kept) {
+            // That the transaction is lost is the worse news.
+            (Failure::Fault(_), Err(lost)) => lost,
+            (failure, _) => failure,
+        }
+    }
+
+    /// A definition commits what is open.
+    async fn commit_before_definition(&mut self) -> Result<(), Failure> {
+        if self.state.in_transaction() {
+            match self.lease.is_some() {
+                true => self.run_aside(b"COMMIT").await?,
+                false => self.end_deferred(),
+            }
+            self.note_session_statement();
+        }
+        Ok(())
+    }
+
+    /// Whether a statement by itself may touch these sources.
+    fn allow(&self, sources: &[usize], unit: Unit) -> Result<(), Fault> {
         let Some(sharded) = &self.sharded else {
             return Ok(());
         };
@@ -164,35 +194,26 @@ impl Session {
             return Err(Fault::Sharding(self.bound_to(sharded.source, *other)));
         }
         let across = sharded.sharding().map(|sharding| sharding.across);
-        let several = sources.len() > 1;
-        let why = match unit {
-            _ if !several => return Ok(()),
-            Unit::None if !open => return Ok(()),
-            Unit::Definition => return Ok(()),
-            Unit::Transaction if across.is_some_and(|a| a != AcrossSources::Refuse) => {
-                return Ok(());
-            }
-            Unit::Transaction => {
-                "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: atomic` or `bestEffort` of the DataShard)"
-            }
-            _ => {
-                "its transaction would be on several nodes (`transactions.acrossNodes` of the DataShard)"
-            }
-        };
-        Err(Fault::Sharding(why.into()))
+        let refused = across.is_none_or(|across| across == AcrossSources::Refuse);
+        if unit == Unit::Transaction && sources.len() > 1 && refused {
+            let why = "it writes to several nodes, which cannot be done as one (`transactions.acrossNodes: atomic` or `bestEffort` of the DataShard)";
+            return Err(Fault::Sharding(why.into()));
+        }
+        Ok(())
     }
 
-    /// Connections to the sources, with what each has to do.
+    /// Connections to the sources, for a statement by itself.
     async fn legs(
         &mut self,
         sources: &[usize],
         spread: &Spread<'_>,
-        abreast: bool,
+        unit: Unit,
         aim: Aim,
     ) -> Result<Vec<Leg>, Failure> {
         let max = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
         let max = max.map_or(1, |sharding| sharding.execution.connections_per_source_max);
-        let abreast = abreast && !self.is_bound();
+        // What is one transaction is on one connection; so is what a session's own connection must see.
+        let abreast = unit == Unit::None && !self.is_bound();
         let mut legs: Vec<Leg> = Vec::new();
         for source in sources {
             self.go_to(*source).await?;
@@ -204,24 +225,10 @@ impl Session {
             let vector = self.connection_vector().clone();
             let first = legs.len();
             legs.push(Leg::new(lease, member, *source, vector));
-            let parts: Vec<usize> = (0..spread.nodes.len())
-                .filter(|number| {
-                    spread
-                        .nodes
-                        .get(*number)
-                        .is_some_and(|node| node.source == *source)
-                })
-                .collect();
-            // What is one transaction is on one connection; so is what a session's own connection must see.
             if abreast {
-                let more = parts.len().min(max).saturating_sub(1);
+                let parts = spread.nodes.iter().filter(|node| node.source == *source);
+                let more = parts.count().min(max).saturating_sub(1);
                 self.more_legs(&mut legs, first, more).await;
-            }
-            let count = legs.len() - first;
-            for (turn, number) in parts.into_iter().enumerate() {
-                if let Some(leg) = legs.get_mut(first + turn % count.max(1)) {
-                    leg.queue.push_back(number);
-                }
             }
         }
         Ok(legs)
@@ -311,8 +318,7 @@ impl Session {
         worked.alike = matches!(answers, Answers::Alike);
         let ends: &[u8] = match unit {
             Unit::Transaction => b"COMMIT",
-            Unit::Savepoint => b"RELEASE SAVEPOINT dbmesh_statement",
-            Unit::None | Unit::Definition => b"",
+            Unit::None | Unit::Savepoint | Unit::Definition => b"",
         };
         if let Some(gtrid) = one {
             self.end_as_one(work, gtrid).await?;
@@ -360,7 +366,6 @@ impl Session {
         let bound = self.is_bound();
         let undo: &[u8] = match unit {
             Unit::Transaction if broken => b"ROLLBACK",
-            Unit::Savepoint if broken => b"ROLLBACK TO SAVEPOINT dbmesh_statement",
             _ => b"",
         };
         let mut gone = None;
@@ -368,8 +373,7 @@ impl Session {
             // What is not given back is closed, which undoes it as well.
             let mut sound = leg.is_idle();
             if sound && !undo.is_empty() {
-                let undone = matches!(leg.run(undo).await, Ok(Ok(_)));
-                sound = undone || unit == Unit::Savepoint;
+                sound = matches!(leg.run(undo).await, Ok(Ok(_)));
             }
             if sound && work.sets_clock {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
@@ -524,6 +528,16 @@ pub(super) struct Worked {
     rows: Option<u64>,
     skipped: u64,
     alike: bool,
+}
+
+/// What each connection has to do: those of one source take turns.
+fn share_out(legs: &mut [Leg], nodes: &[NodeStatement]) {
+    for (number, node) in nodes.iter().enumerate() {
+        let of_source = legs.iter_mut().filter(|leg| leg.source == node.source);
+        if let Some(leg) = of_source.min_by_key(|leg| leg.queue.len()) {
+            leg.queue.push_back(number);
+        }
+    }
 }
 
 /// The sources of these statements, in order: everybody takes them in the same, so that nobody waits in a ring.
