@@ -113,14 +113,7 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     let current = current.map_err(ServeError::System)?;
     let recall = options.state.clone();
     let mut recall = recall.map(|path| Recall::open(path, &current.services()));
-    let allowance = Allowance::new(options.large_commands_bytes);
-    let process = Arc::new(Process::new(
-        current,
-        Coarse::start(),
-        allowance,
-        SharedMemory::new(usize::try_from(options.merge_bytes).unwrap_or(usize::MAX)),
-        MemoryGuard::new(options.memory_limit_bytes),
-    ));
+    let process = Arc::new(process(options, current));
     tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
@@ -172,6 +165,17 @@ async fn run(options: &Options) -> Result<(), ServeError> {
     }
     admin_stop.start();
     Ok(())
+}
+
+/// What all sessions share, with the memory that the options give them.
+fn process(options: &Options, current: Current) -> Process {
+    Process::new(
+        current,
+        Coarse::start(),
+        Allowance::new(options.large_commands_bytes),
+        SharedMemory::new(usize::try_from(options.merge_bytes).unwrap_or(usize::MAX)),
+        MemoryGuard::new(options.memory_limit_bytes),
+    )
 }
 
 /// Waits for a second signal to stop.

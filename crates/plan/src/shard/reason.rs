@@ -257,10 +257,8 @@ impl RefuseReason {
             Self::KeyUnknown => "the value of the sharding key is not known from the text",
             Self::KeyNowhere => "the algorithm has no shard for the value of the sharding key",
             Self::KeyGenerated => "the sharding key would have to be generated: give it",
-            Self::HintUnused => "it has the hint 'shard', and none of its tables is split by hint",
-            Self::HintMissing => {
-                "its table is split by hint, and it says no shard: give `/* mesh: shard=VALUE */`"
-            }
+            Self::HintUnused => "hint 'shard': none of its tables is split by hint",
+            Self::HintMissing => "its table is split by hint: give `/* mesh: shard=VALUE */`",
             Self::ColumnsUnknown => {
                 "an INSERT without a list of columns, and the table's are not known"
             }

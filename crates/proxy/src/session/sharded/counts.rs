@@ -17,11 +17,12 @@ pub(super) async fn run(
 ) -> Result<(), Broken> {
     loop {
         work.begin(names).await?;
-        work.read(around, |_| true).await?;
-        work.reap(names).await?;
+        // All connections may be gone that had something to do.
         if work.is_done() {
             return Ok(());
         }
+        work.read(around, |_| true).await?;
+        work.reap(names).await?;
     }
 }
 

@@ -144,12 +144,7 @@ impl Session {
             }
             ShardPlan::Single(node) => self.execute_bound(&node, &values, run, route).await,
             ShardPlan::Broadcast { statements, clock } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: Answers::Alike,
-                    clock,
-                    bound: Some(&values),
-                };
+                let spread = Spread::bound(statements, Answers::Alike, clock, &values);
                 self.spread(run.statement, spread, route).await
             }
             ShardPlan::Scatter {
@@ -157,12 +152,7 @@ impl Session {
                 merge,
                 clock,
             } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: merge.into(),
-                    clock,
-                    bound: Some(&values),
-                };
+                let spread = Spread::bound(statements, merge.into(), clock, &values);
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,

@@ -66,6 +66,23 @@ pub(super) struct Spread<'a> {
     pub bound: Option<&'a [Parameter<'a>]>,
 }
 
+impl<'a> Spread<'a> {
+    /// Of a prepared statement with these values.
+    pub fn bound(
+        nodes: Vec<NodeStatement>,
+        answers: Answers,
+        clock: Clock,
+        values: &'a [Parameter<'a>],
+    ) -> Self {
+        Self {
+            nodes,
+            answers,
+            clock,
+            bound: Some(values),
+        }
+    }
+}
+
 /// What its parts are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -79,6 +96,24 @@ pub(super) enum Unit {
     Definition,
 }
 
+impl Unit {
+    fn of(statement: &Statement, open: bool) -> Self {
+        match statement.class {
+            Class::Ddl => Self::Definition,
+            Class::Read | Class::Show => Self::None,
+            _ if open => Self::Savepoint,
+            _ => Self::Transaction,
+        }
+    }
+
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Definition => Refusal::Counts,
+            _ => Refusal::Ends,
+        }
+    }
+}
+
 impl Session {
     /// Executes a statement on several shards and answers it.
     pub(super) async fn spread(
@@ -89,12 +124,7 @@ impl Session {
     ) -> Result<Executed, Failure> {
         let open = self.state.in_transaction() || !self.state.status.contains(Status::AUTOCOMMIT);
         let writes = !matches!(statement.class, Class::Read | Class::Show);
-        let unit = match statement.class {
-            Class::Ddl => Unit::Definition,
-            _ if !writes => Unit::None,
-            _ if open => Unit::Savepoint,
-            _ => Unit::Transaction,
-        };
+        let unit = Unit::of(statement, open);
         if unit == Unit::Definition {
             self.commit_before_definition().await?;
         }
@@ -126,16 +156,12 @@ impl Session {
         if definition.is_none() {
             share_out(&mut legs, &spread.nodes);
         }
-        let refusal = match unit {
-            Unit::Definition => Refusal::Counts,
-            _ => Refusal::Ends,
-        };
         let bound = spread.bound.map(|values| Bound {
             values,
             state: self.state.vector.prepare_hash(),
             epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
         });
-        let mut work = Work::new(legs, spread.nodes, refusal, bound);
+        let mut work = Work::new(legs, spread.nodes, unit.refusal(), bound);
         work.as_one = as_one;
         work.unanswered = unreached;
         work.definition.clone_from(&definition);
@@ -266,9 +292,8 @@ impl Session {
         names: &Names,
     ) -> Result<Worked, Broken> {
         let settings = self.settings();
-        let known = self.known_tables();
-        let known =
-            known.ok_or_else(|| Fault::Sharding("the service is not sharded any more".into()))?;
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
         let own_clock = self.state.vector.variables.contains_key("timestamp");
         work.sets_clock = clock == Clock::Read && !own_clock;
         if work.sets_clock {
@@ -307,8 +332,8 @@ impl Session {
                 worked.skipped = plan.offset;
             }
             Answers::Explained => {
-                worked.rows =
-                    Some(explained::relay(work, names, &mut around, self.state.status).await?);
+                let status = self.state.status;
+                worked.rows = Some(explained::relay(work, names, &mut around, status).await?);
             }
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }
@@ -316,14 +341,10 @@ impl Session {
             definition::compare(work).await;
         }
         worked.alike = matches!(answers, Answers::Alike);
-        let ends: &[u8] = match unit {
-            Unit::Transaction => b"COMMIT",
-            Unit::None | Unit::Savepoint | Unit::Definition => b"",
-        };
         if let Some(gtrid) = one {
             self.end_as_one(work, gtrid).await?;
-        } else if !ends.is_empty() {
-            worked.reports = work.run_everywhere(ends).await?;
+        } else if unit == Unit::Transaction {
+            worked.reports = work.run_everywhere(b"COMMIT").await?;
         }
         if std::mem::take(&mut work.sets_clock) {
             drop(work.run_everywhere(b"SET timestamp = DEFAULT").await);
