@@ -112,6 +112,8 @@ enum Scenario {
     Failover,
     /// Reads checked for staleness while replicas lag.
     Stale,
+    /// Commits over two nodes beside those of one, on durable servers.
+    Commit,
 }
 
 impl Scenario {
@@ -126,6 +128,7 @@ impl Scenario {
             Scenario::Soak => "soak",
             Scenario::Failover => "failover",
             Scenario::Stale => "stale",
+            Scenario::Commit => "commit",
         }
     }
 }
@@ -177,6 +180,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Soak => scenario::soak::run(&options),
         Scenario::Failover => scenario::failover::run(&options),
         Scenario::Stale => scenario::stale::run(&options),
+        Scenario::Commit => scenario::commit::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

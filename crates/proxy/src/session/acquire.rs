@@ -581,7 +581,8 @@ impl Session {
     /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
     pub(super) fn follow_reload(&mut self) -> Result<(), Failure> {
         let epoch = self.process.current.epoch();
-        if epoch == self.epoch {
+        // A transaction sees one configuration; that of several nodes has connections which are not at hand.
+        if epoch == self.epoch || self.is_across() {
             return Ok(());
         }
         let Some(now) = self.process.current.find(&self.serving.service) else {
