@@ -578,10 +578,9 @@ impl Session {
         Ok(aim)
     }
 
-    /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
+    /// Takes on the configuration of the newest reload at the transaction's end, wherever its connections are.
     pub(super) fn follow_reload(&mut self) -> Result<(), Failure> {
         let epoch = self.process.current.epoch();
-        // A transaction sees one configuration; that of several nodes has connections which are not at hand.
         if epoch == self.epoch || self.is_across() {
             return Ok(());
         }
