@@ -114,6 +114,8 @@ enum Scenario {
     Stale,
     /// Point statements on eight shards beside whole tables; statements over all shards beside one.
     Sharded,
+    /// Commits over two nodes beside those of one, on durable servers.
+    Commit,
 }
 
 impl Scenario {
@@ -129,6 +131,7 @@ impl Scenario {
             Scenario::Failover => "failover",
             Scenario::Stale => "stale",
             Scenario::Sharded => "sharded",
+            Scenario::Commit => "commit",
         }
     }
 }
@@ -181,6 +184,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Failover => scenario::failover::run(&options),
         Scenario::Stale => scenario::stale::run(&options),
         Scenario::Sharded => scenario::sharded::run(&options),
+        Scenario::Commit => scenario::commit::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

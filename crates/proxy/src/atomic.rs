@@ -47,6 +47,8 @@ pub struct Ends {
     pub rolled_back: AtomicU64,
     /// The client was told that the outcome is not known.
     pub unknown: AtomicU64,
+    /// Without the promise: committed on all, one after the other.
+    pub best_effort: AtomicU64,
     /// Without the promise: committed in part.
     pub partial: AtomicU64,
 }
@@ -87,8 +89,6 @@ pub struct Atomic {
     finished: Mutex<Vec<Gtrid>>,
     forced: Mutex<Vec<Forced>>,
     due: Notify,
-    /// How transactions ended.
-    pub ends: Ends,
 }
 
 impl Atomic {
@@ -120,7 +120,6 @@ impl Atomic {
             finished: Mutex::default(),
             forced: Mutex::default(),
             due: Notify::new(),
-            ends: Ends::default(),
         }))
     }
 

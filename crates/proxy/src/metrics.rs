@@ -105,6 +105,8 @@ pub struct ServiceMetrics {
     copy_ns: [AtomicU64; 2],
     /// Hints that could not be followed, or not by their user.
     pub hints_refused: AtomicU64,
+    /// How transactions ended that wrote on several nodes.
+    pub ends: crate::atomic::Ends,
 }
 
 /// What a copy's comparison says.

@@ -1,8 +1,9 @@
 //! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run, failover,
-//! stale reads, split tables. Each starts what it needs
+//! stale reads, commits over nodes, split tables. Each starts what it needs
 //! on a rig, prints a table and returns the same numbers as JSON. Input: the options of the command line.
 
 pub mod cluster;
+pub mod commit;
 pub mod failover;
 pub mod idle;
 pub mod many;

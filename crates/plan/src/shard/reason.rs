@@ -283,9 +283,7 @@ impl RefuseReason {
             Self::LoadData => "LOAD DATA into a sharded table",
             Self::LockTables => "LOCK TABLES of sharded tables",
             Self::PhysicalNames => "its answer would have the names of shards",
-            Self::Explain => {
-                "EXPLAIN of a statement whose rows are brought to one place: see EXPLAIN MESH"
-            }
+            Self::Explain => "EXPLAIN of rows that are brought to one place: see EXPLAIN MESH",
         };
         words.to_owned()
     }

@@ -55,8 +55,9 @@ pub(super) fn listing(services: &Services) -> Value {
 
 type EndValue = fn(&Ends) -> &std::sync::atomic::AtomicU64;
 
-const ENDS: [(&str, EndValue); 4] = [
+const ENDS: [(&str, EndValue); 5] = [
     ("committed", |ends| &ends.committed),
+    ("best_effort", |ends| &ends.best_effort),
     ("rolled_back", |ends| &ends.rolled_back),
     ("unknown", |ends| &ends.unknown),
     ("partial", |ends| &ends.partial),
@@ -70,10 +71,14 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
         "Transactions that wrote to several nodes, by what became of them at COMMIT.",
         Kind::Counter,
     );
-    for (serving, atomic) in atomic(services) {
+    let sharded = services
+        .list
+        .iter()
+        .filter(|s| s.service.sharding.is_some());
+    for serving in sharded {
         let service = serving.service.label();
         for (outcome, of) in ENDS {
-            let count = of(&atomic.ends).load(std::sync::atomic::Ordering::Relaxed);
+            let count = of(&serving.metrics.ends).load(std::sync::atomic::Ordering::Relaxed);
             out.sample(
                 &[("service", service.as_str()), ("outcome", outcome)],
                 count as f64,

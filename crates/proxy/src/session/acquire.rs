@@ -578,10 +578,10 @@ impl Session {
         Ok(aim)
     }
 
-    /// Takes on the configuration of the newest reload: sessions move at their transaction boundaries.
+    /// Takes on the configuration of the newest reload at the transaction's end, wherever its connections are.
     pub(super) fn follow_reload(&mut self) -> Result<(), Failure> {
         let epoch = self.process.current.epoch();
-        if epoch == self.epoch {
+        if epoch == self.epoch || self.is_across() {
             return Ok(());
         }
         let Some(now) = self.process.current.find(&self.serving.service) else {

@@ -403,6 +403,8 @@ impl Session {
             return;
         };
         sharded.prologue = before.prologue;
+        // What was said before the first statement; nothing of it is at a node yet.
+        sharded.across = before.across;
         // Sources may have changed places. What is not known of one is asked at its primary.
         let name = |sharding: &Sharding, place: usize| {
             let source = sharding.sources.get(place);

@@ -121,7 +121,6 @@ fn both_servers_die_after_every_step() {
 }
 
 #[test]
-#[ignore = "long: each server by itself, after every step"]
 fn one_server_dies_after_every_step() {
     let servers = servers();
     let mut sequence = 0;

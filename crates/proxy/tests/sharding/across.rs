@@ -146,6 +146,29 @@ fn without_the_promise_a_commit_says_so() {
             warned, 3,
             "{kind:?}: each COMMIT that ended two writers has a note"
         );
+        let outcome = r#"outcome="best_effort""#;
+        let name = "dbmesh_transactions_across_nodes_total";
+        let count = |ground: &Ground| ground.stage.proxy.metric(name, outcome).unwrap();
+        assert_eq!(count(&ground), Some(4.0), "{kind:?}: and the one of BEGIN");
+        let changed = mesh.ask("UPDATE t_user SET score = score + 1");
+        assert!(
+            matches!(changed, Answer::Done(2, _, _, 1, _)),
+            "{kind:?}: {changed:?}"
+        );
+        let listed = mesh.ask("SHOW WARNINGS");
+        assert!(
+            listed.rows()[0][2]
+                .as_ref()
+                .unwrap()
+                .contains("2 nodes one after the other"),
+            "{listed:?}"
+        );
+        assert_eq!(count(&ground), Some(5.0));
+        let changed = mesh.ask("UPDATE t_user SET score = 2 WHERE user_id IN (0, 1, 2, 3)");
+        assert!(
+            matches!(changed, Answer::Done(1, _, _, 0, _)),
+            "one node: {changed:?}"
+        );
         assert_eq!(
             ground.servers[0].query("XA RECOVER").unwrap(),
             Vec::<Vec<_>>::new()

@@ -115,7 +115,7 @@ fn both(ground: &Ground, cases: &[(&str, &[&[Value<'_>]])]) {
                 execute(&mut mesh, ours, values, sql),
                 execute(&mut one, theirs, values, sql),
             );
-            if a != b {
+            if a.unlabelled(&b) != b {
                 let said = mesh.said.take();
                 different.push(format!(
                     "{sql} {values:?}\n  mesh: {a:?} {said:?}\n  one:  {b:?}"

@@ -462,12 +462,8 @@ impl Session {
     }
 
     fn note_ends(&self, count: impl Fn(&crate::atomic::Ends) -> &std::sync::atomic::AtomicU64) {
-        let atomic = self
-            .sharded
-            .as_ref()
-            .and_then(|sharded| sharded.home.atomic.as_ref());
-        if let Some(atomic) = atomic {
-            count(&atomic.ends).fetch_add(1, Ordering::Relaxed);
+        if let Some(sharded) = &self.sharded {
+            count(&sharded.home.metrics.ends).fetch_add(1, Ordering::Relaxed);
         }
     }
 }

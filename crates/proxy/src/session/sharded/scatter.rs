@@ -341,16 +341,41 @@ impl Session {
             definition::compare(work).await;
         }
         worked.alike = matches!(answers, Answers::Alike);
-        if let Some(gtrid) = one {
-            self.end_as_one(work, gtrid).await?;
-        } else if unit == Unit::Transaction {
-            worked.reports = work.run_everywhere(b"COMMIT").await?;
+        match (one, unit) {
+            (Some(gtrid), _) => self.end_as_one(work, gtrid).await?,
+            (None, Unit::Transaction) => {
+                worked.reports = self.commit_in_turn(work).await?;
+                worked.committed_apart = work.legs.len();
+            }
+            _ => {}
         }
         if std::mem::take(&mut work.sets_clock) {
             drop(work.run_everywhere(b"SET timestamp = DEFAULT").await);
         }
         worked.ended = std::mem::take(&mut work.ended);
         Ok(worked)
+    }
+
+    /// Commits on one connection after the other, without a promise. When one fails behind another, that is said.
+    async fn commit_in_turn(&self, work: &mut Work<'_>) -> Result<Vec<(usize, Outcome)>, Broken> {
+        let mut reports = Vec::new();
+        for leg in &mut work.legs {
+            match leg.run(b"COMMIT").await {
+                Ok(Ok(outcome)) => reports.push((leg.source, outcome)),
+                _ if !reports.is_empty() => {
+                    return Err(Broken::Fault(self.committed_in_part(reports.len())));
+                }
+                Ok(Err(e)) => {
+                    return Err(Broken::Fault(of_server(&e.payload, "", &Names::default())));
+                }
+                // Whether it is committed, nobody knows.
+                Err(_) => {
+                    let endpoint = leg.endpoint().to_owned();
+                    return Err(Broken::Fault(Fault::CommitUnknown(endpoint)));
+                }
+            }
+        }
+        Ok(reports)
     }
 
     /// What the session says of aggregates.
@@ -504,6 +529,10 @@ impl Session {
             .flat_map(|ended| ended.warnings.iter().cloned())
             .collect();
         rows.extend(warned);
+        if worked.committed_apart > 1 {
+            rows.push(self.best_effort(worked.committed_apart));
+            sum.warnings += 1;
+        }
         self.tell_first_key(&mut sum);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.warning_count = sum.warnings;
@@ -549,6 +578,8 @@ pub(super) struct Worked {
     rows: Option<u64>,
     skipped: u64,
     alike: bool,
+    /// How many nodes committed it without being promised to be one.
+    committed_apart: usize,
 }
 
 /// What each connection has to do: those of one source take turns.

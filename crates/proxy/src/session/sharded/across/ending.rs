@@ -114,15 +114,7 @@ impl Session {
                 };
                 Fault::RolledBack(format!("{why}; nothing of it is committed on any node"))
             }
-            Outcome::Partial { committed, .. } => {
-                self.note_ends(|ends| &ends.partial);
-                let count = committed.len();
-                Fault::Server {
-                    code: 1180,
-                    sqlstate: "HY000".to_owned(),
-                    message: format!("dbmesh: {count} nodes committed, and others did not"),
-                }
-            }
+            Outcome::Partial { committed, .. } => self.committed_in_part(committed.len()),
             Outcome::Unknown | Outcome::Committed => {
                 self.note_ends(|ends| &ends.unknown);
                 let name = gtrid.map(|gtrid| format!(" (transaction {gtrid})"));
@@ -132,19 +124,35 @@ impl Session {
     }
 
     fn warn_best_effort(&mut self, writers: usize) {
-        let message = format!(
-            "dbmesh: committed on {writers} nodes one after the other, without a promise of all or none"
-        );
-        let row = Warning {
-            level: b"Note".to_vec(),
-            code: b"1105".to_vec(),
-            message: message.into_bytes(),
-        };
+        let row = self.best_effort(writers);
         self.state.diagnostics.warning_count = 1;
         self.state.diagnostics.warnings = Warnings::Kept {
             rows: vec![row],
             count: 1,
         };
+    }
+
+    /// The note of a commit on several nodes that were not promised to be one; it is counted.
+    pub(in super::super) fn best_effort(&self, writers: usize) -> Warning {
+        self.note_ends(|ends| &ends.best_effort);
+        let message = format!(
+            "dbmesh: committed on {writers} nodes one after the other, without a promise of all or none"
+        );
+        Warning {
+            level: b"Note".to_vec(),
+            code: b"1105".to_vec(),
+            message: message.into_bytes(),
+        }
+    }
+
+    /// That a commit failed behind others that were done; it is counted.
+    pub(in super::super) fn committed_in_part(&self, count: usize) -> Fault {
+        self.note_ends(|ends| &ends.partial);
+        Fault::Server {
+            code: 1180,
+            sqlstate: "HY000".to_owned(),
+            message: format!("dbmesh: {count} nodes committed, and others did not"),
+        }
     }
 
     pub(super) fn note_written_at(&mut self, source: usize, gtid: &str) {
@@ -233,6 +241,11 @@ pub(super) fn is_open(part: &mut Part) -> bool {
 
 /// Tells a part; a connection on which that failed is closed.
 async fn tell(part: &mut Part, texts: &[String]) -> Reply {
+    let fenced = |lease: &crate::pool::Lease| lease.pool().standing.is_fenced();
+    if part.lease.as_ref().is_some_and(fenced) {
+        // Another server is the primary now: what this one would still commit is lost.
+        part.lease = None;
+    }
     let backend = part.lease.as_mut().and_then(|lease| lease.backend().ok());
     let reply = match backend {
         Some(backend) => run_step(backend, texts).await,
