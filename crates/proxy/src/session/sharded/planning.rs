@@ -13,6 +13,7 @@ use dbmesh_plan::shard::{
 use super::super::{Failure, Session};
 use crate::catalog::Known;
 use crate::fault::Fault;
+use crate::scatter::spec::Settings;
 
 impl Session {
     /// Why nothing is executed.
@@ -195,5 +196,29 @@ impl Session {
             sharded.utf8 = Some((hash, utf8));
         }
         utf8
+    }
+
+    /// What the session says of aggregates.
+    pub(super) fn settings(&mut self) -> Settings {
+        let facts = self.server_facts();
+        let number = |name: &str| {
+            let own = self
+                .state
+                .vector
+                .variables
+                .get(name)
+                .map(|value| value.to_vec());
+            let value = own.or_else(|| Some(facts.as_ref()?.default_of(name)?.to_vec()))?;
+            std::str::from_utf8(&value)
+                .ok()?
+                .trim_matches('\'')
+                .parse::<u64>()
+                .ok()
+        };
+        let increment = number("div_precision_increment").and_then(|n| u8::try_from(n).ok());
+        Settings {
+            increment: increment.unwrap_or(4),
+            concat_bytes_max: number("group_concat_max_len"),
+        }
     }
 }

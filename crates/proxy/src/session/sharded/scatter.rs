@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dbmesh_commit::Gtrid;
 use dbmesh_model::topology::sharding::AcrossSources;
 use dbmesh_plan::shard::{Clock, Merge, MergeSpec, NodeStatement};
 use dbmesh_plan::{Aim, Route};
@@ -28,7 +29,6 @@ use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Want;
 use crate::scatter::leg::Leg;
-use crate::scatter::spec::Settings;
 use crate::state::{FoundRows, Warnings};
 
 /// What undoes a statement's part within a transaction.
@@ -300,16 +300,7 @@ impl Session {
             let set = format!("SET timestamp = {}", now());
             work.run_everywhere(set.as_bytes()).await?;
         }
-        let mut one = None;
-        match unit {
-            Unit::Transaction if work.as_one => one = Some(self.begin_as_one(work).await?),
-            Unit::Transaction => drop(work.run_everywhere(b"BEGIN").await?),
-            Unit::Savepoint => {
-                let begin = format!("SAVEPOINT {SAVEPOINT}");
-                drop(work.run_everywhere(begin.as_bytes()).await?);
-            }
-            Unit::None | Unit::Definition => {}
-        }
+        let one = self.begin_unit(work, unit).await?;
         let (handle, memory) = (self.registered.handle.clone(), self.process.merging.clone());
         let mut around = Around {
             client: &mut self.client,
@@ -378,28 +369,22 @@ impl Session {
         Ok(reports)
     }
 
-    /// What the session says of aggregates.
-    fn settings(&mut self) -> Settings {
-        let facts = self.server_facts();
-        let number = |name: &str| {
-            let own = self
-                .state
-                .vector
-                .variables
-                .get(name)
-                .map(|value| value.to_vec());
-            let value = own.or_else(|| Some(facts.as_ref()?.default_of(name)?.to_vec()))?;
-            std::str::from_utf8(&value)
-                .ok()?
-                .trim_matches('\'')
-                .parse::<u64>()
-                .ok()
-        };
-        let increment = number("div_precision_increment").and_then(|n| u8::try_from(n).ok());
-        Settings {
-            increment: increment.unwrap_or(4),
-            concat_bytes_max: number("group_concat_max_len"),
+    /// Begins what makes the parts one.
+    async fn begin_unit(
+        &mut self,
+        work: &mut Work<'_>,
+        unit: Unit,
+    ) -> Result<Option<Gtrid>, Broken> {
+        match unit {
+            Unit::Transaction if work.as_one => return self.begin_as_one(work).await.map(Some),
+            Unit::Transaction => drop(work.run_everywhere(b"BEGIN").await?),
+            Unit::Savepoint => {
+                let begin = format!("SAVEPOINT {SAVEPOINT}");
+                drop(work.run_everywhere(begin.as_bytes()).await?);
+            }
+            Unit::None | Unit::Definition => {}
         }
+        Ok(None)
     }
 
     /// The connections after the work: back to their pools, or to the session whose transaction is on one.
