@@ -130,6 +130,10 @@ pub struct CheckArgs {
     /// Resource file, or folder of .yaml, .yml and .json files.
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+    /// Also connect to every endpoint: what its server is, whether it keeps what the configuration promises, whether the
+    /// tables of the shards are there. Nothing is written anywhere.
+    #[arg(long)]
+    pub live: bool,
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,

@@ -27,6 +27,7 @@ mod health;
 mod insight;
 mod limit;
 mod listener;
+pub mod live;
 mod login;
 mod logins;
 mod logs;

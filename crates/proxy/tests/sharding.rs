@@ -11,6 +11,8 @@ mod faultkit;
 mod gather;
 #[path = "sharding/ground.rs"]
 mod ground;
+#[path = "sharding/live.rs"]
+mod live;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]
