@@ -114,6 +114,10 @@ enum Scenario {
     Stale,
     /// Commits over two nodes beside those of one, on durable servers.
     Commit,
+    /// The p99 of a calm service beside one that is saturated, stalled or flooding.
+    Isolation,
+    /// What rules, insight, tracing and audit cost.
+    Governance,
 }
 
 impl Scenario {
@@ -129,6 +133,8 @@ impl Scenario {
             Scenario::Failover => "failover",
             Scenario::Stale => "stale",
             Scenario::Commit => "commit",
+            Scenario::Isolation => "isolation",
+            Scenario::Governance => "governance",
         }
     }
 }
@@ -181,6 +187,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Failover => scenario::failover::run(&options),
         Scenario::Stale => scenario::stale::run(&options),
         Scenario::Commit => scenario::commit::run(&options),
+        Scenario::Isolation => scenario::isolation::run(&options),
+        Scenario::Governance => scenario::governance::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

@@ -57,6 +57,7 @@ mod standing;
 mod state;
 mod texts;
 mod tracking;
+mod turns;
 mod upstream;
 mod vector;
 

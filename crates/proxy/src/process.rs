@@ -61,7 +61,12 @@ pub struct Process {
 impl Process {
     /// A process that serves this.
     #[must_use]
-    pub fn new(current: Current, clock: Coarse, allowance: Allowance, memory: MemoryGuard) -> Self {
+    pub fn new(
+        current: Current,
+        clock: Coarse,
+        allowance: Arc<Allowance>,
+        memory: MemoryGuard,
+    ) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0));
         Self {
@@ -75,7 +80,7 @@ impl Process {
             memory,
             lockout: Lockout::default(),
             admission: Arc::default(),
-            allowance: Arc::new(allowance),
+            allowance,
             generators: Generators::default(),
             rsa: OnceLock::new(),
             rsa_made: Notify::new(),

@@ -58,6 +58,7 @@ const ENDPOINTS: &[Shown] = &[
 const POOLS: &[Shown] = &[
     ("endpoint", "/endpoint"),
     ("size", "/pool/size"),
+    ("limit", "/pool/limit"),
     ("open", "/pool/open"),
     ("idle", "/pool/idle"),
     ("leased", "/pool/leased"),

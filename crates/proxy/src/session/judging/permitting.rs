@@ -18,7 +18,7 @@ use crate::session::{Failure, Session};
 
 impl Session {
     /// The client's host, as errors name it.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::session) fn host(&self) -> &str {
         match self.handle().address.rsplit_once(':') {
             Some((host, _)) => host.trim_matches(['[', ']']),
             None => "localhost",

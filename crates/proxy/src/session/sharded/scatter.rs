@@ -20,10 +20,8 @@ use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
-use crate::backend::Flags;
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
-use crate::pool::Want;
 use crate::scatter::leg::Leg;
 use crate::scatter::spec::Settings;
 use crate::state::{FoundRows, Warnings};
@@ -219,11 +217,7 @@ impl Session {
         else {
             return;
         };
-        let want = Want {
-            vector: self.connection_vector(),
-            flags: Flags::of(self.client.capabilities),
-            session: u64::from(self.registered.handle.id),
-        };
+        let want = self.want();
         for _ in 0..more {
             let Some(lease) = member.pool.lease_if_free(&want).await else {
                 return;
