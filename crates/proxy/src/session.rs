@@ -418,7 +418,7 @@ impl Session {
         if self.is_recorded(statement) {
             Box::pin(self.record(*observed)).await?;
         }
-        self.serving.metrics.begin();
+        self.begin_processing();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) if self.sharded.is_some() => {

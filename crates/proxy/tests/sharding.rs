@@ -9,6 +9,8 @@ mod bank;
 mod faultkit;
 #[path = "sharding/gather.rs"]
 mod gather;
+#[path = "sharding/governed.rs"]
+mod governed;
 #[path = "sharding/ground.rs"]
 mod ground;
 #[path = "sharding/live.rs"]

@@ -30,7 +30,6 @@ use crate::login::may_enter;
 use crate::rules::{RuleState, Rules};
 use crate::state::Warning;
 use counting::{Counted, turn_of};
-use permitting::forbidden;
 
 /// Statements prepared by name that are remembered with their text.
 const PREPARED_MAX: usize = 256;
@@ -414,7 +413,7 @@ impl Walk<'_> {
             _ => {
                 if self.rights.is_some() {
                     let denial = Denial::Other("running text that is not known");
-                    self.refuse(Some(forbidden(&denial, self.user, self.host)));
+                    self.forbid(&denial);
                 }
                 if let Some((firewall, _)) = self.firewall {
                     self.unlisted(firewall, Digest::default());

@@ -196,9 +196,13 @@ impl Session {
     }
 
     fn mesh_endpoints(&self) -> Vec<Value> {
-        let members = self.serving.upstream.members.iter();
-        members
-            .map(|member| admin::endpoint(&self.serving, member, &self.process.registry))
+        // Of all sources, wherever the session is now.
+        let now = self.process.current.find(&self.serving.service);
+        let serving = now.unwrap_or_else(|| self.serving.clone());
+        let parts = serving.parts().iter();
+        parts
+            .flat_map(|part| part.upstream.members.iter().map(move |m| (part, m)))
+            .map(|(part, member)| admin::endpoint(part, member, &self.process.registry))
             .collect()
     }
 

@@ -107,6 +107,7 @@ impl Session {
             false => self.legs(&sources, &spread, unit, route.aim).await?,
         };
         share_out(&mut legs, &spread.nodes);
+        self.note_nodes(&legs, &spread.nodes);
         let refusal = match unit {
             Unit::Definition => Refusal::Counts,
             _ => Refusal::Ends,
