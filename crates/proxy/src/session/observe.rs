@@ -448,13 +448,18 @@ fn put_nodes(record: &mut Record, nodes: &Option<(usize, Value)>) {
 /// What came of a statement.
 fn put_outcome(record: &mut Record, ran: &Result<Executed, Failure>) {
     match ran {
-        Ok(Executed { error: None, .. }) => record.text("outcome", "ok"),
-        Ok(Executed {
-            error: Some(code), ..
-        }) => record
+        Ok(executed) => put_answer(record, executed.error),
+        Err(failure) => put_failure(record, failure),
+    }
+}
+
+/// A server's error, or none.
+fn put_answer(record: &mut Record, error: Option<u16>) {
+    match error {
+        None => record.text("outcome", "ok"),
+        Some(code) => record
             .text("outcome", "error")
-            .number("error", u64::from(*code)),
-        Err(failure) => return put_failure(record, failure),
+            .number("error", u64::from(code)),
     };
 }
 

@@ -26,9 +26,8 @@ fn governed(audit: &Path) -> Ground {
     let audit = format!("observability: {{audit: {{file: {}}}}}", audit.display());
     let options = Options {
         strategy: &[
-            "rules:\n\
-             - {name: whole-scans, mode: warn, match: {regex: ['^SELECT COUNT']}, action: deny}\n\
-             - {name: no-wide-deletes, match: {verbs: [delete], without: [where]}, action: deny}",
+            "rules: [{name: whole-scans, mode: warn, match: {regex: ['^SELECT COUNT']}, action: deny}, \
+             {name: no-wide-deletes, match: {verbs: [delete], without: [where]}, action: deny}]",
         ],
         service: vec![
             "users: [{name: ops, password: ops-password, operator: true}, {name: clerk, password: clerk-password, \

@@ -8,7 +8,7 @@ use dbmesh_runtime::ledger::Place;
 use dbmesh_sql::{Class, Statement, digest_text};
 use serde_json::{Value, json};
 
-use super::{Observed, put_failure};
+use super::{Observed, put_answer, put_failure};
 use crate::fault::Fault;
 use crate::insight::Protocol;
 use crate::logs::is_closed;
@@ -122,13 +122,7 @@ impl Session {
 /// What came of a command: a server's error, a failure, or nothing of the kind.
 fn put_command_outcome(record: &mut Record, ran: &Result<Option<u16>, Failure>) {
     match ran {
-        Ok(None) => {
-            record.text("outcome", "ok");
-        }
-        Ok(Some(code)) => {
-            let code = u64::from(*code);
-            record.text("outcome", "error").number("error", code);
-        }
+        Ok(error) => put_answer(record, *error),
         Err(failure) => put_failure(record, failure),
     }
 }
