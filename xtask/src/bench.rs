@@ -116,6 +116,10 @@ enum Scenario {
     Sharded,
     /// Commits over two nodes beside those of one, on durable servers.
     Commit,
+    /// The p99 of a calm service beside one that is saturated, stalled or flooding.
+    Isolation,
+    /// What rules, insight, tracing and audit cost.
+    Governance,
 }
 
 impl Scenario {
@@ -132,6 +136,8 @@ impl Scenario {
             Scenario::Stale => "stale",
             Scenario::Sharded => "sharded",
             Scenario::Commit => "commit",
+            Scenario::Isolation => "isolation",
+            Scenario::Governance => "governance",
         }
     }
 }
@@ -185,6 +191,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Stale => scenario::stale::run(&options),
         Scenario::Sharded => scenario::sharded::run(&options),
         Scenario::Commit => scenario::commit::run(&options),
+        Scenario::Isolation => scenario::isolation::run(&options),
+        Scenario::Governance => scenario::governance::run(&options),
     }?;
     println!("{}", outcome.table);
     let path = report::write(options.scenario.name(), &options, &outcome)?;

@@ -8,10 +8,11 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use dbmesh_model::{Defect, Severity, Topology, topology};
+use dbmesh_proxy::live::{self, Looked, Weight};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, OutputFormat};
-use crate::terminal::{Colour, Escaped};
+use crate::terminal::{Cell, Colour, Escaped, table};
 
 /// Checks a configuration and prints what was found; fails if there is an error.
 pub fn run_check(args: &CheckArgs) -> ExitCode {
@@ -20,17 +21,30 @@ pub fn run_check(args: &CheckArgs) -> ExitCode {
         Ok(topology) => (topology.warnings.as_slice(), Some(topology)),
         Err(defects) => (defects.0.as_slice(), None),
     };
+    let looked = match served.filter(|_| args.live).map(look).transpose() {
+        Ok(looked) => looked,
+        Err(error) => {
+            eprintln!("dbmesh: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let stdout = io::stdout();
     let answer = match args.output {
-        OutputFormat::Json => json_answer(defects, served),
+        OutputFormat::Json => json_answer(defects, served, looked.as_deref()),
         OutputFormat::Table => {
-            let mut answer = list(defects, Colour::of(stdout.is_terminal()));
+            let colour = Colour::of(stdout.is_terminal());
+            let mut answer = list(defects, colour);
             answer.push_str(&verdict(defects, served));
+            if let Some(looked) = &looked {
+                answer.push('\n');
+                answer.push_str(&servers(looked, colour));
+            }
             answer
         }
     };
     let printed = writeln!(stdout.lock(), "{}", answer.trim_end());
-    if served.is_some() && printed.is_ok() {
+    let works = looked.iter().flatten().all(|one| !one.has_problem());
+    if served.is_some() && works && printed.is_ok() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -45,15 +59,89 @@ pub fn explain(defects: &[Defect]) {
     let _ = writeln!(stderr.lock(), "{}{}", text, verdict(defects, None));
 }
 
-fn json_answer(defects: &[Defect], served: Option<&Topology>) -> String {
+/// Looks at the servers.
+fn look(topology: &Topology) -> io::Result<Vec<Looked>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(live::look(topology)))
+}
+
+/// A line for every endpoint, and below what there is to say of it.
+fn servers(looked: &[Looked], colour: Colour) -> String {
+    let role = |one: &Looked| match (one.read_only, &one.replication) {
+        (_, Some(_)) => "replica",
+        (Some(true), None) => "read only",
+        (Some(false), None) => "writable",
+        (None, None) => "",
+    };
+    let tables = |one: &Looked| match one.tables_present + one.tables_missing.len() {
+        0 => String::new(),
+        all => format!("{} of {all}", one.tables_present),
+    };
+    let state = |one: &Looked| match (one.has_problem(), one.remarks.is_empty()) {
+        (true, _) => Cell::painted("31", "problem"),
+        (false, false) => Cell::painted("33", "note"),
+        (false, true) => Cell::painted("32", "ok"),
+    };
+    let row = |one: &Looked| {
+        vec![
+            Cell::plain(&one.service),
+            Cell::plain(&one.endpoint),
+            Cell::plain(&one.address),
+            Cell::plain(one.version.as_deref().unwrap_or_default()),
+            Cell::plain(role(one)),
+            Cell::plain(tables(one)),
+            state(one),
+        ]
+    };
+    let heads = [
+        "SERVICE", "ENDPOINT", "ADDRESS", "VERSION", "ROLE", "TABLES", "STATE",
+    ];
+    let rows: Vec<Vec<Cell>> = looked.iter().map(row).collect();
+    let mut text = table(&heads, &rows, colour);
+    for one in looked {
+        if let Some(replication) = &one.replication {
+            let _ = writeln!(
+                text,
+                "{}: replicates {}",
+                one.endpoint,
+                Escaped(replication)
+            );
+        }
+        for remark in &one.remarks {
+            let weight = match remark.weight {
+                Weight::Problem => colour.paint("1;31", "problem"),
+                Weight::Note => colour.paint("1;33", "note"),
+            };
+            let _ = writeln!(
+                text,
+                "{weight}  {}: {}",
+                one.endpoint,
+                Escaped(&remark.what)
+            );
+            if !remark.remedy.is_empty() {
+                let help = colour.paint("36", "help:");
+                let _ = writeln!(text, "         {help} {}", Escaped(&remark.remedy));
+            }
+        }
+    }
+    text
+}
+
+fn json_answer(defects: &[Defect], served: Option<&Topology>, looked: Option<&[Looked]>) -> String {
     let (errors, warnings) = count(defects);
-    let answer = json!({
+    let mut answer = json!({
         "valid": served.is_some(),
         "revision": served.map(|topology| format!("{:016x}", topology.revision)),
         "errors": errors,
         "warnings": warnings,
         "defects": defects,
     });
+    if let (Some(looked), Some(answer)) = (looked, answer.as_object_mut()) {
+        let servers: Vec<_> = looked.iter().map(Looked::to_json).collect();
+        answer.insert("servers".to_owned(), json!(servers));
+    }
     format!("{answer:#}")
 }
 

@@ -60,6 +60,11 @@ pub enum Command {
     ///
     /// Keys: 1 to 4 or Tab choose the view, s the order, / filters, Space pauses, q ends.
     Top(TopArgs),
+    /// Make what a resource keeps of a password (`passwordHash`) instead of the password itself.
+    ///
+    /// Asks for the password on a terminal, without showing it; else reads one line from standard input, or from a file. It is
+    /// never taken from the command line, which other processes may read.
+    PasswordHash(PasswordHashArgs),
     /// Look at files of the audit.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -134,6 +139,10 @@ pub struct CheckArgs {
     /// Resource file, or folder of .yaml, .yml and .json files.
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+    /// Also connect to every endpoint: what its server is, whether it keeps what the configuration promises, whether the
+    /// tables of the shards are there. Nothing is written anywhere.
+    #[arg(long)]
+    pub live: bool,
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,
@@ -394,6 +403,28 @@ fn duration(text: &str) -> Result<Duration, String> {
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
         _ => Err(format!("`{unit}` is no unit here: ms, s or m")),
     }
+}
+
+/// `dbmesh password-hash`.
+#[derive(Debug, Args)]
+pub struct PasswordHashArgs {
+    /// File that holds the password in one line.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The form, by the authentication plugin that stores it.
+    #[arg(long, value_enum, default_value_t = HashPlugin::CachingSha2Password)]
+    pub plugin: HashPlugin,
+}
+
+/// A form in which servers store passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HashPlugin {
+    /// `$A$005$…`: slow to guess.
+    #[value(name = "caching_sha2_password")]
+    CachingSha2Password,
+    /// `*` and 40 digits: quick to guess, for clients that know nothing else.
+    #[value(name = "mysql_native_password")]
+    MysqlNativePassword,
 }
 
 /// `dbmesh schema`.

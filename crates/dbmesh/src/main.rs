@@ -9,6 +9,7 @@ mod drain;
 mod explain;
 mod get;
 mod page;
+mod password_hash;
 mod proxy;
 mod schema;
 mod terminal;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Transactions(args) => transactions::run_transactions(&args),
         Command::Breaker(args) => drain::run_breaker(&args),
         Command::Top(args) => top::run_top(&args),
+        Command::PasswordHash(args) => password_hash::run_password_hash(&args),
         Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),
     }
 }

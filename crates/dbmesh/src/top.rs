@@ -200,7 +200,7 @@ impl State {
             first.push_str(&format!("  filter: {}{cursor}", Escaped(&self.filter)));
         }
         let keys =
-            "1 digests  2 endpoints  3 sessions  4 pools  s order  / filter  space pause  q quit";
+            "1 digests 2 endpoints 3 sessions 4 pools  s order  / filter  space pause  q quit";
         let second = match error {
             Some(error) => Escaped(error.lines().next().unwrap_or_default()).to_string(),
             None => keys.to_owned(),

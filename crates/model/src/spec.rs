@@ -57,9 +57,9 @@ pub use traffic_strategy::{
     TrafficStrategySpec,
 };
 pub use virtual_database::{
-    ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec,
-    MultiplexingSpec, PoolSpec, ProxyProtocolSpec, RoutinesSpec, ServiceSpec, UserSpec,
-    VirtualDatabase, VirtualDatabaseKind, VirtualDatabaseSpec,
+    AdaptivePoolSpec, ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, FairBySpec, IsolationSpec,
+    LimitsSpec, ListenerTlsSpec, MultiplexingSpec, PoolSpec, ProxyProtocolSpec, RoutinesSpec,
+    ServiceSpec, UserSpec, VirtualDatabase, VirtualDatabaseKind, VirtualDatabaseSpec,
 };
 
 /// The API group and version of every resource.

@@ -30,7 +30,10 @@ pub use observability::{
     Audit, Classes, Durability, KEEP_FILES_DEFAULT, LogFile, Observability, OnFailure, Parent,
     ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH, Tracing,
 };
-pub use policy::{Compression, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines};
+pub use policy::{
+    ADAPTIVE_MIN_DEFAULT, ADAPTIVE_TOLERANCE_PERCENT_DEFAULT, AdaptivePool, Compression, FairBy,
+    Isolation, Limits, LocalInfile, Multiplexing, PoolPolicy, Routines,
+};
 pub(crate) use redacted::revision;
 pub use rules::{
     Access, Action, BoundingClause, ColumnPattern, ConcurrencyLimit, Glob, LIMIT_KEYS_MAX, LimitBy,

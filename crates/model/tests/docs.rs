@@ -93,6 +93,7 @@ fn examples_of_other_pages_resolve() {
         "access.md",
         "breakers.md",
         "firewall.md",
+        "isolation.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

@@ -6,8 +6,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dbmesh_plan::{Prover, SessionView, plan};
-use dbmesh_sql::{Dialect, Hints, analyze};
+use dbmesh_plan::{Judge, Prover, SessionView, Subject, plan};
+use dbmesh_sql::{Dialect, Hints, analyze, analyze_guarded};
 
 #[path = "../tests/support/strategy.rs"]
 mod strategy;
@@ -67,5 +67,38 @@ fn hints(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hits, hints);
+/// Verdicts of rules on a statement whose digest is known, and on one that is not.
+fn rules(criterion: &mut Criterion) {
+    /// Guards digests, as the proxy's key does.
+    const KEY: u64 = 7;
+    let dialect = Dialect::default();
+    let mut group = criterion.benchmark_group("rules");
+    for (id, count) in [(1, 1), (2, 10), (3, 100)] {
+        let strategy = strategy::ruled(count);
+        let book = &strategy.rules;
+        let statement = analyze_guarded(POINT.as_bytes(), &dialect, KEY);
+        let subject = Subject {
+            statement: &statement,
+            sql: POINT.as_bytes(),
+            dialect: &dialect,
+            schema: Some(b"shop"),
+        };
+        let mut judge = Judge::default();
+        group.bench_function(format!("known verdict, {count}"), |b| {
+            b.iter(|| judge.find(book, id, black_box(&subject)));
+        });
+        group.bench_function(format!("first verdict, {count}"), |b| {
+            b.iter(|| Judge::default().find(book, id, black_box(&subject)));
+        });
+    }
+    group.bench_function("analyze for it", |b| {
+        b.iter(|| analyze_guarded(black_box(POINT.as_bytes()), &dialect, KEY));
+    });
+    group.bench_function("analyze without", |b| {
+        b.iter(|| analyze(black_box(POINT.as_bytes()), &dialect));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, hits, hints, rules);
 criterion_main!(benches);

@@ -78,6 +78,7 @@ impl Pages {
                 "role": member.endpoint.role,
                 "server_version": facts.map(|f| f.version.clone()),
                 "size": pool.policy().size,
+                "limit": gauge.limit,
                 "open": gauge.total,
                 "idle": gauge.idle,
                 "held": gauge.held,
@@ -141,6 +142,8 @@ impl AdminContent for Pages {
         self.process.current.outlets().metrics(out);
         transactions::expose(&services, out);
         self.process.allowance.expose(out);
+        let lanes = services.list.iter().map(|s| (s.service.label(), &s.lane));
+        crate::turns::expose(lanes, out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));
         crate::rules::expose(rules, out);
         let walled = services.list.iter().filter_map(|s| {
@@ -232,12 +235,24 @@ type PoolValue = fn(&Pool) -> f64;
 
 /// Name, help, kind and value of each metric of a pool.
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 23] = [
+const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 25] = [
     (
         "dbmesh_pool_size",
         "Most connections to the endpoint.",
         Kind::Gauge,
         |p| f64::from(p.policy().size),
+    ),
+    (
+        "dbmesh_pool_limit",
+        "Connections that may be leased at a time now: fewer than its size if an adaptive pool holds back.",
+        Kind::Gauge,
+        |p| f64::from(p.gauge().limit),
+    ),
+    (
+        "dbmesh_pool_unloaded_latency_seconds",
+        "Latency of the endpoint without load, as an adaptive pool sees it; 0 where it is not known.",
+        Kind::Gauge,
+        |p| p.unloaded().map_or(0.0, |latency| latency.as_secs_f64()),
     ),
     (
         "dbmesh_pool_open",
@@ -265,7 +280,7 @@ const POOL_FAMILIES: [(&str, &str, Kind, PoolValue); 23] = [
     ),
     (
         "dbmesh_pool_oldest_wait_seconds",
-        "How long the first in line has waited for a connection.",
+        "How long somebody has waited for a connection at most.",
         Kind::Gauge,
         |p| p.gauge().oldest_wait_ms as f64 / 1e3,
     ),

@@ -1,12 +1,14 @@
 //! Memory for commands that are larger than most, for all sessions of the process together.
 //!
-//! Owns the count. It must never let sessions hold more than it was given, nor forget what a session that ended held. Input:
-//! the room that a session wants for the command that it is reading.
+//! Owns the count. Half of it is divided among the services by their weights, for each alone, and half is for whoever comes:
+//! so that no service's large commands leave another without room. It must never let sessions hold more than it was given,
+//! nor forget what a session that ended held. Input: the room that a session wants for the command that it is reading.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use dbmesh_runtime::exposition::{Kind, Text};
+use parking_lot::Mutex;
 
 /// What every command may have without asking, in bytes.
 pub const FREE_BYTES: usize = 1 << 20;
@@ -17,6 +19,38 @@ pub struct Allowance {
     max_bytes: u64,
     used_bytes: AtomicU64,
     refused: AtomicU64,
+    /// Those of the services; whoever takes holds the lock.
+    portions: Mutex<Vec<Weak<Portion>>>,
+}
+
+/// What the sessions of one service hold of it.
+#[derive(Debug)]
+pub struct Portion {
+    of: Arc<Allowance>,
+    weight: AtomicU64,
+    used_bytes: AtomicU64,
+}
+
+impl Portion {
+    /// Of a service with this weight.
+    #[must_use]
+    pub fn new(of: &Arc<Allowance>, weight: u32) -> Arc<Self> {
+        let portion = Arc::new(Self {
+            of: of.clone(),
+            weight: AtomicU64::new(weight.into()),
+            used_bytes: AtomicU64::new(0),
+        });
+        let mut portions = of.portions.lock();
+        portions.retain(|known| known.strong_count() > 0);
+        portions.push(Arc::downgrade(&portion));
+        drop(portions);
+        portion
+    }
+
+    /// A reload changed it.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.into(), Ordering::Relaxed);
+    }
 }
 
 impl Allowance {
@@ -27,6 +61,7 @@ impl Allowance {
             max_bytes,
             used_bytes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            portions: Mutex::default(),
         }
     }
 
@@ -53,22 +88,46 @@ impl Allowance {
         }
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.max_bytes);
-        let taken = self
-            .used_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        if taken.is_err() {
+    fn take(&self, portion: &Portion, bytes: u64) -> bool {
+        let portions = self.portions.lock();
+        let fits = self.has_room(&portions, portion, bytes);
+        if fits {
+            portion.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
-        taken.is_ok()
+        fits
+    }
+
+    /// Whether it fits what is the service's own, and what is anybody's and not in use.
+    fn has_room(&self, portions: &[Weak<Portion>], wants: &Portion, bytes: u64) -> bool {
+        let portions: Vec<Arc<Portion>> = portions.iter().filter_map(Weak::upgrade).collect();
+        let weight = |p: &Portion| p.weight.load(Ordering::Relaxed);
+        let weights: u64 = portions.iter().map(|p| weight(p)).sum();
+        let exclusive = self.max_bytes / 2;
+        let own = |p: &Portion| {
+            let own = u128::from(exclusive) * u128::from(weight(p)) / u128::from(weights.max(1));
+            u64::try_from(own).unwrap_or(exclusive)
+        };
+        let lent = portions.iter().map(|p| {
+            let more = if std::ptr::eq(&raw const **p, wants) {
+                bytes
+            } else {
+                0
+            };
+            let used = p.used_bytes.load(Ordering::Relaxed).saturating_add(more);
+            used.saturating_sub(own(p))
+        });
+        let lent = lent.fold(0u64, u64::saturating_add);
+        lent <= self.max_bytes - portions.iter().map(|p| own(p)).sum::<u64>()
     }
 }
 
 /// What one session holds of it.
 #[derive(Debug)]
 pub struct Share {
-    of: Arc<Allowance>,
+    of: Arc<Portion>,
     held: u64,
 }
 
@@ -79,7 +138,7 @@ pub struct Full;
 impl Share {
     /// Nothing yet.
     #[must_use]
-    pub fn none(of: Arc<Allowance>) -> Self {
+    pub fn none(of: Arc<Portion>) -> Self {
         Self { of, held: 0 }
     }
 
@@ -101,7 +160,7 @@ impl Share {
         let wanted = needed.max((buffer.capacity() * 2).min(bytes_max));
         let beyond = u64::try_from(wanted.saturating_sub(FREE_BYTES)).unwrap_or(u64::MAX);
         if let Some(more) = beyond.checked_sub(self.held).filter(|more| *more > 0) {
-            if !self.of.take(more) {
+            if !self.of.of.take(&self.of, more) {
                 return Err(Full);
             }
             self.held = beyond;
@@ -112,8 +171,12 @@ impl Share {
 
     /// The command's memory was given back.
     pub fn release(&mut self) {
-        self.of.used_bytes.fetch_sub(self.held, Ordering::Relaxed);
-        self.held = 0;
+        if self.held > 0 {
+            let all = &self.of.of;
+            all.used_bytes.fetch_sub(self.held, Ordering::Relaxed);
+            self.of.used_bytes.fetch_sub(self.held, Ordering::Relaxed);
+            self.held = 0;
+        }
     }
 }
 
@@ -136,7 +199,7 @@ mod tests {
     #[test]
     fn small_commands_need_not_ask() {
         let all = Arc::new(Allowance::new(0));
-        let mut share = Share::none(all.clone());
+        let mut share = Share::none(Portion::new(&all, 100));
         let mut buffer = Vec::new();
         assert_eq!(share.make_room(&mut buffer, MIB, 64 * MIB), Ok(()));
         assert!(buffer.capacity() >= MIB);
@@ -148,7 +211,8 @@ mod tests {
     #[test]
     fn the_memory_of_all_is_bounded_and_comes_back() {
         let all = Arc::new(Allowance::new(8 * MIB as u64));
-        let mut first = Share::none(all.clone());
+        let service = Portion::new(&all, 100);
+        let mut first = Share::none(service.clone());
         let mut one = vec![0; MIB];
         let mut grown = 0;
         while first.make_room(&mut one, 1, 64 * MIB).is_ok() {
@@ -157,7 +221,7 @@ mod tests {
         }
         assert!((4 * MIB..=9 * MIB).contains(&grown), "{grown}");
         assert_eq!(used(&all), (grown - MIB) as u64);
-        let mut second = Share::none(all.clone());
+        let mut second = Share::none(service);
         let mut two = vec![0; MIB];
         assert_eq!(second.make_room(&mut two, 7 * MIB, 64 * MIB), Err(Full));
         drop(first);
@@ -166,5 +230,33 @@ mod tests {
         assert_eq!(two.capacity(), 8 * MIB, "no more than the command can be");
         second.release();
         assert_eq!(used(&all), 0);
+    }
+
+    #[test]
+    fn no_service_takes_what_is_another_s() {
+        let all = Arc::new(Allowance::new(16 * MIB as u64));
+        let portions = [100, 300].map(|weight| Portion::new(&all, weight));
+        let mut shares = portions
+            .each_ref()
+            .map(|portion| Share::none(portion.clone()));
+        let [greedy, other] = &mut shares;
+        let mut one = vec![0; MIB];
+        // Two MiB are its own, eight anybody's; and the first MiB is free.
+        assert_eq!(greedy.make_room(&mut one, 11 * MIB, 64 * MIB), Err(Full));
+        assert_eq!(greedy.make_room(&mut one, 10 * MIB, 64 * MIB), Ok(()));
+        let mut two = vec![0; MIB];
+        assert_eq!(other.make_room(&mut two, 6 * MIB, 64 * MIB), Ok(()));
+        assert_eq!(used(&all), 16 * MIB as u64);
+        greedy.release();
+        two.resize(two.capacity(), 0);
+        assert_eq!(other.make_room(&mut two, 8 * MIB, 64 * MIB), Ok(()));
+        drop(shares);
+        drop(portions);
+        // What is gone counts no more.
+        let mut alone = Share::none(Portion::new(&all, 1));
+        assert_eq!(
+            alone.make_room(&mut vec![0; MIB], 16 * MIB, 64 * MIB),
+            Ok(())
+        );
     }
 }

@@ -28,6 +28,7 @@ mod health;
 mod insight;
 mod limit;
 mod listener;
+pub mod live;
 mod login;
 mod logins;
 mod logs;
@@ -59,6 +60,7 @@ mod standing;
 mod state;
 mod texts;
 mod tracking;
+mod turns;
 mod upstream;
 mod vector;
 

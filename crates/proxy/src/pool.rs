@@ -2,7 +2,7 @@
 //!
 //! Owns every connection to its endpoint that is not leased, and a count of those that are; the count never exceeds the
 //! policy's size. A lease that is dropped closes its connection: only [`Lease::give_back`] after a whole answer returns it.
-//! Waiting is first come, first served, bounded by a deadline. Input: the endpoint and policy of the topology.
+//! Waiting is bounded by a deadline, in turn by who waits. Input: the endpoint and policy of the topology.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,20 +14,26 @@ use dbmesh_wire::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::backend::{Backend, BackendError, Dialer, Flags, ServerFacts};
+use crate::backend::{Backend, Dialer, Flags, ServerFacts};
 use crate::control::{Control, Signals};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::standing::Standing;
 use crate::vector::Vector;
 
+mod adaptive;
 mod aside;
 mod drain;
 mod free;
 mod keeper;
+mod lease;
+mod line;
 mod rate;
 
+use adaptive::Adaptive;
 pub use keeper::keep;
+pub use lease::Lease;
+use line::Line;
 use rate::Rate;
 
 /// Idle connections looked at for one whose state fits; the most recently used ones.
@@ -42,6 +48,8 @@ pub struct Want<'a> {
     pub flags: Flags,
     /// The session, which gets its last connection again where it can.
     pub session: u64,
+    /// On whose behalf: those who wait take turns by this.
+    pub who: u64,
 }
 
 /// What the pool did, for metrics.
@@ -76,8 +84,10 @@ pub struct PoolGauge {
     pub waiting: u32,
     /// Leased, but given back when somebody asks.
     pub held: u32,
-    /// How long the first in line has waited, in ms.
+    /// How long somebody has waited at most, in ms.
     pub oldest_wait_ms: u64,
+    /// Connections that may be leased at a time now.
+    pub limit: u32,
 }
 
 /// The connections to one endpoint.
@@ -94,9 +104,11 @@ pub struct Pool {
     pub standing: Arc<Standing>,
     /// What was done.
     pub counters: PoolCounters,
+    /// What moves the limit, if anything does.
+    adaptive: Option<Mutex<Adaptive>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     /// Boxed, since a connection moves from hand to hand.
     #[allow(
@@ -105,10 +117,12 @@ struct Inner {
     )]
     idle: Vec<Box<Backend>>,
     total: u32,
-    waiters: VecDeque<Waiter>,
+    waiters: Line,
     /// Sessions that hold a connection for their own comfort only.
     held: VecDeque<(u64, Arc<Control>)>,
     retired: bool,
+    /// Connections that may be leased at a time.
+    limit: u32,
 }
 
 #[derive(Debug)]
@@ -145,10 +159,24 @@ impl Pool {
         standing: Arc<Standing>,
     ) -> Self {
         let rate = Rate::new(policy.connect_rate_per_second);
+        let size = policy.size;
+        let adaptive = policy
+            .adaptive
+            .as_ref()
+            .map(|adaptive| Adaptive::new(adaptive, size, Instant::now()));
+        let limit = adaptive.as_ref().map_or(size, Adaptive::limit);
         Self {
+            adaptive: adaptive.map(Mutex::new),
             dialer,
             policy,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                idle: Vec::new(),
+                total: 0,
+                waiters: Line::default(),
+                held: VecDeque::new(),
+                retired: false,
+                limit,
+            }),
             facts: Mutex::new(None),
             rate: Mutex::new(rate),
             health,
@@ -182,13 +210,14 @@ impl Pool {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // Who gave up waiting stays in the queue until its turn comes.
         let waiting = || inner.waiters.iter().filter(|w| !w.grant.is_closed());
-        let oldest = waiting().next().map(|w| w.since.elapsed().as_millis());
+        let oldest = waiting().map(|w| w.since.elapsed().as_millis()).max();
         PoolGauge {
             total: inner.total,
             idle: count(inner.idle.len()),
             waiting: count(waiting().count()),
             held: count(inner.held.len()),
             oldest_wait_ms: u64::try_from(oldest.unwrap_or(0)).unwrap_or(u64::MAX),
+            limit: inner.limit,
         }
     }
 
@@ -228,6 +257,9 @@ impl Pool {
             return Choice::Leave;
         }
         let choice = loop {
+            if inner.leased() >= inner.limit {
+                break None;
+            }
             let Some(at) = best_fit(&inner.idle, want) else {
                 break None;
             };
@@ -357,7 +389,9 @@ impl Pool {
             drop(inner);
             return self.close(backend);
         }
-        while let Some(waiter) = inner.waiters.pop_front() {
+        while inner.leased() <= inner.limit
+            && let Some(waiter) = inner.waiters.pop()
+        {
             if waiter.grant.is_closed() {
                 continue;
             }
@@ -392,7 +426,9 @@ impl Pool {
 
     fn release_permit(&self) {
         let mut inner = self.inner.lock();
-        while let Some(waiter) = inner.waiters.pop_front() {
+        while inner.leased() <= inner.limit
+            && let Some(waiter) = inner.waiters.pop()
+        {
             if waiter.grant.send(Grant::Permit).is_ok() {
                 return;
             }
@@ -424,21 +460,30 @@ fn best_fit(idle: &[Box<Backend>], want: &Want<'_>) -> Option<usize> {
 }
 
 impl Inner {
+    /// Connections that somebody has, or opens.
+    fn leased(&self) -> u32 {
+        let idle = u32::try_from(self.idle.len()).unwrap_or(u32::MAX);
+        self.total.saturating_sub(idle)
+    }
+
     fn without_fit(&mut self, want: &Want<'_>, size: u32) -> Choice {
-        if self.total < size {
-            self.total += 1;
-            return Choice::Open;
-        }
-        // Every connection is taken, or has other flags: an idle one makes room.
-        if !self.idle.is_empty() {
-            return Choice::Replace(self.idle.swap_remove(0));
+        if self.leased() < self.limit {
+            if self.total < size {
+                self.total += 1;
+                return Choice::Open;
+            }
+            // Every connection is taken, or has other flags: an idle one makes room.
+            if !self.idle.is_empty() {
+                return Choice::Replace(self.idle.swap_remove(0));
+            }
         }
         let (grant, granted) = oneshot::channel();
-        self.waiters.push_back(Waiter {
+        let waiter = Waiter {
             flags: want.flags,
             since: Instant::now(),
             grant,
-        });
+        };
+        self.waiters.push(want.who, waiter);
         if let Some((_, control)) = self.held.pop_front() {
             control.say(Signals::RECLAIM);
         }
@@ -484,94 +529,5 @@ struct Permit<'a> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.pool.release_permit();
-    }
-}
-
-/// A connection leased from its pool.
-#[derive(Debug)]
-pub struct Lease {
-    pool: Arc<Pool>,
-    backend: Option<Box<Backend>>,
-    /// The session that holds it until somebody asks.
-    held: Option<u64>,
-}
-
-impl Lease {
-    /// The pool it came from.
-    #[must_use]
-    pub fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// The connection.
-    ///
-    /// # Errors
-    /// When it was closed under this lease.
-    pub fn backend(&mut self) -> Result<&mut Backend, BackendError> {
-        self.backend
-            .as_deref_mut()
-            .ok_or_else(|| BackendError::Lost(std::io::ErrorKind::NotConnected.into()))
-    }
-
-    /// Gives the connection back, to be used by others.
-    pub fn give_back(mut self) {
-        if let Some(backend) = self.backend.take() {
-            self.pool.put_back(backend);
-        }
-    }
-
-    /// Opens another connection in place of this one.
-    ///
-    /// # Errors
-    /// As [`Pool::lease`].
-    pub async fn replace(mut self, want: &Want<'_>, wait: Duration) -> Result<Self, Fault> {
-        let pool = self.pool.clone();
-        if let Some(old) = self.backend.take() {
-            pool.counters.closed.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(old.quit());
-        }
-        pool.open(want, wait).await
-    }
-
-    /// Holds the connection only until somebody else needs it: the session is told to give it back.
-    pub fn hold(&mut self, session: u64, control: &Arc<Control>) {
-        self.held = Some(session);
-        let mut inner = self.pool.inner.lock();
-        if inner.waiters.is_empty() && !self.pool.is_draining() {
-            inner.held.push_back((session, control.clone()));
-        } else {
-            control.say(Signals::RECLAIM);
-        }
-    }
-
-    /// Whoever waits asks the next session that merely holds a connection.
-    fn end_hold(&mut self) {
-        let Some(session) = self.held.take() else {
-            return;
-        };
-        let mut inner = self.pool.inner.lock();
-        inner.held.retain(|(id, _)| *id != session);
-        if !inner.waiters.is_empty()
-            && let Some((_, next)) = inner.held.pop_front()
-        {
-            next.say(Signals::RECLAIM);
-        }
-    }
-
-    /// Ends [`Self::hold`]: the session uses the connection again.
-    pub fn unhold(&mut self, session: u64, control: &Arc<Control>) {
-        if self.held.is_some_and(|holder| holder == session) {
-            self.end_hold();
-            control.clear(Signals::RECLAIM);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.end_hold();
-        if let Some(backend) = self.backend.take() {
-            self.pool.close(backend);
-        }
     }
 }

@@ -70,7 +70,7 @@ impl Process {
     pub fn new(
         current: Current,
         clock: Coarse,
-        allowance: Allowance,
+        allowance: Arc<Allowance>,
         merging: SharedMemory,
         memory: MemoryGuard,
     ) -> Self {
@@ -87,7 +87,7 @@ impl Process {
             memory,
             lockout: Lockout::default(),
             admission: Arc::default(),
-            allowance: Arc::new(allowance),
+            allowance,
             merging: Arc::new(merging),
             generators: Generators::default(),
             definitions: Definitions::default(),

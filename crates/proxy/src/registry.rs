@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::balance::hash_of;
 use crate::control::{Control, Signals};
 use crate::pins::Pins;
 use crate::pool::Pool;
@@ -185,6 +186,14 @@ impl SessionHandle {
         if *known != labels {
             *known = labels;
         }
+    }
+
+    /// A number of the tenant that the client's statement named; 0 if it named none.
+    #[must_use]
+    pub fn tenant_hash(&self) -> u64 {
+        let labels = self.labels.lock();
+        let tenant = labels.tenant.as_deref();
+        tenant.map_or(0, |tenant| hash_of(tenant.as_bytes()))
     }
 
     /// Adds tags to what the statement at hand said of itself.

@@ -24,7 +24,8 @@ use crate::listener::{Place, listen, places};
 use crate::memory::{self, MemoryGuard};
 use crate::process::Process;
 use crate::recall::Recall;
-use crate::serving::Current;
+use crate::serving::{Common, Current};
+use crate::turns::Turns;
 
 /// Stack of a worker thread: the parser's depth limit takes up to 2 MB of it in a build for debugging.
 const STACK_BYTES: usize = 8 << 20;
@@ -85,13 +86,16 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
         0 => default_workers(std::thread::available_parallelism().map_or(2, usize::from)),
         n => n,
     };
+    let turns = Arc::new(Turns::new(workers));
+    let resting = turns.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
+        .on_thread_park(move || resting.rest())
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|e| ServeError::System(format!("cannot start worker threads: {e}")))?;
-    let result = runtime.block_on(run(options));
+    let result = runtime.block_on(run(options, turns));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -102,18 +106,19 @@ fn default_workers(cpus: usize) -> usize {
     if cpus <= 2 { 1 } else { cpus }
 }
 
-async fn run(options: &Options) -> Result<(), ServeError> {
+async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
     let system = |what: &str, e: &dyn std::fmt::Display| ServeError::System(format!("{what}: {e}"));
     let _ = dbmesh_runtime::process::forbid_dumps();
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
     let runtime = tokio::runtime::Handle::current();
-    let current = Current::start(topology, runtime, options.zone.clone());
+    let common = common(options, turns);
+    let current = Current::start(topology, runtime, options.zone.clone(), common.clone());
     let current = current.map_err(ServeError::System)?;
     let recall = options.state.clone();
     let mut recall = recall.map(|path| Recall::open(path, &current.services()));
-    let process = Arc::new(process(options, current));
+    let process = Arc::new(process(options, current, common.allowance));
     tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
     tokio::task::spawn_blocking(move || keygen.make_rsa());
@@ -168,14 +173,23 @@ async fn run(options: &Options) -> Result<(), ServeError> {
 }
 
 /// What all sessions share, with the memory that the options give them.
-fn process(options: &Options, current: Current) -> Process {
+fn process(options: &Options, current: Current, allowance: Arc<Allowance>) -> Process {
     Process::new(
         current,
         Coarse::start(),
-        Allowance::new(options.large_commands_bytes),
+        allowance,
         SharedMemory::new(usize::try_from(options.merge_bytes).unwrap_or(usize::MAX)),
         MemoryGuard::new(options.memory_limit_bytes),
     )
+}
+
+/// What all services share.
+fn common(options: &Options, turns: Arc<Turns>) -> Common {
+    tokio::spawn(turns.clone().conduct());
+    Common {
+        turns,
+        allowance: Arc::new(Allowance::new(options.large_commands_bytes)),
+    }
 }
 
 /// Waits for a second signal to stop.

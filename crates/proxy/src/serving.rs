@@ -5,22 +5,23 @@
 //! changed ones are warmed before use and old ones drain. It must never touch a session: sessions look here at their
 //! transaction boundaries. Input: topologies from the source.
 
+mod pools;
+
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Endpoint, Mirror, PoolPolicy, Service, Topology};
+use dbmesh_model::topology::{Endpoint, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
 use parking_lot::RwLock;
 
+use crate::allowance::{Allowance, Portion};
 use crate::atomic::{self, Atomic};
-use crate::backend::{Dialer, Flags};
+use crate::backend::Flags;
 use crate::catalog::Tables;
 use crate::firewall::Firewall;
-use crate::health::Health;
 use crate::logins::Logins;
 use crate::logs::Logs;
 use crate::metrics::ServiceMetrics;
@@ -31,9 +32,10 @@ use crate::pool::{Pool, keep};
 use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::spans::Tracer;
-use crate::standing::Standing;
+use crate::turns::{Lane, Turns};
 use crate::upstream::{Ground, Upstream};
 use crate::vector::{Charset, Vector};
+use pools::Pools;
 
 /// The collation of warm connections: utf8mb4_general_ci, which every server knows.
 const WARM_COLLATION: u16 = 45;
@@ -61,6 +63,10 @@ pub struct Serving {
     pub metrics: Arc<ServiceMetrics>,
     /// Connections per user now, the same through reloads.
     pub logins: Arc<Logins>,
+    /// Its turns at the processor, the same through reloads.
+    pub lane: Lane,
+    /// Its memory for large commands, the same through reloads.
+    pub portion: Arc<Portion>,
     /// TLS towards clients.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// DDL seen so far: answers of PREPARE from before it are old.
@@ -88,13 +94,6 @@ impl Serving {
     pub fn database_label(&self) -> String {
         format!("{}/{}", self.service.namespace, self.service.database)
     }
-}
-
-/// A pool's identity: what its connections depend on.
-fn pool_key(endpoint: &Endpoint, policy: &PoolPolicy, owner: &str) -> u64 {
-    let mut h = DefaultHasher::new();
-    (endpoint.fingerprint(), policy, owner).hash(&mut h);
-    h.finish()
 }
 
 /// Everything served under one topology.
@@ -127,12 +126,24 @@ pub struct Current {
     zone: Option<String>,
     /// Where its services write.
     outlets: Outlets,
+    /// What its services share.
+    common: Common,
+}
+
+/// What all services share, each by its weight.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Whose command begins next.
+    pub turns: Arc<Turns>,
+    /// Memory for large commands.
+    pub allowance: Arc<Allowance>,
 }
 
 /// What services are made with.
 struct Around<'a> {
     registry: &'a Arc<Registry>,
     outlets: &'a Outlets,
+    common: &'a Common,
     runtime: &'a tokio::runtime::Handle,
     zone: Option<&'a str>,
 }
@@ -146,6 +157,7 @@ impl Current {
         topology: Arc<Topology>,
         runtime: tokio::runtime::Handle,
         zone: Option<String>,
+        common: Common,
     ) -> Result<Self, String> {
         let empty = Services {
             topology: topology.clone(),
@@ -157,6 +169,7 @@ impl Current {
         let around = Around {
             registry: &registry,
             outlets: &outlets,
+            common: &common,
             runtime: &runtime,
             zone: zone.as_deref(),
         };
@@ -165,6 +178,7 @@ impl Current {
             look_after(&runtime, &pool);
         }
         watch_all(&runtime, &services)?;
+        common.turns.engage(services.list.len());
         Ok(Self {
             services: RwLock::new(Arc::new(services)),
             epoch: AtomicU64::new(1),
@@ -172,6 +186,7 @@ impl Current {
             registry,
             zone,
             outlets,
+            common,
         })
     }
 
@@ -218,6 +233,7 @@ impl Current {
         let around = Around {
             registry: &self.registry,
             outlets: &self.outlets,
+            common: &self.common,
             runtime: &self.runtime,
             zone: self.zone.as_deref(),
         };
@@ -237,6 +253,7 @@ impl Current {
             look_after(&self.runtime, pool);
         }
         watch_all(&self.runtime, &services)?;
+        self.common.turns.engage(services.list.len());
         let kept: Vec<u64> = services.pools.keys().copied().collect();
         *self.services.write() = Arc::new(services);
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -327,17 +344,6 @@ fn warm_flags() -> Flags {
     ))
 }
 
-/// What is known of the same server, whatever changed in how connections to it are made.
-fn standing_of(old: &Arc<Serving>, endpoint: &Endpoint) -> Option<Arc<Standing>> {
-    let same = |e: &Endpoint| {
-        (&e.namespace, &e.name, &e.address)
-            == (&endpoint.namespace, &endpoint.name, &endpoint.address)
-    };
-    let members = old.parts().iter().flat_map(|part| &part.upstream.members);
-    let member = members.into_iter().find(|m| same(&m.endpoint))?;
-    Some(member.pool.standing.clone())
-}
-
 fn build(
     topology: Arc<Topology>,
     before: &Services,
@@ -398,6 +404,8 @@ fn serve(
         mirror: mirror.map(|(policy, pool)| Copies::new(policy, pool, metrics.clone())),
         metrics,
         logins: old.map(|s| s.logins.clone()).unwrap_or_default(),
+        lane: lane_of(service, old, &around.common.turns),
+        portion: portion_of(service, old, &around.common.allowance),
         tls,
         schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
@@ -433,6 +441,34 @@ fn serve(
     Ok(base.serving(first, sources))
 }
 
+/// The turns of a service, with what it had before.
+fn lane_of(service: &Service, old: Option<&Arc<Serving>>, turns: &Arc<Turns>) -> Lane {
+    let weight = service.isolation.weight;
+    match old {
+        Some(old) => {
+            old.lane.set_weight(weight);
+            old.lane.clone()
+        }
+        None => Lane::new(turns.clone(), weight),
+    }
+}
+
+/// The memory of a service, with what it had before.
+fn portion_of(
+    service: &Service,
+    old: Option<&Arc<Serving>>,
+    allowance: &Arc<Allowance>,
+) -> Arc<Portion> {
+    let weight = service.isolation.weight;
+    match old {
+        Some(old) => {
+            old.portion.set_weight(weight);
+            old.portion.clone()
+        }
+        None => Portion::new(allowance, weight),
+    }
+}
+
 /// The firewall of a service, with what it learned before.
 fn firewall_of(
     service: &Service,
@@ -460,6 +496,8 @@ struct Base<'a> {
     mirror: Option<Copies>,
     metrics: Arc<ServiceMetrics>,
     logins: Arc<Logins>,
+    lane: Lane,
+    portion: Arc<Portion>,
     tls: Option<Arc<rustls::ServerConfig>>,
     schema_epoch: Arc<AtomicU64>,
     tables: Option<Arc<Tables>>,
@@ -479,6 +517,8 @@ impl Base<'_> {
             mirror: self.mirror.take(),
             metrics: self.metrics.clone(),
             logins: self.logins.clone(),
+            lane: self.lane.clone(),
+            portion: self.portion.clone(),
             tls: self.tls.clone(),
             schema_epoch: self.schema_epoch.clone(),
             sources,
@@ -487,80 +527,5 @@ impl Base<'_> {
             tracer: self.tracer.clone(),
             atomic: self.atomic.clone(),
         })
-    }
-}
-
-/// An endpoint with its connections.
-type Pooled = (Arc<Endpoint>, Arc<Pool>);
-
-/// The pools of a topology: those of the one before where nothing changed.
-struct Pools<'a> {
-    before: &'a HashMap<u64, Arc<Pool>>,
-    now: HashMap<u64, Arc<Pool>>,
-    fresh: Vec<Arc<Pool>>,
-}
-
-impl Pools<'_> {
-    /// Of these endpoints, once each.
-    fn of_all<'e>(
-        &mut self,
-        owner: &str,
-        service: &Service,
-        endpoints: impl Iterator<Item = &'e Arc<Endpoint>>,
-        old: Option<&Arc<Serving>>,
-    ) -> Result<Vec<Pooled>, String> {
-        let mut all: Vec<Pooled> = Vec::new();
-        for endpoint in endpoints {
-            if !all.iter().any(|(known, _)| Arc::ptr_eq(known, endpoint)) {
-                let standing = old.and_then(|s| standing_of(s, endpoint));
-                let standing = standing.unwrap_or_default();
-                let pool = self.of(owner, service, endpoint, service.pool.clone(), standing)?;
-                all.push((endpoint.clone(), pool));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Of copies, which have connections of their own.
-    fn of_mirror(
-        &mut self,
-        owner: &str,
-        service: &Service,
-        mirror: &Mirror,
-    ) -> Result<Arc<Pool>, String> {
-        let policy = PoolPolicy {
-            size: mirror.connections,
-            min_idle: 0,
-            ..service.pool.clone()
-        };
-        let owner = format!("{owner}/mirror");
-        self.of(&owner, service, &mirror.endpoint, policy, Arc::default())
-    }
-
-    fn of(
-        &mut self,
-        owner: &str,
-        service: &Service,
-        endpoint: &Arc<Endpoint>,
-        policy: PoolPolicy,
-        standing: Arc<Standing>,
-    ) -> Result<Arc<Pool>, String> {
-        let key = pool_key(endpoint, &policy, owner);
-        let pool = match self.before.get(&key) {
-            Some(pool) => pool.clone(),
-            None => {
-                let timeout = Duration::from_millis(service.pool.connect_timeout_ms);
-                let dialer = Dialer::new(endpoint.clone(), timeout)?;
-                let health = Health::new(service.strategy.ejection.clone());
-                let pool = Arc::new(Pool::new(dialer, policy, health, standing));
-                self.fresh.push(pool.clone());
-                pool
-            }
-        };
-        pool.health
-            .breaker
-            .follow(service.strategy.breaker.as_ref());
-        self.now.insert(key, pool.clone());
-        Ok(pool)
     }
 }

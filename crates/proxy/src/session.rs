@@ -219,7 +219,7 @@ impl Session {
             start.state.ignore_space(&facts);
         }
         let epoch = start.process.current.epoch();
-        let share = Share::none(start.process.allowance.clone());
+        let share = Share::none(start.serving.portion.clone());
         let governed = Governed::new(start.serving.rules.clone());
         start
             .serving
@@ -281,11 +281,9 @@ impl Session {
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
             let read = {
-                let reading = pin!(self.client.read_command(
-                    &mut packet,
-                    bytes_max,
-                    &mut self.share
-                ));
+                let turn = self.serving.lane.turn();
+                let client = (&mut self.client, &mut self.share);
+                let reading = pin!(waiting::read_in_turn(turn, client, &mut packet, bytes_max));
                 exchange::unless_stopped(&control, reading).await
             };
             let Some(read) = read else {
@@ -308,6 +306,7 @@ impl Session {
                     let Some(served) = served else {
                         return self.stopped();
                     };
+                    self.leave_endpoint_limits();
                     self.handle().busy.store(false, Ordering::Relaxed);
                     self.handle()
                         .idle_since_ms
@@ -419,7 +418,7 @@ impl Session {
         if self.is_recorded(statement) {
             Box::pin(self.record(*observed)).await?;
         }
-        self.serving.metrics.begin();
+        self.begin_processing();
         let executed = match admitted.plan {
             Plan::Local(local) => self.answer_locally(local, query.sql).await,
             Plan::Route(route) if self.sharded.is_some() => {

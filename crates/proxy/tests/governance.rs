@@ -13,6 +13,8 @@ mod faultkit;
 mod firewall;
 #[path = "governance/ground.rs"]
 mod ground;
+#[path = "governance/isolation.rs"]
+mod isolation;
 #[path = "governance/limits.rs"]
 mod limits;
 #[path = "governance/memory.rs"]

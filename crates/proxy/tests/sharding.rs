@@ -11,10 +11,14 @@ mod define;
 mod faultkit;
 #[path = "sharding/gather.rs"]
 mod gather;
+#[path = "sharding/governed.rs"]
+mod governed;
 #[path = "sharding/ground.rs"]
 mod ground;
 #[path = "sharding/hints.rs"]
 mod hints;
+#[path = "sharding/live.rs"]
+mod live;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

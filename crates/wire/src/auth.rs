@@ -14,6 +14,7 @@ mod scramble;
 mod secret;
 pub mod server;
 mod sha_crypt;
+mod stored;
 pub mod verifier;
 
 pub use client::{ClientAuth, ClientAuthError, ClientStep, ServerKey};
@@ -22,6 +23,7 @@ pub use rsa::{RsaError, RsaKeyPair};
 pub use scramble::{scramble_caching_sha2, scramble_native, scramble_sha256_fast};
 pub use secret::Secret;
 pub use server::{Proof, RejectReason, ServerAuth, ServerStep};
+pub use stored::{StoreError, store_caching_sha2, store_native};
 pub use verifier::{FastVerdict, HashError, PasswordVerifier};
 
 use crate::greeting::NONCE_BYTES;

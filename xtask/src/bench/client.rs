@@ -71,6 +71,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The connection itself, when nothing of it is unread.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Sends a statement and reads its answer to the end.
     ///
     /// # Errors

@@ -71,6 +71,79 @@ pub enum Reads {
     SplitOff,
 }
 
+/// A second service of a dbmesh, in front of another server.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbour {
+    /// Where it listens.
+    pub port: u16,
+    /// Where its server does.
+    pub server_port: u16,
+    /// Backend connections at most.
+    pub pool: u32,
+}
+
+/// What a dbmesh does beside passing statements on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// Nothing: no insight.
+    Bare,
+    /// What it does by default: insight.
+    Usual,
+    /// And tracing of one statement in a hundred, to a collector that is not there.
+    Traced,
+    /// A hundred rules by expression, of which none matches.
+    Ruled,
+    /// A line on disk for every statement.
+    Audited,
+}
+
+impl Manner {
+    /// All of them, the cheapest first.
+    pub const ALL: [Manner; 5] = [
+        Manner::Bare,
+        Manner::Usual,
+        Manner::Traced,
+        Manner::Ruled,
+        Manner::Audited,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Manner::Bare => "bare",
+            Manner::Usual => "usual",
+            Manner::Traced => "traced",
+            Manner::Ruled => "ruled",
+            Manner::Audited => "audited",
+        }
+    }
+
+    /// Lines of the service, and of the strategy, in resources.
+    fn lines(self, folder: &Path) -> (String, String) {
+        let service = match self {
+            Manner::Bare => "    observability: {insight: off}\n".to_owned(),
+            Manner::Usual | Manner::Ruled => String::new(),
+            Manner::Traced => {
+                "    observability: {tracing: {endpoint: 'http://127.0.0.1:9', ratio: 0.01}}\n"
+                    .to_owned()
+            }
+            Manner::Audited => {
+                let file = folder.join("audit.jsonl");
+                format!(
+                    "    observability: {{audit: {{file: '{}'}}}}\n",
+                    file.display()
+                )
+            }
+        };
+        if self != Manner::Ruled {
+            return (service, String::new());
+        }
+        let rules: Vec<String> = (0..100)
+            .map(|n| format!("  - {{name: r{n}, match: {{regex: ['^SELECT .* FROM report_{n}\\b']}}, action: deny}}\n"))
+            .collect();
+        (service, format!("  rules:\n{}", rules.concat()))
+    }
+}
+
 /// Everything that runs, and the folder it runs in.
 pub struct Rig {
     fleet: Fleet,
@@ -215,18 +288,72 @@ impl Rig {
     /// # Errors
     /// When it cannot be built or does not listen.
     pub fn dbmesh(&mut self, proxy: Proxy) -> Result<Target, String> {
-        let port = self.free_port()?;
-        let (text, name) = match proxy.reads {
-            Reads::AtThePrimary => (
-                resources(port, self.server_port(), proxy.pool),
-                format!("dbmesh/{}", proxy.pool),
-            ),
-            Reads::SplitOff => (
-                self.split_config(port, proxy.pool),
-                format!("split/{}", proxy.pool),
-            ),
+        let port = free_port().map_err(|error| error.to_string())?;
+        let config = match proxy.reads {
+            Reads::AtThePrimary => self.dbmesh_config(port, proxy.pool)?,
+            Reads::SplitOff => self.split_config(port, proxy.pool)?,
         };
-        self.dbmesh_of(&name, port, &text, proxy.workers)
+        let name = match proxy.reads {
+            Reads::AtThePrimary => format!("dbmesh/{}", proxy.pool),
+            Reads::SplitOff => format!("split/{}", proxy.pool),
+        };
+        self.start_dbmesh(&name, &config, port, proxy.workers)
+    }
+
+    /// Starts a dbmesh that does more or less beside passing statements on.
+    ///
+    /// # Errors
+    /// As [`Rig::dbmesh`].
+    pub fn dbmesh_in(&mut self, manner: Manner, pool: u32, workers: u32) -> Result<Target, String> {
+        let port = free_port().map_err(|error| error.to_string())?;
+        let (service, strategy) = manner.lines(self.folder.path());
+        let tls = "    tls: {mode: disabled}\n";
+        let balance = "  loadBalance: {simpleLoadBalance: {kind: random}}\n";
+        let text = resources(port, self.server().port(), pool)
+            .replacen(tls, &format!("{tls}{service}"), 1)
+            .replacen(balance, &format!("{balance}{strategy}"), 1);
+        let config = self.write(&format!("{}-{port}.yaml", manner.name()), &text)?;
+        self.start_dbmesh(manner.name(), &config, port, workers)
+    }
+
+    /// Starts a dbmesh with a second service.
+    ///
+    /// # Errors
+    /// As [`Rig::dbmesh`].
+    pub fn dbmesh_beside(&mut self, other: Neighbour, workers: u32) -> Result<Target, String> {
+        let port = free_port().map_err(|error| error.to_string())?;
+        let calm = resources(port, self.server().port(), 8);
+        let second = resources(other.port, other.server_port, other.pool);
+        let second = second.replace("bench", "neighbour");
+        let config = self.write("beside.yaml", &format!("{calm}---\n{second}"))?;
+        self.start_dbmesh("beside", &config, port, workers)
+    }
+
+    fn start_dbmesh(
+        &mut self,
+        name: &str,
+        config: &str,
+        port: u16,
+        workers: u32,
+    ) -> Result<Target, String> {
+        let program = self.dbmesh_program()?;
+        let admin = format!(
+            "127.0.0.1:{}",
+            free_port().map_err(|error| error.to_string())?
+        );
+        let workers = workers.to_string();
+        let args = [
+            "proxy",
+            "--config",
+            config,
+            "--admin",
+            &admin,
+            "--workers",
+            &workers,
+            "--log-level",
+            "warn",
+        ];
+        self.start_daemon(&program, &args, name, TargetKind::Dbmesh, port)
     }
 
     /// Starts dbmesh with these resources, which make it listen at `port`.
@@ -240,22 +367,8 @@ impl Rig {
         resources: &str,
         workers: u32,
     ) -> Result<Target, String> {
-        let program = self.dbmesh_program()?;
-        let admin = format!("127.0.0.1:{}", self.free_port()?);
         let config = self.write(&format!("dbmesh-{port}.yaml"), resources)?;
-        let workers = workers.to_string();
-        let args = [
-            "proxy",
-            "--config",
-            &config,
-            "--admin",
-            &admin,
-            "--workers",
-            &workers,
-            "--log-level",
-            "warn",
-        ];
-        self.start_daemon(&program, &args, name, TargetKind::Dbmesh, port)
+        self.start_dbmesh(name, &config, port, workers)
     }
 
     /// A port that nobody has.
@@ -302,9 +415,9 @@ impl Rig {
         )
     }
 
-    /// The resources with all servers, and reads split off: ten rules by regular expression, which decide on
+    /// As [`Rig::dbmesh_config`], with all servers, and reads split off: ten rules by regular expression, which decide on
     /// nothing, come before the one that decides.
-    fn split_config(&self, port: u16, pool: u32) -> String {
+    fn split_config(&self, port: u16, pool: u32) -> Result<String, String> {
         let mut rules: Vec<String> = (0..10)
             .map(|n| format!("{{name: r{n}, type: regex, regex: ['(?i)^select .* from report_{n}\\b'], target: readwrite}}"))
             .collect();
@@ -324,7 +437,7 @@ impl Rig {
                 endpoint(&format!("replica-{number}"), "replica", replica.port())
             ));
         }
-        text
+        self.write(&format!("split-{port}.yaml"), &text)
     }
 
     /// A file for the output of a program.

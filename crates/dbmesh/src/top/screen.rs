@@ -18,7 +18,8 @@ pub struct Screen {
 
 impl Screen {
     pub fn open() -> io::Result<Self> {
-        print("\x1b[?1049h\x1b[?25l")?;
+        // Letters that are two columns wide must not wrap.
+        print("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
         Ok(Self {
             colour: Colour::of(true),
         })
@@ -28,19 +29,21 @@ impl Screen {
         let (height, width) = size();
         let room = height.saturating_sub(lines.len() + 2);
         let shown = table(heads, rows.get(..room).unwrap_or(rows), self.colour);
-        let mut out = String::from("\x1b[H");
-        for line in lines.iter().map(String::as_str).chain(shown.lines()) {
-            out.push_str(&cut(line, width));
-            out.push_str("\x1b[0m\x1b[K\r\n");
-        }
-        out.push_str("\x1b[J");
-        print(&out)
+        let lines = lines.iter().map(String::as_str).chain(shown.lines());
+        print(&page(lines, height, width))
     }
+}
+
+/// What draws these lines from the top; the last one ends without a new line, which would scroll the first away.
+fn page<'a>(lines: impl Iterator<Item = &'a str>, height: usize, width: usize) -> String {
+    let lines = lines.take(height).map(|line| cut(line, width));
+    let drawn: Vec<String> = lines.map(|line| line + "\x1b[0m\x1b[K").collect();
+    format!("\x1b[H{}\x1b[J", drawn.join("\r\n"))
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let _ = print("\x1b[?25h\x1b[?1049l");
+        let _ = print("\x1b[?7h\x1b[?25h\x1b[?1049l");
     }
 }
 
@@ -82,6 +85,12 @@ fn cut(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_has_no_more_lines_than_the_screen_and_does_not_scroll() {
+        let drawn = page(["one", "two", "three"].into_iter(), 2, 2);
+        assert_eq!(drawn, "\x1b[Hon\x1b[0m\x1b[K\r\ntw\x1b[0m\x1b[K\x1b[J");
+    }
 
     #[test]
     fn lines_are_cut_and_colours_are_whole() {

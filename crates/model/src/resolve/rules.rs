@@ -81,7 +81,7 @@ const CLASSES: [(&str, Class); 8] = [
 ];
 
 /// What limits may count by, besides `tag:NAME`.
-const COUNTED: [(&str, LimitBy); 7] = [
+const COUNTED: [(&str, LimitBy); 8] = [
     ("database", LimitBy::Database),
     ("table", LimitBy::Table),
     ("digest", LimitBy::Digest),
@@ -89,6 +89,7 @@ const COUNTED: [(&str, LimitBy); 7] = [
     ("user", LimitBy::User),
     ("address", LimitBy::Address),
     ("tenant", LimitBy::Tenant),
+    ("endpoint", LimitBy::Endpoint),
 ];
 
 /// The book of a strategy; `at` is its `spec`, `endpoints` are those that `route` may name.

@@ -12,12 +12,13 @@ use crate::host::Host;
 use crate::load::{Completeness, Document};
 use crate::schema::Kind;
 use crate::spec::{
-    ClientTlsModeSpec, DatabaseMySQL, LimitsSpec, ListenerTlsSpec, MultiplexingSpec, PoolSpec,
-    ProxyProtocolSpec, RoutinesSpec, ServiceSpec, VirtualDatabase,
+    ClientTlsModeSpec, DatabaseMySQL, FairBySpec, IsolationSpec, LimitsSpec, ListenerTlsSpec,
+    MultiplexingSpec, PoolSpec, ProxyProtocolSpec, RoutinesSpec, ServiceSpec, VirtualDatabase,
 };
 use crate::suggest::suggest;
 use crate::topology::{
-    ClientTlsMode, Limits, Listen, ListenerTls, LocalInfile, Multiplexing, Network, NetworkError,
+    ADAPTIVE_MIN_DEFAULT, ADAPTIVE_TOLERANCE_PERCENT_DEFAULT, AdaptivePool, ClientTlsMode, FairBy,
+    Isolation, Limits, Listen, ListenerTls, LocalInfile, Multiplexing, Network, NetworkError,
     PoolPolicy, Routines, Service, Sharding, Strategy,
 };
 
@@ -123,6 +124,7 @@ fn service(
         tls: tls?,
         limits: limits(spec.limits.as_ref()),
         pool: pool?,
+        isolation: isolation(spec.isolation.as_ref()),
         proxy_networks: proxy_networks?,
         firewall: access::firewall(spec.firewall.as_ref()),
         compression: connection::compression(spec.compression.as_deref()),
@@ -385,7 +387,24 @@ fn pool(at: &At<'_>, spec: &ServiceSpec, findings: &mut Findings) -> Option<Pool
             Some(RoutinesSpec::Pin) | None => Routines::Pin,
             Some(RoutinesSpec::Track) => Routines::Track,
         },
+        adaptive: None,
     };
+    let policy = PoolPolicy {
+        adaptive: pool.adaptive.as_ref().map(|spec| AdaptivePool {
+            min: spec.min.unwrap_or(ADAPTIVE_MIN_DEFAULT.min(policy.size)),
+            tolerance_percent: spec
+                .tolerance_percent
+                .unwrap_or(ADAPTIVE_TOLERANCE_PERCENT_DEFAULT),
+        }),
+        ..policy
+    };
+    if let Some(adaptive) = &policy.adaptive
+        && adaptive.min > policy.size
+    {
+        let reason = format!("`min` is more than the size of the pool, {}", policy.size);
+        findings.error(&at.field("pool").field("adaptive").field("min"), reason);
+        return None;
+    }
     if policy.min_idle > policy.size {
         let reason = format!(
             "`minIdle` is more than the size of the pool, {}",
@@ -395,6 +414,23 @@ fn pool(at: &At<'_>, spec: &ServiceSpec, findings: &mut Findings) -> Option<Pool
         return None;
     }
     Some(policy)
+}
+
+fn isolation(spec: Option<&IsolationSpec>) -> Isolation {
+    let defaults = Isolation::default();
+    let Some(spec) = spec else {
+        return defaults;
+    };
+    Isolation {
+        weight: spec.weight.unwrap_or(defaults.weight),
+        fair_by: match spec.fair_by {
+            None => defaults.fair_by,
+            Some(FairBySpec::User) => FairBy::User,
+            Some(FairBySpec::Address) => FairBy::Address,
+            Some(FairBySpec::Tenant) => FairBy::Tenant,
+            Some(FairBySpec::Nobody) => FairBy::Nobody,
+        },
+    }
 }
 
 fn proxy_networks(

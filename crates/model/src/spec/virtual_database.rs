@@ -62,6 +62,8 @@ pub struct ServiceSpec {
     pub limits: Option<LimitsSpec>,
     /// How the backend pools behave.
     pub pool: Option<PoolSpec>,
+    /// What it gets where services, or its users, compete.
+    pub isolation: Option<IsolationSpec>,
     /// Peers that speak the PROXY protocol in front of MySQL's.
     pub proxy_protocol: Option<ProxyProtocolSpec>,
     /// The allow-list of statements; without it, none.
@@ -225,6 +227,46 @@ pub struct PoolSpec {
     pub multiplexing: Option<MultiplexingSpec>,
     /// What calling a stored routine does to the session; `pin` if absent.
     pub routines: Option<RoutinesSpec>,
+    /// Fewer connections than `size` are used while the server's latency says that more would only wait there.
+    pub adaptive: Option<AdaptivePoolSpec>,
+}
+
+/// How a pool follows the latency of its server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdaptivePoolSpec {
+    /// Fewest connections in use; 4 if absent, or the size of the pool if that is less.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub min: Option<u32>,
+    /// By how much latency may be above that of the server without load, in percent; 100, twice as long, if absent.
+    #[schemars(range(min = 10, max = 10_000))]
+    pub tolerance_percent: Option<u32>,
+}
+
+/// What a service gets where services, or its users, compete.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IsolationSpec {
+    /// Its share of the proxy's processor time and memory for large commands, beside those of the other services; 100 if
+    /// absent.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub weight: Option<u32>,
+    /// Who takes turns where statements wait for connections; `user` if absent.
+    pub fair_by: Option<FairBySpec>,
+}
+
+/// Who takes turns where statements wait for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FairBySpec {
+    /// Users.
+    User,
+    /// IP addresses of clients.
+    Address,
+    /// Tenants that hints name.
+    Tenant,
+    /// Nobody: first come, first served.
+    Nobody,
 }
 
 /// When a backend connection may serve another session.

@@ -144,6 +144,60 @@ pub struct PoolPolicy {
     pub multiplexing: Multiplexing,
     /// What calling a stored routine does.
     pub routines: Routines,
+    /// Follows the latency of the server, down from `size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptivePool>,
+}
+
+/// Fewest connections that an adaptive pool uses.
+pub const ADAPTIVE_MIN_DEFAULT: u32 = 4;
+/// By how much latency may rise.
+pub const ADAPTIVE_TOLERANCE_PERCENT_DEFAULT: u32 = 100;
+
+/// How a pool follows the latency of its server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdaptivePool {
+    /// Fewest connections in use; 1 to the pool's size.
+    pub min: u32,
+    /// By how much latency may be above that of the server without load, in percent.
+    pub tolerance_percent: u32,
+}
+
+/// Weight of a service that says none.
+pub const ISOLATION_WEIGHT_DEFAULT: u32 = 100;
+
+/// What a service gets where services or users compete.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Isolation {
+    /// Its share of the processor beside other services; at least 1.
+    pub weight: u32,
+    /// Who takes turns at its connections.
+    pub fair_by: FairBy,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self {
+            weight: ISOLATION_WEIGHT_DEFAULT,
+            fair_by: FairBy::User,
+        }
+    }
+}
+
+/// Who takes turns at the connections of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FairBy {
+    /// Users.
+    User,
+    /// Clients' IP addresses.
+    Address,
+    /// The tenants that hints name.
+    Tenant,
+    /// Nobody: first come, first served.
+    Nobody,
 }
 
 impl Default for PoolPolicy {
@@ -158,6 +212,7 @@ impl Default for PoolPolicy {
             connect_rate_per_second: POOL_CONNECT_RATE_PER_SECOND_DEFAULT,
             multiplexing: Multiplexing::Transaction,
             routines: Routines::Pin,
+            adaptive: None,
         }
     }
 }

@@ -104,6 +104,7 @@ fn service(service: &Service) -> Value {
         },
         "limits": service.limits,
         "pool": service.pool,
+        "isolation": service.isolation,
         "proxyProtocol": service.proxy_networks,
         "firewall": service.firewall,
         "compression": service.compression,

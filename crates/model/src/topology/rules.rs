@@ -210,6 +210,8 @@ pub enum LimitBy {
     Tenant,
     /// The value of a tag.
     Tag(String),
+    /// The endpoint that the statement goes to.
+    Endpoint,
 }
 
 /// At most so many statements in a time.

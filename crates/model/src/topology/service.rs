@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Compression, Firewall, Limits, Name, Network, Observability, PemFile, PoolPolicy, Rights,
-    Sharding, Strategy,
+    Compression, Firewall, Isolation, Limits, Name, Network, Observability, PemFile, PoolPolicy,
+    Rights, Sharding, Strategy,
 };
 use crate::secret::{REDACTED, Secret};
 
@@ -191,6 +191,8 @@ pub struct Service {
     pub limits: Limits,
     /// How its backend pools behave.
     pub pool: PoolPolicy,
+    /// What it gets where services, or its users, compete.
+    pub isolation: Isolation,
     /// Peers whose PROXY protocol header is believed, and required; empty: it is never read.
     pub proxy_networks: Vec<Network>,
     /// The allow-list of statements.

@@ -69,6 +69,25 @@ pub fn splitting() -> Arc<Strategy> {
         .clone()
 }
 
+/// As many rules that deny by expression, of which none matches what is asked for here.
+#[allow(dead_code, reason = "not every user of this file has rules")]
+pub fn ruled(count: usize) -> Arc<Strategy> {
+    let rule = |n: usize| {
+        format!("{{name: r{n}, match: {{regex: ['^SELECT .* FROM audit_{n}\\b']}}, action: deny}}")
+    };
+    let rules: Vec<String> = (0..count).map(rule).collect();
+    let splitting = "  loadBalance:
+    readWriteSplitting:
+      static:
+        rules: [RULES]
+";
+    let text = RESOURCES.replace(splitting, &format!("  rules: [{}]\n", rules.join(", ")));
+    let topology = resolve(load_text(Path::new("x.yaml"), &text), &NoHost);
+    topology.unwrap_or_else(|e| panic!("{e}")).services[0]
+        .strategy
+        .clone()
+}
+
 /// A session that has no connection.
 pub fn free_session() -> SessionView<'static> {
     SessionView {

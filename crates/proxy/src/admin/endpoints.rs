@@ -62,6 +62,7 @@ pub(crate) fn endpoint(serving: &Serving, member: &Arc<Member>, registry: &Regis
         "statements": member.statements.load(Ordering::Relaxed),
         "pool": {
             "size": pool.policy().size,
+            "limit": gauge.limit,
             "open": gauge.total,
             "idle": gauge.idle,
             "leased": gauge.total.saturating_sub(gauge.idle),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::atomic::{Atomic, Ends, Forced, Readiness};
 use crate::process::Process;
+use crate::record::Record;
 use crate::serving::{Services, Serving};
 
 fn atomic(services: &Services) -> impl Iterator<Item = (&Serving, &Atomic)> {
@@ -158,6 +159,14 @@ pub(super) fn act(process: &Process, order: &Order<'_>) -> Option<Answer> {
         )));
     };
     let service = serving.service.label();
+    let mut record = Record::new("operator");
+    record
+        .text("service", &service)
+        .text("action", &format!("transaction_{word}"))
+        .text("gtrid", &gtrid.to_string())
+        .text("actor", actor)
+        .text("client", &peer.to_string());
+    serving.logs.note(record);
     if !atomic.force(Forced { gtrid, decision }) {
         return Some(Answer::Refused("too many orders wait".to_owned()));
     }

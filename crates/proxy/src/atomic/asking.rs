@@ -5,17 +5,20 @@
 
 use std::time::Duration;
 
+use dbmesh_commit::promise::{SETTINGS, Shortfall, shortfalls};
 use dbmesh_commit::{Ack, Ask, Decision, Event, Gtrid, Listed, Reply, Undone, Xid, sql};
 use dbmesh_wire::codec;
 use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
 
-use crate::backend::{Backend, BackendError, Cell, ConnectError};
+use crate::backend::{Backend, BackendError, Cell, ConnectError, Flavor};
 use crate::pool::Pool;
 
 /// How long a step of a commit may take; then its connection is given up.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Error of a server for somebody who may not list prepared branches.
+const XAER_RMERR_NO_RIGHT: u16 = 1401;
 /// How long a question of the resolver may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -169,4 +172,35 @@ pub(super) async fn purge(backend: &mut Backend) -> Result<(), BackendError> {
         let _ = backend.query(sql::purge(&old).as_bytes()).await?;
     }
     Ok(())
+}
+
+/// What a server's settings and the account's rights lack for an atomic commit; it writes nothing.
+pub(crate) async fn lacks(backend: &mut Backend) -> Result<Vec<Shortfall>, BackendError> {
+    if backend.facts.flavor == Flavor::MariaDb {
+        return Ok(vec![Shortfall::MariaDb]);
+    }
+    let mut found = match backend.query(SETTINGS.as_bytes()).await? {
+        Ok(rows) => {
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            let cells: Vec<&str> = (0..row.len())
+                .map(|at| text_of(row, at).unwrap_or_default())
+                .collect();
+            shortfalls(&cells)
+        }
+        // A variable that it does not have: too old.
+        Err(_) => vec![Shortfall::OldVersion],
+    };
+    if let Err(e) = backend.query(sql::RECOVER.as_bytes()).await?
+        && e.code == XAER_RMERR_NO_RIGHT
+    {
+        found.push(Shortfall::NoXaRecoverAdmin);
+    }
+    Ok(found)
+}
+
+/// Whether a server has the table of decisions.
+pub(crate) async fn has_schema(backend: &mut Backend) -> Result<bool, BackendError> {
+    let rows = backend.query(sql::SCHEMA_PRESENT.as_bytes()).await?;
+    let rows = rows.unwrap_or_default();
+    Ok(rows.first().and_then(|row| text_of(row, 0)) == Some("1"))
 }

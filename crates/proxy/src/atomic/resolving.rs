@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use dbmesh_commit::promise::{SETTINGS, Shortfall, shortfalls};
+use dbmesh_commit::promise::Shortfall;
 use dbmesh_commit::{Ask, Event, Gtrid, Resolver, Shard, Verdict, Xid, sql};
 use tokio::task::JoinSet;
 
-use super::asking::{ask, connect, insert, purge, text_of};
+use super::asking::{ask, connect, has_schema, insert, lacks, purge};
 use super::{Atomic, Forced, Readiness, Sight};
 use crate::backend::{Backend, BackendError, Flavor};
 use crate::serving::Serving;
@@ -23,8 +23,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 const SWEEPS_PER_ROUND: u64 = 150;
 /// A branch that is in doubt for longer is told to the log.
 const ALARM_AFTER_MS: u64 = 30_000;
-/// Error of a server for somebody who may not list prepared branches.
-const XAER_RMERR_NO_RIGHT: u16 = 1401;
 
 /// Starts the task of a service that commits atomically.
 pub fn watch(runtime: &tokio::runtime::Handle, serving: &Arc<Serving>) {
@@ -298,26 +296,8 @@ async fn ask_one(
 
 /// Looks at a server's settings and rights, and makes the table of decisions where it is missing.
 async fn readiness_of(backend: &mut Backend) -> Result<Readiness, BackendError> {
-    if backend.facts.flavor == Flavor::MariaDb {
-        return Ok(Readiness::Short(vec![Shortfall::MariaDb]));
-    }
-    let mut found = match backend.query(SETTINGS.as_bytes()).await? {
-        Ok(rows) => {
-            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-            let cells: Vec<&str> = (0..row.len())
-                .map(|at| text_of(row, at).unwrap_or_default())
-                .collect();
-            shortfalls(&cells)
-        }
-        // A variable that it does not have: too old.
-        Err(_) => vec![Shortfall::OldVersion],
-    };
-    if let Err(e) = backend.query(sql::RECOVER.as_bytes()).await?
-        && e.code == XAER_RMERR_NO_RIGHT
-    {
-        found.push(Shortfall::NoXaRecoverAdmin);
-    }
-    if !has_schema(backend).await? {
+    let mut found = lacks(backend).await?;
+    if backend.facts.flavor != Flavor::MariaDb && !has_schema(backend).await? {
         for text in sql::SCHEMA {
             let _ = backend.query(text.as_bytes()).await?;
         }
@@ -329,10 +309,4 @@ async fn readiness_of(backend: &mut Backend) -> Result<Readiness, BackendError> 
         true => Readiness::Ready,
         false => Readiness::Short(found),
     })
-}
-
-async fn has_schema(backend: &mut Backend) -> Result<bool, BackendError> {
-    let rows = backend.query(sql::SCHEMA_PRESENT.as_bytes()).await?;
-    let rows = rows.unwrap_or_default();
-    Ok(rows.first().and_then(|row| text_of(row, 0)) == Some("1"))
 }

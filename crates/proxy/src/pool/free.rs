@@ -16,7 +16,8 @@ impl Pool {
     pub async fn lease_if_free(self: &Arc<Self>, want: &Want<'_>) -> Option<Lease> {
         {
             let inner = self.inner.lock();
-            let full = inner.idle.is_empty() && inner.total >= self.policy.size;
+            let full = (inner.idle.is_empty() && inner.total >= self.policy.size)
+                || inner.leased() >= inner.limit;
             if full || !inner.waiters.is_empty() {
                 return None;
             }

@@ -111,6 +111,7 @@ impl Pool {
                 vector,
                 flags,
                 session: 0,
+                who: 0,
             };
             match self
                 .open(&want, Duration::from_millis(self.policy.connect_timeout_ms))
@@ -131,6 +132,7 @@ impl Pool {
             vector,
             flags,
             session: 0,
+            who: 0,
         };
         if let Ok(lease) = self
             .lease(&want, Duration::from_millis(self.policy.connect_timeout_ms))

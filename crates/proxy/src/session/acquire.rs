@@ -3,6 +3,8 @@
 //! Owns the choice among a service's endpoints and the wait for one: for a replica to catch up, for a primary to be there. It
 //! must never use a replica that may miss what the aim's consistency promises. Input: the aim of a route.
 
+mod search;
+
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +26,8 @@ use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::position::{Gtids, Position};
-use crate::upstream::{InLine, Member, Need, Scout, Upstream};
+use crate::upstream::{Member, Need};
+use search::{Leased, Search};
 
 /// What every command that is no read needs.
 pub(super) const PRIMARY: Aim = Aim::primary(Why::NotProved);
@@ -37,75 +40,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const BEHIND_MS: u64 = 200;
 /// How long a replica may take to answer, beyond the wait itself.
 const WAIT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The search for a connection, for one statement.
-struct Search {
-    /// How long it may wait for a connection of a pool.
-    limit: Duration,
-    left: Duration,
-    tried: Vec<Arc<Member>>,
-    stale: u32,
-    /// Its place among those who wait for a primary, once it does.
-    line: Option<InLine>,
-    /// How long it has waited there; this is not the pool's to count.
-    in_line: Duration,
-    /// It tries a server that could not be reached, for all who wait.
-    scout: Option<Scout>,
-    /// Why the last endpoint was none.
-    last: Option<Fault>,
-    /// No replica was fresh enough.
-    only_primary: bool,
-}
-
-impl Search {
-    /// The breaker of an endpoint is open.
-    fn spare(&mut self, member: Arc<Member>) -> Leased {
-        self.last = Some(Fault::BreakerOpen(member.endpoint.name.to_string()));
-        self.tried.push(member);
-        Leased::NotThere
-    }
-
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            left: limit,
-            tried: Vec::new(),
-            stale: 0,
-            line: None,
-            in_line: Duration::ZERO,
-            scout: None,
-            last: None,
-            only_primary: false,
-        }
-    }
-
-    fn has_tried(&self, member: &Arc<Member>) -> bool {
-        self.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
-    }
-
-    /// Whether the endpoint is left to another one who waits too: it could not be reached, and one attempt serves all.
-    fn leaves(&mut self, member: &Member, upstream: &Arc<Upstream>) -> bool {
-        if self.line.is_none() || member.pool.health.failures() == 0 {
-            return false;
-        }
-        self.scout = upstream.scout();
-        self.scout.is_none()
-    }
-
-    /// Why there is no connection.
-    fn why(&mut self, upstream: &Upstream) -> Fault {
-        let last = self.last.take();
-        last.unwrap_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))
-    }
-}
-
-/// Whether a lease came of an endpoint.
-enum Leased {
-    Ready,
-    NotThere,
-    /// The statement's time is up.
-    Overdue,
-}
 
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
@@ -129,6 +63,10 @@ impl Session {
 
     async fn find_connection(&mut self, aim: Aim) -> Result<(), Failure> {
         if self.keep_lease(aim).await? {
+            let member = self.member.clone().filter(|_| self.has_endpoint_limits());
+            if let Some(member) = member {
+                Box::pin(self.pass_endpoint_limits(&member)).await?;
+            }
             return Ok(());
         }
         let mut search = Search::new(self.wait_limit());
@@ -385,14 +323,13 @@ impl Session {
         missing: Option<Gtids>,
         search: &mut Search,
     ) -> Result<Leased, Failure> {
-        let want = Want {
-            vector: self.connection_vector(),
-            flags: Flags::of(self.client.capabilities),
-            session: u64::from(self.registered.handle.id),
-        };
         if !member.pool.health.breaker.admits() {
             return Ok(search.spare(member));
         }
+        if self.has_endpoint_limits() {
+            Box::pin(self.pass_endpoint_limits(&member)).await?;
+        }
+        let want = self.want();
         let wait = self.within_deadline(search.left);
         let leasing = member.pool.lease(&want, wait);
         let mut lease = match self.unless_interrupted(leasing).await? {
@@ -448,6 +385,16 @@ impl Session {
             }
         }
         Ok(Leased::Ready)
+    }
+
+    /// What it needs of a connection.
+    pub(super) fn want(&self) -> Want<'_> {
+        Want {
+            vector: self.connection_vector(),
+            flags: Flags::of(self.client.capabilities),
+            session: u64::from(self.registered.handle.id),
+            who: self.who(),
+        }
     }
 
     fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {

@@ -3,7 +3,7 @@
 //! Owns how each is answered. It must never let an answer show what another session left on the connection. Input: the
 //! session's packet.
 
-use dbmesh_sql::{Dialect, analyze};
+use dbmesh_sql::{Class, Dialect, analyze};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::{InitDb, MultiStatements, ProcessKill, SetOption};
 use dbmesh_wire::relay::{Outcome, Shape};
@@ -19,9 +19,17 @@ impl Session {
     pub(super) async fn init_db(&mut self) -> Result<(), Failure> {
         let chosen = InitDb::decode(&self.packet).map_err(|_| Fault::Malformed("COM_INIT_DB"))?;
         let schema = chosen.database.to_vec();
-        self.may_enter(&schema)?;
-        if self.sharded.is_some() && self.choose_own_schema(&schema).await? {
-            return self.settle().await;
+        let place = self.command_place(Class::Session)?;
+        let ran = self.choose_schema(&schema).await;
+        self.record_init_db(place, &schema, &ran);
+        ran.map(drop)
+    }
+
+    /// Gives the server's error.
+    async fn choose_schema(&mut self, schema: &[u8]) -> Result<Option<u16>, Failure> {
+        self.may_enter(schema)?;
+        if self.sharded.is_some() && self.choose_own_schema(schema).await? {
+            return self.settle().await.map(|()| None);
         }
         self.chooses_schema = true;
         self.acquire(PRIMARY).await?;
@@ -49,7 +57,7 @@ impl Session {
             let answer = self.answer();
             self.client.ok_with(answer, &outcome.tracked).await?;
         }
-        self.settle().await
+        self.settle().await.map(|()| outcome.error)
     }
 
     /// Sends a command as it is and relays the answer.

@@ -4,6 +4,7 @@
 //! runs into its deadline, and leaves its place when it goes. Input: plans, and the verdict of the rules.
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -13,13 +14,14 @@ use dbmesh_model::topology::{Action, Rule, RuleMode};
 use dbmesh_plan::Plan;
 use dbmesh_wire::relay::Outcome;
 
-use super::judging::{Limited, Verdict};
+use super::judging::{AtEndpoint, Limited, Turn, Verdict};
 use super::{Failure, Session};
 use crate::control::Signals;
 use crate::fault::Fault;
 use crate::limit::{Place, Waiting};
 use crate::rules::{Limiter, RuleState};
 use crate::state::Warnings;
+use crate::upstream::Member;
 
 /// A statement that may run: only [`Session::govern`] makes one.
 pub(crate) struct Admitted {
@@ -69,6 +71,11 @@ impl Session {
         let mut places = Vec::new();
         let rules = self.governed.rules().clone();
         for limited in std::mem::take(&mut verdict.limits) {
+            if limited.when == Turn::AtEndpoint {
+                let there = self.governed.at_endpoint.get_or_insert_default();
+                there.limits.push(limited);
+                continue;
+            }
             let Some((rule, state)) = rules.at(limited.place) else {
                 continue;
             };
@@ -90,6 +97,79 @@ impl Session {
             self.wait_in_line(tokio::time::sleep(verdict.delay)).await?;
         }
         Ok(places)
+    }
+
+    /// The limits that count by endpoint, before the statement gets or uses a connection there.
+    pub(super) async fn pass_endpoint_limits(
+        &mut self,
+        member: &Arc<Member>,
+    ) -> Result<(), Failure> {
+        let Some(mut there) = self.governed.at_endpoint.take() else {
+            return Ok(());
+        };
+        let passed = self.pass_limits_at(member.hash_id, &mut there).await;
+        self.governed.at_endpoint = Some(there);
+        passed
+    }
+
+    async fn pass_limits_at(
+        &mut self,
+        endpoint: u64,
+        there: &mut AtEndpoint,
+    ) -> Result<(), Failure> {
+        let rules = self.governed.rules().clone();
+        for limited in &there.limits {
+            let Some((rule, state)) = rules.at(limited.place) else {
+                continue;
+            };
+            let of_rule = |key: &u64| hash_of_all(&[*key, endpoint, limited.place as u64]);
+            let keys: Vec<u64> = limited.keys.iter().map(of_rule).collect();
+            let here = Limited { keys, ..*limited };
+            let first = here.keys.first().copied().unwrap_or_default();
+            if there.held.iter().any(|(key, _)| *key == first) {
+                continue;
+            }
+            if rule.mode == RuleMode::Warn {
+                let taken = at_once(rule, state, &here);
+                if taken.is_none() {
+                    state.refused.fetch_add(1, Ordering::Relaxed);
+                    let mut verdict = Verdict::default();
+                    verdict.warn(rule.action.label(), &rule.name);
+                    self.governed.warned.append(&mut verdict.warnings);
+                }
+                there.held.push((first, None));
+                let places = taken.into_iter().flatten();
+                let held = places.map(|place| (first, Some(place)));
+                there.held.extend(held);
+                continue;
+            }
+            for key in &here.keys {
+                let place = match self.take_turn(rule, state, *key).await {
+                    Ok(place) => place,
+                    Err(failure) => {
+                        if let Failure::Fault(fault) = &failure
+                            && fault.is_of_rules()
+                        {
+                            let hits = &self.serving.metrics.rule_hits;
+                            hits.fetch_add(1, Ordering::Relaxed);
+                        }
+                        return Err(failure);
+                    }
+                };
+                there.held.push((first, place));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any limit counts the statement by endpoint.
+    pub(super) fn has_endpoint_limits(&self) -> bool {
+        self.governed.at_endpoint.is_some()
+    }
+
+    /// The statement is over, or another begins.
+    pub(super) fn leave_endpoint_limits(&mut self) {
+        self.governed.at_endpoint = None;
     }
 
     /// One turn of one key.
@@ -191,6 +271,13 @@ impl Session {
         self.state.diagnostics.warning_count = count;
         Ok(())
     }
+}
+
+/// One key of several numbers.
+fn hash_of_all(numbers: &[u64]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    numbers.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The places of all keys, or the turns, if none has to be waited for.

@@ -20,7 +20,7 @@ use super::deadline::{INTERRUPTED, Watch};
 use super::infile::{Infile, pass_file};
 use super::leave::{Leave, TurnedAway};
 use super::sharded::Told;
-use super::writing::write;
+use super::writing::{write, write_in_turn};
 use crate::backend::{Backend, BackendError, Flavor, LAST_GTID};
 use crate::breaker::{Fate, is_of_server};
 use crate::channel::{output_buffer, return_buffer};
@@ -30,6 +30,7 @@ use crate::fault::Fault;
 use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
+use crate::turns::Lane;
 use crate::upstream::{Member, Upstream};
 
 /// How a command's exchange broke.
@@ -137,12 +138,12 @@ impl Session {
         if let Some(tally) = &mut self.tally {
             tally.restart();
         }
-        let work = member.begin();
-        let started = Instant::now();
+        let (work, started) = (member.begin(), Instant::now());
         let warnings = u16::try_from(self.governed.warned.len()).unwrap_or(u16::MAX);
         let parts = Parts {
             backend,
             warnings,
+            lane: &self.serving.lane,
             client: &mut self.client,
             control: &handle.control,
             leave,
@@ -181,6 +182,7 @@ impl Session {
 pub(super) fn note_fate(member: &Member, result: &Result<Outcome, Lost>, took: Duration) {
     member.took(took);
     if let Some(fate) = fate(result, took) {
+        member.pool.note(fate);
         member.pool.health.breaker.note(fate);
     }
 }
@@ -217,6 +219,8 @@ struct Parts<'a> {
     /// Warnings that the answer counts beside the server's.
     warnings: u16,
     client: &'a mut Client,
+    /// The turns that a long answer takes.
+    lane: &'a Lane,
     control: &'a Control,
     leave: Leave,
     /// Who must know of a write before the client does.
@@ -381,9 +385,10 @@ async fn pump(
         control,
         watch,
         tally,
+        lane,
         ..
     } = parts;
-    let (mut told, mut witnessed) = (false, 0);
+    let (mut told, mut witnessed, mut passed) = (false, 0, 0);
     loop {
         let channel = backend.channel();
         let fed = relay.feed(channel.inbox().unread(), out);
@@ -414,7 +419,7 @@ async fn pump(
             }
         }
         told |= meant_for_client(watch, tally.as_deref_mut(), out);
-        write(client, control, out).await?;
+        write_in_turn((client, lane), control, out, &mut passed).await?;
         match progress {
             Progress::Done => return Ok(()),
             Progress::More => {}

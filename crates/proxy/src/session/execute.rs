@@ -58,7 +58,7 @@ impl Session {
                 self.splice(query.sql, functions, &dialect)
             }
         };
-        let spliced = self.governed.filtered.take().or(spliced);
+        let spliced = self.governed.filtered.take().map(Vec::from).or(spliced);
         let sql = spliced.as_deref().unwrap_or(query.sql);
         let repeat = self.repeatable(statement);
         let infile = self.infile(statement);

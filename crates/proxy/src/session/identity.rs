@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dbmesh_model::topology::FairBy;
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::track::{self, Item};
 
@@ -14,6 +15,7 @@ use super::acquire::PRIMARY;
 use super::sharded::ShardSession;
 use super::{Failure, Session};
 use crate::backend::Flavor;
+use crate::balance::hash_of;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::logins::Login;
@@ -28,6 +30,16 @@ use crate::tracking::Tracking;
 const SCHEMA_CHECK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 impl Session {
+    /// Who it is that waits for a connection: turns go round among those.
+    pub(super) fn who(&self) -> u64 {
+        match self.serving.service.isolation.fair_by {
+            FairBy::User => self.handle().scope,
+            FairBy::Address => hash_of(self.host().as_bytes()),
+            FairBy::Tenant if self.noted.labelled => self.handle().tenant_hash(),
+            FairBy::Tenant | FairBy::Nobody => 0,
+        }
+    }
+
     /// The nonce of the greeting.
     pub(crate) fn greeting_nonce(&self) -> [u8; 20] {
         self.nonce

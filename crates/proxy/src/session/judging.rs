@@ -4,20 +4,19 @@
 //! and EXECUTE run. Must never let a rule that denies be passed by text that cannot be told. What comes of a verdict is
 //! `enforcing`'s. Input: the statement, its hints, the rules of the service as they are now.
 
+mod counting;
 mod permitting;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dbmesh_model::topology::{
-    Action, LimitBy, Rights, RouteTo, Rule, RuleBits, RuleMode, Service, Unknown,
-};
+use dbmesh_model::topology::{Action, Rights, RouteTo, Rule, RuleBits, RuleMode, Service, Unknown};
 use dbmesh_plan::rights::Denial;
 use dbmesh_plan::{Found, Inner, Judge, RoleHint, Subject, inner_of};
 use dbmesh_sql::{Class, Dialect, Digest, Effect, Hints, Statement, analyze_guarded, split};
@@ -26,10 +25,11 @@ use super::Session;
 use super::demand::{Deadline, Place};
 use crate::fault::Fault;
 use crate::firewall::Firewall;
+use crate::limit;
 use crate::login::may_enter;
 use crate::rules::{RuleState, Rules};
 use crate::state::Warning;
-use permitting::forbidden;
+use counting::{Counted, turn_of};
 
 /// Statements prepared by name that are remembered with their text.
 const PREPARED_MAX: usize = 256;
@@ -67,6 +67,25 @@ pub(crate) struct Hit {
 pub(super) struct Limited {
     pub place: usize,
     pub keys: Vec<u64>,
+    /// When its turn is taken.
+    pub when: Turn,
+}
+
+/// Limits that a statement must pass at each endpoint that it goes to.
+#[derive(Debug, Default)]
+pub(super) struct AtEndpoint {
+    pub limits: Vec<Limited>,
+    /// Its places in them, by their keys.
+    pub held: Vec<(u64, Option<limit::Place>)>,
+}
+
+/// When a limit's turn is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Before the statement looks for a connection.
+    First,
+    /// Once it is known where it goes.
+    AtEndpoint,
 }
 
 /// What the rules say of one statement.
@@ -97,11 +116,13 @@ pub(crate) struct Governed {
     /// The allow-list, with a number for it and the user.
     firewall: Option<(Arc<Firewall>, u64)>,
     /// The statement at hand as it is sent: a SHOW that leaves out what the user may not see.
-    pub filtered: Option<Vec<u8>>,
+    pub filtered: Option<Box<[u8]>>,
     /// Of the statement at hand; none if no rule has anything to say.
     pub verdict: Option<Box<Verdict>>,
     /// Warnings that the statement's answer must count.
     pub warned: Vec<Warning>,
+    /// Limits of the statement at hand that count by endpoint; boxed, for they are rare.
+    pub(super) at_endpoint: Option<Box<AtEndpoint>>,
     prepared: Option<Box<Prepared>>,
 }
 
@@ -137,6 +158,7 @@ impl Governed {
             filtered: None,
             verdict: None,
             warned: Vec::new(),
+            at_endpoint: None,
             prepared: None,
         }
     }
@@ -221,6 +243,7 @@ impl Session {
     ) {
         self.governed.verdict = None;
         self.governed.warned.clear();
+        self.leave_endpoint_limits();
         self.governed.filtered = None;
         self.follow_rules();
         if self.governed.is_idle() {
@@ -254,7 +277,7 @@ impl Session {
         };
         JUDGE.with_borrow_mut(|judge| walk.text(judge, statement, sql, 0));
         let (verdict, filtered) = (walk.verdict, walk.filtered);
-        self.governed.filtered = filtered;
+        self.governed.filtered = filtered.map(Vec::into_boxed_slice);
         self.governed.prepared = prepared;
         if let Some(verdict) = &verdict
             && occasion == Occasion::Runs
@@ -316,13 +339,6 @@ struct Walk<'a> {
     now: Option<u64>,
     schema: Option<Cow<'a, [u8]>>,
     verdict: Option<Box<Verdict>>,
-}
-
-/// What limits count of one statement.
-struct Counted<'a> {
-    digest: Digest,
-    class: Class,
-    found: &'a Found,
 }
 
 impl Walk<'_> {
@@ -397,7 +413,7 @@ impl Walk<'_> {
             _ => {
                 if self.rights.is_some() {
                     let denial = Denial::Other("running text that is not known");
-                    self.refuse(Some(forbidden(&denial, self.user, self.host)));
+                    self.forbid(&denial);
                 }
                 if let Some((firewall, _)) = self.firewall {
                     self.unlisted(firewall, Digest::default());
@@ -485,6 +501,7 @@ impl Walk<'_> {
             Action::Concurrency(limit) => self.keys(&limit.by, counted),
             _ => vec![1],
         };
+        let when = turn_of(&rule.action);
         let verdict = self.verdict.get_or_insert_default();
         verdict.hits.push(Hit {
             rule: state.name.clone(),
@@ -492,7 +509,7 @@ impl Walk<'_> {
             action: rule.action.label(),
         });
         if limits {
-            verdict.limits.push(Limited { place, keys });
+            verdict.limits.push(Limited { place, keys, when });
             return false;
         }
         if rule.mode == RuleMode::Warn {
@@ -529,38 +546,7 @@ impl Walk<'_> {
         }
         false
     }
-
-    /// The keys under which a limit counts the statement: one, or one per table.
-    fn keys(&self, by: &[LimitBy], counted: &Counted<'_>) -> Vec<u64> {
-        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
-        let mut tables = false;
-        for by in by {
-            match by {
-                LimitBy::Database => self.schema.hash(&mut hasher),
-                LimitBy::Table => tables = true,
-                LimitBy::Digest => counted.digest.hash(&mut hasher),
-                LimitBy::Class => counted.class.hash(&mut hasher),
-                LimitBy::User => self.user.hash(&mut hasher),
-                LimitBy::Address => self.address.hash(&mut hasher),
-                LimitBy::Tenant => self.hints.and_then(|h| h.tenant).hash(&mut hasher),
-                LimitBy::Tag(name) => self.tag(name).hash(&mut hasher),
-            }
-        }
-        let used = counted.found.tables.as_deref().unwrap_or_default();
-        if !tables || used.is_empty() {
-            return vec![hasher.finish()];
-        }
-        let of_table = |table: &str| {
-            let mut hasher = hasher.clone();
-            table.hash(&mut hasher);
-            hasher.finish()
-        };
-        used.iter().map(|table| of_table(table)).collect()
-    }
 }
-
-/// Keys are the same on every thread.
-static KEYS: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
 
 fn has_dynamic(statement: &Statement) -> bool {
     statement.facts.has(dbmesh_sql::Facts::DYNAMIC_SQL)

@@ -58,6 +58,7 @@ const ENDPOINTS: &[Shown] = &[
 const POOLS: &[Shown] = &[
     ("endpoint", "/endpoint"),
     ("size", "/pool/size"),
+    ("limit", "/pool/limit"),
     ("open", "/pool/open"),
     ("idle", "/pool/idle"),
     ("leased", "/pool/leased"),
@@ -213,9 +214,13 @@ impl Session {
     }
 
     fn mesh_endpoints(&self) -> Vec<Value> {
-        let members = self.serving.upstream.members.iter();
-        members
-            .map(|member| admin::endpoint(&self.serving, member, &self.process.registry))
+        // Of all sources, wherever the session is now.
+        let now = self.process.current.find(&self.serving.service);
+        let serving = now.unwrap_or_else(|| self.serving.clone());
+        let parts = serving.parts().iter();
+        parts
+            .flat_map(|part| part.upstream.members.iter().map(move |m| (part, m)))
+            .map(|(part, member)| admin::endpoint(part, member, &self.process.registry))
             .collect()
     }
 

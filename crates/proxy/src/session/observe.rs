@@ -3,6 +3,8 @@
 //! Owns what is noted on a statement's way and who hears of it at the end. It must cost next to nothing where nobody asks,
 //! and never change what the client gets, but for an audit that may not miss a statement. Input: the stages of the path.
 
+mod commands;
+
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -27,6 +29,7 @@ use crate::spans::{self, Context, Told, Trace};
 use crate::texts::text_of;
 use crate::upstream::Member;
 use dbmesh_runtime::ledger::Place;
+use serde_json::Value;
 
 /// What is known of the statement at hand.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(super) struct Noted {
     pub pins: u32,
     /// Whether it says something of itself with hints.
     pub labelled: bool,
+    /// It counts as being answered.
+    processing: bool,
     /// What only some configurations need.
     more: Option<Box<More>>,
 }
@@ -52,6 +57,8 @@ struct More {
     record: Option<Record>,
     /// The place of that line.
     place: Option<Place>,
+    /// At how many nodes of a sharded service it runs; some of them, with its words there.
+    nodes: Option<(usize, Value)>,
 }
 
 impl Noted {
@@ -237,13 +244,20 @@ impl Session {
         };
     }
 
+    /// Counts a statement as being answered, from now on.
+    pub(super) fn begin_processing(&mut self) {
+        self.noted.processing = true;
+        self.serving.metrics.begin();
+    }
+
     /// Counts a statement that ended.
     pub(super) fn count(
-        &self,
+        &mut self,
         statement: &Statement,
         bytes_in: usize,
         executed: &Result<Executed, Failure>,
     ) {
+        self.noted.processing = false;
         let done = match executed {
             Ok(done) => done,
             Err(_) => return self.serving.metrics.abandon(),
@@ -285,7 +299,7 @@ impl Session {
         if let (Some(trace), Some(tracer)) = (&more.trace, &self.serving.tracer) {
             tracer.end(trace, &self.told(observed, &finished));
         }
-        self.log_if_slow(observed, &finished, ran, trace_id.as_deref());
+        self.log_if_slow(observed, &finished, ran, (trace_id.as_deref(), &more.nodes));
         let Some((audit, ledger)) = self.serving.logs.audit_of(observed.statement.class) else {
             return;
         };
@@ -295,6 +309,7 @@ impl Session {
             record
         });
         record.finished(&finished);
+        put_nodes(&mut record, &more.nodes);
         put_outcome(&mut record, ran);
         self.put_verdicts(&mut record);
         if let Some(id) = &trace_id {
@@ -308,6 +323,9 @@ impl Session {
 
     /// The session ends while a statement is under way: its line says so.
     pub(super) fn observe_stopped(&mut self) {
+        if std::mem::take(&mut self.noted.processing) {
+            self.serving.metrics.abandon();
+        }
         let Some(more) = self.noted.more.take() else {
             return;
         };
@@ -396,7 +414,7 @@ impl Session {
         observed: Observed<'_>,
         finished: &Finished<'_>,
         ran: &Result<Executed, Failure>,
-        trace_id: Option<&str>,
+        (trace_id, nodes): (Option<&str>, &Option<(usize, Value)>),
     ) {
         let Some((slow, ledger)) = &self.serving.logs.slow else {
             return;
@@ -410,6 +428,7 @@ impl Session {
         record
             .finished(finished)
             .micros("other_us", finished.took.saturating_sub(known));
+        put_nodes(&mut record, nodes);
         put_outcome(&mut record, ran);
         self.put_verdicts(&mut record);
         if let Some(id) = trace_id {
@@ -419,16 +438,34 @@ impl Session {
     }
 }
 
+/// Where a statement of a sharded service ran.
+fn put_nodes(record: &mut Record, nodes: &Option<(usize, Value)>) {
+    if let Some((count, parts)) = nodes {
+        record.number("shards", *count as u64).json("nodes", parts);
+    }
+}
+
 /// What came of a statement.
 fn put_outcome(record: &mut Record, ran: &Result<Executed, Failure>) {
     match ran {
-        Ok(Executed { error: None, .. }) => record.text("outcome", "ok"),
-        Ok(Executed {
-            error: Some(code), ..
-        }) => record
+        Ok(executed) => put_answer(record, executed.error),
+        Err(failure) => put_failure(record, failure),
+    }
+}
+
+/// A server's error, or none.
+fn put_answer(record: &mut Record, error: Option<u16>) {
+    match error {
+        None => record.text("outcome", "ok"),
+        Some(code) => record
             .text("outcome", "error")
-            .number("error", u64::from(*code)),
-        Err(Failure::Fault(fault)) => {
+            .number("error", u64::from(code)),
+    };
+}
+
+fn put_failure(record: &mut Record, failure: &Failure) {
+    match failure {
+        Failure::Fault(fault) => {
             let outcome = match fault.blame() {
                 Blame::Client => "refused",
                 Blame::Backend | Blame::Mesh => "failed",
@@ -437,8 +474,8 @@ fn put_outcome(record: &mut Record, ran: &Result<Executed, Failure>) {
                 .text("outcome", outcome)
                 .number("error", u64::from(fault.code().0))
         }
-        Err(Failure::ClientLost) => record.text("outcome", "client_lost"),
-        Err(Failure::AnswerCut) => record.text("outcome", "cut"),
-        Err(Failure::Stopped) => record.text("outcome", "stopped"),
+        Failure::ClientLost => record.text("outcome", "client_lost"),
+        Failure::AnswerCut => record.text("outcome", "cut"),
+        Failure::Stopped => record.text("outcome", "stopped"),
     };
 }

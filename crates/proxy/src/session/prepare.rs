@@ -47,6 +47,21 @@ impl Session {
             return Err(Fault::TooManyStatements(max).into());
         }
         let statement = self.interpret(sql);
+        let place = self.command_place(statement.class)?;
+        let audited = self.is_recorded(&statement).then(|| statement.clone());
+        let ran = self.prepare_statement(statement, sql).await;
+        if let Some(statement) = audited {
+            self.record_prepare(place, &statement, sql, &ran);
+        }
+        ran.map(drop)
+    }
+
+    /// Gives the server's error.
+    async fn prepare_statement(
+        &mut self,
+        statement: Statement,
+        sql: &[u8],
+    ) -> Result<Option<u16>, Failure> {
         self.take_demand(&statement, sql, Attributes::Later).await?;
         let planned = plan(&statement, sql, self.view(Proof::NotProved));
         let admitted = self.govern(planned).await?;
@@ -58,7 +73,8 @@ impl Session {
         }
         drop(admitted);
         if self.sharded.is_some() {
-            return Box::pin(self.prepare_sharded(sql, statement)).await;
+            let prepared = Box::pin(self.prepare_sharded(sql, statement)).await;
+            return prepared.map(|()| None);
         }
         let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
         let spliced = match functions {
@@ -83,6 +99,7 @@ impl Session {
             // MariaDB keeps the list of the statement before.
             self.state.diagnostics.warnings = Warnings::None;
         }
+        let error = prepared.as_ref().err().map(|payload| error_code(payload));
         match prepared {
             Ok((_, answer)) => self.take_statement(statement, key, &answer).await?,
             Err(payload) => {
@@ -91,7 +108,7 @@ impl Session {
                 self.client.packet(&payload).await?;
             }
         }
-        self.settle().await
+        self.settle().await.map(|()| error)
     }
 
     pub(super) async fn take_statement(
@@ -355,5 +372,13 @@ async fn next_packet(
             Ok(())
         }
         None => Err(BackendError::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The number in an error packet of a server.
+fn error_code(payload: &[u8]) -> u16 {
+    match payload {
+        [_, low, high, ..] => u16::from_le_bytes([*low, *high]),
+        _ => 0,
     }
 }

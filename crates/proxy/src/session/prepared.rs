@@ -146,7 +146,7 @@ impl Session {
         if self.is_recorded(statement) {
             Box::pin(self.record(observed)).await?;
         }
-        self.serving.metrics.begin();
+        self.begin_processing();
         let run = Run {
             id,
             params,

@@ -163,6 +163,7 @@ impl Session {
                 executed
             }
             ShardPlan::Single(node) => {
+                self.note_node(&node);
                 let executed = self.execute_at(packet, query, &node, route).await;
                 self.forget_keys();
                 executed

@@ -6,9 +6,12 @@
 use std::task::Poll;
 
 use super::{CloseReason, Failure, Session};
+use crate::allowance::Share;
 use crate::channel::PacketError;
+use crate::client::Client;
 use crate::control::Signals;
 use crate::fault::Fault;
+use crate::turns::Wait;
 
 impl Session {
     /// Waits for a command, or for something that others say.
@@ -103,6 +106,19 @@ const WANTED_PINNED: Signals = Signals::KILL
 
 /// Command buffers up to this size are kept between commands, in bytes.
 const PACKET_KEPT_BYTES: usize = 1024;
+
+/// Reads a command once it is the service's turn.
+pub(super) async fn read_in_turn(
+    turn: Option<Wait>,
+    (client, share): (&mut Client, &mut Share),
+    packet: &mut Vec<u8>,
+    bytes_max: usize,
+) -> Result<Option<()>, PacketError> {
+    if let Some(turn) = turn {
+        turn.await;
+    }
+    client.read_command(packet, bytes_max, share).await
+}
 
 /// Why no command could be read.
 pub(super) fn packet_failure(error: &PacketError) -> Failure {

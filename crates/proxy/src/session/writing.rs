@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::exchange::{Done, Lost, guarded};
 use crate::client::Client;
 use crate::control::Control;
+use crate::turns::{Lane, TURN_BYTES};
 
 /// How long a client may take to read what was written, as net_write_timeout.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,4 +35,21 @@ pub(super) async fn write(
         Done::Io(Err(_)) | Done::TooSlow => Err(Lost::Client),
         Done::Stopped => Err(Lost::Stopped),
     }
+}
+
+/// The same, and after every so many bytes the turns of others come first.
+pub(super) async fn write_in_turn(
+    (client, lane): (&mut Client, &Lane),
+    control: &Control,
+    out: &mut Vec<u8>,
+    passed: &mut usize,
+) -> Result<(), Lost> {
+    *passed += out.len();
+    write(client, control, out).await?;
+    if *passed >= TURN_BYTES
+        && let Some(turn) = lane.turn_for(std::mem::take(passed))
+    {
+        turn.await;
+    }
+    Ok(())
 }

@@ -79,6 +79,10 @@ fn talk(stage: &Stage) {
         ask::execute(&mut app, id, &["1"], None),
         Reply::Rows(_)
     ));
+    app.command(b"\x02app");
+    assert_eq!(app.reply(), Reply::Ok);
+    app.command(b"\x02nowhere");
+    assert_eq!(app.reply().code(), Some(1049));
     let bye = "/* mesh: tag.app=shop, tenant=blue */ SELECT 'bye'";
     assert!(matches!(app.query(bye), Reply::Rows(_)));
     let wrong = RawClient::connect(stage.port).login(&Credentials::of("app", "wrong"));
@@ -112,8 +116,22 @@ fn assert_told(all: &[Value]) {
     assert_eq!(denied["rules"][0]["rule"], "no-sleep");
     assert_eq!(denied["rules"][0]["action"], "deny");
     let prepared = find("SELECT ? FROM t WHERE id = ?");
-    assert_eq!(prepared.len(), 1);
-    assert_eq!(prepared[0]["protocol"], "prepared");
+    let events: Vec<&Value> = prepared.iter().map(|line| &line["event"]).collect();
+    assert_eq!(events, ["prepare", "statement"]);
+    for line in prepared {
+        assert_eq!(line["protocol"], "prepared");
+        assert_eq!(line["outcome"], "ok");
+    }
+    let chosen = all.iter().filter(|line| line["event"] == "init_db");
+    let chosen: Vec<_> = chosen
+        .map(|l| (&l["schema"], &l["outcome"], &l["error"]))
+        .collect();
+    assert_eq!(chosen.len(), 2, "{chosen:?}");
+    assert_eq!(chosen[0], (&"app".into(), &"ok".into(), &Value::Null));
+    assert_eq!(
+        chosen[1],
+        (&"nowhere".into(), &"error".into(), &1049.into())
+    );
     let tagged = find("SELECT ?");
     assert_eq!(tagged[0]["labels"]["tags"]["app"], "shop");
     assert_eq!(tagged[0]["labels"]["tenant"], "blue");

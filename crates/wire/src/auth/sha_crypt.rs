@@ -14,7 +14,9 @@ pub(super) const PASSWORD_MAX_BYTES: usize = 256;
 /// Characters of an encoded digest.
 pub(super) const DIGEST_CHARS: usize = 43;
 
-const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Letters of salts and digests.
+pub(super) const ALPHABET: &[u8; 64] =
+    b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Which digest bytes make up each group of four characters, highest first.
 const GROUPS: [[usize; 3]; 10] = [

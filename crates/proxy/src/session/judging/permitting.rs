@@ -18,7 +18,7 @@ use crate::session::{Failure, Session};
 
 impl Session {
     /// The client's host, as errors name it.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::session) fn host(&self) -> &str {
         match self.handle().address.rsplit_once(':') {
             Some((host, _)) => host.trim_matches(['[', ']']),
             None => "localhost",
@@ -65,13 +65,24 @@ impl Walk<'_> {
         }
     }
 
+    /// The user's rights refuse it: who records statements hears of that as of a rule.
+    pub(super) fn forbid(&mut self, denial: &Denial) {
+        let verdict = self.verdict.get_or_insert_default();
+        verdict.hits.push(Hit {
+            rule: "rights".into(),
+            mode: RuleMode::Enforce,
+            action: "deny",
+        });
+        self.refuse(Some(forbidden(denial, self.user, self.host)));
+    }
+
     /// Whether the user's rights permit the statement; of a SHOW of names, what of it.
     pub(super) fn permitted(&mut self, judge: &mut Judge, subject: &Subject<'_>, own: bool) {
         let Some((rights, id)) = self.rights else {
             return;
         };
         if let Some(denial) = judge.denial(rights, id, subject) {
-            return self.refuse(Some(forbidden(&denial, self.user, self.host)));
+            return self.forbid(&denial);
         }
         let Some(grants) = &rights.grants else { return };
         if rights::listing(subject).is_none() {
@@ -81,7 +92,7 @@ impl Walk<'_> {
             Some(text) if own && self.occasion == Occasion::Runs => self.filtered = Some(text),
             _ => {
                 let denial = Denial::Other("SHOW of names other than as one statement in text");
-                self.refuse(Some(forbidden(&denial, self.user, self.host)));
+                self.forbid(&denial);
             }
         }
     }

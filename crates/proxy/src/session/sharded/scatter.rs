@@ -23,11 +23,9 @@ use super::definition::{self, Report};
 use super::explained;
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
-use crate::backend::Flags;
 use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
-use crate::pool::Want;
 use crate::scatter::leg::Leg;
 use crate::state::{FoundRows, Warnings};
 
@@ -156,6 +154,7 @@ impl Session {
         if definition.is_none() {
             share_out(&mut legs, &spread.nodes);
         }
+        self.note_nodes(&legs, &spread.nodes);
         let bound = spread.bound.map(|values| Bound {
             values,
             state: self.state.vector.prepare_hash(),
@@ -266,11 +265,7 @@ impl Session {
         else {
             return;
         };
-        let want = Want {
-            vector: self.connection_vector(),
-            flags: Flags::of(self.client.capabilities),
-            session: u64::from(self.registered.handle.id),
-        };
+        let want = self.want();
         for _ in 0..more {
             let Some(lease) = member.pool.lease_if_free(&want).await else {
                 return;

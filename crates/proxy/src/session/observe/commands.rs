@@ -1,0 +1,128 @@
+//! What the audit says of commands that are no statements, and of the parts that a statement had at several nodes.
+//!
+//! Owns those lines and fields. A command that must be recorded and cannot be is refused, as a statement is. Input:
+//! COM_INIT_DB, COM_STMT_PREPARE, statements over several shards.
+
+use dbmesh_plan::shard::NodeStatement;
+use dbmesh_runtime::ledger::Place;
+use dbmesh_sql::{Class, Statement, digest_text};
+use serde_json::{Value, json};
+
+use super::{Observed, put_answer, put_failure};
+use crate::fault::Fault;
+use crate::insight::Protocol;
+use crate::logs::is_closed;
+use crate::record::{Record, TEXT_BYTES_MAX};
+use crate::redact;
+use crate::scatter::leg::Leg;
+use crate::session::{Failure, Session};
+
+/// Parts of one statement that its line names; it counts all.
+const NODES_SHOWN_MAX: usize = 16;
+/// Longest text of a part, in bytes.
+const NODE_TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX / NODES_SHOWN_MAX;
+
+impl Session {
+    /// The place of a command's line, where none runs without.
+    pub(in crate::session) fn command_place(&self, class: Class) -> Result<Option<Place>, Failure> {
+        match self.serving.logs.audit_of(class) {
+            Some((audit, ledger)) if is_closed(audit) => {
+                let refused = |why: &dyn std::fmt::Display| Fault::AuditFailing(why.to_string());
+                Ok(Some(ledger.reserve().map_err(|why| refused(&why))?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Records that the session chose a schema.
+    pub(in crate::session) fn record_init_db(
+        &self,
+        place: Option<Place>,
+        schema: &[u8],
+        ran: &Result<Option<u16>, Failure>,
+    ) {
+        let Some((_, ledger)) = self.serving.logs.audit_of(Class::Session) else {
+            return;
+        };
+        let mut record = Record::new("init_db");
+        record
+            .session(self.handle())
+            .text("schema", &String::from_utf8_lossy(schema));
+        put_command_outcome(&mut record, ran);
+        match place {
+            Some(place) => place.fill(record.into_fields()),
+            None => ledger.push(record.into_fields()),
+        }
+    }
+
+    /// Records that a statement was prepared.
+    pub(in crate::session) fn record_prepare(
+        &self,
+        place: Option<Place>,
+        statement: &Statement,
+        sql: &[u8],
+        ran: &Result<Option<u16>, Failure>,
+    ) {
+        let Some((audit, ledger)) = self.serving.logs.audit_of(statement.class) else {
+            return;
+        };
+        let mut record = Record::new("prepare");
+        let observed = Observed {
+            statement,
+            sql,
+            protocol: Protocol::Prepared,
+            bytes_in: sql.len(),
+        };
+        self.describe(&mut record, observed, audit.literals);
+        put_command_outcome(&mut record, ran);
+        self.put_verdicts(&mut record);
+        match place {
+            Some(place) => place.fill(record.into_fields()),
+            None => ledger.push(record.into_fields()),
+        }
+    }
+
+    /// Takes down where a statement over several nodes runs, and in which words; those are without literals.
+    pub(in crate::session) fn note_nodes(&mut self, legs: &[Leg], nodes: &[NodeStatement]) {
+        let tells = &self.serving.service.observability;
+        if tells.audit.is_none() && tells.slow_log.is_none() {
+            return;
+        }
+        let dialect = self.state.known_dialect().unwrap_or_default();
+        let parts = legs
+            .iter()
+            .flat_map(|leg| leg.queue.iter().map(move |number| (leg, *number)));
+        let shown = parts.take(NODES_SHOWN_MAX).filter_map(|(leg, number)| {
+            let sql = &nodes.get(number)?.sql;
+            let dialect = redact::safe_dialect(sql, dialect);
+            Some(json!({
+                "endpoint": leg.member.endpoint.name.as_str(),
+                "text": digest_text(sql, &dialect, NODE_TEXT_BYTES_MAX),
+            }))
+        });
+        let shown: Vec<Value> = shown.collect();
+        let told = (nodes.len(), Value::Array(shown));
+        self.noted.more.get_or_insert_default().nodes = Some(told);
+    }
+
+    /// The same of a statement that runs at one node, under physical names.
+    pub(in crate::session) fn note_node(&mut self, node: &NodeStatement) {
+        let tells = &self.serving.service.observability;
+        if tells.audit.is_none() && tells.slow_log.is_none() {
+            return;
+        }
+        let dialect = self.state.known_dialect().unwrap_or_default();
+        let dialect = redact::safe_dialect(&node.sql, dialect);
+        let text = digest_text(&node.sql, &dialect, TEXT_BYTES_MAX);
+        let told = (1, json!([{ "text": text }]));
+        self.noted.more.get_or_insert_default().nodes = Some(told);
+    }
+}
+
+/// What came of a command: a server's error, a failure, or nothing of the kind.
+fn put_command_outcome(record: &mut Record, ran: &Result<Option<u16>, Failure>) {
+    match ran {
+        Ok(error) => put_answer(record, *error),
+        Err(failure) => put_failure(record, failure),
+    }
+}

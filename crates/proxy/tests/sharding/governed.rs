@@ -1,0 +1,123 @@
+//! Rules, rights, the audit and SHOW MESH of a sharded service: they see all of it, wherever a session is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use dbmesh_testkit::server::Kind;
+use serde_json::Value;
+
+use crate::faultkit::client::{Credentials, RawClient, Reply};
+use crate::faultkit::eventually;
+use crate::ground::{Ground, Options};
+
+fn rows(client: &mut RawClient, sql: &str) -> Vec<Vec<String>> {
+    match client.query(sql) {
+        Reply::Rows(rows) => {
+            let texts = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default);
+            rows.into_iter().map(|row| texts(row).collect()).collect()
+        }
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+/// With rules, an operator, somebody who may see little, and an audit.
+fn governed(audit: &Path) -> Ground {
+    let audit = format!("observability: {{audit: {{file: {}}}}}", audit.display());
+    let options = Options {
+        strategy: &[
+            "rules: [{name: whole-scans, mode: warn, match: {regex: ['^SELECT COUNT']}, action: deny}, \
+             {name: no-wide-deletes, match: {verbs: [delete], without: [where]}, action: deny}]",
+        ],
+        service: vec![
+            "users: [{name: ops, password: ops-password, operator: true}, {name: clerk, password: clerk-password, \
+             grants: [{tables: [shop.t_order], allow: [read]}]}]",
+            Box::leak(audit.into_boxed_str()),
+        ]
+        .leak(),
+        ..Options::default()
+    };
+    Ground::new(Kind::MySql, &options)
+}
+
+/// A rule that warns lets the statement run at all nodes, and says so; one that denies lets it run at none.
+fn rules_hold(app: &mut RawClient) {
+    for user in 1..=8 {
+        let insert = format!("INSERT INTO t_order (id, user_id) VALUES ({user}, {user})");
+        assert_eq!(app.query(&insert), Reply::Ok);
+    }
+    assert_eq!(rows(app, "SELECT COUNT(*) FROM t_order"), [["8"]]);
+    let warnings = rows(app, "SHOW WARNINGS");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0][2].contains("'whole-scans'"), "{warnings:?}");
+    let denied = app.query("DELETE FROM t_order");
+    assert_eq!(denied.code(), Some(1105), "{denied:?}");
+    assert_eq!(rows(app, "SELECT SUM(1) FROM t_order"), [["8"]]);
+    let one = rows(app, "SELECT id FROM t_order WHERE user_id = 3");
+    assert_eq!(one, [["3"]]);
+}
+
+/// Whoever may use one table uses one, and names of shards are seen by nobody.
+fn rights_hold(clerk: &mut RawClient) {
+    for show in ["SHOW TABLES", "SHOW DATABASES"] {
+        let text = format!("{:?}", clerk.query(show));
+        for hidden in ["t_order_", "t_user", "shop_0", "mysql"] {
+            assert!(!text.contains(hidden), "{show}: {text}");
+        }
+    }
+    assert_eq!(rows(clerk, "SELECT SUM(1) FROM t_order"), [["8"]]);
+    let denied = clerk.query("SELECT SUM(score) FROM t_user");
+    assert_eq!(denied.code(), Some(1142), "{denied:?}");
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+    whole.map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn assert_nodes_are_told(all: &[Value]) {
+    let of = |count: u64| {
+        let statements = all.iter().filter(|line| line["event"] == "statement");
+        statements.filter(move |line| line["shards"] == count)
+    };
+    let scattered: Vec<_> = of(8).collect();
+    assert!(scattered.len() >= 3, "{all:#?}");
+    let nodes = scattered[0]["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 8);
+    let names: BTreeSet<_> = nodes.iter().map(|n| n["endpoint"].to_string()).collect();
+    assert_eq!(names.len(), 2, "{nodes:?}");
+    let physical = |node: &Value| node["text"].as_str().unwrap().contains("t_order_");
+    assert!(nodes.iter().all(physical), "{nodes:?}");
+    let single = of(1).find(|line| line["class"] == "read").unwrap();
+    assert!(physical(&single["nodes"][0]), "{single}");
+    assert!(single["endpoint"].is_string(), "{single}");
+}
+
+#[test]
+fn rules_rights_audit_and_listings_see_the_whole_service() {
+    let path = std::env::temp_dir().join(format!("dbmesh-governed-{}.jsonl", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let ground = governed(&path);
+    let login = |user: &str| {
+        let credentials = Credentials::of(user, &format!("{user}-password")).schema("shop");
+        RawClient::logged_in(ground.stage.port, &credentials)
+    };
+    rules_hold(&mut login("app"));
+    rights_hold(&mut login("clerk"));
+    let mut ops = login("ops");
+    for listing in ["ENDPOINTS", "POOLS"] {
+        let listed = rows(&mut ops, &format!("SHOW MESH {listing}"));
+        assert_eq!(listed.len(), 2, "{listing}: {listed:?}");
+        assert_ne!(listed[0][0], listed[1][0]);
+    }
+    let denied = |line: &Value| line["error"] == 1142;
+    eventually("the last line", Duration::from_secs(30), || {
+        lines(&path).iter().any(denied)
+    });
+    let all = lines(&path);
+    let _ = std::fs::remove_file(&path);
+    let refused = all.iter().find(|line| denied(line)).unwrap();
+    assert_eq!(refused["rules"][0]["rule"], "rights", "{refused}");
+    assert_nodes_are_told(&all);
+}
