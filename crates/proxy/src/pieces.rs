@@ -83,12 +83,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::allowance::Allowance;
+    use crate::allowance::{Allowance, Portion};
 
     #[test]
     fn pieces_come_together_and_are_bounded() {
         let all = Arc::new(Allowance::new(1 << 20));
-        let mut pieces = Pieces::none(Share::none(all));
+        let mut pieces = Pieces::none(Share::none(Portion::new(&all, 100)));
         for (parameter, piece) in [(1, "a"), (0, "x"), (1, "b"), (1, "c"), (2, "")] {
             pieces.add(parameter, piece.as_bytes(), 8).unwrap();
         }

@@ -371,14 +371,6 @@ impl Rig {
         self.start_dbmesh(name, &config, port, workers)
     }
 
-    /// A port that nobody has.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn free_port(&self) -> Result<u16, String> {
-        free_port().map_err(|error| error.to_string())
-    }
-
     /// The port of the server that takes writes.
     pub fn server_port(&self) -> u16 {
         self.server().port()

@@ -321,7 +321,7 @@ impl Session {
             return Ok(());
         };
         if self.sharded.is_some() {
-            let none = || Box::new(Pieces::none(Share::none(self.process.allowance.clone())));
+            let none = || Box::new(Pieces::none(Share::none(self.serving.portion.clone())));
             let pieces = known.pieces.get_or_insert_with(none);
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let added = pieces.add(data.parameter, data.data, limit);

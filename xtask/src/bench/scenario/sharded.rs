@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use dbmesh_testkit::port::free_port;
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -53,7 +54,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     split(&rig)?;
     let mut targets = rig.targets(options, &options.pools)?;
     for pool in &options.pools {
-        let port = rig.free_port()?;
+        let port = free_port().map_err(|error| error.to_string())?;
         let text = resources(port, rig.server_port(), *pool);
         targets.push(rig.dbmesh_of(&format!("sharded/{pool}"), port, &text, options.workers)?);
     }
