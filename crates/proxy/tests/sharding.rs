@@ -3,6 +3,8 @@
 
 #[path = "sharding/across.rs"]
 mod across;
+#[path = "sharding/append.rs"]
+mod append;
 #[path = "sharding/bank.rs"]
 mod bank;
 #[path = "sharding/define.rs"]
