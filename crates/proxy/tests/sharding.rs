@@ -17,6 +17,8 @@ mod governed;
 mod ground;
 #[path = "sharding/live.rs"]
 mod live;
+#[path = "sharding/keyed.rs"]
+mod keyed;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

@@ -6,8 +6,10 @@
 
 mod across;
 mod begin;
+mod bound;
 mod counts;
 mod gather;
+mod keyed;
 mod keys;
 mod planning;
 mod prepared;
@@ -138,6 +140,9 @@ impl Session {
         let plan = self.shard_plan(query.sql, None).await?;
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
         match plan {
+            plan if keyed::is_keyed(&plan, statement) => {
+                self.change_by_key(query.sql, statement, route, plan).await
+            }
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;

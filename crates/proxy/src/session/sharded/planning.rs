@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// Reads the columns of these tables.
-    async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
+    pub(super) async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
         let Some(sharded) = &self.sharded else {
             return Ok(());
         };
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// Whether the client's texts are UTF-8.
-    fn text_is_utf8(&mut self) -> bool {
+    pub(super) fn text_is_utf8(&mut self) -> bool {
         let hash = self.state.vector.hash();
         let known = self.sharded.as_ref().and_then(|sharded| sharded.utf8);
         if let Some((_, utf8)) = known.filter(|(known, _)| *known == hash) {

@@ -119,15 +119,24 @@ impl Session {
             route.aim = aim;
         }
         let original = packet.to_vec();
-        let (types, none) = (run.types.clone().unwrap_or_default(), BTreeSet::new());
-        let values = run.execute.values(&original, &types, &none);
-        let values = values_of(run, values)?;
+        let types = run.types.clone().unwrap_or_default();
+        let values = values_of(run, &original, &types)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
         let plan = self.shard_plan(sql, Some(&bound)).await?;
         let plan = self
             .with_keys(sql, run.statement, Some(&bound), plan)
             .await?;
+        let spread = |nodes, answers, clock| Spread {
+            nodes,
+            answers,
+            clock,
+            bound: Some(&values),
+        };
         let executed = match plan {
+            plan if super::keyed::is_keyed(&plan, run.statement) => {
+                let sql = self.bound_text(sql, &values)?;
+                self.change_by_key(&sql, run.statement, route, plan).await
+            }
             ShardPlan::Session => {
                 self.go_for_session(run.statement).await?;
                 self.in_own_schema(false).await?;
@@ -135,12 +144,7 @@ impl Session {
             }
             ShardPlan::Single(node) => self.execute_bound(&node, &values, run, route).await,
             ShardPlan::Broadcast { statements, clock } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: Answers::Alike,
-                    clock,
-                    bound: Some(&values),
-                };
+                let spread = spread(statements, Answers::Alike, clock);
                 self.spread(run.statement, spread, route).await
             }
             ShardPlan::Scatter {
@@ -148,12 +152,7 @@ impl Session {
                 merge,
                 clock,
             } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: merge.into(),
-                    clock,
-                    bound: Some(&values),
-                };
+                let spread = spread(statements, merge.into(), clock);
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
@@ -259,12 +258,15 @@ impl Session {
     }
 }
 
-/// What the client bound, as many as the statement has.
-fn values_of<'a, E>(
+/// What the client bound.
+fn values_of<'p>(
     run: &Run<'_>,
-    values: impl Iterator<Item = Result<Parameter<'a>, E>>,
-) -> Result<Vec<Parameter<'a>>, Fault> {
-    let values: Result<Vec<_>, _> = values.take(usize::from(run.params)).collect();
+    packet: &'p [u8],
+    types: &'p [u8],
+) -> Result<Vec<Parameter<'p>>, Fault> {
+    static NONE: BTreeSet<u16> = BTreeSet::new();
+    let values = run.execute.values(packet, types, &NONE);
+    let values = values.take(usize::from(run.params)).collect();
     values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))
 }
 
@@ -330,7 +332,7 @@ fn planned(parameter: &Parameter<'_>) -> shard::Parameter {
     }
 }
 
-fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
+pub(super) fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
     let negative = !unsigned && bytes.last().is_some_and(|last| last & 0x80 != 0);
     let mut whole = [if negative { 0xFF } else { 0 }; 16];
     whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -338,7 +340,7 @@ fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
 }
 
 /// `YYYY-MM-DD[ HH:MM:SS[.ffffff]]`.
-fn time(bytes: &[u8]) -> Option<String> {
+pub(super) fn time(bytes: &[u8]) -> Option<String> {
     let (date, rest) = bytes.split_at_checked(4)?;
     let [y0, y1, month, day] = date.first_chunk::<4>()?;
     let year = u16::from_le_bytes([*y0, *y1]);

@@ -461,9 +461,10 @@ impl Session {
         let mut sum = Sum::of(counted(), inserts);
         let warned = std::mem::take(&mut self.governed.warned);
         sum.warnings += warned.len() as u64;
-        let mut rows: Vec<_> = counted()
-            .flat_map(|ended| ended.warnings.iter().cloned())
-            .collect();
+        let (mut rows, repeated) = counts::warnings(counted());
+        if repeated > 0 {
+            sum.count_warnings(sum.warnings.saturating_sub(repeated));
+        }
         rows.extend(warned);
         if worked.committed_apart > 1 {
             rows.push(self.best_effort(worked.committed_apart));
@@ -561,7 +562,7 @@ fn sources(nodes: &[NodeStatement]) -> Vec<usize> {
 }
 
 /// Seconds since 1970, as servers take them.
-fn now() -> String {
+pub(super) fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
