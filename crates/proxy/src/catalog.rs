@@ -336,6 +336,7 @@ mod tests {
     fn column(data_type: &str, collation: Option<&str>) -> KnownColumn {
         KnownColumn {
             name: "k".into(),
+            primary: false,
             limit: None,
             data_type: data_type.into(),
             collation: collation.map(str::to_owned),

@@ -214,6 +214,8 @@ impl GatherReason {
     }
 }
 
+const NO_CONDITION: &str = "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)";
+
 impl RefuseReason {
     /// The reason in words, with what would make it work where something would.
     #[must_use]
@@ -248,9 +250,7 @@ impl RefuseReason {
             }
             Self::TargetRead => "a table is changed and read in one statement",
             Self::Partition => "PARTITION of a sharded table",
-            Self::NoShardingCondition => {
-                "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)"
-            }
+            Self::NoShardingCondition => NO_CONDITION,
             Self::KeyMissing => "an INSERT does not say the sharding key",
             Self::KeyNull => "the sharding key is NULL",
             Self::KeyUnknown => "the value of the sharding key is not known from the text",

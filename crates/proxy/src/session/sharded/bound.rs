@@ -87,13 +87,14 @@ fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dbmesh_wire::command::ParameterKind;
+    use dbmesh_wire::command::ParameterType;
 
     fn literal(column_type: ColumnType, unsigned: bool, bytes: &[u8]) -> String {
         let parameter = Parameter {
-            kind: ParameterKind {
+            kind: ParameterType {
                 column_type,
                 unsigned,
+                name: b"",
             },
             value: ParameterValue::Bytes(bytes),
         };

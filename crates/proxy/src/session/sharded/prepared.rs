@@ -266,7 +266,7 @@ fn values_of<'p>(
 ) -> Result<Vec<Parameter<'p>>, Fault> {
     static NONE: BTreeSet<u16> = BTreeSet::new();
     let values = run.execute.values(packet, types, &NONE);
-    let values = values.take(usize::from(run.params)).collect();
+    let values: Result<Vec<_>, _> = values.take(usize::from(run.params)).collect();
     values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))
 }
 
