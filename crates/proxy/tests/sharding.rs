@@ -15,10 +15,10 @@ mod gather;
 mod governed;
 #[path = "sharding/ground.rs"]
 mod ground;
-#[path = "sharding/live.rs"]
-mod live;
 #[path = "sharding/keyed.rs"]
 mod keyed;
+#[path = "sharding/live.rs"]
+mod live;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

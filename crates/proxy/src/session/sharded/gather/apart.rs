@@ -172,6 +172,7 @@ impl Session {
             vector: &own,
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
+            who: self.who(),
         };
         // Who has a connection waits for no second one.
         let lease = match self.lease.is_some() || self.is_across() {
