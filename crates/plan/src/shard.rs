@@ -12,6 +12,7 @@ pub mod gather;
 mod generate;
 mod group;
 mod insert;
+pub mod keyed;
 mod locality;
 pub mod merge;
 mod order;
@@ -34,6 +35,7 @@ use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
 pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
+pub use keyed::{Keyed, NotKeyed};
 pub use merge::MergeSpec;
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
@@ -74,6 +76,8 @@ pub struct Input<'a> {
 pub struct Catalog {
     /// Columns by the table's name.
     pub tables: BTreeMap<String, Vec<String>>,
+    /// Columns of the primary key, by the table's name.
+    pub primary: BTreeMap<String, Vec<String>>,
     /// Tables whose key is of another type than the rules say: nothing of them can be routed.
     pub mistyped: BTreeSet<String>,
     /// What fits into the columns of keys, by table and column in lower case.
@@ -204,6 +208,32 @@ impl ShardPlanner {
             Ok(scope) => Stop::Gather(GatherReason::Comparison).into_plan(Some(&scope)),
             Err(stop) => stop.into_plan(None),
         }
+    }
+
+    /// How a change is done whose rows have to be found first, over rows of several nodes. Its values are in its text.
+    ///
+    /// # Errors
+    /// Why it cannot be, or what has to be known first.
+    pub fn keyed(&mut self, input: &Input<'_>) -> Result<Keyed, NotKeyed> {
+        let ast = match self.parser.parse(input.sql, input.dialect) {
+            Ok(ast) => ast,
+            Err(error) => {
+                let offset = error.offset;
+                return Err(NotKeyed::Refused(RefuseReason::Unparsed { offset }));
+            }
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        let scope = Scope::of(*input, ast, &self.facts).map_err(NotKeyed::from)?;
+        keyed::plan(&scope)
+    }
+
+    /// A query with all that it reads pulled to a connection that sees nothing else.
+    fn gather_all(&mut self, input: &Input<'_>) -> Result<Gather, Stop> {
+        let parsed = self.parser.parse(input.sql, input.dialect);
+        let ast = parsed.map_err(|_| RefuseReason::Routine)?;
+        self.facts.fill(ast, input.sql, input.dialect);
+        let scope = Scope::of(*input, ast, &self.facts)?;
+        gather::gather(&scope, GatherReason::ChangeJoin, gather::Keeps::Nothing)
     }
 
     /// The statement in the words of one node, whatever its values are, for who asks what its columns are; none if it needs

@@ -38,6 +38,8 @@ pub struct KnownColumn {
     pub invisible: bool,
     /// What fits into it.
     pub limit: Option<KeyLimit>,
+    /// Whether it belongs to the primary key.
+    pub primary: bool,
 }
 
 /// What is known at one time.
@@ -215,6 +217,9 @@ impl Tables {
                 .limits
                 .insert(name.to_owned(), limits.collect());
         }
+        let primary = columns.iter().filter(|column| column.primary);
+        let primary = primary.map(|column| column.name.clone()).collect();
+        next.catalog.primary.insert(name.to_owned(), primary);
         // What `INSERT … VALUES` and `*` mean is not the list of columns then: it is planned without.
         if columns.iter().all(|column| !column.invisible) {
             let names = columns.iter().map(|column| column.name.clone());
@@ -267,7 +272,7 @@ async fn read(upstream: &Upstream, schema: &str, table: &str) -> Result<Vec<Know
     let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "''");
     let sql = format!(
-        "SELECT column_name, data_type, collation_name, extra, column_type, character_maximum_length FROM information_schema.columns WHERE table_schema = '{}' AND \
+        "SELECT column_name, data_type, collation_name, extra, column_type, character_maximum_length, column_key FROM information_schema.columns WHERE table_schema = '{}' AND \
          table_name = '{}' ORDER BY ordinal_position",
         quoted(schema),
         quoted(table)
@@ -286,6 +291,7 @@ fn column(row: Vec<Cell>) -> Option<KnownColumn> {
         collation: text(cells.next()?),
         invisible: text(cells.next()?).is_some_and(|extra| extra.contains("invisible")),
         limit: None,
+        primary: false,
     };
     let whole_type = text(cells.next()?)?;
     let length = cells
@@ -293,6 +299,7 @@ fn column(row: Vec<Cell>) -> Option<KnownColumn> {
         .and_then(text)
         .and_then(|length| length.parse().ok());
     known.limit = limit(&known, &whole_type, length);
+    known.primary = cells.next().and_then(text).as_deref() == Some("pri");
     Some(known)
 }
 
@@ -378,6 +385,7 @@ mod tests {
     fn column(data_type: &str, collation: Option<&str>) -> KnownColumn {
         KnownColumn {
             name: "k".into(),
+            primary: false,
             limit: None,
             data_type: data_type.into(),
             collation: collation.map(str::to_owned),

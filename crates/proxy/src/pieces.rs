@@ -3,7 +3,7 @@
 //! Owns their bytes: on sharded tables nobody knows before the execution which server they are for. Must never hold more of one
 //! statement than a command may have, nor more of all than the process allows. Input: COM_STMT_SEND_LONG_DATA.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::allowance::Share;
 use crate::fault::Fault;
@@ -57,24 +57,20 @@ impl Pieces {
         Ok(())
     }
 
-    /// The parameters that have a value here.
+    /// The values, by parameter.
     #[must_use]
-    pub fn parameters(&self) -> BTreeSet<u16> {
-        self.ends.iter().map(|(parameter, _)| *parameter).collect()
-    }
-
-    /// A parameter's value.
-    #[must_use]
-    pub fn value(&self, parameter: u16) -> Vec<u8> {
-        let mut value = Vec::new();
+    pub fn whole(&self) -> BTreeMap<u16, Vec<u8>> {
+        let mut whole: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
         let mut start = 0;
-        for (of, end) in &self.ends {
-            if *of == parameter {
-                value.extend_from_slice(self.bytes.get(start..*end).unwrap_or_default());
-            }
+        for (parameter, end) in &self.ends {
+            let piece = self.bytes.get(start..*end).unwrap_or_default();
+            whole
+                .entry(*parameter)
+                .or_default()
+                .extend_from_slice(piece);
             start = *end;
         }
-        value
+        whole
     }
 }
 
@@ -92,10 +88,10 @@ mod tests {
         for (parameter, piece) in [(1, "a"), (0, "x"), (1, "b"), (1, "c"), (2, "")] {
             pieces.add(parameter, piece.as_bytes(), 8).unwrap();
         }
-        assert_eq!(pieces.value(1), b"abc");
-        assert_eq!(pieces.value(0), b"x");
-        assert_eq!(pieces.parameters(), BTreeSet::from([0, 1, 2]));
+        let expected = [(0, "x"), (1, "abc"), (2, "")];
+        let expected = expected.map(|(parameter, value)| (parameter, value.as_bytes().to_vec()));
+        assert_eq!(pieces.whole(), BTreeMap::from(expected.clone()));
         assert!(pieces.add(0, b"12345", 8).is_err());
-        assert_eq!(pieces.value(0), b"x");
+        assert_eq!(pieces.whole(), BTreeMap::from(expected));
     }
 }

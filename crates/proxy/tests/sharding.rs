@@ -19,6 +19,8 @@ mod governed;
 mod ground;
 #[path = "sharding/hints.rs"]
 mod hints;
+#[path = "sharding/keyed.rs"]
+mod keyed;
 #[path = "sharding/live.rs"]
 mod live;
 #[path = "sharding/prepared.rs"]

@@ -26,7 +26,7 @@ use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{NodeStatement, ShardPlan};
 
-pub use scratch::ScratchTable;
+pub use scratch::{ScratchTable, Writing};
 
 /// What the names of pulled tables begin with.
 pub const SCRATCH_PREFIX: &str = "mesh_gather_";
@@ -83,9 +83,18 @@ pub struct PullCondition {
     pub parameters: Vec<u32>,
 }
 
+/// Which tables are read where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Those of which the server that finishes has all rows.
+    Whole,
+    /// None: the connection that finishes sees nothing of the session's transaction.
+    Nothing,
+}
+
 /// The plan of a statement that no merge answers.
 pub(super) fn plan(scope: &Scope<'_>, reason: GatherReason) -> ShardPlan {
-    match gather(scope, reason) {
+    match gather(scope, reason, Keeps::Whole) {
         Ok(gather) => ShardPlan::Gather(Box::new(gather)),
         Err(Stop::Refuse(reason)) => ShardPlan::Refuse(reason),
         Err(Stop::Gather(reason)) => ShardPlan::Gather(Box::new(Gather {
@@ -96,7 +105,11 @@ pub(super) fn plan(scope: &Scope<'_>, reason: GatherReason) -> ShardPlan {
     }
 }
 
-fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
+pub(super) fn gather(
+    scope: &Scope<'_>,
+    reason: GatherReason,
+    keeps: Keeps,
+) -> Result<Gather, Stop> {
     let sets = route::sets(scope, &Locality::of(scope));
     let query = matches!(scope.ast.statement().body, Body::Query(_));
     if matches!(
@@ -112,9 +125,10 @@ fn gather(scope: &Scope<'_>, reason: GatherReason) -> Result<Gather, Stop> {
         check(scope)?;
     }
     let home = home(scope);
+    let may_stay = query && keeps == Keeps::Whole;
     let stays = |table: &Use<'_>| match table.place {
-        Place::Broadcast => query,
-        Place::Single(source) => query && source == home,
+        Place::Broadcast => may_stay,
+        Place::Single(source) => may_stay && source == home,
         Place::Sharded(_) => false,
     };
     let pulled: Vec<bool> = scope.uses.iter().map(|table| !stays(table)).collect();
@@ -257,7 +271,8 @@ fn whole(source: usize, table: &Use<'_>) -> PullPart {
     }
 }
 
-fn alias<'a>(scope: &Scope<'a>, table: &Use<'_>) -> &'a [u8] {
+/// The name that columns of a use are qualified with, as it was written.
+pub(super) fn alias<'a>(scope: &Scope<'a>, table: &Use<'_>) -> &'a [u8] {
     let node = table.table_ref.and_then(|id| scope.ast.node(id));
     let alias = node.and_then(|node| node.alias);
     scope.text(alias.unwrap_or(table.name.name))

@@ -116,6 +116,8 @@ pub enum RefuseReason {
     KeyUpdate,
     /// Copies of a table would differ: random values, values made by the server, LIMIT.
     NotDeterministic,
+    /// Rows have to be changed by their key, and the table has no primary one.
+    NoPrimaryKey,
     /// A copy of a table is changed by a statement that also reads or changes shards.
     BroadcastChange,
     /// `INTO` over several shards.
@@ -214,6 +216,8 @@ impl GatherReason {
     }
 }
 
+const NO_CONDITION: &str = "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)";
+
 impl RefuseReason {
     /// The reason in words, with what would make it work where something would.
     #[must_use]
@@ -229,9 +233,8 @@ impl RefuseReason {
                 return format!("table `{name}` is listed in other letters");
             }
             Self::KeyType(name) => {
-                return format!(
-                    "the sharding key of `{name}` is of another type than `keyTypes` says"
-                );
+                let than = "is of another type than `keyTypes` says";
+                return format!("the sharding key of `{name}` {than}");
             }
             Self::Kind(kind) => return format!("{kind:?} is not served on sharded tables"),
             Self::FullText => "a full-text search over several shards",
@@ -249,9 +252,7 @@ impl RefuseReason {
             }
             Self::TargetRead => "a table is changed and read in one statement",
             Self::Partition => "PARTITION of a sharded table",
-            Self::NoShardingCondition => {
-                "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)"
-            }
+            Self::NoShardingCondition => NO_CONDITION,
             Self::KeyMissing => "an INSERT does not say the sharding key",
             Self::KeyNull => "the sharding key is NULL",
             Self::KeyUnknown => "the value of the sharding key is not known from the text",
@@ -265,6 +266,9 @@ impl RefuseReason {
             Self::ColumnCount => "a row has more or fewer values than columns",
             Self::KeyUpdate => "it changes the sharding key",
             Self::NotDeterministic => "copies of the table would differ",
+            Self::NoPrimaryKey => {
+                "its rows would be changed by their primary key, and the table has none"
+            }
             Self::BroadcastChange => "it changes the copies of a table and reads or changes shards",
             Self::Into => "INTO over several shards",
             Self::LockingLimit => "a locking read with LIMIT over several shards",

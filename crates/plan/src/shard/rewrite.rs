@@ -15,8 +15,6 @@ use super::reason::{RefuseReason, Stop};
 use super::route::Target;
 use super::scope::{Scope, Use};
 
-/// Characters of the value of DATABASE(), as servers describe it.
-const DATABASE_CHARS: usize = 34;
 /// Longest alias of a column.
 const ALIAS_CHARS_MAX: usize = 256;
 
@@ -373,9 +371,6 @@ fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
     let Some(schema) = scope.input.schema.filter(|_| scope.input.in_schema) else {
         return Vec::new();
     };
-    if schema.chars().count() > DATABASE_CHARS {
-        return Vec::new();
-    }
     let endpoints = || {
         scope
             .input
@@ -395,8 +390,13 @@ fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
             && matches!(name.as_str(), "database" | "schema")
     };
     let value = literal::quote_literal(schema.as_bytes(), scope.input.dialect.no_backslash_escapes);
-    // As long as the function's own value says it is, and as able to be NULL.
-    let value = [b"NULLIF(CAST(", value.as_slice(), b" AS CHAR(34)), '')"].concat();
+    // Of the function's own type, whatever length servers give it, and as able to be NULL.
+    let value = [
+        b"IF(DATABASE() IS NULL, DATABASE(), ",
+        value.as_slice(),
+        b")",
+    ]
+    .concat();
     let calls = scope.ast.all::<Call>().iter().filter(asks);
     calls
         .map(|call| Splice::text(call.span, value.clone()))

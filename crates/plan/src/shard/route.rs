@@ -7,7 +7,7 @@ use dbmesh_model::topology::sharding::{Audit, ShardedTable};
 use super::condition::Conditions;
 use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
-use super::scope::{Place, Scope};
+use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{KeyValue, NodeStatement, algorithm, read, rewrite};
 
@@ -176,16 +176,22 @@ pub(super) fn one(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Option<Targe
 /// The statement at a node that has a shard of every table, wherever its rows are.
 pub(super) fn described(scope: &Scope<'_>) -> Result<NodeStatement, Stop> {
     let here = scope.input.here;
+    let single = |table: &Use<'_>| match table.place {
+        Place::Single(source) => Some(source),
+        _ => None,
+    };
+    // A table of one node is only there, and a sharded one may have a shard beside it.
+    let single = scope.uses.iter().find_map(single);
+    let near = single.or(here);
     let shard = |table: &ShardedTable| {
-        let near = table.shards.iter().position(|s| Some(s.source) == here);
+        let near = table.shards.iter().position(|s| Some(s.source) == near);
         near.unwrap_or(0)
     };
-    let source_of = |place: Place<'_>| match place {
-        Place::Sharded(table) => table.shards.get(shard(table)).map(|s| s.source),
-        Place::Single(source) => Some(source),
-        Place::Broadcast => None,
+    let of_shard = |table: &Use<'_>| {
+        let table = table.sharded()?;
+        Some(table.shards.get(shard(table))?.source)
     };
-    let source = scope.uses.iter().find_map(|table| source_of(table.place));
+    let source = single.or_else(|| scope.uses.iter().find_map(of_shard));
     let rules = scope.input.sharding.default_source;
     let target = Target {
         source: source.or(here).or(rules).unwrap_or(0),

@@ -118,7 +118,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
 }
 
 /// Whether a sub-query, other than a derived table, reads a table that is changed: most servers refuse that.
-fn reads_target(scope: &Scope<'_>, written: &[usize]) -> bool {
+pub(super) fn reads_target(scope: &Scope<'_>, written: &[usize]) -> bool {
     let derived = |block: usize| {
         let span = scope.blocks.get(block).map(|block| block.span);
         scope.ast.all::<TableRef>().iter().any(|table| {

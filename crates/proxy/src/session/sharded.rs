@@ -6,10 +6,12 @@
 
 mod across;
 mod begin;
+mod bound;
 mod counts;
 mod definition;
 mod explained;
 mod gather;
+mod keyed;
 mod keys;
 mod planning;
 mod prepared;
@@ -155,6 +157,9 @@ impl Session {
         self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
         match plan {
+            plan if keyed::is_keyed(&plan, statement) => {
+                self.change_by_key(query.sql, statement, route, plan).await
+            }
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;

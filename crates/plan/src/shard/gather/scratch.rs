@@ -36,6 +36,17 @@ struct Column {
     /// In backquotes.
     quoted: Vec<u8>,
     carried: Carried,
+    /// The character set of a text.
+    charset: Vec<u8>,
+}
+
+/// How a client's statements are read, for literals in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writing {
+    /// Whether a backslash is a character like any other.
+    pub no_backslash_escapes: bool,
+    /// Whether texts are UTF-8.
+    pub utf8: bool,
 }
 
 /// A temporary table.
@@ -62,10 +73,7 @@ impl ScratchTable {
             }
             parts.push(column.line);
             if !column.generated {
-                columns.push(Column {
-                    quoted: literal::quote_identifier(&column.name),
-                    carried: carried(column.line),
-                });
+                columns.push(definition.column(column));
             }
         }
         for key in &definition.keys {
@@ -89,6 +97,105 @@ impl ScratchTable {
         })
     }
 
+    /// A table for values of these columns (in lower case), in this order, before they go to their rows: it takes what
+    /// the columns take, and any row. None if one of them is not there, or is computed from others.
+    pub fn of_columns(shown: &[u8], name: &str, wanted: &[String]) -> Option<Self> {
+        let definition = Definition::read(shown)?;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        let mut columns = Vec::new();
+        for name in wanted {
+            let mut all = definition.columns.iter();
+            let column = all.find(|column| lower(&column.name) == *name)?;
+            if column.generated || holds(&without_strings(column.line), b" DEFAULT (") {
+                return None;
+            }
+            // Only a key may count.
+            let counting = b" AUTO_INCREMENT";
+            let mut at = column.line.windows(counting.len());
+            let at = at.rposition(|window| window == counting);
+            parts.push(match at.filter(|_| column.counts) {
+                Some(at) => {
+                    let (before, after) = column.line.split_at(at);
+                    [before, after.get(counting.len()..).unwrap_or_default()].concat()
+                }
+                None => column.line.to_vec(),
+            });
+            columns.push(definition.column(column));
+        }
+        let quoted = literal::quote_identifier(name.as_bytes());
+        let mut create = b"CREATE TEMPORARY TABLE ".to_vec();
+        create.extend_from_slice(&quoted);
+        create.extend_from_slice(b" (");
+        create.extend(parts.join(&b", "[..]));
+        create.extend_from_slice(b") ENGINE=InnoDB");
+        for option in ["DEFAULT CHARSET=", "COLLATE="] {
+            create.extend(option_of(definition.options, option.as_bytes()));
+        }
+        Some(Self {
+            create,
+            name: quoted,
+            columns,
+        })
+    }
+
+    /// What `query` gives, stored in the table.
+    pub fn store(&self, query: &[u8], ignore: bool) -> Vec<u8> {
+        let mut sql = self.insert_head();
+        if ignore {
+            let verb = b"INSERT IGNORE";
+            sql.splice(..b"INSERT".len(), verb.iter().copied());
+        }
+        sql.push(b' ');
+        sql.extend_from_slice(query);
+        sql
+    }
+
+    /// What reads the rows again, in the order in which they came.
+    pub fn read(&self) -> Vec<u8> {
+        let mut sql = self.selected();
+        sql.extend_from_slice(b" FROM ");
+        sql.extend_from_slice(&self.name);
+        sql
+    }
+
+    /// Whether a value of this column, as it is carried, is found again by comparing.
+    pub fn compares(&self, column: usize) -> bool {
+        let column = self.columns.get(column);
+        column.is_some_and(|column| !matches!(column.carried, Carried::Real | Carried::Json))
+    }
+
+    /// Adds a value of this column as a literal of a client's statement.
+    pub fn push_literal(
+        &self,
+        column: usize,
+        value: Option<&[u8]>,
+        writing: Writing,
+        into: &mut Vec<u8>,
+    ) {
+        let (Some(value), Some(column)) = (value, self.columns.get(column)) else {
+            into.extend_from_slice(b"NULL");
+            return;
+        };
+        let plain = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let quote = |into: &mut Vec<u8>| {
+            into.extend(literal::quote_literal(value, writing.no_backslash_escapes));
+        };
+        match column.carried {
+            Carried::Number | Carried::Index | Carried::Real | Carried::Moment => {
+                push_value(column.carried, value, into);
+            }
+            _ if plain => quote(into),
+            Carried::Text if writing.utf8 && column.charset.starts_with(b"utf8") => quote(into),
+            Carried::Text | Carried::Json => {
+                into.push(b'_');
+                into.extend_from_slice(&column.charset);
+                into.push(b' ');
+                into.extend(literal::hex_literal(value));
+            }
+            Carried::Plain | Carried::Binary => into.extend(literal::hex_literal(value)),
+        }
+    }
+
     /// How many values a pulled row has.
     pub fn width(&self) -> usize {
         self.columns.len()
@@ -96,6 +203,13 @@ impl ScratchTable {
 
     /// What pulls the rows of a part.
     pub fn select(&self, table: &str, alias: &[u8], condition: Option<&[u8]>) -> Vec<u8> {
+        let mut sql = self.selected();
+        push_from(&mut sql, table, alias, condition);
+        sql
+    }
+
+    /// SELECT with all columns as they are carried.
+    fn selected(&self) -> Vec<u8> {
         let mut sql = b"SELECT ".to_vec();
         for (place, column) in self.columns.iter().enumerate() {
             if place > 0 {
@@ -113,7 +227,6 @@ impl ScratchTable {
             sql.extend_from_slice(&column.quoted);
             sql.extend_from_slice(after);
         }
-        push_from(&mut sql, table, alias, condition);
         sql
     }
 
@@ -307,6 +420,25 @@ impl<'a> Definition<'a> {
         });
     }
 
+    fn column(&self, column: &ColumnLine<'_>) -> Column {
+        let carried = carried(column.line);
+        let said = option_of(&without_strings(column.line), b"CHARACTER SET ");
+        let charset = match (carried, said.strip_prefix(b" CHARACTER SET ")) {
+            (Carried::Json, _) => b"utf8mb4".to_vec(),
+            (_, Some(charset)) => charset.to_vec(),
+            (_, None) => {
+                let default = option_of(self.options, b"DEFAULT CHARSET=");
+                let default = default.strip_prefix(b" DEFAULT CHARSET=");
+                default.unwrap_or(b"utf8mb4").to_vec()
+            }
+        };
+        Column {
+            quoted: literal::quote_identifier(&column.name),
+            carried,
+            charset,
+        }
+    }
+
     /// The columns that remain, in lower case; none if all do.
     fn kept(&self, needed: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
         let mut kept = needed?.clone();
@@ -389,7 +521,7 @@ fn holds(text: &[u8], words: &[u8]) -> bool {
     text.windows(words.len()).any(|window| window == words)
 }
 
-/// ` DEFAULT CHARSET=utf8mb4` of the table's options, if it is there.
+/// ` DEFAULT CHARSET=utf8mb4` of a table's options or a column's line, if it is there.
 fn option_of(options: &[u8], name: &[u8]) -> Vec<u8> {
     let Some(start) = options.windows(name.len()).position(|w| w == name) else {
         return Vec::new();

@@ -134,6 +134,17 @@ impl Session {
         Ok(Some(Executed::LOCAL))
     }
 
+    /// Begins a transaction of a statement's own, at the first connection that is taken next.
+    pub(super) fn begin_own(&mut self, aim: Aim) {
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        sharded.prologue.begin(b"BEGIN");
+        sharded.prologue.aim = Some(aim);
+        sharded.across.note_begin(b"BEGIN");
+        self.state.status = self.state.status.union(Status::IN_TRANS);
+    }
+
     /// Whether something has to run before anything else on the next connection.
     pub(in super::super) fn has_prologue(&self) -> bool {
         let prologue = self.sharded.as_ref().map(|sharded| &sharded.prologue);

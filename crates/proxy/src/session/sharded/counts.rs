@@ -6,6 +6,8 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::reply::{self, OkForm};
 use dbmesh_wire::status::Status;
 
+use crate::state::Warning;
+
 use super::work::{Around, Broken, Ended, Work};
 use dbmesh_wire::relay::Names;
 
@@ -57,6 +59,17 @@ impl Sum {
         sum
     }
 
+    /// Says another number of warnings, in words too.
+    pub fn count_warnings(&mut self, warnings: u64) {
+        self.warnings = warnings;
+        let words = b"Warnings: ";
+        let at = self.info.windows(words.len()).position(|w| w == words);
+        if let Some(at) = at {
+            self.info.truncate(at + words.len());
+            self.info.extend_from_slice(warnings.to_string().as_bytes());
+        }
+    }
+
     /// The OK that says it.
     pub fn ok(&self, status: Status, warnings: u16, capabilities: Capabilities) -> Vec<u8> {
         let mut payload = Vec::new();
@@ -73,6 +86,24 @@ impl Sum {
     }
 }
 
+/// What a server says of a text, whatever the rows: that something in it is deprecated.
+const OF_THE_TEXT: [&[u8]; 5] = [b"1287", b"1681", b"3719", b"3778", b"4079"];
+
+/// The warnings of all; and how many were left out because each server said the same of the text.
+pub(super) fn warnings<'a>(all: impl Iterator<Item = &'a Ended>) -> (Vec<Warning>, u64) {
+    let mut rows = Vec::new();
+    let mut repeated = 0;
+    for (number, ended) in all.enumerate() {
+        for row in &ended.warnings {
+            match number > 0 && OF_THE_TEXT.contains(&row.code.as_slice()) {
+                true => repeated += 1,
+                false => rows.push(row.clone()),
+            }
+        }
+    }
+    (rows, repeated)
+}
+
 /// What servers say of how they found rows.
 pub(super) fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
     let shown = Status::NO_GOOD_INDEX_USED
@@ -83,7 +114,7 @@ pub(super) fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
 }
 
 /// What a server would say of the INSERT of one row, had there been more.
-fn of_one_row(ended: &Ended) -> Vec<u8> {
+pub(super) fn of_one_row(ended: &Ended) -> Vec<u8> {
     let (affected, warnings) = (ended.outcome.affected_rows, ended.outcome.warnings);
     let duplicates = match affected {
         0 => u16::from(warnings > 0),

@@ -4,6 +4,7 @@
 //! has: there is no gather inside of transactions. Temporary tables go with the statement, or with their connection. Input:
 //! a plan that says what to pull, and the text that finishes.
 
+mod apart;
 mod connections;
 mod rows;
 
@@ -20,20 +21,30 @@ use super::super::{Executed, Failure, Session};
 use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
 use crate::pins::PinReason;
-use connections::{Connections, Held, broken, refused, run};
+use connections::{Connections, Held, refused};
+pub(super) use connections::{broken, run};
 use rows::Rows;
+
+pub(super) use apart::{Locks, Scratch};
 
 /// Bytes of rows in one INSERT; a larger row goes alone.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// Bytes that may still be pulled.
-struct Budget {
+pub(super) struct Budget {
     bytes_max: u64,
     left: u64,
 }
 
 impl Budget {
-    fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+    fn of(bytes_max: u64) -> Self {
+        Self {
+            bytes_max,
+            left: bytes_max,
+        }
+    }
+
+    pub fn take(&mut self, bytes: usize) -> Result<(), Fault> {
         match self.left.checked_sub(bytes as u64) {
             Some(left) => {
                 self.left = left;
@@ -99,12 +110,19 @@ impl Session {
         if self.is_bound() {
             return refused("and the session has state that only its connection has");
         }
+        self.has_plain_charset()
+    }
+
+    /// Whether texts of the client can stand among those of dbmesh.
+    pub(super) fn has_plain_charset(&self) -> Result<(), Fault> {
         let charset = self.state.client_charset();
         let plain = ["utf8", "latin", "ascii", "binary", "cp125", "koi8"];
-        if !plain.iter().any(|plain| charset.starts_with(plain)) {
-            return refused("which is not served to clients with this character set");
+        match plain.iter().any(|plain| charset.starts_with(plain)) {
+            true => Ok(()),
+            false => Err(Fault::Sharding(
+                "it needs rows of several nodes in one place, which is not served to clients with this character set".into(),
+            )),
         }
-        Ok(())
     }
 
     /// A connection to every source that has to do with the statement. Always in the same order, so that no two sessions
@@ -138,7 +156,8 @@ impl Session {
         Ok(held)
     }
 
-    async fn reach(&mut self, source: usize, route: Route) -> Result<(), Failure> {
+    /// Takes the session to a source, with a connection.
+    pub(super) async fn reach(&mut self, source: usize, route: Route) -> Result<(), Failure> {
         self.go_to(source).await?;
         self.in_own_schema(true).await?;
         self.acquire(route.aim).await
@@ -151,11 +170,7 @@ impl Session {
         home: usize,
         held: BTreeMap<usize, Held>,
     ) -> Result<Held, Failure> {
-        let bytes_max = self.gather_bytes_max();
-        let mut budget = Budget {
-            bytes_max,
-            left: bytes_max,
-        };
+        let mut budget = Budget::of(self.gather_bytes_max());
         let mut connections = Connections::new(home, held)?;
         let tables = connections.create(&gather.pulls).await?;
         connections.begin_copying().await?;
@@ -217,7 +232,7 @@ impl Session {
         }
     }
 
-    fn check_deadline(&self) -> Result<(), Failure> {
+    pub(super) fn check_deadline(&self) -> Result<(), Failure> {
         match self.overdue() {
             Some(overdue) => Err(overdue.into()),
             None => Ok(()),

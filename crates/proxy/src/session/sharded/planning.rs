@@ -169,7 +169,7 @@ impl Session {
     }
 
     /// Reads the columns of these tables.
-    async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
+    pub(super) async fn learn(&mut self, names: &[String]) -> Result<(), Fault> {
         let Some(sharded) = &self.sharded else {
             return Ok(());
         };

@@ -120,11 +120,8 @@ impl Session {
         }
         let original = packet.to_vec();
         let types = run.types.clone().unwrap_or_default();
-        let in_pieces = run.pieces.map(Pieces::parameters).unwrap_or_default();
-        let whole: Vec<(u16, Vec<u8>)> = in_pieces
-            .iter()
-            .filter_map(|parameter| Some((*parameter, run.pieces?.value(*parameter))))
-            .collect();
+        let whole = run.pieces.map(Pieces::whole).unwrap_or_default();
+        let in_pieces = whole.keys().copied().collect();
         let values = run.execute.values(&original, &types, &in_pieces);
         let values = values_of(run, values, &whole)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
@@ -136,7 +133,17 @@ impl Session {
         let plan = self
             .with_keys(sql, run.statement, Some(&bound), plan)
             .await?;
+        let spread = |nodes, answers, clock| Spread {
+            nodes,
+            answers,
+            clock,
+            bound: Some(&values),
+        };
         let executed = match plan {
+            plan if super::keyed::is_keyed(&plan, run.statement) => {
+                let sql = self.bound_text(sql, &values)?;
+                self.change_by_key(&sql, run.statement, route, plan).await
+            }
             ShardPlan::Session => {
                 self.go_for_session(run.statement).await?;
                 self.in_own_schema(false).await?;
@@ -144,7 +151,7 @@ impl Session {
             }
             ShardPlan::Single(node) => self.execute_bound(&node, &values, run, route).await,
             ShardPlan::Broadcast { statements, clock } => {
-                let spread = Spread::bound(statements, Answers::Alike, clock, &values);
+                let spread = spread(statements, Answers::Alike, clock);
                 self.spread(run.statement, spread, route).await
             }
             ShardPlan::Scatter {
@@ -152,7 +159,7 @@ impl Session {
                 merge,
                 clock,
             } => {
-                let spread = Spread::bound(statements, merge.into(), clock, &values);
+                let spread = spread(statements, merge.into(), clock);
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
@@ -272,7 +279,7 @@ impl Session {
 fn values_of<'a, E>(
     run: &Run<'_>,
     values: impl Iterator<Item = Result<Parameter<'a>, E>>,
-    whole: &'a [(u16, Vec<u8>)],
+    whole: &'a BTreeMap<u16, Vec<u8>>,
 ) -> Result<Vec<Parameter<'a>>, Fault> {
     let values: Result<Vec<_>, _> = values.take(usize::from(run.params)).collect();
     let mut values = values.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
@@ -350,7 +357,7 @@ fn planned(parameter: &Parameter<'_>) -> shard::Parameter {
     }
 }
 
-fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
+pub(super) fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
     let negative = !unsigned && bytes.last().is_some_and(|last| last & 0x80 != 0);
     let mut whole = [if negative { 0xFF } else { 0 }; 16];
     whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -358,7 +365,7 @@ fn integer(bytes: &[u8], unsigned: bool) -> Option<i128> {
 }
 
 /// `YYYY-MM-DD[ HH:MM:SS[.ffffff]]`.
-fn time(bytes: &[u8]) -> Option<String> {
+pub(super) fn time(bytes: &[u8]) -> Option<String> {
     let (date, rest) = bytes.split_at_checked(4)?;
     let [y0, y1, month, day] = date.first_chunk::<4>()?;
     let year = u16::from_le_bytes([*y0, *y1]);

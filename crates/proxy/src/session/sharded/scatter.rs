@@ -64,23 +64,6 @@ pub(super) struct Spread<'a> {
     pub bound: Option<&'a [Parameter<'a>]>,
 }
 
-impl<'a> Spread<'a> {
-    /// Of a prepared statement with these values.
-    pub fn bound(
-        nodes: Vec<NodeStatement>,
-        answers: Answers,
-        clock: Clock,
-        values: &'a [Parameter<'a>],
-    ) -> Self {
-        Self {
-            nodes,
-            answers,
-            clock,
-            bound: Some(values),
-        }
-    }
-}
-
 /// What its parts are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -505,9 +488,10 @@ impl Session {
         let mut sum = Sum::of(counted(), inserts);
         let warned = std::mem::take(&mut self.governed.warned);
         sum.warnings += warned.len() as u64;
-        let mut rows: Vec<_> = counted()
-            .flat_map(|ended| ended.warnings.iter().cloned())
-            .collect();
+        let (mut rows, repeated) = counts::warnings(counted());
+        if repeated > 0 {
+            sum.count_warnings(sum.warnings.saturating_sub(repeated));
+        }
         rows.extend(warned);
         if worked.committed_apart > 1 {
             rows.push(self.best_effort(worked.committed_apart));
@@ -583,7 +567,7 @@ fn sources(nodes: &[NodeStatement], definition: Option<&Definition>) -> Vec<usiz
 }
 
 /// Seconds since 1970, as servers take them.
-fn now() -> String {
+pub(super) fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

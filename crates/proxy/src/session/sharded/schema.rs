@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// The service's schema, and the name it has at a source.
-    fn schemas_of(&self, source: usize) -> Option<(&str, &str)> {
+    pub(super) fn schemas_of(&self, source: usize) -> Option<(&str, &str)> {
         let service = &self.sharded.as_ref()?.home.service;
         let ours = service.schema.as_deref()?;
         let source = service.sharding.as_ref()?.sources.get(source)?;

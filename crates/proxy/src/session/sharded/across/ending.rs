@@ -51,7 +51,7 @@ impl Session {
     }
 
     /// COMMIT.
-    pub(super) async fn commit_across(&mut self) -> Result<(), Failure> {
+    pub(in super::super) async fn commit_across(&mut self) -> Result<(), Failure> {
         let (mut parts, gtrid) = self.take_parts();
         let atomic = self
             .sharded
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// ROLLBACK, or what a server's rolling back means for the others.
-    pub(super) async fn roll_back_across(&mut self) {
+    pub(in super::super) async fn roll_back_across(&mut self) {
         let (mut parts, gtrid) = self.take_parts();
         let atomic = self
             .sharded

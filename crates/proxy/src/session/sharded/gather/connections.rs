@@ -188,14 +188,15 @@ impl Connections {
     }
 }
 
-fn loading(vector: &mut Vector) {
+/// The state in which definitions are read, and rows are written.
+pub(super) fn loading(vector: &mut Vector) {
     vector.variables.remove("sql_quote_show_create");
     vector.note_variable("sql_mode", LOADING_MODE.as_bytes());
     vector.note_variable("time_zone", b"+00:00");
 }
 
 /// Runs a statement that gives no rows.
-pub(super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(), Failure> {
+pub(in super::super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(), Failure> {
     let payload = backend.query_payload(sql);
     let answer = backend
         .run(&payload, Shape::Results)
@@ -205,7 +206,7 @@ pub(super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(), Failure
 }
 
 /// A connection broke: nothing of the statement has been seen by anybody.
-pub(super) fn broken(error: BackendError) -> Failure {
+pub(in super::super) fn broken(error: BackendError) -> Failure {
     let endpoint = "a node of the gather".to_owned();
     match error {
         BackendError::Lost(_) => Fault::BackendLost {

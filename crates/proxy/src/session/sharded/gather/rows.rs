@@ -6,7 +6,7 @@ use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
 use dbmesh_wire::relay::{Progress, Relay, Shape};
 
-use crate::backend::{Backend, BackendError, ServerError, server_error};
+use crate::backend::{Backend, BackendError, Cell, ServerError, server_error};
 
 /// A result on its way.
 #[derive(Debug)]
@@ -138,6 +138,14 @@ impl Rows {
         }
         Some(&self.joined)
     }
+}
+
+/// The values of a row; none if it has others than so many.
+pub(super) fn cells(row: &[u8], width: usize) -> Option<Vec<Cell>> {
+    let mut reader = Reader::new(row);
+    let cells = (0..width).map(|_| Some(reader.lenenc_bytes_or_null().ok()?.map(Into::into)));
+    let cells = cells.collect::<Option<Vec<_>>>()?;
+    reader.is_empty().then_some(cells)
 }
 
 /// Adds a row to the INSERT of a table; says whether it has the table's columns.

@@ -1,0 +1,534 @@
+//! Changes whose rows are found first, by a query over rows of several nodes, and then changed by their keys.
+//!
+//! Owns the query, and the words around the values that it finds; the statements that these make are planned as if the
+//! client had sent them. Must never leave to a shard what it would compute of another row, nor compute elsewhere what
+//! follows from the row alone: such assignments go with the change as they are written. Input: an INSERT, REPLACE, UPDATE
+//! or DELETE, its values in its text.
+
+use dbmesh_sql::ast::{
+    Assignment, Body, ColumnName, ExprId, ExprKind, Insert, InsertSource, JoinKind, List, Name,
+    OrderItem, Row, Select, SelectItem, TableRef, Update, With,
+};
+use dbmesh_sql::parsed::Access;
+use dbmesh_sql::{Facts, Span, StatementKind, literal};
+
+use super::gather::{self, Gather};
+use super::reason::{GatherReason, RefuseReason, Stop};
+use super::rewrite;
+use super::scope::{Place, Scope, Use};
+use super::{Input, NodeStatement, ShardPlanner, write};
+
+/// The temporary table that takes what the query finds.
+pub const FOUND: &str = "mesh_found";
+
+/// How a change is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// The table that is changed, by its logical name.
+    pub table: String,
+    /// What finds the rows, all of it pulled.
+    pub find: Gather,
+    /// The columns of the table that the query gives, in its order.
+    pub columns: Vec<String>,
+    /// Words between INSERT and INTO: how values are stored that do not fit.
+    pub ignore: bool,
+    /// What is done with every row that was found.
+    pub then: Then,
+}
+
+/// What is done with what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// It becomes rows: `head VALUES (…), (…) tail`.
+    Insert {
+        /// Before the values.
+        head: Vec<u8>,
+        /// After them.
+        tail: Vec<u8>,
+    },
+    /// Rows are changed: `head WHERE (keys) IN (…)`.
+    Change {
+        /// The text before WHERE, in parts, with a value that was found between two of them.
+        head: Vec<Vec<u8>>,
+        /// So many columns are the row's key; the others are the values of the text.
+        keys: usize,
+        /// The key's columns, as they stand in a condition.
+        key: Vec<Vec<u8>>,
+        /// Whether rows have to be changed in the order in which they were found.
+        in_order: bool,
+    },
+}
+
+/// Why a change is not done so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotKeyed {
+    /// It is refused.
+    Refused(RefuseReason),
+    /// It needs rows of several nodes in a way that is not served.
+    Unserved(GatherReason),
+    /// The columns of this table have to be known.
+    Unknown(String),
+}
+
+impl From<Stop> for NotKeyed {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refuse(reason) => Self::Refused(reason),
+            Stop::Gather(reason) => Self::Unserved(reason),
+        }
+    }
+}
+
+/// The way to change it.
+pub(super) fn plan(scope: &Scope<'_>) -> Result<Keyed, NotKeyed> {
+    if scope.facts.session != Facts::NONE || scope.facts.server_local {
+        return Err(NotKeyed::Refused(RefuseReason::SessionState));
+    }
+    match scope.ast.statement().body {
+        Body::Insert(insert) => match scope.ast.node(insert) {
+            Some(insert) => inserted(scope, insert),
+            None => Err(NotKeyed::Refused(RefuseReason::Routine)),
+        },
+        Body::Update(update) => match scope.ast.node(update) {
+            Some(update) => changed(scope, &Change::of_update(update)),
+            None => Err(NotKeyed::Refused(RefuseReason::Routine)),
+        },
+        Body::Delete(_) => match rewrite::delete(scope) {
+            Some(delete) => changed(
+                scope,
+                &Change {
+                    with: delete.with,
+                    ignore: delete.modifiers.ignore,
+                    tables: delete.tables,
+                    assignments: List::default(),
+                    assigned: None,
+                    ordered: delete.order_by,
+                    returning: delete.returning,
+                },
+            ),
+            None => Err(NotKeyed::Refused(RefuseReason::Routine)),
+        },
+        _ => Err(NotKeyed::Refused(RefuseReason::Kind(scope.facts.kind))),
+    }
+}
+
+/// What UPDATE and DELETE have in common.
+struct Change {
+    with: Option<With>,
+    ignore: bool,
+    tables: List<dbmesh_sql::ast::Id<TableRef>>,
+    assignments: List<Assignment>,
+    /// Where the assignments stand.
+    assigned: Option<Span>,
+    ordered: List<OrderItem>,
+    returning: List<SelectItem>,
+}
+
+impl Change {
+    fn of_update(update: &Update) -> Self {
+        Self {
+            with: update.with,
+            ignore: update.modifiers.ignore,
+            tables: update.tables,
+            assignments: update.assignments,
+            assigned: Some(update.assignments_span),
+            ordered: update.order_by,
+            returning: update.returning,
+        }
+    }
+}
+
+/// The query's plan.
+fn find(scope: &Scope<'_>, sql: &[u8]) -> Result<Gather, NotKeyed> {
+    let input = Input {
+        sql,
+        parameters: None,
+        ..scope.input
+    };
+    let found = ShardPlanner::default().gather_all(&input);
+    found.map_err(NotKeyed::from)
+}
+
+fn quoted(name: &str) -> Vec<u8> {
+    literal::quote_identifier(name.as_bytes())
+}
+
+fn within(outer: Span, inner: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// INSERT and REPLACE: what the query or the expressions give is stored in columns like the table's first.
+fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotKeyed> {
+    let unserved = || NotKeyed::Unserved(GatherReason::InsertSelect);
+    if !scope.ast.list(insert.returning).is_empty() || !scope.ast.list(insert.partitions).is_empty()
+    {
+        return Err(unserved());
+    }
+    let name = scope.ast.node(insert.table).ok_or_else(unserved)?.name;
+    let place = scope.use_of_name(name).ok_or_else(unserved)?;
+    let table = scope.uses.get(place).ok_or_else(unserved)?;
+    let assigned = match insert.source {
+        InsertSource::Set(assignments) => scope.ast.list(assignments),
+        _ => &[],
+    };
+    let columns: Vec<String> = if !assigned.is_empty() {
+        let columns = assigned.iter();
+        columns
+            .map(|assignment| scope.lower(assignment.column.name))
+            .collect()
+    } else if !scope.ast.list(insert.columns).is_empty() {
+        let columns = scope.ast.list(insert.columns).iter();
+        columns.map(|name| scope.lower(name.name)).collect()
+    } else {
+        let known = scope.input.catalog.tables.get(&table.table);
+        let known = known.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
+        known.iter().map(|column| column.to_lowercase()).collect()
+    };
+    let find = match insert.source {
+        InsertSource::Query(query) => {
+            let query = scope.ast.node(query).ok_or_else(unserved)?;
+            find(scope, scope.text(query.span))?
+        }
+        InsertSource::Values { rows, .. } => {
+            values(scope, scope.ast.list(rows), columns.len(), place)?
+        }
+        InsertSource::Set(_) => {
+            let texts = assigned.iter().map(|a| value_text(scope, a.value));
+            let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
+            computed(scope, &[&b"("[..], &texts.join(&b", "[..]), b")"].concat())?
+        }
+    };
+    let (head, tail) = around_values(scope, insert, table, &columns)?;
+    Ok(Keyed {
+        table: table.table.clone(),
+        find,
+        columns,
+        ignore: insert.modifiers.ignore,
+        then: Then::Insert { head, tail },
+    })
+}
+
+fn value_text<'a>(scope: &Scope<'a>, value: ExprId) -> Option<&'a [u8]> {
+    Some(scope.text(scope.ast.expr(value)?.span))
+}
+
+/// Rows of expressions, which need no table.
+fn values(
+    scope: &Scope<'_>,
+    rows: &[Row],
+    columns: usize,
+    place: usize,
+) -> Result<Gather, NotKeyed> {
+    let whole = rows
+        .iter()
+        .all(|row| scope.ast.list(row.values).len() == columns);
+    if !whole || place != 0 || scope.uses.len() > 1 {
+        return Err(NotKeyed::Refused(RefuseReason::KeyUnknown));
+    }
+    let texts: Vec<&[u8]> = rows.iter().map(|row| scope.text(row.span)).collect();
+    computed(scope, &texts.join(&b", "[..]))
+}
+
+fn computed(scope: &Scope<'_>, rows: &[u8]) -> Result<Gather, NotKeyed> {
+    let names = scope
+        .ast
+        .all::<ColumnName>()
+        .iter()
+        .any(|column| !in_duplicate(scope, column.name.span));
+    if names || !scope.ast.all::<Select>().is_empty() || !scope.facts.tables_known {
+        return Err(NotKeyed::Refused(RefuseReason::KeyUnknown));
+    }
+    let home = scope.uses.first().map_or(0, |table| match table.place {
+        Place::Single(source) => source,
+        Place::Sharded(sharded) => sharded.shards.first().map_or(0, |shard| shard.source),
+        Place::Broadcast => 0,
+    });
+    Ok(Gather {
+        reason: GatherReason::InsertSelect,
+        pulls: Vec::new(),
+        finish: Some(NodeStatement {
+            source: home,
+            shard: None,
+            sql: [&b"VALUES "[..], rows].concat(),
+            parameters: Vec::new(),
+            tables: Vec::new(),
+        }),
+    })
+}
+
+/// Whether it stands in ON DUPLICATE KEY UPDATE.
+fn in_duplicate(scope: &Scope<'_>, span: Span) -> bool {
+    let on_duplicate = scope.inserts().and_then(|insert| insert.on_duplicate);
+    on_duplicate.is_some_and(|clause| within(clause.span, span))
+}
+
+/// What stands before and behind the values.
+fn around_values(
+    scope: &Scope<'_>,
+    insert: &Insert,
+    table: &Use<'_>,
+    columns: &[String],
+) -> Result<(Vec<u8>, Vec<u8>), NotKeyed> {
+    let verb: &[u8] = match scope.facts.kind {
+        StatementKind::Replace => b"REPLACE ",
+        _ if insert.modifiers.ignore => b"INSERT IGNORE ",
+        _ => b"INSERT ",
+    };
+    let names: Vec<Vec<u8>> = columns.iter().map(|column| quoted(column)).collect();
+    let head = [
+        verb,
+        b"INTO ",
+        scope.text(table.name.span),
+        b" (",
+        &names.join(&b", "[..]),
+        b") VALUES ",
+    ]
+    .concat();
+    let mut tail = Vec::new();
+    if let Some(alias) = insert.row_alias {
+        tail.extend_from_slice(b" AS ");
+        tail.extend_from_slice(scope.text(alias));
+        let names = scope.ast.list(insert.row_columns).iter();
+        let names: Vec<&[u8]> = names.map(|name| scope.text(name.span)).collect();
+        if !names.is_empty() {
+            tail.extend([&b"("[..], &names.join(&b", "[..]), b")"].concat());
+        }
+    }
+    if let Some(clause) = insert.on_duplicate {
+        // Behind literal values, columns of the query have no meaning.
+        let own = |column: &ColumnName| match column.name.qualifier {
+            Some(qualifier) => {
+                let qualifier = scope.lower(qualifier);
+                let alias = insert.row_alias.map(|alias| scope.lower(alias));
+                qualifier == table.exposed || alias == Some(qualifier)
+            }
+            None => scope.has_column(table, &scope.lower(column.name.name)) == Some(true),
+        };
+        let foreign = scope
+            .ast
+            .all::<ColumnName>()
+            .iter()
+            .any(|column| within(clause.span, column.name.span) && !own(column));
+        let selects = scope.ast.all::<Select>().iter();
+        if foreign || selects.into_iter().any(|s| within(clause.span, s.span)) {
+            return Err(NotKeyed::Unserved(GatherReason::InsertSelect));
+        }
+        tail.push(b' ');
+        tail.extend_from_slice(scope.text(clause.span));
+    }
+    Ok((head, tail))
+}
+
+/// UPDATE and DELETE.
+fn changed(scope: &Scope<'_>, change: &Change) -> Result<Keyed, NotKeyed> {
+    let unserved = || NotKeyed::Unserved(GatherReason::ChangeJoin);
+    let written = |place: &usize| {
+        let table = scope.uses.get(*place);
+        table.is_some_and(|table| table.access == Access::Write)
+    };
+    let mut written = (0..scope.uses.len()).filter(written);
+    let (Some(place), None) = (written.next(), written.next()) else {
+        return Err(unserved());
+    };
+    if write::reads_target(scope, &[place]) {
+        return Err(NotKeyed::Refused(RefuseReason::TargetRead));
+    }
+    let (Some(table), Some(block)) = (scope.uses.get(place), scope.top()) else {
+        return Err(unserved());
+    };
+    let full = scope
+        .joins(block)
+        .iter()
+        .any(|join| join.kind == JoinKind::Full);
+    if table.block != Some(block)
+        || scope.nullable(block, place)
+        || full
+        || !scope.ast.list(change.returning).is_empty()
+    {
+        return Err(unserved());
+    }
+    let target = Target {
+        scope,
+        change,
+        table,
+        place,
+        block,
+        keys: keys(scope, table)?,
+    };
+    target.plan()
+}
+
+/// What tells a row from all others, and says on which shard it is.
+fn keys(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<String>, NotKeyed> {
+    let primary = scope.input.catalog.primary.get(&table.table);
+    let primary = primary.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
+    if primary.is_empty() {
+        return Err(NotKeyed::Refused(RefuseReason::NoPrimaryKey));
+    }
+    let mut keys = primary.clone();
+    for key in table.sharded().iter().flat_map(|t| t.key_columns()) {
+        if !keys.contains(&key.name) {
+            keys.push(key.name.clone());
+        }
+    }
+    Ok(keys)
+}
+
+/// The table that is changed.
+struct Target<'s, 'a> {
+    scope: &'s Scope<'a>,
+    change: &'s Change,
+    table: &'s Use<'a>,
+    place: usize,
+    block: usize,
+    keys: Vec<String>,
+}
+
+impl Target<'_, '_> {
+    fn plan(&self) -> Result<Keyed, NotKeyed> {
+        let scope = self.scope;
+        let assignments = scope.ast.list(self.change.assignments);
+        let assigned: Vec<String> = assignments
+            .iter()
+            .map(|assignment| scope.lower(assignment.column.name))
+            .collect();
+        let mut columns = self.keys.clone();
+        let mut computed: Vec<&[u8]> = Vec::new();
+        let mut head = vec![self.verb()];
+        for (number, assignment) in assignments.iter().enumerate() {
+            if !self.is_ours(assignment.column) {
+                return Err(NotKeyed::Unserved(GatherReason::ChangeJoin));
+            }
+            let column = scope.lower(assignment.column.name);
+            if let Some(last) = head.last_mut() {
+                last.extend_from_slice(if number == 0 { b" SET " } else { b", " });
+                last.extend(quoted(&column));
+                last.extend_from_slice(b" = ");
+            }
+            let text = value_text(scope, assignment.value).unwrap_or_default();
+            if self.follows_from_row(assignment.value) {
+                if let Some(last) = head.last_mut() {
+                    last.extend_from_slice(text);
+                }
+                continue;
+            }
+            // Values are computed of what rows were, and what was assigned before counts as assigned.
+            if self.reads_any(assignment.value, &assigned) || columns.contains(&column) {
+                return Err(NotKeyed::Unserved(GatherReason::ChangeJoin));
+            }
+            columns.push(column);
+            computed.push(text);
+            head.push(Vec::new());
+        }
+        let in_order = !scope.ast.list(self.change.ordered).is_empty()
+            && assigned.iter().any(|column| self.keys.contains(column));
+        let key = self.keys.iter().map(|key| quoted(key)).collect();
+        Ok(Keyed {
+            table: self.table.table.clone(),
+            find: find(scope, &self.query(&computed))?,
+            columns,
+            ignore: self.change.ignore,
+            then: Then::Change {
+                head,
+                keys: self.keys.len(),
+                key,
+                in_order,
+            },
+        })
+    }
+
+    /// UPDATE or DELETE, up to its table's name.
+    fn verb(&self) -> Vec<u8> {
+        let scope = self.scope;
+        let ignore: &[u8] = if self.change.ignore { b"IGNORE " } else { b"" };
+        let name = scope.text(self.table.name.span);
+        if self.change.assigned.is_none() {
+            return [&b"DELETE "[..], ignore, b"FROM ", name].concat();
+        }
+        let mut verb = [&b"UPDATE "[..], ignore, name].concat();
+        if self.table.aliased {
+            verb.extend_from_slice(b" AS ");
+            verb.extend_from_slice(gather::alias(scope, self.table));
+        }
+        verb
+    }
+
+    /// The query that finds the rows, with what is computed of others'.
+    fn query(&self, computed: &[&[u8]]) -> Vec<u8> {
+        let scope = self.scope;
+        let mut sql = Vec::new();
+        if let Some(with) = self.change.with {
+            sql.extend_from_slice(scope.text(with.span));
+            sql.push(b' ');
+        }
+        sql.extend_from_slice(b"SELECT ");
+        let own = self.keys.iter().map(|key| {
+            let mut column = gather::alias(scope, self.table).to_vec();
+            column.push(b'.');
+            column.extend(quoted(key));
+            column
+        });
+        let computed = computed.iter().map(|text| text.to_vec());
+        let items: Vec<Vec<u8>> = own.chain(computed).collect();
+        sql.extend(items.join(&b", "[..]));
+        sql.extend_from_slice(b" FROM ");
+        let roots = scope.ast.list(self.change.tables).iter();
+        let roots: Vec<Span> = roots
+            .filter_map(|root| Some(scope.ast.node(*root)?.span))
+            .collect();
+        let start = roots.first().map_or(0, |span| span.start);
+        let end = roots.last().map_or(start, |span| span.end);
+        sql.extend_from_slice(scope.text(Span { start, end }));
+        let rest = Span {
+            start: self.change.assigned.map_or(end, |assigned| assigned.end),
+            end: scope.ast.statement().span.end,
+        };
+        sql.extend_from_slice(scope.text(rest));
+        sql
+    }
+
+    fn is_ours(&self, name: Name) -> bool {
+        let scope = self.scope;
+        if name.qualifier.is_some() || scope.column(self.block, name).is_some() {
+            return scope.column(self.block, name) == Some(self.place);
+        }
+        let leaves = scope.blocks.get(self.block).map_or(0, |b| b.leaves.len());
+        let mut owners = scope
+            .of_block(self.block)
+            .filter(|(_, table)| scope.has_column(table, &scope.lower(name.name)) != Some(false));
+        let known = scope.of_block(self.block).count() == leaves;
+        match (owners.next(), owners.next()) {
+            (Some((owner, _)), None) => known && owner == self.place,
+            // Of the only table, the server says what it has.
+            (None, _) => leaves == 1,
+            _ => false,
+        }
+    }
+
+    /// Whether a value can be computed where the row is.
+    fn follows_from_row(&self, value: ExprId) -> bool {
+        let scope = self.scope;
+        let Some(node) = scope.ast.expr(value) else {
+            return false;
+        };
+        if matches!(node.kind, ExprKind::Default) {
+            return true;
+        }
+        let selects = scope.ast.all::<Select>().iter();
+        let mut names = scope.ast.all::<ColumnName>().iter();
+        !selects
+            .into_iter()
+            .any(|select| within(node.span, select.span))
+            && names.all(|column| !within(node.span, column.name.span) || self.is_ours(column.name))
+    }
+
+    fn reads_any(&self, value: ExprId, assigned: &[String]) -> bool {
+        let span = self.scope.ast.expr(value).map(|node| node.span);
+        let mut names = self.scope.ast.all::<ColumnName>().iter();
+        names.any(|column| {
+            span.is_some_and(|span| within(span, column.name.span))
+                && assigned.len() > 1
+                && assigned.contains(&self.scope.lower(column.name.name))
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The text of a prepared statement with its values in it.
+//!
+//! Owns the literals: each has the type and the value that the server would give the parameter. A value that no literal
+//! says exactly is refused. Input: COM_STMT_EXECUTE.
+
+use dbmesh_sql::literal;
+use dbmesh_sql::{Lexer, TokenKind};
+use dbmesh_wire::column::{BinaryLayout, ColumnType};
+use dbmesh_wire::command::{Parameter, ParameterValue};
+
+use super::super::Session;
+use super::prepared::{integer, time};
+use crate::fault::Fault;
+
+impl Session {
+    /// The statement as it would be in text.
+    pub(super) fn bound_text(
+        &mut self,
+        sql: &[u8],
+        values: &[Parameter<'_>],
+    ) -> Result<Vec<u8>, Fault> {
+        let dialect = self.dialect();
+        let mut text = Vec::with_capacity(sql.len() + 16 * values.len());
+        let mut at = 0;
+        let mut values = values.iter();
+        for token in Lexer::new(sql, &dialect) {
+            if token.kind != TokenKind::Parameter {
+                continue;
+            }
+            text.extend_from_slice(sql.get(at..token.span.start).unwrap_or_default());
+            let value = values.next().ok_or(Fault::Malformed("COM_STMT_EXECUTE"))?;
+            let literal = literal_of(value, dialect.no_backslash_escapes);
+            let literal = literal.ok_or_else(|| {
+                let why = "it changes rows by rows of several nodes with a value of a type that is not served there: send it as text";
+                Fault::Sharding(why.into())
+            })?;
+            text.extend(literal);
+            at = token.span.end;
+        }
+        text.extend_from_slice(sql.get(at..).unwrap_or_default());
+        Ok(text)
+    }
+}
+
+/// A value as a literal of the same type.
+fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<Vec<u8>> {
+    let bytes = match parameter.value {
+        ParameterValue::Null => return Some(b"NULL".to_vec()),
+        ParameterValue::Bytes(bytes) => bytes,
+        ParameterValue::LongData => return None,
+    };
+    let kind = parameter.kind.column_type;
+    let number = |text: String| Some(text.into_bytes());
+    match (kind, kind.binary_layout()) {
+        (ColumnType::NULL, _) => Some(b"NULL".to_vec()),
+        (ColumnType::DOUBLE, _) => {
+            let value = f64::from_le_bytes(bytes.try_into().ok()?);
+            value.is_finite().then(|| format!("{value:e}").into_bytes())
+        }
+        (ColumnType::FLOAT, _) => {
+            let value = f64::from(f32::from_le_bytes(bytes.try_into().ok()?));
+            value.is_finite().then(|| format!("{value:e}").into_bytes())
+        }
+        (_, BinaryLayout::Fixed(_)) => number(integer(bytes, parameter.kind.unsigned)?.to_string()),
+        (ColumnType::DATE, _) => number(format!("DATE'{}'", time(bytes)?)),
+        (ColumnType::DATETIME | ColumnType::TIMESTAMP, _) => {
+            number(format!("TIMESTAMP'{}'", time(bytes)?))
+        }
+        (ColumnType::DECIMAL | ColumnType::NEWDECIMAL, _) => {
+            let digits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+            bytes.iter().all(digits).then(|| bytes.to_vec())
+        }
+        (
+            ColumnType::VARCHAR
+            | ColumnType::VAR_STRING
+            | ColumnType::STRING
+            | ColumnType::TINY_BLOB
+            | ColumnType::BLOB
+            | ColumnType::MEDIUM_BLOB
+            | ColumnType::LONG_BLOB,
+            _,
+        ) => Some(literal::quote_literal(bytes, no_backslash_escapes)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dbmesh_wire::command::ParameterType;
+
+    fn literal(column_type: ColumnType, unsigned: bool, bytes: &[u8]) -> String {
+        let parameter = Parameter {
+            kind: ParameterType {
+                column_type,
+                unsigned,
+                name: b"",
+            },
+            value: ParameterValue::Bytes(bytes),
+        };
+        let found = literal_of(&parameter, false).unwrap();
+        String::from_utf8(found).unwrap()
+    }
+
+    #[test]
+    fn values_become_literals_of_their_types() {
+        assert_eq!(literal(ColumnType::TINY, false, &[0xFF]), "-1");
+        assert_eq!(literal(ColumnType::TINY, true, &[0xFF]), "255");
+        assert_eq!(
+            literal(ColumnType::DOUBLE, false, &1.5f64.to_le_bytes()),
+            "1.5e0"
+        );
+        assert_eq!(literal(ColumnType::VAR_STRING, false, b"it's"), r"'it\'s'");
+        assert_eq!(
+            literal(ColumnType::DATE, false, &[0xE8, 7, 1, 2]),
+            "DATE'2024-01-02'"
+        );
+        assert_eq!(literal(ColumnType::NEWDECIMAL, false, b"-1.50"), "-1.50");
+    }
+}

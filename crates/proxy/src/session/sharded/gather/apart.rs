@@ -1,0 +1,273 @@
+//! Rows of several nodes on a connection apart from those of the session's transaction.
+//!
+//! Owns that connection: nothing of the transaction happens on it, so that temporary tables and the transaction do not
+//! concern each other. What the transaction sees is pulled over its own connections. Dropped before its end, the
+//! connection is closed. Input: what to pull.
+
+use std::sync::Arc;
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::gather::ScratchTable;
+use dbmesh_plan::shard::{Gather, Pull, PullPart};
+use dbmesh_sql::literal;
+
+use super::super::super::ready::{NotReady, make_ready};
+use super::super::super::{Failure, Session};
+use super::connections::{broken, loading, refused, run};
+use super::rows::Rows;
+use super::{Budget, condition, rows};
+use crate::backend::{Applied, Backend, BackendError, Cell, Flags};
+use crate::fault::Fault;
+use crate::pool::{Lease, Want};
+use crate::upstream::Need;
+use crate::vector::Vector;
+
+/// How pulled rows are locked until the transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Locks<'a> {
+    /// As servers lock what a change reads, and for a change what is of this table.
+    Change(&'a str),
+}
+
+impl Locks<'_> {
+    fn words(self, pull: &Pull) -> &'static [u8] {
+        match self {
+            Self::Change(table) if table == pull.table => b" FOR UPDATE",
+            Self::Change(_) => b" LOCK IN SHARE MODE",
+        }
+    }
+}
+
+/// A connection with temporary tables.
+#[derive(Debug)]
+pub(in super::super) struct Scratch {
+    lease: Lease,
+    source: usize,
+    /// The session's state there.
+    own: Arc<Vector>,
+    /// In backquotes.
+    tables: Vec<Vec<u8>>,
+}
+
+impl Scratch {
+    fn backend(&mut self) -> Result<&mut Backend, Failure> {
+        self.lease.backend().map_err(broken)
+    }
+
+    async fn apply(&mut self, vector: Arc<Vector>) -> Result<(), Failure> {
+        match self
+            .backend()?
+            .apply(&vector)
+            .await
+            .map_err(broken)?
+            .map_err(refused)?
+        {
+            Applied::Done => Ok(()),
+            _ => {
+                let what = "the session's state did not come back".to_owned();
+                Err(broken(BackendError::Protocol(what)))
+            }
+        }
+    }
+
+    /// Definitions are read and rows written from here on.
+    async fn load(&mut self) -> Result<(), Failure> {
+        let mut vector = Vector::clone(&self.own);
+        vector.variables.remove("sql_select_limit");
+        loading(&mut vector);
+        vector.rehash();
+        self.apply(Arc::new(vector)).await
+    }
+
+    /// The session's own state from here on.
+    pub async fn compute(&mut self) -> Result<(), Failure> {
+        let mut vector = Vector::clone(&self.own);
+        vector.variables.remove("sql_select_limit");
+        vector.rehash();
+        self.apply(Arc::new(vector)).await
+    }
+
+    /// Creates a table.
+    pub async fn create(&mut self, table: &ScratchTable, name: &str) -> Result<(), Failure> {
+        self.tables.push(literal::quote_identifier(name.as_bytes()));
+        self.run(&table.create).await
+    }
+
+    /// Runs a statement that gives no rows.
+    pub async fn run(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        run(self.backend()?, sql).await
+    }
+
+    /// Runs a query whose answer is small.
+    pub async fn query(&mut self, sql: &[u8]) -> Result<Vec<Vec<Cell>>, Failure> {
+        let rows = self.backend()?.query(sql).await.map_err(broken)?;
+        rows.map_err(refused)
+    }
+
+    /// Reads all rows of a table, as they are carried.
+    pub async fn read(
+        &mut self,
+        table: &ScratchTable,
+        budget: &mut Budget,
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
+        self.load().await?;
+        let backend = self.backend()?;
+        let mut all = Vec::new();
+        let mut coming = Rows::begin(backend, &table.read()).await.map_err(broken)?;
+        while coming
+            .more(backend)
+            .await
+            .map_err(broken)?
+            .map_err(refused)?
+        {
+            while let Some(row) = coming.next().map_err(broken)? {
+                budget.take(row.len())?;
+                let cells = rows::cells(row, table.width()).ok_or_else(|| {
+                    broken(BackendError::Protocol("a row has other columns".into()))
+                })?;
+                all.push(cells);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Nothing of it stays; the connection goes back.
+    pub async fn end(mut self) {
+        if !self.tables.is_empty() {
+            let mut sql = b"DROP TEMPORARY TABLE IF EXISTS ".to_vec();
+            sql.extend(self.tables.join(&b", "[..]));
+            let idle = self.lease.backend().is_ok_and(|backend| backend.is_idle());
+            if !idle || self.run(&sql).await.is_err() {
+                return;
+            }
+        }
+        if self.apply(self.own.clone()).await.is_ok() {
+            self.lease.give_back();
+        }
+    }
+}
+
+impl Session {
+    /// Bytes of rows that one statement may have in one place.
+    pub(in super::super) fn gather_budget(&self) -> Budget {
+        Budget::of(self.gather_bytes_max())
+    }
+
+    /// A connection to a source, in the session's state, that is not the session's.
+    pub(in super::super) async fn scratch(&mut self, source: usize) -> Result<Scratch, Failure> {
+        let gone = || Failure::from(Fault::NoEndpoint("the source is gone".into()));
+        let (_, theirs) = self.schemas_of(source).ok_or_else(gone)?;
+        let mut vector = Vector::clone(&self.state.vector);
+        vector.schema = Some(theirs.as_bytes().into());
+        vector.rehash();
+        let own = Arc::new(vector);
+        let part = self
+            .sharded
+            .as_ref()
+            .and_then(|s| s.home.sources.get(source));
+        let upstream = part.map(|part| part.upstream.clone()).ok_or_else(gone)?;
+        let member = upstream.choose(Need::Primary, None, &[], || 0);
+        let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
+        let want = Want {
+            vector: &own,
+            flags: Flags::of(self.client.capabilities),
+            session: u64::from(self.registered.handle.id),
+            who: self.who(),
+        };
+        // Who has a connection waits for no second one.
+        let lease = match self.lease.is_some() || self.is_across() {
+            false => member.pool.lease(&want, self.wait_limit()).await?,
+            true => member.pool.lease_if_free(&want).await.ok_or_else(|| {
+                let why = "it needs another connection, and none is free";
+                Fault::Sharding(why.into())
+            })?,
+        };
+        let lease = match make_ready(lease, &want, self.wait_limit()).await {
+            Ok(lease) => lease,
+            Err(NotReady::Fault(fault) | NotReady::Stale(fault)) => return Err(fault.into()),
+            Err(NotReady::Schema(_, error)) => return Err(refused(error)),
+        };
+        Ok(Scratch {
+            lease,
+            source,
+            own,
+            tables: Vec::new(),
+        })
+    }
+
+    /// What SHOW CREATE TABLE says of a part.
+    pub(in super::super) async fn shown(
+        &mut self,
+        scratch: &mut Scratch,
+        part: &PullPart,
+    ) -> Result<Vec<u8>, Failure> {
+        let table = literal::quote_identifier(part.table.as_bytes());
+        let rows = if part.source == scratch.source {
+            let sql = [&b"SHOW CREATE TABLE "[..], &table].concat();
+            scratch.load().await?;
+            scratch.query(&sql).await?
+        } else {
+            let gone = || Failure::from(Fault::NoEndpoint("the source is gone".into()));
+            let (_, theirs) = self.schemas_of(part.source).ok_or_else(gone)?;
+            let schema = literal::quote_identifier(theirs.as_bytes());
+            let sql = [&b"SHOW CREATE TABLE "[..], &schema, b".", &table].concat();
+            let source = self.sharded.as_ref();
+            let source = source.and_then(|s| s.home.sources.get(part.source));
+            let upstream = source.map(|s| s.upstream.clone()).ok_or_else(gone)?;
+            let member = upstream.choose(Need::Primary, None, &[], || 0);
+            let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
+            let rows = member.pool.ask_aside(&String::from_utf8_lossy(&sql)).await;
+            rows.map_err(|e| e.into_fault(member.endpoint.name.as_str()))?
+        };
+        let shown = rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().nth(1)?);
+        Ok(shown.unwrap_or_default().to_vec())
+    }
+
+    /// Pulls rows over the connections of the session's transaction.
+    pub(in super::super) async fn pull_apart(
+        &mut self,
+        scratch: &mut Scratch,
+        gather: &Gather,
+        locks: Locks<'_>,
+        budget: &mut Budget,
+        route: Route,
+    ) -> Result<(), Failure> {
+        let mut work: Vec<(usize, &Pull, Arc<ScratchTable>, &PullPart)> = Vec::new();
+        for pull in &gather.pulls {
+            let shown = self.shown(scratch, &pull.like).await?;
+            let table = ScratchTable::of(&shown, &pull.scratch, pull.columns.as_ref());
+            let table = table.ok_or_else(|| {
+                let table = &pull.table;
+                let why =
+                    format!("rows of {table} cannot be put in one place: it is no plain table");
+                Fault::Sharding(why)
+            })?;
+            scratch.load().await?;
+            scratch.create(&table, &pull.scratch).await?;
+            let table = Arc::new(table);
+            let parts = pull.parts.iter();
+            work.extend(parts.map(|part| (part.source, pull, table.clone(), part)));
+        }
+        // Always in the same order, so that no two sessions wait for each other.
+        work.sort_by_key(|(source, ..)| *source);
+        for (source, pull, table, part) in work {
+            self.reach(source, route).await?;
+            let mut select = table.select(&part.table, &pull.alias, condition(pull));
+            select.extend_from_slice(locks.words(pull));
+            let Some(mut lease) = self.lease.take() else {
+                return Err(Fault::NoEndpoint("the connection is gone".into()).into());
+            };
+            let pulled = match (lease.backend(), scratch.backend()) {
+                (Ok(from), Ok(to)) => self.pull(from, to, &table, &select, budget).await,
+                (Err(error), _) => Err(broken(error)),
+                (_, Err(error)) => Err(error),
+            };
+            self.lease = Some(lease);
+            pulled?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,493 @@
+//! Changes whose rows have to be found first: found over rows of several nodes, and then changed by their keys.
+//!
+//! Owns the path of such a change. It is one transaction, the session's or its own, from the locking reads that find the
+//! rows to the last change: nobody changes between what was found. Must never change a row by what another transaction has
+//! made of it meanwhile, nor leave half of a statement behind. Input: a change that no node can do by itself.
+
+mod texts;
+
+use std::collections::HashSet;
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::gather::{ScratchTable, Writing};
+use dbmesh_plan::shard::keyed::{FOUND, Then};
+use dbmesh_plan::shard::{
+    Keyed, Merge, NodeStatement, NotKeyed, PullPart, RefuseReason, ShardPlan, ShardPlanner,
+};
+use dbmesh_sql::{Class, Statement, Verb, analyze};
+use dbmesh_wire::codec::HEADER_BYTES;
+use dbmesh_wire::relay::{Names, Shape};
+use dbmesh_wire::status::Status;
+
+use super::super::settle::warning;
+use super::super::{Executed, Failure, Flow, Session};
+use super::counts::{self, Sum};
+use super::gather::{Locks, Scratch};
+use super::work::{Ended, of_server};
+use crate::fault::Fault;
+use crate::state::{Warning, Warnings};
+
+/// What undoes the statement within the session's transaction.
+const SAVEPOINT: &str = "dbmesh_statement";
+
+/// A plan that may be carried out by keys.
+pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
+    let changes = matches!(
+        statement.verb,
+        Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete
+    );
+    changes
+        && statement.class == Class::Write
+        && match plan {
+            ShardPlan::Gather(gather) => gather.finish.is_none(),
+            ShardPlan::Refuse(reason) => matches!(
+                reason,
+                RefuseReason::KeyUnknown
+                    | RefuseReason::NotDeterministic
+                    | RefuseReason::BroadcastChange
+            ),
+            _ => false,
+        }
+}
+
+/// The statements that change what was found, and what was said while it was.
+struct Found {
+    statements: Vec<Vec<u8>>,
+    warnings: Vec<Warning>,
+    rows: usize,
+}
+
+/// What the changes came to.
+#[derive(Default)]
+struct Changed {
+    ended: Vec<Ended>,
+    /// Sources with a savepoint and a clock of the statement's.
+    touched: Vec<usize>,
+}
+
+impl Session {
+    /// Finds the rows and changes them. The statement's values are in its text; `plan` is why it comes here.
+    pub(super) async fn change_by_key(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        route: Route,
+        plan: ShardPlan,
+    ) -> Result<Executed, Failure> {
+        let keyed = match self.keyed_plan(sql).await? {
+            Ok(keyed) => keyed,
+            Err(NotKeyed::Unserved(reason)) => {
+                let why = reason.why();
+                let why = format!(
+                    "it changes rows by rows of several nodes in a form that is not served: {why}"
+                );
+                return Err(Fault::Sharding(why).into());
+            }
+            // What was wrong at first says it better.
+            Err(_) if matches!(plan, ShardPlan::Refuse(_)) => return Err(self.unplanned(plan)),
+            Err(NotKeyed::Refused(reason)) => return Err(self.refusal(&reason).into()),
+            Err(NotKeyed::Unknown(table)) => {
+                let why = format!("the columns of `{table}` are not known");
+                return Err(Fault::Sharding(why).into());
+            }
+        };
+        self.has_plain_charset()?;
+        if !self.state.in_transaction() && !self.state.pins.is_empty() {
+            let why = "it needs rows of several nodes in one place, and the session has state that only its connection has";
+            return Err(Fault::Sharding(why.into()).into());
+        }
+        let begins = !self.state.in_transaction();
+        let own = begins && self.state.status.contains(Status::AUTOCOMMIT);
+        if begins {
+            if self.lease.is_some() {
+                self.give_up_hold().await;
+            }
+            self.begin_own(route.aim);
+        }
+        let mut changed = Changed::default();
+        let done = self
+            .find_and_change(&keyed, statement, route, &mut changed)
+            .await;
+        let reset = self.reset_clocks(&changed.touched).await;
+        let found = match done.and_then(|found| reset.map(|()| found)) {
+            Ok(found) => found,
+            Err(failure) => {
+                self.undo(own, &changed.touched).await;
+                return Err(failure);
+            }
+        };
+        if own {
+            self.commit_own().await?;
+        }
+        self.answer_changed(statement, &keyed, found, changed).await
+    }
+
+    /// How the change is done, once all that it needs is known.
+    async fn keyed_plan(&mut self, sql: &[u8]) -> Result<Result<Keyed, NotKeyed>, Failure> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let mut asked = HashSet::new();
+        loop {
+            let known = self.known_tables().ok_or_else(gone)?;
+            let planned = self.planned(sql, &known, &known.catalog, None, ShardPlanner::keyed)?;
+            match planned {
+                Err(NotKeyed::Unknown(table)) if asked.insert(table.clone()) => {
+                    self.learn(&[table]).await?;
+                }
+                planned => return Ok(planned),
+            }
+        }
+    }
+
+    async fn find_and_change(
+        &mut self,
+        keyed: &Keyed,
+        statement: &Statement,
+        route: Route,
+        changed: &mut Changed,
+    ) -> Result<Found, Failure> {
+        let source = keyed.find.finish.as_ref().map_or(0, |finish| finish.source);
+        let mut scratch = self.scratch(source).await?;
+        // Dropped before its end, it is closed.
+        let mut found = self.find(keyed, &mut scratch, route).await?;
+        scratch.end().await;
+        let statements = std::mem::take(&mut found.statements);
+        for sql in statements {
+            self.check_deadline()?;
+            self.change(&sql, statement, route, changed).await?;
+        }
+        Ok(found)
+    }
+
+    /// Finds the rows, and says what has to be done with them.
+    async fn find(
+        &mut self,
+        keyed: &Keyed,
+        scratch: &mut Scratch,
+        route: Route,
+    ) -> Result<Found, Failure> {
+        let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
+        let finish = keyed.find.finish.as_ref();
+        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
+        let mut budget = self.gather_budget();
+        let part = self.part_of(&keyed.table, finish.source)?;
+        let shown = self.shown(scratch, &part).await?;
+        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns);
+        let table = table.ok_or_else(|| {
+            unserved(
+                "its values cannot be put in one place: columns are not there, or are computed",
+            )
+        })?;
+        if let Then::Change { keys, .. } = &keyed.then
+            && (0..*keys).any(|key| !table.compares(key))
+        {
+            return Err(unserved(
+                "its rows would be changed by a key of a type that does not compare exactly",
+            ));
+        }
+        self.pull_apart(
+            scratch,
+            &keyed.find,
+            Locks::Change(&keyed.table),
+            &mut budget,
+            route,
+        )
+        .await?;
+        scratch.compute().await?;
+        scratch.create(&table, FOUND).await?;
+        let names = self.names_found(keyed, finish);
+        let stored = scratch.run(&table.store(&finish.sql, keyed.ignore)).await;
+        stored.map_err(|failure| in_words_of(failure, &names))?;
+        let warnings = scratch.query(b"SHOW WARNINGS").await?;
+        let mut warnings: Vec<Warning> = warnings.into_iter().filter_map(warning).collect();
+        for row in &mut warnings {
+            row.message = names.text(&row.message);
+        }
+        let rows = scratch.read(&table, &mut budget).await?;
+        let writing = Writing {
+            no_backslash_escapes: self.dialect().no_backslash_escapes,
+            utf8: self.text_is_utf8(),
+        };
+        Ok(Found {
+            rows: rows.len(),
+            statements: texts::statements(&keyed.then, &table, &rows, writing),
+            warnings,
+        })
+    }
+
+    /// Where the definition of a table can be read.
+    fn part_of(&mut self, table: &str, near: usize) -> Result<PullPart, Failure> {
+        use dbmesh_model::topology::sharding::Table;
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let whole = |source| PullPart {
+            source,
+            shard: None,
+            table: table.to_owned(),
+        };
+        Ok(match known.sharding.tables.get(table) {
+            Some(Table::Sharded(sharded)) => {
+                let mut shards = sharded.shards.iter();
+                let shard = shards.find(|shard| shard.source == near);
+                let shard = shard.or_else(|| sharded.shards.first()).ok_or_else(gone)?;
+                PullPart {
+                    source: shard.source,
+                    shard: None,
+                    table: shard.table.clone(),
+                }
+            }
+            Some(Table::Broadcast) => whole(near),
+            Some(Table::Single(source)) => whole(*source),
+            None => whole(known.sharding.default_source.unwrap_or(0)),
+        })
+    }
+
+    /// What the client calls the temporary tables.
+    fn names_found(&self, keyed: &Keyed, finish: &NodeStatement) -> Names {
+        let mut node = finish.clone();
+        node.tables.push((FOUND.to_owned(), keyed.table.clone()));
+        let names = self.names_of(std::slice::from_ref(&node));
+        names.map(|names| Names::clone(&names)).unwrap_or_default()
+    }
+
+    /// Plans and executes a change with literal keys.
+    async fn change(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        route: Route,
+        changed: &mut Changed,
+    ) -> Result<(), Failure> {
+        let plan = self.shard_plan(sql, None).await?;
+        let plan = self.with_keys(sql, statement, None, plan).await?;
+        let (nodes, counted) = match plan {
+            ShardPlan::Single(node) => (vec![node], usize::MAX),
+            ShardPlan::Scatter {
+                statements,
+                merge: Merge::Affected,
+                ..
+            } => (statements, usize::MAX),
+            // Every copy changes; the first is counted.
+            ShardPlan::Broadcast { statements, .. } => (statements, 1),
+            other => return Err(self.unplanned(other)),
+        };
+        for (number, node) in nodes.iter().enumerate() {
+            let ended = self.change_at(node, statement, route, changed).await?;
+            if number < counted {
+                changed.ended.push(ended);
+            }
+        }
+        Ok(())
+    }
+
+    async fn change_at(
+        &mut self,
+        node: &NodeStatement,
+        statement: &Statement,
+        route: Route,
+        changed: &mut Changed,
+    ) -> Result<Ended, Failure> {
+        self.reach(node.source, route).await?;
+        if !changed.touched.contains(&node.source) {
+            changed.touched.push(node.source);
+            self.tell(format!("SAVEPOINT {SAVEPOINT}").as_bytes())
+                .await?;
+            if !self.has_own_clock() {
+                let set = format!("SET timestamp = {}", self.clock_of_statement());
+                self.tell(set.as_bytes()).await?;
+            }
+        }
+        let names = self
+            .names_of(std::slice::from_ref(node))
+            .unwrap_or_default();
+        let backend = self.backend()?;
+        let payload = backend.query_payload(&node.sql);
+        let place = node.tables.first().map_or("", |(there, _)| there.as_str());
+        let answer = backend.run(&payload, Shape::Results).await;
+        let (outcome, bytes) = match answer.map_err(super::gather::broken)? {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.note_error(Some(error.code));
+                return Err(of_server(&error.payload, place, &names).into());
+            }
+        };
+        self.note_work(statement);
+        let mut ended = Ended {
+            end: bytes.get(HEADER_BYTES..).unwrap_or_default().to_vec(),
+            warnings: Vec::new(),
+            source: node.source,
+            place: place.to_owned(),
+            outcome,
+        };
+        if ended.outcome.warnings > 0 {
+            let rows = self.backend()?.query(b"SHOW WARNINGS").await;
+            let rows = rows.map_err(super::gather::broken)?.unwrap_or_default();
+            let rows = rows.into_iter().filter_map(warning).map(|mut row| {
+                row.message = names.text(&row.message);
+                row
+            });
+            ended.warnings.extend(rows);
+        }
+        Ok(ended)
+    }
+
+    /// Runs a statement of dbmesh's own on the connection at hand.
+    async fn tell(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        super::gather::run(self.backend()?, sql).await
+    }
+
+    fn has_own_clock(&self) -> bool {
+        self.state.vector.variables.contains_key("timestamp")
+    }
+
+    /// One moment for all nodes.
+    fn clock_of_statement(&self) -> String {
+        super::scatter::now()
+    }
+
+    async fn reset_clocks(&mut self, touched: &[usize]) -> Result<(), Failure> {
+        if self.has_own_clock() {
+            return Ok(());
+        }
+        let mut all = Ok(());
+        for source in touched {
+            let reset = match self.go_to(*source).await {
+                Ok(()) if self.lease.is_some() => self.tell(b"SET timestamp = DEFAULT").await,
+                Ok(()) => Ok(()),
+                Err(failure) => Err(failure),
+            };
+            if reset.is_err() {
+                // Nobody else may have it so.
+                self.lease = None;
+                all = reset;
+            }
+        }
+        all
+    }
+
+    /// Undoes what the statement has done.
+    async fn undo(&mut self, own: bool, touched: &[usize]) {
+        if own {
+            if self.is_across() {
+                self.roll_back_across().await;
+            } else if self.has_prologue() {
+                self.end_deferred();
+            } else if self.lease.is_some() && self.run_aside(b"ROLLBACK").await.is_ok() {
+                self.give_back().await;
+            } else {
+                self.lease = None;
+                self.end_deferred();
+            }
+            return;
+        }
+        for source in touched {
+            let back = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}");
+            let gone = self.go_to(*source).await.is_err();
+            // A deadlock has rolled all back, the savepoint with it.
+            if gone || (self.lease.is_some() && self.tell(back.as_bytes()).await.is_err()) {
+                self.follow_status();
+            }
+        }
+        self.follow_status();
+        self.follow_doom().await;
+    }
+
+    /// Whether the transaction is still there, as its server says.
+    fn follow_status(&mut self) {
+        if self.is_across() {
+            return;
+        }
+        let open = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
+        let status = self.lease.as_mut().and_then(|lease| lease.backend().ok());
+        match status.map(|backend| (backend.status, backend.is_idle())) {
+            Some((status, true)) => {
+                let rest = self.state.status.difference(open);
+                self.state.status = rest.union(status.intersection(open));
+            }
+            _ if self.has_prologue() => {}
+            _ => {
+                self.lease = None;
+                self.state.pins.clear();
+                self.state.status = self.state.status.difference(open);
+            }
+        }
+    }
+
+    /// Commits the statement's own transaction.
+    async fn commit_own(&mut self) -> Result<(), Failure> {
+        if self.is_across() {
+            return self.commit_across().await;
+        }
+        if self.has_prologue() {
+            self.end_deferred();
+            return Ok(());
+        }
+        self.run_aside(b"COMMIT").await?;
+        let ended = analyze(b"COMMIT", &self.dialect());
+        self.note_work(&ended);
+        self.give_back().await;
+        Ok(())
+    }
+
+    async fn answer_changed(
+        &mut self,
+        statement: &Statement,
+        keyed: &Keyed,
+        found: Found,
+        changed: Changed,
+    ) -> Result<Executed, Failure> {
+        let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
+        let mut sum = Sum::of(changed.ended.iter(), inserts);
+        if inserts && sum.info.is_empty() && (found.rows != 1 || !keyed.find.pulls.is_empty()) {
+            sum.info = match changed.ended.first() {
+                Some(ended) => counts::of_one_row(ended),
+                None => b"Records: 0  Duplicates: 0  Warnings: 0".to_vec(),
+            };
+        }
+        // Some servers say nothing of a condition that can never hold.
+        if sum.info.is_empty() && statement.verb == Verb::Update {
+            sum.info = b"Rows matched: 0  Changed: 0  Warnings: 0".to_vec();
+        }
+        self.tell_first_key(&mut sum);
+        self.forget_keys();
+        let mut rows = found.warnings;
+        rows.extend(counts::warnings(changed.ended.iter()).0);
+        rows.extend(std::mem::take(&mut self.governed.warned));
+        sum.count_warnings(rows.len() as u64);
+        let diagnostics = &mut self.state.diagnostics;
+        diagnostics.warning_count = sum.warnings;
+        diagnostics.warnings = match sum.warnings {
+            0 => Warnings::None,
+            count => Warnings::Kept { rows, count },
+        };
+        diagnostics.row_count_only_here = true;
+        diagnostics.row_count = i64::try_from(sum.affected_rows).unwrap_or(i64::MAX);
+        let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);
+        let payload = sum.ok(self.state.status, warnings, self.client.capabilities);
+        self.client.packet(&payload).await?;
+        self.answered = std::time::Instant::now();
+        Ok(Executed {
+            flow: Flow::Continue,
+            bytes_out: payload.len() as u64,
+            rows: 0,
+            affected: sum.affected_rows,
+            error: None,
+        })
+    }
+}
+
+/// A server's error in the client's names.
+fn in_words_of(failure: Failure, names: &Names) -> Failure {
+    match failure {
+        Failure::Fault(Fault::Server {
+            code,
+            sqlstate,
+            message,
+        }) => Fault::Server {
+            code,
+            sqlstate,
+            message: String::from_utf8_lossy(&names.text(message.as_bytes())).into_owned(),
+        }
+        .into(),
+        other => other,
+    }
+}

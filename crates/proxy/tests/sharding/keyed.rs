@@ -1,0 +1,252 @@
+//! Changes whose rows are found over several nodes, and then changed by their keys.
+
+use crate::ground::{Answer, Client, Ground, KINDS, Options, alike};
+
+const ROWS: &str = "
+    SET NAMES utf8mb4
+    INSERT INTO t_user VALUES (1, 'Ann', 10), (2, 'Bob', NULL), (6, 'Ann', 18446744073709551615), (7, 'Cid', 3), (9, 'Ém', 6)
+    INSERT INTO t_order (id, user_id, note, total) VALUES (1, 1, 'one', 9.50), (2, 1, 'two', 4), (3, 1, 'three', 9.50), (4, 7, 'four', 100)
+    INSERT INTO t_order (id, user_id, note, total) VALUES (5, 6, 'it''s \\\\ five', -1), (6, 2, 'two', 4), (7, 9, 'ñandú 😀', 0)
+    INSERT INTO t_item VALUES (1, 1, 4, 'nut'), (2, 1, 1, 'bolt'), (3, 6, 4, 'NUT'), (4, 6, NULL, 'gear'), (5, 2, 6, 'bolt')
+    INSERT INTO t_conf (v) VALUES ('a'), ('b'), ('7')
+    INSERT INTO t_dict VALUES (1, 'x'), (2, 'y'), (3, 'z')
+";
+
+/// One a line; what every table holds is compared at the end.
+const CHANGES: &str = "
+    SET NAMES utf8mb4
+    UPDATE t_order SET note = CONCAT(note, '!'), total = total + 1 ORDER BY id DESC LIMIT 3
+    UPDATE t_order SET note = 'cut' WHERE total > 3 ORDER BY total, id LIMIT 2
+    UPDATE t_order AS O SET O.note = 'alias' WHERE O.id > 2 ORDER BY O.id LIMIT 1
+    UPDATE t_order SET note = 'none' WHERE id > 1000 ORDER BY id LIMIT 2
+    UPDATE t_order SET id = id + 1 ORDER BY id DESC LIMIT 4
+    DELETE FROM t_item ORDER BY id DESC LIMIT 1
+    DELETE FROM t_item WHERE id > 1000 LIMIT 1
+    UPDATE t_user SET name = 'sub' WHERE score IN (SELECT order_id FROM t_item)
+    UPDATE t_user SET score = 5 WHERE user_id IN (SELECT id FROM t_conf WHERE v <> 'b')
+    UPDATE t_user SET name = (SELECT MAX(note) FROM t_order)
+    UPDATE t_user SET name = (SELECT v FROM t_conf WHERE id = t_user.user_id), score = 1 WHERE user_id < 3
+    UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = i.name WHERE i.id > 0
+    UPDATE t_order o JOIN t_conf c ON c.v = o.user_id SET o.note = c.v, o.total = o.total * 2
+    UPDATE t_order o, t_dict d, t_conf c SET o.note = CONCAT(d.word, c.v) WHERE o.user_id = d.id AND c.id = d.id
+    UPDATE t_user SET score = (SELECT -1 FROM t_conf LIMIT 1)
+    UPDATE IGNORE t_user SET score = (SELECT -1 FROM t_conf LIMIT 1) WHERE user_id < 7
+    SHOW WARNINGS
+    UPDATE t_user SET name = (SELECT REPEAT('long', 20) FROM t_conf LIMIT 1)
+    DELETE o FROM t_order o JOIN t_item i ON i.order_id = o.id WHERE i.name = 'bolt'
+    DELETE FROM t_user WHERE user_id IN (SELECT id FROM t_conf WHERE v = 'b')
+    INSERT INTO t_user (user_id, name) SELECT user_id + 100, note FROM t_order
+    INSERT INTO t_user SELECT user_id + 200, name, score FROM t_user WHERE score IS NULL OR score < 100
+    INSERT INTO t_user (user_id, name) SELECT id + 6, word FROM t_dict
+    INSERT IGNORE INTO t_user (user_id, name) SELECT id + 6, word FROM t_dict
+    SHOW WARNINGS
+    INSERT INTO t_user (user_id, score) SELECT id + 300, -1 FROM t_dict
+    INSERT INTO t_user (user_id, name) SELECT id + 6, word FROM t_dict ON DUPLICATE KEY UPDATE name = VALUES(name), score = 9
+    INSERT INTO t_user (user_id, name) SELECT id, v FROM t_conf WHERE 1 = 0
+    REPLACE INTO t_user (user_id, name) SELECT id + 5, v FROM t_conf
+    INSERT INTO t_order (id, user_id, note) SELECT i.id + 50, u.user_id, i.name FROM t_item i JOIN t_user u ON u.user_id = i.id + 5
+    INSERT INTO t_conf (id, v) SELECT user_id + 1000, LEFT(name, 20) FROM t_user
+    INSERT INTO t_dict SELECT user_id + 500, LEFT(name, 20) FROM t_user WHERE user_id < 10
+    UPDATE t_dict SET word = CONCAT(word, '+') ORDER BY id LIMIT 2
+    UPDATE t_dict d JOIN t_order o ON o.user_id = d.id SET d.word = o.note WHERE o.id < 6
+    DELETE FROM t_dict WHERE id IN (SELECT user_id + 500 FROM t_user WHERE score = 9)
+    DELETE FROM t_conf WHERE id IN (SELECT user_id + 1000 FROM t_user WHERE score IS NULL)
+    INSERT INTO t_user (user_id, name) VALUES (400 + 1, 'computed'), (2 * 201, UPPER('two'))
+    INSERT INTO t_user SET user_id = 400 + 3, name = 'set'
+    INSERT INTO t_user (user_id, name) VALUES (400 + 1, 'again')
+    INSERT INTO t_type (user_id, f, d, ts, day, l1, bin, doc, e, big) SELECT id, 0.1, 1e-300, '2024-05-31 02:30:00.125', '2024-02-29', 'café', x'0027ff', '{\"a\": [1, \"é\"]}', 'y,z', 18446744073709551615 FROM t_dict
+    INSERT INTO t_type (user_id, f, d, ts, l1, bin, doc, e) SELECT user_id + 50, f, d, ts, l1, bin, doc, e FROM t_type
+    UPDATE t_type t JOIN t_conf c ON c.id = t.user_id SET t.l1 = c.v, t.doc = JSON_OBJECT('v', c.v), t.day = DATE('2020-01-01') + INTERVAL c.id DAY
+";
+
+const TABLES: [&str; 6] = [
+    "SELECT * FROM t_order ORDER BY id, user_id",
+    "SELECT * FROM t_item ORDER BY id, user_id",
+    "SELECT * FROM t_user ORDER BY user_id",
+    "SELECT * FROM t_type ORDER BY user_id",
+    "SELECT * FROM t_conf ORDER BY id",
+    "SELECT * FROM t_dict ORDER BY id",
+];
+
+const BEST_EFFORT: &[&str] = &["transactions: {acrossNodes: bestEffort}"];
+const ATOMIC: &[&str] = &["transactions: {acrossNodes: atomic}"];
+
+/// What can be promised on each.
+const PROMISES: [(dbmesh_testkit::Kind, &[&str]); 2] = [
+    (dbmesh_testkit::Kind::MySql, ATOMIC),
+    (dbmesh_testkit::Kind::MariaDb, BEST_EFFORT),
+];
+
+fn ground(kind: dbmesh_testkit::Kind, data_shard: &'static [&'static str]) -> Ground {
+    let options = Options {
+        data_shard,
+        durable: data_shard == ATOMIC,
+        ..Options::default()
+    };
+    Ground::new(kind, &options)
+}
+
+/// What both say of every table, and that no row is on a shard of another.
+#[track_caller]
+fn same_tables(ground: &Ground, mesh: &mut Client, one: &mut Client) {
+    for sql in TABLES {
+        alike(ground.kind, sql, mesh, one);
+    }
+    for (place, server) in ground.servers.iter().enumerate() {
+        for shard in place * 4..place * 4 + 4 {
+            for table in ["t_order", "t_user", "t_type"] {
+                let sql = format!(
+                    "SELECT COUNT(*) FROM shop_{place}.{table}_{shard} WHERE MOD(user_id, 8) <> {shard}"
+                );
+                assert_eq!(
+                    server.query_value(&sql).unwrap().as_deref(),
+                    Some("0"),
+                    "{table}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn changes_by_rows_of_several_nodes_are_those_of_one_server() {
+    for kind in KINDS {
+        let ground = ground(kind, BEST_EFFORT);
+        ground.both(ROWS);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let mut different = Vec::new();
+        for sql in CHANGES.lines().map(str::trim).filter(|sql| !sql.is_empty()) {
+            let (ours, theirs) = (mesh.ask(sql), one.ask(sql));
+            if ours != theirs {
+                let said = mesh.said.take().unwrap_or_default();
+                different.push(format!(
+                    "{sql}\n  mesh: {ours:?} {said}\n  one:  {theirs:?}"
+                ));
+            }
+        }
+        assert!(different.is_empty(), "{kind:?}:\n{}", different.join("\n"));
+        same_tables(&ground, &mut mesh, &mut one);
+    }
+}
+
+#[test]
+fn they_are_part_of_the_session_s_transaction() {
+    for (kind, policy) in PROMISES {
+        let ground = ground(kind, policy);
+        ground.both(ROWS);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        for sql in [
+            "BEGIN",
+            "UPDATE t_user SET name = 'mine' WHERE user_id = 1",
+            "INSERT INTO t_order (id, user_id, note, total) VALUES (50, 1, 'new', 1)",
+            // Sees both, and what comes after sees it.
+            "INSERT INTO t_user (user_id, name) SELECT user_id + 100, name FROM t_user WHERE name = 'mine'",
+            "UPDATE t_order SET note = 'cut' ORDER BY id DESC LIMIT 2",
+            "DELETE FROM t_item WHERE order_id IN (SELECT id FROM t_conf)",
+            // Refused as a whole, and the transaction goes on.
+            "INSERT INTO t_user (user_id, name) SELECT id + 4, word FROM t_dict",
+            "SELECT id, note FROM t_order WHERE user_id = 1 ORDER BY id",
+            "SELECT user_id, name FROM t_user WHERE user_id = 101",
+            "ROLLBACK",
+        ] {
+            alike(kind, sql, &mut mesh, &mut one);
+        }
+        same_tables(&ground, &mut mesh, &mut one);
+        for sql in [
+            "BEGIN",
+            "UPDATE t_order SET note = 'kept' ORDER BY id LIMIT 4",
+            "COMMIT",
+            "SET autocommit = 0",
+            "UPDATE t_order SET note = 'gone' ORDER BY id LIMIT 4",
+            "ROLLBACK",
+            "SET autocommit = 1",
+        ] {
+            // Best effort is told with a note.
+            if sql == "COMMIT" {
+                assert!(matches!(mesh.ask(sql), Answer::Done(..)));
+                one.ask(sql);
+                continue;
+            }
+            alike(kind, sql, &mut mesh, &mut one);
+        }
+        same_tables(&ground, &mut mesh, &mut one);
+    }
+}
+
+#[test]
+fn one_that_fails_at_a_shard_changes_nothing() {
+    for (kind, policy) in PROMISES {
+        let ground = ground(kind, policy);
+        ground.both(ROWS);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        for sql in [
+            "INSERT INTO t_user (user_id, name) SELECT id + 4, word FROM t_dict",
+            "UPDATE t_order SET total = total * 10000000 ORDER BY id LIMIT 5",
+            "UPDATE t_order SET note = 'after' ORDER BY id LIMIT 5",
+        ] {
+            alike(kind, sql, &mut mesh, &mut one);
+            same_tables(&ground, &mut mesh, &mut one);
+        }
+    }
+}
+
+#[test]
+fn sessions_at_once_change_no_row_twice() {
+    for (kind, policy) in PROMISES {
+        let ground = ground(kind, policy);
+        let mut mesh = ground.mesh();
+        for user in 0..24 {
+            let insert = format!("INSERT INTO t_user VALUES ({user}, 'queued', 0)");
+            assert!(matches!(mesh.ask(&insert), Answer::Done(1, ..)));
+        }
+        let taken: u64 = std::thread::scope(|threads| {
+            let work = || {
+                let mut mesh = ground.mesh();
+                let mut taken = 0;
+                loop {
+                    let take = "UPDATE t_user SET name = 'taken', score = score + 1 WHERE name = 'queued' ORDER BY user_id LIMIT 3";
+                    match mesh.ask(take) {
+                        Answer::Done(0, ..) => return taken,
+                        Answer::Done(rows, ..) => taken += rows,
+                        // A deadlock, or waiting for a lock for too long: one server says the same.
+                        Answer::Error(1213 | 1205) => {}
+                        other => panic!("{other:?} {:?}", mesh.said),
+                    }
+                }
+            };
+            let all: Vec<_> = (0..3).map(|_| threads.spawn(work)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 24);
+        let rows =
+            mesh.ask("SELECT COUNT(*), SUM(score), MAX(score) FROM t_user WHERE name = 'taken'");
+        let cell = |text: &str| Some(text.to_owned());
+        assert_eq!(rows.rows(), [[cell("24"), cell("24"), cell("1")]]);
+    }
+}
+
+#[test]
+fn what_is_not_served_says_why() {
+    for kind in KINDS {
+        let ground = ground(kind, BEST_EFFORT);
+        ground.both(ROWS);
+        let mut mesh = ground.mesh();
+        for (sql, why) in [
+            (
+                "UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = 'a', i.name = 'b'",
+                "a form that is not served",
+            ),
+            (
+                "UPDATE t_user SET user_id = user_id + 1 ORDER BY user_id LIMIT 2",
+                "sharding key",
+            ),
+            (
+                "UPDATE t_order SET note = @x ORDER BY id LIMIT 2",
+                "state of one connection",
+            ),
+        ] {
+            let said = mesh.refused(sql);
+            assert!(said.contains(why), "{kind:?}: {sql}: {said}");
+        }
+    }
+}
