@@ -138,14 +138,9 @@ impl Session {
         statement: &Statement,
         mut route: Route,
     ) -> Result<Executed, Failure> {
-        if let Some(done) = self.cross(query.sql, statement).await? {
+        let early = self.answered_early(query.sql, statement, route).await?;
+        if let Some(done) = early {
             return Ok(done);
-        }
-        if let Some(done) = self.defer(query.sql, statement, route.aim).await? {
-            return Ok(done);
-        }
-        if self.uses_own_schema(statement).await? {
-            return Ok(Executed::LOCAL);
         }
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
@@ -198,6 +193,23 @@ impl Session {
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             other => Err(self.unplanned(other)),
         }
+    }
+
+    /// What needs no plan: the ends and beginnings of transactions, and the choice of the service's own schema.
+    async fn answered_early(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Option<Executed>, Failure> {
+        if let Some(done) = self.cross(sql, statement).await? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = self.defer(sql, statement, route.aim).await? {
+            return Ok(Some(done));
+        }
+        let chooses = self.uses_own_schema(statement).await?;
+        Ok(chooses.then_some(Executed::LOCAL))
     }
 
     /// Scatters a statement in text; what rows do not tell, one server that has them all knows.

@@ -5,6 +5,7 @@
 //! all rows come at once, as servers may do. Must never let a statement run in words of the client's. Input: COM_STMT_PREPARE
 //! and COM_STMT_EXECUTE.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
@@ -106,14 +107,9 @@ impl Session {
             return Err(Fault::Sharding(message.into()).into());
         }
         let mut route = run.route;
-        if let Some(done) = self.cross(sql, run.statement).await? {
+        let early = self.answered_early(sql, run.statement, route).await?;
+        if let Some(done) = early {
             return Ok(done);
-        }
-        if let Some(done) = self.defer(sql, run.statement, route.aim).await? {
-            return Ok(done);
-        }
-        if self.uses_own_schema(run.statement).await? {
-            return Ok(Executed::LOCAL);
         }
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
