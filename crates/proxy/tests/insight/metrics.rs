@@ -169,7 +169,7 @@ fn statements_are_counted_by_table_up_to_a_number_of_tables() {
     let stage = stage(&server, &["observability: {insight: off, tableMetrics: 2}"]);
     let mut app = client(&stage, "app");
     assert_eq!(app.query("INSERT INTO t VALUES (1, 1)"), Reply::Ok);
-    assert_eq!(app.query("INSERT INTO T VALUES (1, 1)").code(), Some(1062));
+    assert_eq!(app.query("INSERT INTO t VALUES (1, 1)").code(), Some(1062));
     assert_eq!(
         app.query("SELECT COUNT(*) FROM t JOIN app.u ON t.id = u.id")
             .value(),
