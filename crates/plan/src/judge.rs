@@ -123,6 +123,7 @@ pub struct Judge {
     known: Memory<Key, Found>,
     permitted: Memory<Key, Option<Arc<Denial>>>,
     allowed: Memory<Key, bool>,
+    touched: Memory<Key, Arc<[Box<str>]>>,
     schemas: RandomState,
 }
 
@@ -160,6 +161,28 @@ impl Judge {
             schema: subject.schema.map_or(0, |s| self.schemas.hash_one(s)),
             dialect: *subject.dialect,
         }
+    }
+
+    /// The tables that a statement uses, in lower case and sorted; none that is not taken apart.
+    pub fn tables(&mut self, subject: &Subject<'_>) -> Arc<[Box<str>]> {
+        let mut key = self.key(0, subject);
+        if key.guard == 0 {
+            // A miscount is all that two texts of one digest can bring about.
+            key.guard = key.digest;
+        }
+        if let Some(known) = self.touched.find(&key) {
+            return known;
+        }
+        let all = match self.parser.parse(subject.sql, subject.dialect) {
+            Ok(ast) => {
+                self.facts.fill(ast, subject.sql, subject.dialect);
+                let tables = self.facts.tables.iter();
+                names_of(tables.map(|table| used(subject, table)))
+            }
+            Err(_) => Arc::from([]),
+        };
+        self.touched.keep(key, all.clone());
+        all
     }
 
     /// What the rights, whose number is `id`, do not permit.
@@ -246,13 +269,12 @@ impl Judge {
             }
         }
         let tables = book.counts_tables().then(|| {
-            let all = text.tables.iter().take(TABLES_COUNTED_MAX);
-            let mut names: Vec<Box<str>> = all
-                .map(|table| format!("{}.{}", table.schema, table.name).into())
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            names.into()
+            let all = text.tables.iter();
+            names_of(all.map(|table| Used {
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+                access: table.access,
+            }))
         });
         Found {
             sure,
@@ -260,6 +282,17 @@ impl Judge {
             tables,
         }
     }
+}
+
+/// `schema.table` of each, once.
+fn names_of(tables: impl Iterator<Item = Used>) -> Arc<[Box<str>]> {
+    let mut names: Vec<Box<str>> = tables
+        .take(TABLES_COUNTED_MAX)
+        .map(|table| format!("{}.{}", table.schema, table.name).into())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into()
 }
 
 /// Rules of which an expression matches the text as it came, or without comments.

@@ -3,6 +3,7 @@
 //! Owns the counters, spread over shards so that no two workers write the same cache line per statement, and their names
 //! at `/metrics`. Labels come from closed sets, never from SQL text. Input: the session, at the end of each statement.
 
+mod tables;
 mod times;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use dbmesh_sql::Class;
 
 use crate::fault::{Blame, Fault, Overdue};
 use crate::pins::PinReason;
+pub use tables::Tables;
 pub use times::Times;
 
 /// Upper bounds of the duration histogram, in seconds; a last bucket has the rest.
@@ -105,6 +107,8 @@ pub struct ServiceMetrics {
     copy_ns: [AtomicU64; 2],
     /// Hints that could not be followed, or not by their user.
     pub hints_refused: AtomicU64,
+    /// By table, where that is asked for.
+    pub tables: Tables,
     /// How transactions ended that wrote on several nodes.
     pub ends: crate::atomic::Ends,
 }
@@ -369,6 +373,7 @@ pub struct Labelled<'a> {
 pub fn expose(all: &[Labelled<'_>], out: &mut Text) {
     expose_statements(all, out);
     expose_sessions(all, out);
+    tables::expose(all, out);
 }
 
 fn each(

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 /// Units that may begin in a round, for each worker: a command is one.
-const UNITS_PER_WORKER: u64 = 16;
+const UNITS_PER_WORKER: u64 = 8;
 /// Bytes of an answer that count as much as a command.
 const UNIT_BYTES: usize = 16 << 10;
 /// Bytes of an answer that are passed on in one turn.
@@ -283,6 +283,9 @@ mod tests {
         turns
     }
 
+    /// Commands that begin in a round.
+    const ROUND: usize = 8;
+
     fn granted(waiters: &mut [oneshot::Receiver<()>]) -> usize {
         let done = |w: &mut &mut oneshot::Receiver<()>| w.try_recv().is_ok();
         waiters
@@ -312,10 +315,10 @@ mod tests {
         let (flood, single) = (Lane::new(turns.clone(), 100), Lane::new(turns.clone(), 100));
         let mut many = line_up(&turns, &flood, 1_000);
         assert!(turns.begin_round());
-        assert_eq!(granted(&mut many), 16);
+        assert_eq!(granted(&mut many), ROUND);
         let mut one = line_up(&turns, &single, 1);
         assert!(turns.begin_round());
-        assert_eq!((granted(&mut one), granted(&mut many)), (1, 15));
+        assert_eq!((granted(&mut one), granted(&mut many)), (1, ROUND - 1));
     }
 
     #[test]
@@ -324,7 +327,7 @@ mod tests {
         let lanes = [1, 3, 12].map(|weight| Lane::new(turns.clone(), weight));
         let mut lines = lanes.each_ref().map(|lane| line_up(&turns, lane, 2_000));
         let mut counts = [0; 3];
-        for _ in 0..50 {
+        for _ in 0..100 {
             turns.begin_round();
             for (count, line) in counts.iter_mut().zip(&mut lines) {
                 *count += granted(line);
@@ -344,7 +347,7 @@ mod tests {
         for _ in 0..200 {
             turns.begin_round();
         }
-        assert_eq!(granted(&mut many), 3_200);
+        assert_eq!(granted(&mut many), 200 * ROUND);
         let mut late = line_up(&turns, &idle, 1_000);
         for _ in 0..10 {
             turns.begin_round();
@@ -359,9 +362,9 @@ mod tests {
         let (gone, there) = (Lane::new(turns.clone(), 100), Lane::new(turns.clone(), 100));
         drop(line_up(&turns, &gone, 500));
         let before = gone.account.next.load(Ordering::Relaxed);
-        let mut waiting = line_up(&turns, &there, 16);
+        let mut waiting = line_up(&turns, &there, ROUND);
         assert!(!turns.begin_round());
-        assert_eq!(granted(&mut waiting), 16);
+        assert_eq!(granted(&mut waiting), ROUND);
         assert_eq!(gone.account.next.load(Ordering::Relaxed), before);
     }
 

@@ -38,6 +38,7 @@ pub fn observability(
     });
     Some(Observability {
         insight: switch(spec.insight, Switch::On),
+        table_metrics: spec.table_metrics.unwrap_or(0),
         audit: audit?,
         slow_log: slow_log?,
         tracing: tracing?,

@@ -9,6 +9,9 @@ use serde::Deserialize;
 pub struct ObservabilitySpec {
     /// Whether statements are summed up by user and digest; `on` if absent.
     pub insight: Option<SwitchSpec>,
+    /// Tables of which statements are counted one by one at `/metrics`, those beyond together; 0, none, if absent.
+    #[schemars(range(max = 10_000))]
+    pub table_metrics: Option<u32>,
     /// A line for each statement of chosen classes, in a file that shows whether it was changed.
     pub audit: Option<StatementAuditSpec>,
     /// A line for each statement that took long.

@@ -32,6 +32,8 @@ pub enum Switch {
 pub struct Observability {
     /// Whether statements are summed up by user and digest.
     pub insight: Switch,
+    /// Tables of which statements are counted one by one; 0 is none.
+    pub table_metrics: u32,
     /// Which statements are audited.
     pub audit: Option<Audit>,
     /// Which statements are slow.
@@ -44,6 +46,7 @@ impl Default for Observability {
     fn default() -> Self {
         Self {
             insight: Switch::On,
+            table_metrics: 0,
             audit: None,
             slow_log: None,
             tracing: None,

@@ -183,6 +183,11 @@ thread_local! {
     static JUDGE: RefCell<Judge> = RefCell::default();
 }
 
+/// The tables that a statement uses.
+pub(super) fn tables_of(subject: &Subject<'_>) -> Arc<[Box<str>]> {
+    JUDGE.with_borrow_mut(|judge| judge.tables(subject))
+}
+
 impl Session {
     /// The key under which digests are guarded; none where nothing is remembered by them.
     pub(super) fn guard_key(&mut self) -> Option<u64> {

@@ -280,12 +280,16 @@ impl Session {
         let quiet = tells.insight == Switch::Off
             && tells.slow_log.is_none()
             && tells.audit.is_none()
+            && tells.table_metrics == 0
             && self.noted.more.is_none();
         if quiet {
             return;
         }
         let more = self.noted.more.take();
         let finished = self.finished(observed, ran);
+        if tells.table_metrics > 0 {
+            self.count_tables(observed, &finished, tells.table_metrics);
+        }
         if tells.insight == Switch::On {
             let dialect = || self.state.known_dialect().unwrap_or_default();
             let sql = observed.sql;

@@ -161,6 +161,43 @@ fn every_metric_of_the_page_exists() {
 }
 
 #[test]
+fn statements_are_counted_by_table_up_to_a_number_of_tables() {
+    let server = server(KINDS[0]);
+    server
+        .execute("CREATE TABLE app.u (id INT PRIMARY KEY); CREATE TABLE app.w (id INT PRIMARY KEY)")
+        .unwrap();
+    let stage = stage(&server, &["observability: {insight: off, tableMetrics: 2}"]);
+    let mut app = client(&stage, "app");
+    assert_eq!(app.query("INSERT INTO t VALUES (1, 1)"), Reply::Ok);
+    assert_eq!(app.query("INSERT INTO t VALUES (1, 1)").code(), Some(1062));
+    assert_eq!(
+        app.query("SELECT COUNT(*) FROM t JOIN app.u ON t.id = u.id")
+            .value(),
+        "0"
+    );
+    let (id, _) = ask::prepare(&mut app, "SELECT id FROM w WHERE id = ?").unwrap();
+    assert_eq!(
+        ask::execute(&mut app, id, &["1"], None),
+        Reply::Rows(vec![])
+    );
+    let statements = |label: &str| {
+        let name = "dbmesh_table_statements_total";
+        stage.proxy.metric(name, label).unwrap().unwrap_or(0.0)
+    };
+    eventually("the last is counted", Duration::from_secs(60), || {
+        statements("table=\"(others)\"") == 1.0
+    });
+    assert_eq!(statements("table=\"app.t\",class=\"write\""), 2.0);
+    assert_eq!(statements("table=\"app.t\",class=\"read\""), 1.0);
+    assert_eq!(statements("table=\"app.u\""), 1.0);
+    assert_eq!(statements("table=\"app.w\""), 0.0);
+    let errors = stage
+        .proxy
+        .metric("dbmesh_table_errors_total", "table=\"app.t\"");
+    assert_eq!(errors.unwrap(), Some(1.0));
+}
+
+#[test]
 fn statements_of_sessions_that_are_killed_are_not_under_way_for_ever() {
     const LONG: Duration = Duration::from_secs(60);
     let server = server(KINDS[0]);

@@ -1,8 +1,10 @@
-//! What the audit says of commands that are no statements, and of the parts that a statement had at several nodes.
+//! What the audit says of commands that are no statements, and of the parts that a statement had at several nodes; what is
+//! counted by table.
 //!
 //! Owns those lines and fields. A command that must be recorded and cannot be is refused, as a statement is. Input:
 //! COM_INIT_DB, COM_STMT_PREPARE, statements over several shards.
 
+use dbmesh_plan::Subject;
 use dbmesh_plan::shard::NodeStatement;
 use dbmesh_runtime::ledger::Place;
 use dbmesh_sql::{Class, Statement, digest_text};
@@ -10,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::{Observed, put_answer, put_failure};
 use crate::fault::Fault;
-use crate::insight::Protocol;
+use crate::insight::{Finished, Protocol};
 use crate::logs::is_closed;
 use crate::record::{Record, TEXT_BYTES_MAX};
 use crate::redact;
 use crate::scatter::leg::Leg;
+use crate::session::judging::tables_of;
 use crate::session::{Failure, Session};
 
 /// Parts of one statement that its line names; it counts all.
@@ -80,6 +83,21 @@ impl Session {
             Some(place) => place.fill(record.into_fields()),
             None => ledger.push(record.into_fields()),
         }
+    }
+
+    /// Counts a statement that ended at its tables.
+    pub(super) fn count_tables(&self, observed: Observed<'_>, finished: &Finished<'_>, max: u32) {
+        let dialect = self.state.known_dialect().unwrap_or_default();
+        let subject = Subject {
+            statement: observed.statement,
+            sql: observed.sql,
+            dialect: &dialect,
+            schema: self.state.vector.schema.as_deref(),
+        };
+        let names = tables_of(&subject);
+        let failed = finished.error.is_some();
+        let tables = &self.serving.metrics.tables;
+        tables.add(&names, max, finished.class, finished.took, failed);
     }
 
     /// Takes down where a statement over several nodes runs, and in which words; those are without literals.

@@ -145,7 +145,10 @@ impl Session {
                 self.in_own_schema(false).await?;
                 self.run_prepared(packet, run).await
             }
-            ShardPlan::Single(node) => self.execute_bound(&node, &values, run, route).await,
+            ShardPlan::Single(node) => {
+                self.note_node(&node);
+                self.execute_bound(&node, &values, run, route).await
+            }
             ShardPlan::Broadcast { statements, clock } => {
                 let spread = spread(statements, Answers::Alike, clock);
                 self.spread(run.statement, spread, route).await
