@@ -146,7 +146,9 @@ impl Session {
             route.aim = aim;
         }
         if let Some(known) = self.remembered_text(packet, query, statement) {
-            return self.execute_known(&known, statement, route).await;
+            let sql = known.packet.get(query.sql_offset..);
+            self.note_node(sql.unwrap_or_default());
+            return self.execute_placed(&known, statement, route).await;
         }
         let plan = self.shard_plan(query.sql, None).await?;
         self.remember(query.sql, statement, None, &plan);
@@ -163,7 +165,7 @@ impl Session {
                 executed
             }
             ShardPlan::Single(node) => {
-                self.note_node(&node);
+                self.note_node(&node.sql);
                 let executed = self.execute_at(packet, query, &node, route).await;
                 self.forget_keys();
                 executed

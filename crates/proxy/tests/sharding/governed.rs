@@ -92,6 +92,11 @@ fn assert_nodes_are_told(all: &[Value]) {
     let single = of(1).find(|line| line["class"] == "read").unwrap();
     assert!(physical(&single["nodes"][0]), "{single}");
     assert!(single["endpoint"].is_string(), "{single}");
+    let often = |line: &&Value| {
+        let text = line["nodes"][0]["text"].as_str().unwrap();
+        text.contains("seen_often") && text.contains("t_order_")
+    };
+    assert_eq!(of(1).filter(often).count(), 3, "{all:#?}");
 }
 
 #[test]
@@ -105,6 +110,11 @@ fn rules_rights_audit_and_listings_see_the_whole_service() {
     };
     rules_hold(&mut login("app"));
     rights_hold(&mut login("clerk"));
+    // The plan of the first serves the others as well.
+    for user in 1..4 {
+        let sql = format!("SELECT id AS seen_often FROM t_order WHERE user_id = {user}");
+        login("app").query(&sql);
+    }
     let mut ops = login("ops");
     for listing in ["ENDPOINTS", "POOLS"] {
         let listed = rows(&mut ops, &format!("SHOW MESH {listing}"));

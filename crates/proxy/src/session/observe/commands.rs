@@ -123,15 +123,15 @@ impl Session {
         self.noted.more.get_or_insert_default().nodes = Some(told);
     }
 
-    /// The same of a statement that runs at one node, under physical names.
-    pub(in crate::session) fn note_node(&mut self, node: &NodeStatement) {
+    /// The same of a statement that runs at one node, in these words.
+    pub(in crate::session) fn note_node(&mut self, sql: &[u8]) {
         let tells = &self.serving.service.observability;
         if tells.audit.is_none() && tells.slow_log.is_none() {
             return;
         }
         let dialect = self.state.known_dialect().unwrap_or_default();
-        let dialect = redact::safe_dialect(&node.sql, dialect);
-        let text = digest_text(&node.sql, &dialect, TEXT_BYTES_MAX);
+        let dialect = redact::safe_dialect(sql, dialect);
+        let text = digest_text(sql, &dialect, TEXT_BYTES_MAX);
         let told = (1, json!([{ "text": text }]));
         self.noted.more.get_or_insert_default().nodes = Some(told);
     }

@@ -146,7 +146,7 @@ impl Session {
                 self.run_prepared(packet, run).await
             }
             ShardPlan::Single(node) => {
-                self.note_node(&node);
+                self.note_node(&node.sql);
                 self.execute_bound(&node, &values, run, route).await
             }
             ShardPlan::Broadcast { statements, clock } => {

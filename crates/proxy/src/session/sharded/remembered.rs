@@ -188,16 +188,6 @@ impl Session {
         known.plans.keep(asked, template);
     }
 
-    /// Executes a text at its node.
-    pub(super) async fn execute_known(
-        &mut self,
-        known: &PlacedText,
-        statement: &Statement,
-        route: Route,
-    ) -> Result<Executed, Failure> {
-        self.execute_placed(known, statement, route).await
-    }
-
     /// Executes a bound statement at its node, with the client's own packet.
     pub(super) async fn run_known(
         &mut self,
@@ -206,6 +196,7 @@ impl Session {
         run: &Run<'_>,
         route: Route,
     ) -> Result<Executed, Failure> {
+        self.note_node(&known.key.sql);
         self.go_to(known.source).await?;
         self.in_own_schema(true).await?;
         if let Some(sharded) = &mut self.sharded {
