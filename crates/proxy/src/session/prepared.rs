@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use dbmesh_model::topology::Role;
 use dbmesh_plan::{Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
@@ -119,6 +120,7 @@ impl Session {
         let proof = self
             .take_demand(statement, &sql_key.sql, attributes)
             .await?;
+        self.recollect(statement).await;
         let functions = route(statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
@@ -139,10 +141,14 @@ impl Session {
         }
         let planned = plan(statement, &key.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
-        let route = match &admitted.plan {
+        let mut route = match &admitted.plan {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
         };
+        if cursor && route.aim.role == Role::Replica {
+            // It binds the session to its server, which then has to take writes too.
+            route.aim = PRIMARY;
+        }
         if self.is_recorded(statement) {
             Box::pin(self.record(observed)).await?;
         }
