@@ -57,6 +57,7 @@ pub(super) fn diagnostics(
 fn leaves_warnings(statement: &Statement, sql: &[u8]) -> bool {
     match statement.verb {
         Verb::Set
+        | Verb::SetTransaction
         | Verb::Use
         | Verb::Do
         | Verb::Begin
