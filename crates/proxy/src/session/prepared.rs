@@ -120,7 +120,7 @@ impl Session {
         let proof = self
             .take_demand(statement, &sql_key.sql, attributes)
             .await?;
-        self.recollect(statement).await;
+        self.recollect(statement).await?;
         let functions = route(statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.

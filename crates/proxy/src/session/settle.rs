@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dbmesh_model::topology::{Multiplexing, Role};
-use dbmesh_sql::{Effect, Statement};
+use dbmesh_plan::LastInsertId;
+use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::relay::Outcome;
 
 use super::exchange::Lost;
@@ -121,17 +122,33 @@ impl Session {
         }
     }
 
-    /// Before a statement that asks what the last one left: where it may be sent to another server than that one was, the
-    /// session has to know it itself, because its plan depends on that.
-    pub(super) async fn recollect(&mut self, statement: &Statement) {
+    /// Before a statement that asks what the last one left: where it may be sent to another server than that one was, or
+    /// other words are sent before it, the session has to know it itself, because its plan depends on that.
+    pub(super) async fn recollect(&mut self, statement: &Statement) -> Result<(), Failure> {
+        if self.lease.is_none() || !reads_diagnostics(statement) {
+            return Ok(());
+        }
         let moves = self.serving.upstream.splitting().is_some()
             || self.sharded.is_some()
             || self.member.as_ref().is_some_and(|m| m.pool.is_draining());
         // What GET DIAGNOSTICS reads stays on the connection: it may go there as long as it sets variables at the primary.
         let stays = statement.effects.contains(&Effect::GetDiagnostics) && !self.is_on_replica();
-        if moves && !stays && self.lease.is_some() && reads_diagnostics(statement) {
+        if moves && !stays {
             self.give_up_hold().await;
         }
+        let restores = statement.facts.has(Facts::READS_LAST_INSERT_ID)
+            && self.lease.is_some()
+            && matches!(self.insert_id_to_restore(LastInsertId::Read), Ok(Some(_)));
+        if !restores {
+            return Ok(());
+        }
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        if !self.recall().await && kept {
+            let gone = BackendError::Lost(std::io::ErrorKind::ConnectionAborted.into());
+            return Err(self.lost(Lost::before(gone), None));
+        }
+        self.state.diagnostics.row_count_only_here = true;
+        Ok(())
     }
 
     /// Whether reads are split off and the session's connection is to a server that only takes them.
