@@ -116,7 +116,14 @@ fn found_rows(
         (Verb::Select, true) if skips_rows(sql) => FoundRows::Unknown,
         (Verb::Select | Verb::Show, true) => FoundRows::Known(outcome.rows),
         (
-            Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Create,
+            Verb::Set
+            | Verb::Use
+            | Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Create
+            | Verb::LockTables
+            | Verb::UnlockTables,
             false,
         ) => before,
         _ => FoundRows::Unknown,
