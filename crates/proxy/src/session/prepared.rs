@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dbmesh_model::topology::Role;
-use dbmesh_plan::{Functions, Plan, Route, plan, route};
+use dbmesh_plan::{Aim, Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
@@ -38,6 +38,14 @@ use crate::insight::Protocol;
 use crate::pieces::Pieces;
 use crate::prepared::{Cursor, Key};
 use crate::vector::Vector;
+
+/// Where a statement goes that may open a cursor: that binds the session to its server, which then has to take writes too.
+fn binding(aim: Aim, cursor: bool) -> Aim {
+    match cursor && aim.role == Role::Replica {
+        true => PRIMARY,
+        false => aim,
+    }
+}
 
 impl Session {
     /// COM_STMT_EXECUTE: the path of a prepared statement.
@@ -145,10 +153,7 @@ impl Session {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
         };
-        if cursor && route.aim.role == Role::Replica {
-            // It binds the session to its server, which then has to take writes too.
-            route.aim = PRIMARY;
-        }
+        route.aim = binding(route.aim, cursor);
         if self.is_recorded(statement) {
             Box::pin(self.record(observed)).await?;
         }
