@@ -224,7 +224,7 @@ impl Fault {
 
 fn take_out(drafts: &mut [Draft], mut faults: Vec<Fault>, listing: &mut Listing) {
     // From the last on, so that positions stay what they were.
-    faults.sort_by(|a, b| (b.draft, b.part).cmp(&(a.draft, a.part)));
+    faults.sort_by_key(|fault| std::cmp::Reverse((fault.draft, fault.part)));
     faults.dedup_by(|a, b| (a.draft, a.part) == (b.draft, b.part));
     for fault in faults {
         let Some(draft) = drafts.get_mut(fault.draft) else {
