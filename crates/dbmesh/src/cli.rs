@@ -68,6 +68,70 @@ pub enum Command {
     /// Look at files of the audit.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Convert the configuration of another proxy to resources.
+    ///
+    /// The resources go to standard output and pass `dbmesh check`. What has no equivalent is listed on standard error:
+    /// where it stands, what it is, why, and what to do instead.
+    #[command(subcommand)]
+    Import(ImportCommand),
+}
+
+/// `dbmesh import`.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Configuration files of ShardingSphere 5, of its Proxy or of JDBC.
+    Shardingsphere(ShardingSphereArgs),
+    /// A configuration file of ProxySQL, or the tables of a running one.
+    Proxysql(ProxySqlArgs),
+}
+
+/// `dbmesh import shardingsphere`.
+#[derive(Debug, Args)]
+pub struct ShardingSphereArgs {
+    /// Its YAML files: those of databases, and the global one (`global.yaml`, `server.yaml`).
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How a sharding key is compared, as `t_user.name=string`; the source does not say it. May be given more than once.
+    #[arg(long = "key-type", value_name = "TABLE.COLUMN=TYPE", value_parser = key_type)]
+    pub key_types: Vec<(String, String, String)>,
+    /// How to answer.
+    #[command(flatten)]
+    pub common: ImportArgs,
+}
+
+/// `dbmesh import proxysql`.
+#[derive(Debug, Args)]
+pub struct ProxySqlArgs {
+    /// Its configuration file, or `mysql://USER[:PASSWORD]@HOST[:PORT]` of its admin interface. A password that is left out
+    /// is taken from the environment variable DBMESH_IMPORT_PASSWORD.
+    #[arg(value_name = "FILE|DSN")]
+    pub source: String,
+    /// How to answer.
+    #[command(flatten)]
+    pub common: ImportArgs,
+}
+
+/// How an import answers.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Form of the list of what has no equivalent.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Write nothing, and exit with 1, if anything is lost.
+    #[arg(long)]
+    pub strict: bool,
+    /// What becomes of passwords.
+    #[arg(long, value_enum, default_value_t = ImportSecrets::Plain)]
+    pub secrets: ImportSecrets,
+}
+
+/// What becomes of passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportSecrets {
+    /// They are carried over as the source has them.
+    Plain,
+    /// Plain ones become names of environment variables, which are listed.
+    Env,
 }
 
 /// `dbmesh proxy`.
@@ -370,6 +434,18 @@ pub enum BreakerState {
     Closed,
     /// It decides by what fails.
     Auto,
+}
+
+/// `TABLE.COLUMN=TYPE`.
+fn key_type(text: &str) -> Result<(String, String, String), String> {
+    const TYPES: [&str; 5] = ["integer", "string", "collatedString", "date", "datetime"];
+    let wanted = || format!("as `t_user.name=string`; types are {}", TYPES.join(", "));
+    let (column, kind) = text.split_once('=').ok_or_else(wanted)?;
+    let (table, column) = column.split_once('.').ok_or_else(wanted)?;
+    match TYPES.contains(&kind) && !table.is_empty() && !column.is_empty() {
+        true => Ok((table.to_owned(), column.to_owned(), kind.to_owned())),
+        false => Err(wanted()),
+    }
 }
 
 /// A number with `KiB`, `MiB` or `GiB`; bytes without.

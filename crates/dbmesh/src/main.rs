@@ -8,6 +8,7 @@ mod cli;
 mod drain;
 mod explain;
 mod get;
+mod import;
 mod page;
 mod password_hash;
 mod proxy;
@@ -36,5 +37,6 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run_top(&args),
         Command::PasswordHash(args) => password_hash::run_password_hash(&args),
         Command::Audit(AuditCommand::Verify(args)) => audit::run_verify(&args),
+        Command::Import(command) => import::run_import(&command),
     }
 }

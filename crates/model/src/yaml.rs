@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::path::{FieldPath, Step};
 
-pub use builder::{Fault, read};
+pub use builder::{Fault, TAG_FIELD, read, read_tagged};
 
 /// Deepest nesting of mappings and lists.
 pub const DEPTH_MAX: usize = 64;

@@ -249,7 +249,7 @@ pub fn route(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Rou
     let mut functions = Functions::NONE;
     functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
     let row_count_here = free || session.row_count == RowCount::Here;
-    let rows_here = row_count_here && session.found_rows == RowsFound::Known;
+    let rows_here = session.found_rows == RowsFound::Known;
     functions.add_if(
         Functions::FOUND_ROWS,
         reads(Facts::READS_FOUND_ROWS) && rows_here,

@@ -413,6 +413,7 @@ impl Session {
         };
         self.trace(statement, query.sql, &attributes);
         let proof = self.take_demand(statement, query.sql, attributes).await?;
+        self.recollect(statement).await?;
         let planned = plan(statement, query.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
         if self.is_recorded(statement) {

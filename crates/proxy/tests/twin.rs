@@ -36,6 +36,23 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+/// What the proxies have behind them.
+#[derive(Clone, Copy, Debug)]
+enum Behind {
+    One,
+    /// Reads go to a replica that has all that was written.
+    Replica,
+}
+
+impl Behind {
+    fn ground(self, kind: Kind, queue_wait_ms: u32) -> Ground {
+        match self {
+            Self::One => Ground::start(kind, queue_wait_ms),
+            Self::Replica => Ground::split(kind, queue_wait_ms),
+        }
+    }
+}
+
 /// Prints what the server itself says.
 fn show(ground: &Ground, scenario: &Scenario) {
     let seen = ground.direct(scenario, &BTreeSet::new());
@@ -51,9 +68,9 @@ fn turn(kind: Kind) -> MutexGuard<'static, ()> {
     turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hand_written(kind: Kind) {
+fn hand_written(kind: Kind, behind: Behind) {
     let _turn = turn(kind);
-    let ground = Ground::start(kind, 400);
+    let ground = behind.ground(kind, 400);
     let only = std::env::var("DBMESH_TWIN_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
     let mut runs = 0;
@@ -94,12 +111,22 @@ fn hand_written(kind: Kind) {
 
 #[test]
 fn hand_written_scenarios_on_mysql() {
-    hand_written(Kind::MySql);
+    hand_written(Kind::MySql, Behind::One);
+}
+
+#[test]
+fn hand_written_scenarios_with_a_replica_on_mysql() {
+    hand_written(Kind::MySql, Behind::Replica);
 }
 
 #[test]
 fn hand_written_scenarios_on_mariadb() {
-    hand_written(Kind::MariaDb);
+    hand_written(Kind::MariaDb, Behind::One);
+}
+
+#[test]
+fn hand_written_scenarios_with_a_replica_on_mariadb() {
+    hand_written(Kind::MariaDb, Behind::Replica);
 }
 
 /// Seeds of a run without a time: the same ones on every machine.
@@ -114,9 +141,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Draws scenarios until the time is over; a difference is made short and told.
-fn drawn(kind: Kind) {
+fn drawn(kind: Kind, behind: Behind) {
     let _turn = turn(kind);
-    let ground = Ground::start(kind, 100);
+    let ground = behind.ground(kind, 100);
     let (seconds, seeds) = match number("DBMESH_TWIN_SECONDS") {
         Some(seconds) => (seconds, u64::MAX),
         None => (120, SEEDS),
@@ -179,12 +206,22 @@ fn shortened(
 
 #[test]
 fn drawn_scenarios_on_mysql() {
-    drawn(Kind::MySql);
+    drawn(Kind::MySql, Behind::One);
+}
+
+#[test]
+fn drawn_scenarios_with_a_replica_on_mysql() {
+    drawn(Kind::MySql, Behind::Replica);
 }
 
 #[test]
 fn drawn_scenarios_on_mariadb() {
-    drawn(Kind::MariaDb);
+    drawn(Kind::MariaDb, Behind::One);
+}
+
+#[test]
+fn drawn_scenarios_with_a_replica_on_mariadb() {
+    drawn(Kind::MariaDb, Behind::Replica);
 }
 
 /// Another value for a session variable, as SQL; `None` where one cannot be guessed.
@@ -230,7 +267,7 @@ fn every_variable(kind: Kind) {
         {
             continue;
         }
-        let session = ground.server.session().unwrap();
+        let session = ground.server().session().unwrap();
         if session
             .execute(&format!("SET SESSION {name} = {other}"))
             .is_err()

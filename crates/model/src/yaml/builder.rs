@@ -20,10 +20,28 @@ pub struct Fault {
     pub fatal: bool,
 }
 
+/// Field of a mapping under which [`read_tagged`] keeps its tag.
+pub const TAG_FIELD: &str = "!";
+
 /// Reads every document of `text`; empty documents are left out. After a fatal fault the documents
 /// before it are still there.
 pub fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    let mut builder = Builder::default();
+    build(text, Builder::default())
+}
+
+/// The same for files of other programs: an unknown tag of a mapping, or of nothing, becomes the first field of that
+/// mapping, named [`TAG_FIELD`].
+pub fn read_tagged(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    build(
+        text,
+        Builder {
+            tags: Tags::Kept,
+            ..Builder::default()
+        },
+    )
+}
+
+fn build(text: &str, mut builder: Builder) -> (Vec<Node>, Vec<Fault>) {
     // A byte-order mark is allowed at the start of a file; the parser would count it as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str(text) {
@@ -76,8 +94,17 @@ enum Key {
     Dropped,
 }
 
+/// What becomes of tags that are not YAML's own.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    #[default]
+    Refused,
+    Kept,
+}
+
 #[derive(Default)]
 struct Builder {
+    tags: Tags,
     documents: Vec<Node>,
     faults: Vec<Fault>,
     open: Vec<Open>,
@@ -89,7 +116,11 @@ impl Builder {
     fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let value = self.scalar(&text, style, tag.as_deref(), position);
+                let kept = self.kept(tag.as_deref(), position);
+                let value = match kept {
+                    Some(tag) if text.is_empty() => Value::Map(vec![tag]),
+                    _ => self.scalar(&text, style, tag.as_deref(), position),
+                };
                 self.complete(Node { position, value }, anchor, 1)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -97,12 +128,15 @@ impl Builder {
                 self.begin(position, anchor, Content::List(Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
-                self.check_tag(tag.as_deref(), "map", position);
+                let kept = self.kept(tag.as_deref(), position);
+                if kept.is_none() {
+                    self.check_tag(tag.as_deref(), "map", position);
+                }
                 self.begin(
                     position,
                     anchor,
                     Content::Map {
-                        entries: Vec::new(),
+                        entries: kept.into_iter().collect(),
                         key: None,
                     },
                 )
@@ -229,6 +263,19 @@ impl Builder {
         }
     }
 
+    /// The field that a tag becomes, if it is to be kept.
+    fn kept(&self, tag: Option<&Tag>, position: Position) -> Option<Entry> {
+        let tag = tag.filter(|tag| self.tags == Tags::Kept && !tag.is_yaml_core_schema())?;
+        Some(Entry {
+            key: TAG_FIELD.to_owned(),
+            position,
+            node: Node {
+                position,
+                value: scalar::quoted(&tag.suffix),
+            },
+        })
+    }
+
     fn check_tag(&mut self, tag: Option<&Tag>, expected: &str, position: Position) {
         if let Some(tag) = tag
             && !(tag.is_yaml_core_schema() && tag.suffix == expected)
@@ -343,6 +390,19 @@ mod tests {
             faults[0].fatal && faults[0].reason.contains("1000000 values"),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn tags_of_other_programs_are_kept_when_asked_for() {
+        let text = "rules:\n- !SHARDING\n  tables: {t: 1}\n- !SINGLE\n";
+        assert!(!faults(text).is_empty());
+        let (documents, faults) = read_tagged(text);
+        assert_eq!(faults, []);
+        assert_eq!(
+            documents[0].to_json(),
+            serde_json::json!({"rules": [{"!": "SHARDING", "tables": {"t": 1}}, {"!": "SINGLE"}]})
+        );
+        assert_eq!(read_tagged("a: !mine 1\n").1.len(), 1);
     }
 
     #[test]

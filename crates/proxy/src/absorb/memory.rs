@@ -57,16 +57,43 @@ pub(super) fn diagnostics(
 fn leaves_warnings(statement: &Statement, sql: &[u8]) -> bool {
     match statement.verb {
         Verb::Set
+        | Verb::SetTransaction
         | Verb::Use
         | Verb::Do
         | Verb::Begin
         | Verb::Commit
         | Verb::Rollback
         | Verb::Prepare => true,
-        Verb::Select => !Lexer::new(sql, &Dialect::default())
-            .any(|t| t.kind == TokenKind::Word && t.span.of(sql).eq_ignore_ascii_case(b"FROM")),
+        Verb::Select => !names_table(sql),
         _ => false,
     }
+}
+
+/// Whether a FROM names a table: not DUAL, nor the FROM of a function such as `TRIM(LEADING 'x' FROM s)`.
+fn names_table(sql: &[u8]) -> bool {
+    const FUNCTIONS: [&[u8]; 4] = [b"EXTRACT", b"TRIM", b"SUBSTRING", b"SUBSTR"];
+    let is = |word: &[u8], name: &[u8]| word.eq_ignore_ascii_case(name);
+    let mut opened = Vec::new();
+    let mut last: &[u8] = b"";
+    let mut tokens = Lexer::new(sql, &Dialect::default());
+    while let Some(token) = tokens.next() {
+        let text = token.span.of(sql);
+        match token.kind {
+            TokenKind::Open => opened.push(FUNCTIONS.iter().any(|name| is(last, name))),
+            TokenKind::Close => {
+                opened.pop();
+            }
+            TokenKind::Word if is(text, b"FROM") && opened.last() != Some(&true) => {
+                let next = tokens.next();
+                if !next.is_some_and(|t| is(t.span.of(sql), b"DUAL")) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        last = text;
+    }
+    false
 }
 
 /// FOUND_ROWS() after a statement, as far as both servers agree on it (measured on MySQL 9.7 and MariaDB 10.11).
@@ -89,7 +116,14 @@ fn found_rows(
         (Verb::Select, true) if skips_rows(sql) => FoundRows::Unknown,
         (Verb::Select | Verb::Show, true) => FoundRows::Known(outcome.rows),
         (
-            Verb::Set | Verb::Use | Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Create,
+            Verb::Set
+            | Verb::Use
+            | Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Create
+            | Verb::LockTables
+            | Verb::UnlockTables,
             false,
         ) => before,
         _ => FoundRows::Unknown,

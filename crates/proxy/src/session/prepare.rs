@@ -281,7 +281,7 @@ impl Session {
     }
 }
 
-fn reads_diagnostics(statement: &Statement) -> bool {
+pub(super) fn reads_diagnostics(statement: &Statement) -> bool {
     let reads = Facts::READS_ROW_COUNT | Facts::READS_FOUND_ROWS | Facts::READS_WARNING_COUNT;
     statement.facts.has_any(reads)
         || statement.effects.iter().any(|e| {

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dbmesh_plan::{Functions, Plan, Route, plan, route};
+use dbmesh_model::topology::Role;
+use dbmesh_plan::{Aim, Functions, Plan, Route, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
@@ -37,6 +38,14 @@ use crate::insight::Protocol;
 use crate::pieces::Pieces;
 use crate::prepared::{Cursor, Key};
 use crate::vector::Vector;
+
+/// Where a statement goes that may open a cursor: that binds the session to its server, which then has to take writes too.
+fn binding(aim: Aim, cursor: bool) -> Aim {
+    match cursor && aim.role == Role::Replica {
+        true => PRIMARY,
+        false => aim,
+    }
+}
 
 impl Session {
     /// COM_STMT_EXECUTE: the path of a prepared statement.
@@ -119,6 +128,7 @@ impl Session {
         let proof = self
             .take_demand(statement, &sql_key.sql, attributes)
             .await?;
+        self.recollect(statement).await?;
         let functions = route(statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
@@ -139,10 +149,11 @@ impl Session {
         }
         let planned = plan(statement, &key.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
-        let route = match &admitted.plan {
+        let mut route = match &admitted.plan {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
         };
+        route.aim = binding(route.aim, cursor);
         if self.is_recorded(statement) {
             Box::pin(self.record(observed)).await?;
         }

@@ -92,19 +92,9 @@ pub(super) async fn make_ready(
 impl Session {
     /// Makes LAST_INSERT_ID() right on the connection.
     pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
-        let auto_is_null = self
-            .state
-            .vector
-            .variables
-            .get("sql_auto_is_null")
-            .is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
-        let LastId::Known(id) = self.state.last_insert_id else {
+        let Some(id) = self.insert_id_to_restore(need)? else {
             return Ok(());
         };
-        let known = self.backend()?.last_insert_id;
-        if (need == LastInsertId::Unread && !auto_is_null) || known == Some(id) {
-            return Ok(());
-        }
         let set = format!("SET last_insert_id = {id}");
         let deadline = self.demand.deadline;
         let backend = self.backend()?;
@@ -124,5 +114,24 @@ impl Session {
             .into()),
             Err(e) => Err(self.lost(Lost::before(e), None)),
         }
+    }
+
+    /// The session's LAST_INSERT_ID(), if the connection at hand has another one and it is needed.
+    pub(super) fn insert_id_to_restore(
+        &mut self,
+        need: LastInsertId,
+    ) -> Result<Option<u64>, Failure> {
+        let auto_is_null = self
+            .state
+            .vector
+            .variables
+            .get("sql_auto_is_null")
+            .is_some_and(|v| !matches!(v.as_ref(), b"0" | b"'OFF'"));
+        let LastId::Known(id) = self.state.last_insert_id else {
+            return Ok(None);
+        };
+        let known = self.backend()?.last_insert_id;
+        let needless = (need == LastInsertId::Unread && !auto_is_null) || known == Some(id);
+        Ok((!needless).then_some(id))
     }
 }

@@ -7,11 +7,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dbmesh_model::topology::Multiplexing;
+use dbmesh_model::topology::{Multiplexing, Role};
+use dbmesh_plan::LastInsertId;
+use dbmesh_sql::{Effect, Facts, Statement};
+use dbmesh_wire::relay::Outcome;
 
 use super::exchange::Lost;
+use super::prepare::reads_diagnostics;
 use super::{Failure, Session};
-use dbmesh_wire::relay::Outcome;
 
 use crate::backend::{Backend, BackendError, Cell, Flavor};
 use crate::control::Signals;
@@ -75,7 +78,7 @@ impl Session {
         self.state.pins.set(PinReason::LongData, long_data);
         self.state.pins.set(
             PinReason::Diagnostics,
-            self.state.diagnostic_statements > 0 && self.lease.is_some(),
+            self.state.diagnostic_statements > 0 && self.lease.is_some() && !self.is_on_replica(),
         );
         let never_shared = self.serving.service.pool.multiplexing == Multiplexing::Session;
         self.state
@@ -117,6 +120,42 @@ impl Session {
         if self.recall().await {
             self.give_back().await;
         }
+    }
+
+    /// Before a statement that asks what the last one left: where it may be sent to another server than that one was, or
+    /// other words are sent before it, the session has to know it itself, because its plan depends on that.
+    pub(super) async fn recollect(&mut self, statement: &Statement) -> Result<(), Failure> {
+        if self.lease.is_none() || !reads_diagnostics(statement) {
+            return Ok(());
+        }
+        let moves = self.serving.upstream.splitting().is_some()
+            || self.sharded.is_some()
+            || self.member.as_ref().is_some_and(|m| m.pool.is_draining());
+        // What GET DIAGNOSTICS reads stays on the connection: it may go there as long as it sets variables at the primary.
+        let stays = statement.effects.contains(&Effect::GetDiagnostics) && !self.is_on_replica();
+        if moves && !stays {
+            self.give_up_hold().await;
+        }
+        let restores = statement.facts.has(Facts::READS_LAST_INSERT_ID)
+            && self.lease.is_some()
+            && matches!(self.insert_id_to_restore(LastInsertId::Read), Ok(Some(_)));
+        if !restores {
+            return Ok(());
+        }
+        let kept = self.state.in_transaction() || !self.state.pins.is_empty();
+        if !self.recall().await && kept {
+            let gone = BackendError::Lost(std::io::ErrorKind::ConnectionAborted.into());
+            return Err(self.lost(Lost::before(gone), None));
+        }
+        self.state.diagnostics.row_count_only_here = true;
+        Ok(())
+    }
+
+    /// Whether reads are split off and the session's connection is to a server that only takes them.
+    fn is_on_replica(&self) -> bool {
+        let upstream = &self.serving.upstream;
+        let at_primary = |member| upstream.role_of(member) == Some(Role::Primary);
+        upstream.splitting().is_some() && !self.member.as_ref().is_some_and(at_primary)
     }
 
     /// Fetches what the connection remembers of the last statement; says whether that is known now. If not, it is lost with

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dbmesh_testkit::config::Config;
+use dbmesh_testkit::fleet::{Fleet, FleetOptions};
 use dbmesh_testkit::port::Port;
 use dbmesh_testkit::query::Session;
 use dbmesh_testkit::{Kind, Proxy, Server, ServerOptions};
@@ -17,10 +18,16 @@ use super::known::without_known;
 use super::scenario::{Refusal, Scenario, Seen};
 use super::script::{Act, Arg};
 
+/// What is behind the proxies.
+enum Behind {
+    One(Server),
+    /// A primary, which is also what the proxies are compared with, and replicas that the proxies read from.
+    Fleet(Fleet),
+}
+
 /// A server, and proxies in front of it.
 pub struct Ground {
-    /// The server.
-    pub server: Server,
+    behind: Behind,
     root: Session,
     queue_wait_ms: u32,
     /// Whether a scenario may have changed the tables since they were brought back.
@@ -94,24 +101,60 @@ const RESET: &str = "DROP TABLE IF EXISTS twin.made, twin.made2, twin.tt, twin2.
     INSERT INTO twin.kinds VALUES (4000000000, -5, 3.250, 1.5, '2024-02-29 12:13:14.567', '-10:11:12', 'text', 'long'), \
     (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
 
+/// Options of every server.
+const ARGS: [&str; 3] = [
+    "--log-bin-trust-function-creators=1",
+    "--innodb-lock-wait-timeout=1",
+    "--lock-wait-timeout=2",
+];
+
+impl Behind {
+    fn primary(&self) -> &Server {
+        match self {
+            Self::One(server) => server,
+            Self::Fleet(fleet) => fleet.primary(),
+        }
+    }
+
+    fn config(&self, port: u16, pool: u32) -> Config {
+        match self {
+            Self::One(server) => Config::new(server, port, pool),
+            Self::Fleet(fleet) => Config::of_fleet(fleet, port, pool).strategy(
+                "loadBalance: {simpleLoadBalance: {kind: roundrobin}, \
+                 readWriteSplitting: {static: {}, consistency: global}}",
+            ),
+        }
+    }
+}
+
 impl Ground {
     /// A server with the scenarios' tables. Statements wait that long for a connection of the proxy's pool.
     pub fn start(kind: Kind, queue_wait_ms: u32) -> Self {
-        let server = Server::start(
-            ServerOptions::new(kind)
-                .arg("--log-bin-trust-function-creators=1")
-                .arg("--innodb-lock-wait-timeout=1")
-                .arg("--lock-wait-timeout=2"),
-        )
-        .expect("a server");
-        let root = server.session().expect("a session");
+        let mut options = ServerOptions::new(kind);
+        for arg in ARGS {
+            options = options.arg(arg);
+        }
+        let server = Server::start(options).expect("a server");
+        Self::on(Behind::One(server), queue_wait_ms)
+    }
+
+    /// The same with a replica, from which proxies read what they may.
+    pub fn split(kind: Kind, queue_wait_ms: u32) -> Self {
+        let mut options = FleetOptions::new(kind, 1);
+        options.extra_args = ARGS.map(str::to_owned).to_vec();
+        let fleet = Fleet::start(options).expect("a primary and a replica");
+        Self::on(Behind::Fleet(fleet), queue_wait_ms)
+    }
+
+    fn on(behind: Behind, queue_wait_ms: u32) -> Self {
+        let root = behind.primary().session().expect("a session");
         root.execute("SET lock_wait_timeout = 30")
             .expect("patience");
         for sql in SCHEMA {
             root.execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         }
         Self {
-            server,
+            behind,
             root,
             queue_wait_ms,
             touched: AtomicBool::new(true),
@@ -119,9 +162,14 @@ impl Ground {
         }
     }
 
+    /// The server itself; of a fleet, the primary.
+    pub fn server(&self) -> &Server {
+        self.behind.primary()
+    }
+
     /// MySQL or MariaDB.
     pub fn kind(&self) -> Kind {
-        self.server.kind()
+        self.server().kind()
     }
 
     /// Root's session.
@@ -134,7 +182,9 @@ impl Ground {
         let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
         let started = proxies.entry(pool).or_insert_with(|| {
             let port = Port::reserve().expect("a port");
-            let yaml = Config::new(&self.server, port.number(), pool)
+            let yaml = self
+                .behind
+                .config(port.number(), pool)
                 .service(&format!("limits: {{queueWaitMs: {}}}", self.queue_wait_ms))
                 .service("compression: [zlib, zstd]")
                 .to_yaml();
@@ -149,6 +199,9 @@ impl Ground {
     fn reset(&self, next: &Scenario) {
         if self.touched.swap(next.may_write(), Ordering::Relaxed) {
             self.root.execute(RESET).expect("the tables");
+        }
+        if let Behind::Fleet(fleet) = &self.behind {
+            fleet.wait_until_caught_up().expect("the replica");
         }
     }
 
@@ -186,7 +239,7 @@ impl Ground {
     pub fn direct(&self, scenario: &Scenario, left_out: &BTreeSet<usize>) -> Vec<Seen> {
         self.reset(scenario);
         let before = self.app_connections();
-        let seen = scenario.run(self.server.port(), left_out);
+        let seen = scenario.run(self.server().port(), left_out);
         self.wait_for_silence(before);
         seen
     }

@@ -45,6 +45,8 @@ pub enum Refusal {
     Busy,
     /// Diagnostics of a statement whose connection was given back.
     Gone,
+    /// A statement was prepared in a state that no other connection can be brought to.
+    NotThere,
 }
 
 impl Scenario {
@@ -314,6 +316,11 @@ fn refused(reply: &Reply) -> Option<Refusal> {
                 && text.contains("the connection that knew the answer is shared") =>
         {
             Some(Refusal::Gone)
+        }
+        (1105, text)
+            if text.starts_with("dbmesh") && text.contains("that only a reset leads back to") =>
+        {
+            Some(Refusal::NotThere)
         }
         _ => None,
     }

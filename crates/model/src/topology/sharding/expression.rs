@@ -97,7 +97,7 @@ impl Function {
 }
 
 impl Expression {
-    /// Reads `t_${a % 4}` and `t_{a % 4}`.
+    /// Reads `t_${a % 4}`, `t_$->{a % 4}` and `t_{a % 4}`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -109,7 +109,14 @@ impl Expression {
         let mut rest = text;
         while let Some(open) = rest.find('{') {
             let before = rest.get(..open).unwrap_or_default();
-            let before = before.strip_suffix('$').unwrap_or(before);
+            let marked = before.strip_suffix("$->");
+            let before = marked
+                .or_else(|| before.strip_suffix('$'))
+                .unwrap_or(before);
+            // A name with a sign in it would be that of no target, and every value would have no place.
+            if before.contains(['}', '$']) {
+                return Err("has a `}` or `$` without `{`".to_owned());
+            }
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.to_owned()));
             }
@@ -327,6 +334,7 @@ mod tests {
         for text in [
             "t_order_${order_id % 4}",
             "t_order_{order_id % 4}",
+            "t_order_$->{order_id % 4}",
             "ds_${Math.abs(name.hashCode()) % 2}_x",
             "t_${pad(intdiv(a, 10) % 16, 2)}",
             "t_${a.substring(0, 4).toLong() % (2 + 2) - 1}",
@@ -334,8 +342,15 @@ mod tests {
             let expression = Expression::parse(text).unwrap();
             assert_eq!(expression.columns().len(), 1, "{expression:?}");
         }
+        let arrow = Expression::parse("t_$->{a}_x").unwrap();
+        assert_eq!(
+            arrow.pieces(),
+            Expression::parse("t_${a}_x").unwrap().pieces()
+        );
         for text in [
             "t_${",
+            "t_$>{a}",
+            "t}_${a}",
             "t_}",
             "t_$a",
             "t_${a %}",
