@@ -22,11 +22,11 @@ use serde::Deserialize;
 
 pub use access::{FirewallModeSpec, FirewallSpec, GrantSpec, RightSpec};
 pub use data_shard::{
-    AcrossNodesSpec, ActualDatanodes, AlgorithmSpec, AuditSpec, DataShard, DataShardKind,
-    DataShardSpec, DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec, GroupReference,
-    KeyGeneratorReference, KeyGeneratorSpec, KeyGeneratorTypeSpec, KeyTypeSpec, PropertySpec,
-    ReadWriteSplittingGroup, ShardExecutionSpec, ShardTransactionsSpec, ShardingDefaults,
-    ShardingRule, SingleTableSpec, TableStrategySpec, ValueSource,
+    AcrossNodesSpec, ActualDatanodes, AlgorithmSpec, AnswersSpec, AuditSpec, DataShard,
+    DataShardKind, DataShardSpec, DatabaseStrategySpec, DatabaseTableStrategySpec, DatanodeSpec,
+    GroupReference, KeyGeneratorReference, KeyGeneratorSpec, KeyGeneratorTypeSpec, KeyTypeSpec,
+    PropertySpec, ReadWriteSplittingGroup, ShardExecutionSpec, ShardTransactionsSpec,
+    ShardingDefaults, ShardingRule, SingleTableSpec, TableStrategySpec, ValueSource,
 };
 pub use database_endpoint::{
     Backend, BackendTlsModeSpec, BackendTlsSpec, Database, DatabaseEndpoint, DatabaseEndpointKind,

@@ -97,6 +97,7 @@ pub fn resolve(
         tables,
         default_source,
         across: execution::across(spec.transactions.as_ref()),
+        answers: execution::answers(&at, spec.transactions.as_ref(), findings)?,
         execution: execution::execution(&at, spec.execution.as_ref(), findings)?,
     })
 }

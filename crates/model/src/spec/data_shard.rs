@@ -62,6 +62,18 @@ pub struct DataShardSpec {
 pub struct ShardTransactionsSpec {
     /// `refuse` by default.
     pub across_nodes: Option<AcrossNodesSpec>,
+    /// When COMMIT is answered under `atomic`; `afterNodes` by default.
+    pub answers: Option<AnswersSpec>,
+}
+
+/// When the COMMIT of an atomic transaction over several nodes is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AnswersSpec {
+    /// When all nodes have committed: whoever reads after the answer sees all of it.
+    AfterNodes,
+    /// When it is decided, which is durable: it will be on all nodes, and a read right afterwards may see a part of it.
+    AfterDecision,
 }
 
 /// Transactions, and statements that write, over several nodes.

@@ -134,6 +134,7 @@ fn sharding(sharding: &Sharding) -> Value {
         "tables": tables.collect::<serde_json::Map<_, _>>(),
         "default": sharding.default_source.and_then(source),
         "acrossNodes": sharding.across,
+        "answers": sharding.answers,
         "execution": sharding.execution,
     })
 }

@@ -32,8 +32,21 @@ pub struct Sharding {
     pub generates: bool,
     /// What becomes of work that touches several sources.
     pub across: AcrossSources,
+    /// When an atomic COMMIT is answered.
+    pub answers: Answers,
     /// What a statement over several shards may use.
     pub execution: Execution,
+}
+
+/// When the COMMIT of an atomic transaction over several sources is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answers {
+    /// When all sources have committed.
+    #[default]
+    AfterNodes,
+    /// When it is decided.
+    AfterDecision,
 }
 
 /// Transactions, and statements that write, over several sources.

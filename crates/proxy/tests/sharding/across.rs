@@ -2,6 +2,7 @@
 
 use dbmesh_testkit::Kind;
 
+use crate::faultkit::eventually;
 use crate::ground::{Answer, Client, Ground, Options, alike};
 
 const ATOMIC: &[&str] = &["transactions: {acrossNodes: atomic}"];
@@ -263,6 +264,40 @@ fn a_statement_that_writes_on_several_nodes_is_one_transaction() {
     assert_eq!(refused, Answer::Error(1062));
     let there = mesh.ask("SELECT * FROM t_user WHERE user_id = 3");
     assert!(there.rows().is_empty());
+    for server in &ground.servers {
+        assert!(server.query("XA RECOVER").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_commit_may_be_answered_once_it_is_decided() {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: atomic, answers: afterDecision}"],
+        durable: true,
+        ..Options::default()
+    };
+    let ground = Ground::new(Kind::MySql, &options);
+    ground.both(ROWS);
+    let mut mesh = ground.mesh();
+    for score in 1..=20 {
+        mesh.ask("BEGIN");
+        for user in [5, 1] {
+            let update = format!("UPDATE t_user SET score = {score} WHERE user_id = {user}");
+            assert!(matches!(mesh.ask(&update), Answer::Done(1, ..)), "{update}");
+        }
+        assert_eq!(mesh.ask("COMMIT"), Answer::Done(0, 0, 2, 0, String::new()));
+    }
+    let within = std::time::Duration::from_secs(60);
+    eventually("all of it is everywhere", within, || {
+        let score = |server: usize, user: u32| {
+            let sql = format!("SELECT score FROM shop_{server}.t_user_{user}");
+            ground.servers[server].query_value(&sql).unwrap()
+        };
+        let done = "SELECT COUNT(*) FROM _mesh.mesh_txn WHERE state = 3";
+        let done = ground.servers[1].query_value(done).unwrap();
+        let twenty = Some("20".to_owned());
+        score(0, 1) == twenty && score(1, 5) == twenty && done == twenty
+    });
     for server in &ground.servers {
         assert!(server.query("XA RECOVER").unwrap().is_empty());
     }

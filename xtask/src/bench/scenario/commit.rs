@@ -34,16 +34,19 @@ enum Turn {
     One,
     /// A row of each node, which commit one after the other.
     TwoBestEffort,
+    /// A row of each node, which commit as one; the answer comes when it is decided.
+    TwoDecided,
     /// A row of each node, which commit as one.
     Two,
 }
 
 impl Turn {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Direct,
         Self::OneWithout,
         Self::One,
         Self::TwoBestEffort,
+        Self::TwoDecided,
         Self::Two,
     ];
 
@@ -53,6 +56,7 @@ impl Turn {
             Self::OneWithout => "one node, `refuse`",
             Self::One => "one node, `atomic`",
             Self::TwoBestEffort => "two nodes, `bestEffort`",
+            Self::TwoDecided => "two nodes, `atomic`, `afterDecision`",
             Self::Two => "two nodes, `atomic`",
         }
     }
@@ -60,7 +64,7 @@ impl Turn {
     fn nodes(self) -> u64 {
         match self {
             Self::Direct | Self::OneWithout | Self::One => 1,
-            Self::TwoBestEffort | Self::Two => 2,
+            Self::TwoBestEffort | Self::TwoDecided | Self::Two => 2,
         }
     }
 
@@ -82,7 +86,12 @@ struct Meshes {
 }
 
 impl Meshes {
-    const POLICIES: [&str; 3] = ["refuse", "atomic", "bestEffort"];
+    const POLICIES: [&str; 4] = [
+        "acrossNodes: refuse",
+        "acrossNodes: atomic",
+        "acrossNodes: bestEffort",
+        "acrossNodes: atomic, answers: afterDecision",
+    ];
 
     fn start() -> Result<Self, String> {
         let program = rig::program()?;
@@ -103,14 +112,14 @@ impl Meshes {
         }
         let folder = dbmesh_testkit::folder::Folder::create("bench-commit").map_err(text)?;
         let (mut ports, mut daemons) = (Vec::new(), Vec::new());
-        for policy in Self::POLICIES {
+        for (number, policy) in Self::POLICIES.into_iter().enumerate() {
             let (port, admin) = (
                 Port::reserve().map_err(text)?,
                 Port::reserve().map_err(text)?,
             );
-            let config = folder.path().join(format!("{policy}.yaml"));
+            let config = folder.path().join(format!("{number}.yaml"));
             std::fs::write(&config, resources(&servers, port.number(), policy)).map_err(text)?;
-            let log = folder.path().join(format!("{policy}.log"));
+            let log = folder.path().join(format!("{number}.log"));
             let (config, address) = (
                 config.display().to_string(),
                 format!("127.0.0.1:{}", admin.number()),
@@ -136,6 +145,7 @@ impl Meshes {
             Turn::OneWithout => of(0),
             Turn::One | Turn::Two => of(1),
             Turn::TwoBestEffort => of(2),
+            Turn::TwoDecided => of(3),
         }
     }
 }
@@ -156,7 +166,7 @@ fn resources(servers: &[Server; 2], port: u16, policy: &str) -> String {
         );
     }
     yaml + &format!(
-        "---\n{api}\nkind: DataShard\nmetadata: {{name: bench}}\nspec:\n  transactions: {{acrossNodes: {policy}}}\n  rules:\n  \
+        "---\n{api}\nkind: DataShard\nmetadata: {{name: bench}}\nspec:\n  transactions: {{{policy}}}\n  rules:\n  \
          - tableName: counter\n    tableStrategy: {{tableShardingAlgorithmName: mod, tableShardingColumn: id}}\n    \
          actualDatanodes: {{valueSource: {{expression: \"ds_0.counter_0, ds_1.counter_1\"}}}}\n"
     )

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use super::super::findings::{At, Findings};
-use crate::spec::{AcrossNodesSpec, ShardExecutionSpec, ShardTransactionsSpec};
-use crate::topology::sharding::{AcrossSources, Execution};
+use crate::spec::{AcrossNodesSpec, AnswersSpec, ShardExecutionSpec, ShardTransactionsSpec};
+use crate::topology::sharding::{AcrossSources, Answers, Execution};
 
 /// What becomes of work that touches several sources.
 pub fn across(spec: Option<&ShardTransactionsSpec>) -> AcrossSources {
@@ -15,6 +15,29 @@ pub fn across(spec: Option<&ShardTransactionsSpec>) -> AcrossSources {
         Some(AcrossNodesSpec::BestEffort) => AcrossSources::BestEffort,
         Some(AcrossNodesSpec::Refuse) | None => AcrossSources::Refuse,
     }
+}
+
+/// When an atomic COMMIT is answered.
+pub fn answers(
+    at: &At<'_>,
+    spec: Option<&ShardTransactionsSpec>,
+    findings: &mut Findings,
+) -> Option<Answers> {
+    let Some(wanted) = spec.and_then(|spec| spec.answers) else {
+        return Some(Answers::default());
+    };
+    if across(spec) != AcrossSources::Atomic {
+        let at = at.field("transactions").field("answers");
+        findings.error(
+            &at,
+            "says when an atomic COMMIT is answered, and `acrossNodes` is not `atomic`",
+        );
+        return None;
+    }
+    Some(match wanted {
+        AnswersSpec::AfterNodes => Answers::AfterNodes,
+        AnswersSpec::AfterDecision => Answers::AfterDecision,
+    })
 }
 
 /// What a statement may use.

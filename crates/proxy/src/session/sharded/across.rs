@@ -489,6 +489,7 @@ fn machine(
     gtrid: Option<Gtrid>,
     atomic: Option<&Arc<Atomic>>,
     home_in_transaction: bool,
+    answers: dbmesh_commit::Answers,
 ) -> (Commit, Vec<dbmesh_commit::Action>) {
     let number = |part: &Part| {
         let shard = atomic.and_then(|atomic| atomic.shard(part.source));
@@ -503,12 +504,7 @@ fn machine(
     let participants: Vec<_> = parts.iter().map(participant).collect();
     let branches = parts.iter().any(|part| part.joined == Joined::Branch);
     match gtrid.filter(|_| branches) {
-        Some(gtrid) => Commit::atomic(
-            gtrid,
-            &participants,
-            home_in_transaction,
-            dbmesh_commit::Answers::AfterBranches,
-        ),
+        Some(gtrid) => Commit::atomic(gtrid, &participants, home_in_transaction, answers),
         None => Commit::best_effort(words::NOBODY, &participants),
     }
 }

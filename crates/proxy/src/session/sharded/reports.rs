@@ -60,7 +60,7 @@ impl Session {
         true
     }
 
-    fn note_position_at(&mut self, source: usize, reported: &Position) {
+    pub(super) fn note_position_at(&mut self, source: usize, reported: &Position) {
         let Some(sharded) = &mut self.sharded else {
             return;
         };

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use dbmesh_commit::{Action, Cause, Commit, Outcome, Reply, Step, Xid};
+use dbmesh_commit::{Action, Answers, Cause, Commit, Outcome, Reply, Step, Xid};
+use dbmesh_model::topology::sharding;
 use dbmesh_wire::status::Status;
 
 use super::super::super::{Failure, Session};
@@ -44,9 +45,10 @@ impl Session {
             part.lease = lease;
             part.member = member;
         }
-        // A node that never came to join has nothing to end.
+        // A node that never came to join has nothing to end; one that wrote and is gone ends all of it.
         let home = parts.first().map(|part| part.source);
-        parts.retain(|part| part.lease.is_some() || Some(part.source) == home);
+        let wrote = |part: &Part| part.work == dbmesh_commit::Work::Writes;
+        parts.retain(|part| part.lease.is_some() || wrote(part) || Some(part.source) == home);
         (parts, across.gtrid)
     }
 
@@ -63,8 +65,16 @@ impl Session {
             .filter(|part| part.work == dbmesh_commit::Work::Writes)
             .count();
         let home_open = parts.first_mut().is_some_and(is_open);
-        let (commit, actions) = machine(&parts, gtrid, atomic.as_ref(), home_open);
-        let (outcome, finished) = drive(commit, actions, &mut parts, &upstreams).await;
+        let answers = self.answers();
+        let (commit, actions) = machine(&parts, gtrid, atomic.as_ref(), home_open, answers);
+        let (outcome, finished) =
+            match drive(commit, actions, &mut parts, &upstreams, answers).await {
+                Driven::Ended { outcome, finished } => (outcome, finished),
+                Driven::Decided(commit, actions) => {
+                    self.leave_decided(commit, actions, parts, upstreams);
+                    return Ok(());
+                }
+            };
         let promised = parts.iter().any(|part| part.joined == Joined::Branch);
         for (source, gtid) in reports(&mut parts) {
             self.note_written_at(source, &gtid);
@@ -92,6 +102,47 @@ impl Session {
             }
             other => Err(self.failed(&other, gtrid).into()),
         }
+    }
+
+    fn answers(&self) -> Answers {
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        match sharding.map(|sharding| sharding.answers) {
+            Some(sharding::Answers::AfterDecision) => Answers::AfterDecision,
+            _ => Answers::AfterBranches,
+        }
+    }
+
+    /// It is decided, and the client is told; the branches hear it meanwhile. When the process ends before they do, a
+    /// resolver tells them.
+    fn leave_decided(
+        &mut self,
+        commit: Commit,
+        actions: Vec<Action>,
+        mut parts: Vec<Part>,
+        upstreams: Vec<Arc<Upstream>>,
+    ) {
+        for (source, gtid) in reports(&mut parts) {
+            self.note_written_at(source, &gtid);
+        }
+        // Their commits have no names yet: reads that must see them ask the primary.
+        for part in parts.iter().skip(1) {
+            self.note_position_at(part.source, &crate::position::Position::Unknown);
+        }
+        self.note_ends(|ends| &ends.committed);
+        self.state.diagnostics.warnings = Warnings::None;
+        let atomic = self
+            .sharded
+            .as_ref()
+            .and_then(|sharded| sharded.home.atomic.clone());
+        let gtrid = *commit.gtrid();
+        tokio::spawn(async move {
+            let to_the_end = Answers::AfterBranches;
+            let driven = drive(commit, actions, &mut parts, &upstreams, to_the_end).await;
+            give_back(parts);
+            if let (Driven::Ended { finished: true, .. }, Some(atomic)) = (driven, atomic) {
+                atomic.note_finished(gtrid);
+            }
+        });
     }
 
     /// Every source's servers.
@@ -257,15 +308,34 @@ async fn tell(part: &mut Part, texts: &[String]) -> Reply {
     reply
 }
 
-/// Does what the machine says until it ends: the outcome, and whether every node has it.
+/// How far a commit came.
+pub(super) enum Driven {
+    /// To its end.
+    Ended {
+        outcome: Outcome,
+        /// Every node has it.
+        finished: bool,
+    },
+    /// To its decision, which the client may hear; this is left.
+    Decided(Commit, Vec<Action>),
+}
+
+/// Does what the machine says until it ends, or until the client may hear that it is decided.
 pub(super) async fn drive(
     mut commit: Commit,
     mut actions: Vec<Action>,
     parts: &mut [Part],
     upstreams: &[Arc<Upstream>],
-) -> (Outcome, bool) {
+    answers: Answers,
+) -> Driven {
     let mut outcome = Outcome::Unknown;
     loop {
+        let decided = actions.contains(&Action::Answer(Outcome::Committed));
+        let ends = |action: &Action| matches!(action, Action::End { .. });
+        if answers == Answers::AfterDecision && decided && !actions.iter().any(ends) {
+            actions.retain(|action| !matches!(action, Action::Answer(_)));
+            return Driven::Decided(commit, actions);
+        }
         let mut steps: Vec<Option<Vec<String>>> = parts.iter().map(|_| None).collect();
         let mut replies = Vec::new();
         let mut finished = None;
@@ -286,7 +356,7 @@ pub(super) async fn drive(
             }
         }
         if let Some(finished) = finished {
-            return (outcome, finished);
+            return Driven::Ended { outcome, finished };
         }
         let mut telling: Vec<Telling<'_>> = Vec::new();
         for (at, (part, texts)) in parts.iter_mut().zip(steps).enumerate() {

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use dbmesh_commit::{Gtrid, Outcome, Reply, Xid, sql};
+use dbmesh_commit::{Answers, Gtrid, Outcome, Reply, Xid, sql};
 use dbmesh_model::topology::sharding::AcrossSources;
 
 use super::super::super::{Failure, Session};
 use super::super::work::{Broken, Work};
-use super::ending::{Telling, all, drive, reports};
+use super::ending::{Driven, Telling, all, drive, reports};
 use super::{Joined, Part, machine};
 use crate::atomic::{Atomic, run_step};
 use crate::fault::Fault;
@@ -86,8 +86,14 @@ impl Session {
         };
         let mut parts: Vec<Part> = work.legs.iter_mut().enumerate().map(part).collect();
         let home_open = parts.first_mut().is_some_and(super::ending::is_open);
-        let (commit, actions) = machine(&parts, Some(gtrid), atomic.as_ref(), home_open);
-        let (outcome, finished) = drive(commit, actions, &mut parts, &upstreams).await;
+        // Its connections go on to the statement's end, so it is answered when all of them have committed.
+        let answers = Answers::AfterBranches;
+        let (commit, actions) = machine(&parts, Some(gtrid), atomic.as_ref(), home_open, answers);
+        let driven = drive(commit, actions, &mut parts, &upstreams, answers).await;
+        let (outcome, finished) = match driven {
+            Driven::Ended { outcome, finished } => (outcome, finished),
+            Driven::Decided(..) => (Outcome::Committed, false),
+        };
         for (source, gtid) in reports(&mut parts) {
             self.note_written_at(source, &gtid);
         }
