@@ -84,6 +84,7 @@ pub fn resolve(
         None => None,
     };
     sound &= apart(&at, &places.sources, findings);
+    let answers = execution::answers(&at, spec.transactions.as_ref(), findings);
     let (true, Some(tables)) = (sound, tables) else {
         return None;
     };
@@ -97,7 +98,7 @@ pub fn resolve(
         tables,
         default_source,
         across: execution::across(spec.transactions.as_ref()),
-        answers: execution::answers(&at, spec.transactions.as_ref(), findings)?,
+        answers: answers?,
         execution: execution::execution(&at, spec.execution.as_ref(), findings)?,
     })
 }
