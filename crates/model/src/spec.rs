@@ -47,14 +47,14 @@ pub use splitting::{
     SplittingRule, StaticSplitting, Target, TransactionalReadKind,
 };
 pub use steering::{
-    ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec,
-    SiteSpec, UnitsSpec, UnownedSpec,
+    ForeignSpec, HintsModeSpec, HintsSpec, KeyRangeSpec, MirrorSpec, RowOperationSpec,
+    ShadowColumnSpec, ShadowRuleSpec, ShadowSpec, SiteSpec, UnitColumnSpec, UnitsSpec, UnownedSpec,
 };
 pub use traffic_strategy::{
     BalanceKind, BreakerSpec, BufferSpec, CircuitBreak, ConcurrencyControl, ConsistentHashSpec,
     EjectionSpec, FailoverSpec, HashKeyKind, LoadBalance, LocalitySpec, MatchExpression,
     MatchOperator, Selector, SimpleLoadBalance, TrafficStrategy, TrafficStrategyKind,
-    TrafficStrategySpec,
+    TrafficStrategySpec, TransactionReplaySpec,
 };
 pub use virtual_database::{
     AdaptivePoolSpec, ClientTlsModeSpec, CompressionSpec, DatabaseMySQL, FairBySpec, IsolationSpec,

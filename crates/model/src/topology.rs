@@ -49,13 +49,14 @@ pub use splitting::{
     ProbePolicy, RoleSource, Splitting, SplittingMatch, SplittingRule, TransactionalRead,
 };
 pub use steering::{
-    Foreign, HintPolicy, HintRights, MIRROR_CONNECTIONS_DEFAULT, MIRROR_MAX_COPIES_DEFAULT,
-    MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, Shadow, ShadowRule, Site, Units, Unowned,
+    ColumnRef, Foreign, HintPolicy, HintRights, MIRROR_CONNECTIONS_DEFAULT,
+    MIRROR_MAX_COPIES_DEFAULT, MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, RowOperation,
+    Shadow, ShadowColumn, ShadowRule, Site, Units, Unowned,
 };
 pub use strategy::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Breaker, Buffer, ConcurrencyRule,
     DenyRule, Ejection, HASH_LOAD_PERCENT_DEFAULT, HashKey, Hashing, Locality,
-    SPILL_OVER_PERCENT_DEFAULT, Strategy,
+    SPILL_OVER_PERCENT_DEFAULT, Strategy, TransactionReplay,
 };
 
 use crate::Defect;

@@ -94,6 +94,7 @@ fn examples_of_other_pages_resolve() {
         "breakers.md",
         "firewall.md",
         "isolation.md",
+        "transaction-replay.md",
     ] {
         let blocks = blocks(&page_of(name));
         let examples: Vec<_> = blocks.iter().filter(|(info, _)| info == "yaml").collect();

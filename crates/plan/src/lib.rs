@@ -4,6 +4,7 @@
 //! known to be safe on a shared connection is routed, and pins there. Input: a statement's facts and a view of the session.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod columns;
 pub mod explain;
 mod judge;
 mod memory;

@@ -30,19 +30,33 @@ pub struct Decision {
     pub place: Place,
     /// Whoever loses its place without having given it up: it may miss what is written from now on.
     pub depose: Option<usize>,
+    /// Several take writes, and each has transactions that another one lacks: none is the primary.
+    pub diverged: bool,
 }
 
 /// Decides who is the primary. The one confirmed first stays until it cannot be reached or does not take writes any more.
-/// One that was deposed is no candidate.
-pub fn decide(before: Place, reports: impl Fn(usize) -> Option<Report>, count: usize) -> Decision {
+/// One that was deposed is no candidate. Of several candidates it is the one that has all transactions of the others, as
+/// `covers` says of two places, or the first if that is not known; if none has, there is no primary.
+pub fn decide(
+    before: Place,
+    reports: impl Fn(usize) -> Option<Report>,
+    count: usize,
+    covers: impl Fn(usize, usize) -> Option<bool>,
+) -> Decision {
     let stays = before
         .now
         .and_then(&reports)
         .is_some_and(|report| report.writable);
     let mut place = before;
+    let mut diverged = false;
     if !stays {
         let able = |at: &usize| reports(*at).is_some_and(|r| r.writable && !r.deposed);
-        place.now = (0..count).find(able);
+        let able: Vec<usize> = (0..count).filter(able).collect();
+        place.now = able.first().copied();
+        if let Some(most) = most_of(&able, covers) {
+            diverged = most.is_none() && able.len() > 1;
+            place.now = most;
+        }
     }
     let mut depose = None;
     if place.now.is_some() && place.now != before.last {
@@ -51,7 +65,24 @@ pub fn decide(before: Place, reports: impl Fn(usize) -> Option<Report>, count: u
             .last
             .filter(|at| reports(*at).is_some_and(|report| report.was_writable));
     }
-    Decision { place, depose }
+    Decision {
+        place,
+        depose,
+        diverged,
+    }
+}
+
+/// Of these, the first that has all transactions of the others, if there is one; nothing where that is not known.
+fn most_of(able: &[usize], covers: impl Fn(usize, usize) -> Option<bool>) -> Option<Option<usize>> {
+    let mut most = None;
+    for one in able.iter().rev() {
+        let others = able.iter().filter(|other| *other != one);
+        let verdicts: Option<Vec<bool>> = others.map(|other| covers(*one, *other)).collect();
+        if verdicts?.into_iter().all(|covers| covers) {
+            most = Some(*one);
+        }
+    }
+    Some(most)
 }
 
 /// Whether a member is kept from traffic: it takes writes beside the primary, or did and may miss what was written since.
@@ -218,7 +249,7 @@ mod tests {
         for (before, members, after, deposed, fenced, what) in CASES {
             let members = members.as_bytes();
             let reports = |at: usize| members.get(at).map(|letter| report(*letter));
-            let decision = decide(place(before), reports, members.len());
+            let decision = decide(place(before), reports, members.len(), |_, _| None);
             assert_eq!(decision.place, place(after), "{what}");
             assert_eq!(decision.depose, deposed, "{what}");
             let found: String = (0..members.len())
@@ -227,6 +258,31 @@ mod tests {
                 .collect();
             assert_eq!(found, fenced, "{what}: fenced");
         }
+    }
+
+    #[test]
+    fn of_two_at_the_start_it_is_the_one_with_all_transactions() {
+        let start = |members: &str, has: [&[u32]; 3]| {
+            let members = members.as_bytes();
+            let reports = |at: usize| members.get(at).map(|letter| report(*letter));
+            let covers = |one: usize, other: usize| {
+                // Nothing is known of who has none.
+                let known = !has[one].is_empty() && !has[other].is_empty();
+                known.then(|| has[other].iter().all(|t| has[one].contains(t)))
+            };
+            let decision = decide(place("-/-"), reports, members.len(), covers);
+            (decision.place.now, decision.diverged)
+        };
+        assert_eq!(start("WW", [&[1], &[1, 2], &[]]), (Some(1), false));
+        assert_eq!(start("WW", [&[1, 2], &[1], &[]]), (Some(0), false));
+        assert_eq!(start("WW", [&[1], &[1], &[]]), (Some(0), false), "the same");
+        assert_eq!(start("WW", [&[1, 2], &[1, 3], &[]]), (None, true));
+        assert_eq!(start("WW", [&[1], &[], &[]]), (Some(0), false), "unknown");
+        assert_eq!(start("WrW", [&[1], &[9], &[1, 2]]), (Some(2), false));
+        assert_eq!(start("WDW", [&[1], &[1, 2, 3], &[1, 2]]), (Some(2), false));
+        assert_eq!(start("WWW", [&[1, 2], &[1, 2, 3], &[1, 4]]), (None, true));
+        assert_eq!(start("rWr", [&[1], &[2], &[3]]), (Some(1), false));
+        assert_eq!(start("rrr", [&[1], &[2], &[3]]), (None, false));
     }
 
     #[test]
@@ -239,7 +295,7 @@ mod tests {
                 let members = [letter(0), letter(1), letter(2)];
                 let reports = |at: usize| members.get(at).map(|letter| report(*letter));
                 let before = place(before);
-                let decision = decide(before, reports, 3);
+                let decision = decide(before, reports, 3, |_, _| None);
                 let open = (0..3).filter(|at| {
                     let report = reports(*at).unwrap();
                     report.writable && !is_fenced(&decision, *at, report)

@@ -49,6 +49,7 @@ mod recall;
 mod record;
 mod redact;
 mod registry;
+mod replay;
 mod rules;
 mod scatter;
 mod serve;

@@ -3,6 +3,8 @@
 //! Owns the counters, spread over shards so that no two workers write the same cache line per statement, and their names
 //! at `/metrics`. Labels come from closed sets, never from SQL text. Input: the session, at the end of each statement.
 
+mod replays;
+mod steering;
 mod tables;
 mod times;
 
@@ -14,6 +16,7 @@ use dbmesh_sql::Class;
 
 use crate::fault::{Blame, Fault, Overdue};
 use crate::pins::PinReason;
+pub use replays::Replays;
 pub use tables::Tables;
 pub use times::Times;
 
@@ -105,6 +108,8 @@ pub struct ServiceMetrics {
     copies: [AtomicU64; CopyFate::ALL.len()],
     /// Time of originals, and of their copies, that were compared.
     copy_ns: [AtomicU64; 2],
+    /// Transactions that were executed again, or not.
+    pub replays: Replays,
     /// Hints that could not be followed, or not by their user.
     pub hints_refused: AtomicU64,
     /// By table, where that is asked for.
@@ -552,51 +557,5 @@ fn expose_sessions(all: &[Labelled<'_>], out: &mut Text) {
         Kind::Counter,
     );
     each(all, out, family, |m| count(&m.rule_hits));
-    expose_steering(all, out);
-}
-
-#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
-fn expose_steering(all: &[Labelled<'_>], out: &mut Text) {
-    let count = |c: &AtomicU64| c.load(Ordering::Relaxed) as f64;
-    let family = (
-        "dbmesh_statements_overdue_total",
-        "Statements that took longer than they may, by what became of them.",
-        Kind::Counter,
-    );
-    each_of(all, out, family, ("when", &OVERDUE), |m, at| {
-        m.overdue.get(at).map_or(0.0, count)
-    });
-    let family = (
-        "dbmesh_unit_statements_total",
-        "Statements on which a unit's key, or that there is none, decided; by what became of them.",
-        Kind::Counter,
-    );
-    let fates = UnitFate::ALL.map(|(_, label)| label);
-    each_of(all, out, family, ("fate", &fates), |m, at| {
-        m.units.get(at).map_or(0.0, count)
-    });
-    let family = (
-        "dbmesh_mirror_copies_total",
-        "Copies of statements, by what their comparison says.",
-        Kind::Counter,
-    );
-    let fates = CopyFate::ALL.map(|(_, label)| label);
-    each_of(all, out, family, ("outcome", &fates), |m, at| {
-        m.copies.get(at).map_or(0.0, count)
-    });
-    let family = (
-        "dbmesh_mirror_seconds_total",
-        "Time of statements and of their copies that were compared.",
-        Kind::Counter,
-    );
-    let sides = ["original", "copy"];
-    each_of(all, out, family, ("side", &sides), |m, at| {
-        m.copy_ns.get(at).map_or(0.0, count) / 1e9
-    });
-    let family = (
-        "dbmesh_hints_refused_total",
-        "Statements with hints that cannot be followed, or not by their user.",
-        Kind::Counter,
-    );
-    each(all, out, family, |m| count(&m.hints_refused));
+    steering::expose(all, out);
 }

@@ -435,8 +435,9 @@ impl Probes {
         } else {
             stranded
         };
-        standing.set_lag(lag, stranded);
+        // The first election goes by what everybody has, and begins when the last one's lag is known.
         self.probe_position(standing).await;
+        standing.set_lag(lag, stranded);
         match self.lag.note(good, policy) {
             Some(fresh) => standing.set_fresh(fresh),
             None => false,
@@ -479,13 +480,23 @@ impl Probes {
         };
         let sql = match flavor {
             Flavor::MySql => "SELECT @@global.gtid_executed AS position, @@server_uuid AS own",
-            Flavor::MariaDb => "SELECT @@global.gtid_slave_pos AS position",
+            Flavor::MariaDb => {
+                "SELECT @@global.gtid_slave_pos AS position, @@global.gtid_binlog_state AS state"
+            }
         };
         if let Ok(rows) = self.ask(sql, self.monitor.lag.timeout_ms).await
             && let Some(text) = cell(rows.first(), "position")
         {
             let mut known = Gtids::held();
             if known.note(text, flavor).is_ok() {
+                let extent = match flavor {
+                    Flavor::MySql => Some(known.clone()),
+                    Flavor::MariaDb => {
+                        let state = cell(rows.first(), "state").unwrap_or_default();
+                        Gtids::by_server(&[text, state]).ok()
+                    }
+                };
+                standing.set_extent(extent);
                 standing.set_known(known);
             }
             if let Some(own) = cell(rows.first(), "own") {

@@ -4,6 +4,9 @@
 //! a write as seen that may be missing: what cannot be read or does not fit is unknown, and unknown goes to the primary.
 //! Input: session tracking, `@@gtid_executed` and its like.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::backend::Flavor;
 
 /// Spans of one source that are kept apart.
@@ -71,6 +74,24 @@ impl Gtids {
             }
         }
         Ok(())
+    }
+
+    /// All that a MariaDB server has, by domain and by the server that wrote it: of one with the same number in a domain,
+    /// another one may have another transaction. Input: `gtid_binlog_state` and `gtid_slave_pos`.
+    ///
+    /// # Errors
+    /// [`NotGtids`].
+    pub fn by_server(texts: &[&[u8]]) -> Result<Self, NotGtids> {
+        let mut all = Self::held();
+        for text in texts {
+            let text = std::str::from_utf8(text).map_err(|_| NotGtids)?;
+            for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+                let (of, sequence) = part.rsplit_once('-').ok_or(NotGtids)?;
+                let last = sequence.parse().map_err(|_| NotGtids)?;
+                all.add(of, None, (1, last))?;
+            }
+        }
+        Ok(all)
     }
 
     /// `uuid:1-3:5`, or with tags `uuid:1-3:tag:4-5`.
@@ -263,6 +284,26 @@ impl Source {
     }
 }
 
+/// What a replica must have to answer.
+#[derive(Debug)]
+pub enum Wanted<'a> {
+    /// What one session wrote.
+    Own(&'a Position),
+    /// What all sessions wrote.
+    OfAll(Arc<Position>),
+}
+
+impl Deref for Wanted<'_> {
+    type Target = Position;
+
+    fn deref(&self) -> &Position {
+        match self {
+            Self::Own(position) => position,
+            Self::OfAll(position) => position,
+        }
+    }
+}
+
 /// How far a session's own writes have come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Position {
@@ -322,6 +363,22 @@ impl Position {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn of_mariadb_the_server_counts_that_wrote() {
+        let of = |texts: &[&str]| {
+            let texts: Vec<&[u8]> = texts.iter().map(|t| t.as_bytes()).collect();
+            Gtids::by_server(&texts).unwrap()
+        };
+        let before = of(&["0-1-8"]);
+        let went_on = of(&["0-1-10", ""]);
+        let promoted = of(&["0-1-8,0-2-12", "0-1-8"]);
+        let purged = of(&["0-2-12", "0-1-8"]);
+        assert!(went_on.covers(&before) && promoted.covers(&before) && purged.covers(&before));
+        assert!(!promoted.covers(&went_on) && !went_on.covers(&promoted));
+        assert!(Gtids::by_server(&[b"0-1"]).is_ok_and(|g| !g.is_empty()));
+        assert!(Gtids::by_server(&[b"7"]).is_err());
+    }
 
     const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
     const B: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";

@@ -1,14 +1,16 @@
 //! What a restart of the process must not forget: who was the primary, and who lost its place without giving it up.
 //!
-//! Owns the state file: read once before anything is served, written when something in it changes. It must never keep the
-//! process from starting, nor make anybody the primary: it only keeps a server from being one that was deposed. Input: the
-//! file of `--state`, the upstreams.
+//! Owns the state file: read once before anything is served, written when something in it changes, and before a server is
+//! the primary in place of one that did not give that up. It must never keep the process from starting, nor make anybody
+//! the primary: it only keeps a server from being one that was deposed. Input: the file of `--state`, the upstreams.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dbmesh_model::topology::Endpoint;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::serving::Services;
@@ -29,7 +31,7 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Recall {
     path: PathBuf,
-    written: BTreeMap<String, Known>,
+    written: Mutex<BTreeMap<String, Known>>,
 }
 
 /// A server as the file names it: with another address it is another server.
@@ -41,7 +43,7 @@ pub fn name_of(endpoint: &Endpoint) -> String {
 impl Recall {
     /// Tells the upstreams what the file says, if there is one.
     #[must_use]
-    pub fn open(path: PathBuf, services: &Services) -> Self {
+    pub fn open(path: PathBuf, services: &Services) -> Arc<Self> {
         let written = match read(&path) {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -55,21 +57,48 @@ impl Recall {
                 serving.upstream.recall(known);
             }
         }
-        Self { path, written }
+        let recall = Arc::new(Self {
+            path,
+            written: Mutex::new(written),
+        });
+        recall.watch(services);
+        recall
+    }
+
+    /// Those that are served now tell what must be written before it holds.
+    fn watch(self: &Arc<Self>, services: &Services) {
+        for serving in &services.list {
+            serving.upstream.write_down_in(self);
+        }
     }
 
     /// Writes what changed.
-    pub fn keep(&mut self, services: &Services) {
+    pub fn keep(self: &Arc<Self>, services: &Services) {
+        self.watch(services);
         let now: BTreeMap<String, Known> = services
             .list
             .iter()
             .filter_map(|serving| Some((serving.service.label(), serving.upstream.known()?)))
             .collect();
-        if now == self.written {
-            return;
+        let mut written = self.written.lock();
+        if now != *written {
+            self.put(&mut written, now);
         }
+    }
+
+    /// Writes what one service is about to hold for true; it is on the disk when this returns, or an error is in the log.
+    pub fn promise(&self, service: &str, known: &Known) {
+        let mut written = self.written.lock();
+        if written.get(service) != Some(known) {
+            let mut now = written.clone();
+            now.insert(service.to_owned(), known.clone());
+            self.put(&mut written, now);
+        }
+    }
+
+    fn put(&self, written: &mut BTreeMap<String, Known>, now: BTreeMap<String, Known>) {
         match write(&self.path, &now) {
-            Ok(()) => self.written = now,
+            Ok(()) => *written = now,
             Err(e) => {
                 tracing::error!(path = %self.path.display(), error = %e, "the state file cannot be written");
             }
@@ -111,8 +140,14 @@ fn write(path: &Path, services: &BTreeMap<String, Known>) -> io::Result<()> {
     let text = serde_json::to_vec_pretty(&json!({ "services": services }))?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path)
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+        _ => std::fs::File::open(".")?.sync_all(),
+    }
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
     let current = Current::start(topology, runtime, options.zone.clone(), common.clone());
     let current = current.map_err(ServeError::System)?;
     let recall = options.state.clone();
-    let mut recall = recall.map(|path| Recall::open(path, &current.services()));
+    let recall = recall.map(|path| Recall::open(path, &current.services()));
     let process = Arc::new(process(options, current, common.allowance));
     tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
@@ -160,7 +160,7 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
             }
             _ = sweep.tick() => {
                 process.registry.sweep_idle(process.clock.now_ms());
-                recall.iter_mut().for_each(|r| r.keep(&process.current.services()));
+                recall.iter().for_each(|r| r.keep(&process.current.services()));
             }
         }
     }

@@ -22,6 +22,8 @@ pub enum Idle {
     Down,
     /// It takes writes, and another server is the primary.
     Fenced,
+    /// It takes writes, as others do, and each has transactions that another one lacks.
+    Diverged,
     /// It takes writes and is not confirmed as the primary yet.
     NotConfirmed,
     /// It is too far behind, or nobody knows how far.
@@ -37,11 +39,15 @@ impl Idle {
             Self::RoleUnknown => "role_unknown",
             Self::Down => "down",
             Self::Fenced => "fenced",
+            Self::Diverged => "diverged",
             Self::NotConfirmed => "not_confirmed",
             Self::Behind(_) => "behind",
         }
     }
 }
+
+const DIVERGED: &str = "several servers take writes, and each has transactions that another one lacks: none is the primary until all but one \
+     are set to read_only";
 
 impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +56,7 @@ impl fmt::Display for Idle {
             Self::RoleUnknown => write!(f, "its server has not reported a role yet"),
             Self::Down => write!(f, "probes do not reach it"),
             Self::Fenced => write!(f, "fenced: another server is the primary"),
+            Self::Diverged => f.write_str(DIVERGED),
             Self::NotConfirmed => write!(f, "not confirmed as the primary yet"),
             Self::Behind(lag) => write!(f, "not fresh enough: {lag}"),
         }
@@ -97,6 +104,7 @@ impl Upstream {
                 let confirmed = self.primary().is_some_and(|p| Arc::ptr_eq(p, member));
                 match confirmed {
                     true => Ok(role),
+                    false if self.is_diverged() && !standing.is_deposed() => Err(Idle::Diverged),
                     false if standing.is_fenced() => Err(Idle::Fenced),
                     false => Err(Idle::NotConfirmed),
                 }
@@ -126,6 +134,7 @@ impl Upstream {
         });
         match drained.next() {
             Some(member) => format!("the primary {} is being drained", member.endpoint.name),
+            None if self.is_diverged() => DIVERGED.to_owned(),
             None => "no endpoint of the strategy is a primary".to_owned(),
         }
     }

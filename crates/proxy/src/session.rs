@@ -5,6 +5,7 @@
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
 mod acquire;
+mod columns;
 mod commands;
 mod deadline;
 mod demand;
@@ -24,6 +25,7 @@ mod observe;
 mod prepare;
 mod prepared;
 mod ready;
+mod replaying;
 mod settle;
 mod sharded;
 mod steering;
@@ -60,10 +62,11 @@ use crate::mirror::{Seen, Tally};
 use crate::pool::Lease;
 use crate::process::Process;
 use crate::registry::{Registered, SessionHandle};
+use crate::replay::Journal;
 use crate::serving::Serving;
 use crate::state::{FoundRows, SessionState, Warnings};
 use crate::upstream::Member;
-use demand::{Attributes, Demand, Place};
+use demand::{Attributes, Carried, Demand, Place};
 use judging::Governed;
 use observe::{Executed, Noted, Observed};
 pub(crate) use prepare::prepare_on;
@@ -153,6 +156,8 @@ pub struct Session {
     told_overdue: Option<Fault>,
     /// Sums up the rows of the statement at hand, if a copy of it is to be made.
     tally: Option<Box<Tally>>,
+    /// The open transaction, if it is executed again when its server is lost.
+    replay: Option<Box<Journal>>,
     /// What came of it.
     seen: Option<Seen>,
     /// What the statement at hand demands.
@@ -249,6 +254,7 @@ impl Session {
             pinned: false,
             told_overdue: None,
             tally: None,
+            replay: None,
             seen: None,
             demand: Demand::default(),
             noted: Noted::default(),
@@ -412,7 +418,8 @@ impl Session {
             false => Attributes::Read(query.attributes.iter()),
         };
         self.trace(statement, query.sql, &attributes);
-        let proof = self.take_demand(statement, query.sql, attributes).await?;
+        let carried = Carried::of(attributes);
+        let proof = self.take_demand(statement, query.sql, carried).await?;
         self.recollect(statement).await?;
         let planned = plan(statement, query.sql, self.view(proof));
         let admitted = self.govern(planned).await?;

@@ -84,6 +84,8 @@ pub struct Standing {
     /// Whether it would serve but for a source that it cannot reach, or does not have.
     stranded: AtomicBool,
     known: Mutex<Gtids>,
+    /// All transactions that it has, its own included, as the last probe saw them.
+    extent: Mutex<Option<Gtids>>,
     /// The name under which it numbers its own transactions.
     own_source: Mutex<Option<Box<str>>>,
     /// Until when waiting for it is pointless, in ms of the coarse clock.
@@ -104,6 +106,7 @@ impl Default for Standing {
             fresh: AtomicBool::new(false),
             stranded: AtomicBool::new(false),
             known: Mutex::new(Gtids::held()),
+            extent: Mutex::default(),
             own_source: Mutex::default(),
             behind_until_ms: AtomicU64::new(0),
             last_error: Mutex::default(),
@@ -257,6 +260,26 @@ impl Standing {
     /// A probe saw its whole position.
     pub fn set_known(&self, known: Gtids) {
         *self.known.lock() = known;
+    }
+
+    /// A probe saw all transactions that it has.
+    pub fn set_extent(&self, extent: Option<Gtids>) {
+        *self.extent.lock() = extent;
+    }
+
+    /// Whether it has all transactions of another one; none if that is not known of both.
+    #[must_use]
+    pub fn has_all_of(&self, other: &Self) -> Option<bool> {
+        let others = other.extent.lock().clone()?;
+        let own = self.extent.lock();
+        Some(own.as_ref()?.covers(&others))
+    }
+
+    /// Whether a probe has come back since the start, with an answer or without.
+    #[must_use]
+    pub fn was_probed(&self) -> bool {
+        let told = self.extent.lock().is_some() || self.lag() != Lag::Unknown;
+        (self.role().is_some() && told) || !self.last_error.lock().is_empty()
     }
 
     /// A connection to it broke: a server that starts again may have lost the end of what it had.

@@ -4,8 +4,10 @@
 //! written through the service. It must never choose an ejected endpoint while another is left, nor serve two primaries that
 //! report themselves. Input: the service's strategy; what statements took; what the monitor saw.
 
-use std::sync::Arc;
+mod electing;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Balance, Buffer, Endpoint, Role, RoleSource, Service, Splitting};
@@ -16,13 +18,14 @@ use tokio::sync::watch;
 use crate::balance::{Way, hash_of, pick, prefer_near};
 use crate::breaker::State;
 use crate::control::Signals;
-use crate::election::{Decision, Place, Report, decide, is_fenced};
+use crate::election::Place;
 use crate::metrics::Times;
 use crate::pool::Pool;
 use crate::position::{Gtids, Position};
-use crate::recall::{Known, name_of};
+use crate::recall::Recall;
 use crate::registry::Registry;
 use crate::standing::AdminState;
+use electing::Promised;
 
 /// One endpoint as this service uses it.
 #[derive(Debug)]
@@ -122,6 +125,14 @@ pub struct Upstream {
     turn: AtomicU64,
     /// The confirmed primary, where roles are what servers report: its place among the members.
     primary: Mutex<Place>,
+    /// When it was made.
+    begun: Instant,
+    /// Several take writes, and none has all transactions.
+    diverged: AtomicBool,
+    /// Where it is written down who was deposed, before another one is the primary.
+    recall: OnceLock<Arc<Recall>>,
+    /// What was written there last, or is being written.
+    promised: Arc<Mutex<Promised>>,
     /// Changes when somebody may serve who could not before.
     changes: watch::Sender<u64>,
     /// Wakes the monitor before its time.
@@ -132,7 +143,7 @@ pub struct Upstream {
     scouted: Mutex<Option<Instant>>,
     registry: Arc<Registry>,
     /// Everything that sessions of this service wrote, for reads that must see all of it.
-    written: Mutex<Position>,
+    written: Mutex<Arc<Position>>,
     /// Statements that wait for a primary.
     pub waiting: AtomicU32,
     /// Changes of the primary.
@@ -224,6 +235,13 @@ impl Upstream {
             service: service.clone(),
             turn: AtomicU64::new(0),
             primary: Mutex::new(primary),
+            begun: Instant::now(),
+            diverged: AtomicBool::new(false),
+            recall: before
+                .and_then(|before| before.recall.get())
+                .map(|recall| OnceLock::from(recall.clone()))
+                .unwrap_or_default(),
+            promised: Arc::default(),
             changes: watch::Sender::new(0),
             suspicion: watch::Sender::new(0),
             retired: AtomicBool::new(false),
@@ -400,109 +418,6 @@ impl Upstream {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Decides who is the primary, from what the servers report. The one confirmed first stays until it cannot be reached
-    /// or does not take writes any more; others that would take them are fenced meanwhile. One that lost its place without
-    /// giving it up stays fenced until it has reported that it takes no writes: it may miss what was written since.
-    ///
-    /// It looks at everybody each time: whoever looked before may have looked for an upstream that is no more.
-    pub fn judge(&self, seen: Seen) {
-        let elected = self.reports_roles() && !self.is_retired() && self.elect();
-        if elected || seen == Seen::Changed {
-            self.changes.send_modify(|n| *n += 1);
-        }
-    }
-
-    /// Who is the primary or was it last, and who lost its place; none where roles are not reported.
-    #[must_use]
-    pub fn known(&self) -> Option<Known> {
-        if !self.reports_roles() {
-            return None;
-        }
-        let last = self.primary.lock().last;
-        let deposed = self.members.iter().filter(|m| m.pool.standing.is_deposed());
-        Some(Known {
-            primary: last
-                .and_then(|at| self.members.get(at))
-                .map(|m| name_of(&m.endpoint)),
-            deposed: deposed.map(|m| name_of(&m.endpoint)).collect(),
-        })
-    }
-
-    /// The same, from before a restart. It makes nobody the primary.
-    pub fn recall(&self, known: &Known) {
-        if !self.reports_roles() {
-            return;
-        }
-        let place = |name: &String| {
-            let mut members = self.members.iter();
-            members.position(|m| name_of(&m.endpoint) == *name)
-        };
-        for name in &known.deposed {
-            if let Some(member) = place(name).and_then(|at| self.members.get(at)) {
-                tracing::warn!(endpoint = %member.endpoint.name, "it lost the place of the primary before this start");
-                member.pool.standing.depose();
-            }
-        }
-        let primary = known.primary.as_ref();
-        self.primary.lock().last = primary.and_then(place);
-    }
-
-    fn report(&self, at: usize) -> Option<Report> {
-        let standing = &self.members.get(at)?.pool.standing;
-        Some(Report {
-            writable: standing.is_up() && standing.role() == Some(Role::Primary),
-            deposed: standing.is_deposed(),
-            was_writable: standing.last_role() == Some(Role::Primary),
-        })
-    }
-
-    /// Says whether another one is the primary now, or none.
-    fn elect(&self) -> bool {
-        let mut primary = self.primary.lock();
-        let before = *primary;
-        let decision = decide(before, |at| self.report(at), self.members.len());
-        *primary = decision.place;
-        if let Some(member) = decision.depose.and_then(|at| self.members.get(at)) {
-            member.pool.standing.depose();
-        }
-        self.fence_others(&decision);
-        if primary.now != before.now {
-            self.elections.fetch_add(1, Ordering::Relaxed);
-            match primary.now.and_then(|at| self.members.get(at)) {
-                Some(new) => {
-                    // What was known of it is from before it had caught up.
-                    new.pool.standing.forget_known();
-                    tracing::info!(endpoint = %new.endpoint.name, "this is the primary now");
-                }
-                None => tracing::warn!(service = %self.service.database, "there is no primary"),
-            }
-        }
-        primary.now != before.now
-    }
-
-    fn fence_others(&self, decision: &Decision) {
-        for (at, member) in self.members.iter().enumerate() {
-            if let Some(report) = self.report(at) {
-                self.fence(member, is_fenced(decision, at, report));
-            }
-        }
-    }
-
-    fn fence(&self, member: &Member, fenced: bool) {
-        let standing = &member.pool.standing;
-        if !standing.set_fenced(fenced) {
-            return;
-        }
-        let endpoint = &member.endpoint.name;
-        if fenced {
-            tracing::warn!(%endpoint, "fenced: another server is the primary");
-            // What it answers from now on was not seen by the primary.
-            self.registry.say_at(standing, Signals::FENCED);
-        } else {
-            tracing::info!(%endpoint, "no longer fenced");
-        }
-    }
-
     /// A receiver that hears of changes from now on.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -529,12 +444,12 @@ impl Upstream {
 
     /// Takes note of what a session wrote, before its client knows that it did.
     pub fn note_written(&self, position: &Position) {
-        self.written.lock().follow(position);
+        Arc::make_mut(&mut self.written.lock()).follow(position);
     }
 
-    /// Everything that was written.
+    /// Everything that was written. The lock is held for as long as it takes to count one more reader.
     #[must_use]
-    pub fn written(&self) -> Position {
+    pub fn written(&self) -> Arc<Position> {
         self.written.lock().clone()
     }
 

@@ -22,5 +22,7 @@ mod planned;
 mod reads;
 #[path = "failover/recall.rs"]
 mod recall;
+#[path = "failover/replay.rs"]
+mod replay;
 #[path = "failover/restart.rs"]
 mod restart;

@@ -8,14 +8,14 @@ use super::findings::{At, Findings};
 use super::strategy::regexes;
 use crate::load::Completeness;
 use crate::spec::{
-    ForeignSpec, HintsModeSpec, HintsSpec, MirrorSpec, ShadowRuleSpec, ShadowSpec, SiteSpec,
-    UnitsSpec, UnownedSpec,
+    ForeignSpec, HintsModeSpec, HintsSpec, MirrorSpec, RowOperationSpec, ShadowColumnSpec,
+    ShadowRuleSpec, ShadowSpec, SiteSpec, UnitsSpec, UnownedSpec,
 };
 use crate::suggest::suggest;
 use crate::topology::{
-    Endpoint, Foreign, HintPolicy, MIRROR_CONNECTIONS_DEFAULT, MIRROR_MAX_COPIES_DEFAULT,
-    MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, Role, Shadow, ShadowRule, Site, Units,
-    Unowned,
+    ColumnRef, Endpoint, Foreign, HintPolicy, MIRROR_CONNECTIONS_DEFAULT,
+    MIRROR_MAX_COPIES_DEFAULT, MIRROR_TIMEOUT_MS_DEFAULT, Mirror, MirrorWrites, Role, RowOperation,
+    Shadow, ShadowColumn, ShadowRule, Site, Units, Unowned,
 };
 
 /// What endpoints are named among.
@@ -113,10 +113,14 @@ pub fn shadow(
 
 fn shadow_rule(at: &At<'_>, spec: &ShadowRuleSpec, findings: &mut Findings) -> Option<ShadowRule> {
     let tags = spec.tags.clone().unwrap_or_default();
-    if spec.regex.is_none() && spec.users.is_none() && tags.is_empty() {
-        findings.error(at, "a rule needs `regex`, `users` or `tags`");
+    if spec.regex.is_none() && spec.users.is_none() && tags.is_empty() && spec.columns.is_none() {
+        findings.error(at, "a rule needs `regex`, `users`, `tags` or `columns`");
         return None;
     }
+    let columns = spec.columns.iter().flatten().enumerate();
+    let columns: Vec<Option<ShadowColumn>> = columns
+        .map(|(index, column)| shadow_column(&at.field("columns").item(index), column, findings))
+        .collect();
     let regexes = match &spec.regex {
         Some(patterns) => Some(regexes(&at.field("regex"), patterns, findings)?),
         None => None,
@@ -126,6 +130,65 @@ fn shadow_rule(at: &At<'_>, spec: &ShadowRuleSpec, findings: &mut Findings) -> O
         regexes,
         users: spec.users.as_ref().map(|u| u.iter().cloned().collect()),
         tags,
+        columns: columns.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn shadow_column(
+    at: &At<'_>,
+    spec: &ShadowColumnSpec,
+    findings: &mut Findings,
+) -> Option<ShadowColumn> {
+    let column = column_ref(at, &spec.table, &spec.column, findings);
+    if spec.values.is_none() && spec.regex.is_none() {
+        findings.error(at, "a column needs `values` or `regex`");
+        return None;
+    }
+    let regexes = match &spec.regex {
+        Some(patterns) => Some(regexes(&at.field("regex"), patterns, findings)?),
+        None => None,
+    };
+    let operation = |spec: &RowOperationSpec| match spec {
+        RowOperationSpec::Insert => RowOperation::Insert,
+        RowOperationSpec::Update => RowOperation::Update,
+        RowOperationSpec::Delete => RowOperation::Delete,
+        RowOperationSpec::Select => RowOperation::Select,
+    };
+    let operations = spec.operations.as_ref();
+    Some(ShadowColumn {
+        column: column?,
+        operations: operations.map(|all| all.iter().map(operation).collect()),
+        values: spec.values.iter().flatten().cloned().collect(),
+        regexes,
+    })
+}
+
+/// `schema.table` or `table`, and a column of it.
+fn column_ref(
+    at: &At<'_>,
+    table: &str,
+    column: &str,
+    findings: &mut Findings,
+) -> Option<ColumnRef> {
+    let parts: Vec<&str> = table.split('.').collect();
+    let (schema, table) = match parts.as_slice() {
+        [table] => (None, *table),
+        [schema, table] => (Some((*schema).to_owned()), *table),
+        _ => (None, ""),
+    };
+    if table.is_empty() || schema.as_ref().is_some_and(String::is_empty) {
+        let reason = "it is neither `table` nor `schema.table`";
+        findings.error(&at.field("table"), reason);
+        return None;
+    }
+    if column.is_empty() {
+        findings.error(&at.field("column"), "it is empty");
+        return None;
+    }
+    Some(ColumnRef {
+        schema,
+        table: table.to_owned(),
+        column: column.to_owned(),
     })
 }
 
@@ -195,7 +258,15 @@ pub fn units(
         None => absent,
     };
     owners?;
+    let columns = spec.columns.iter().flatten().enumerate();
+    let columns: Vec<Option<ColumnRef>> = columns
+        .map(|(index, spec)| {
+            let at = at.field("columns").item(index);
+            column_ref(&at, &spec.table, &spec.column, findings)
+        })
+        .collect();
     let units = Units {
+        columns: columns.into_iter().collect::<Option<_>>()?,
         site: spec.site.clone(),
         sites: sites.into_iter().collect::<Option<_>>()?,
         moving: spec.moving.iter().flatten().cloned().collect(),

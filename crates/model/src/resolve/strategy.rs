@@ -20,7 +20,7 @@ use crate::spec::{
 use crate::topology::{
     BUFFER_STATEMENTS_DEFAULT, BUFFER_WAIT_MS_DEFAULT, Balance, Breaker, Buffer, ConcurrencyRule,
     DenyRule, Ejection, Endpoint, HashKey, Hashing, Locality, Name, Role, RoleSource, Splitting,
-    Strategy,
+    Strategy, TransactionReplay,
 };
 
 /// Memory that the compiled expressions of one rule may take.
@@ -139,7 +139,6 @@ fn strategy(
     let ejection = ejection(&at, spec.failover.as_ref(), findings);
     let hints = steering::hints(&at, spec.hints.as_ref(), findings);
     let splitting = splitting?;
-    let buffer = buffer(spec.failover.as_ref(), splitting.as_ref());
     let named = Named {
         namespace: &resource.namespace.to_string(),
         candidates,
@@ -176,7 +175,8 @@ fn strategy(
         concurrency: concurrency?,
         ejection: ejection?,
         breaker: breaker(spec.failover.as_ref()),
-        buffer,
+        buffer: buffer(spec.failover.as_ref(), splitting.as_ref()),
+        transaction_replay: transaction_replay(spec.failover.as_ref()),
         splitting,
         hints: hints?,
         shadow: shadow?,
@@ -307,6 +307,16 @@ fn breaker(failover: Option<&FailoverSpec>) -> Option<Breaker> {
         slow_percent: spec.slow_percent.unwrap_or(defaults.slow_percent),
         open_ms: spec.open_ms.unwrap_or(defaults.open_ms),
         probes: spec.probes.unwrap_or(defaults.probes),
+    })
+}
+
+fn transaction_replay(failover: Option<&FailoverSpec>) -> Option<TransactionReplay> {
+    let spec = failover?.transaction_replay.as_ref()?;
+    let defaults = TransactionReplay::default();
+    Some(TransactionReplay {
+        max_bytes: spec.max_bytes.unwrap_or(defaults.max_bytes),
+        attempts: spec.attempts.unwrap_or(defaults.attempts),
+        timeout_ms: spec.timeout_ms.unwrap_or(defaults.timeout_ms),
     })
 }
 

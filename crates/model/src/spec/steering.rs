@@ -52,6 +52,42 @@ pub struct ShadowRuleSpec {
     pub users: Option<Vec<String>>,
     /// Tags that hints of the statement must have, with their values.
     pub tags: Option<BTreeMap<String, String>>,
+    /// Columns, of which one must have such a value in all rows that the statement writes or asks for.
+    #[schemars(length(min = 1, max = 100))]
+    pub columns: Option<Vec<ShadowColumnSpec>>,
+}
+
+/// A column, and the values that make a statement a shadow statement.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShadowColumnSpec {
+    /// The table: `schema.table`, or `table` in any schema.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// What is done with the rows; everything if absent.
+    #[schemars(length(min = 1))]
+    pub operations: Option<Vec<RowOperationSpec>>,
+    /// The values.
+    #[schemars(length(min = 1, max = 1000))]
+    pub values: Option<Vec<String>>,
+    /// Expressions, of which one must match somewhere in the value.
+    #[schemars(length(min = 1, max = 1000))]
+    pub regex: Option<Vec<String>>,
+}
+
+/// What is done with rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RowOperationSpec {
+    /// INSERT, REPLACE, LOAD DATA.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// SELECT and the like.
+    Select,
 }
 
 /// Statements of which a copy runs elsewhere too.
@@ -93,6 +129,19 @@ pub struct UnitsSpec {
     pub unknown_keys: Option<UnownedSpec>,
     /// What becomes of a write without a key; `home` if absent.
     pub without_key: Option<UnownedSpec>,
+    /// Columns whose values are keys.
+    #[schemars(length(min = 1, max = 100))]
+    pub columns: Option<Vec<UnitColumnSpec>>,
+}
+
+/// A column whose values are keys.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnitColumnSpec {
+    /// The table: `schema.table`, or `table` in any schema.
+    pub table: String,
+    /// The column.
+    pub column: String,
 }
 
 /// A site and the keys that it owns.

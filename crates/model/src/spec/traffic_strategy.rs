@@ -205,6 +205,24 @@ pub struct FailoverSpec {
     pub buffer: Option<BufferSpec>,
     /// When an endpoint is spared because too much fails there, or is slow; never if absent.
     pub breaker: Option<BreakerSpec>,
+    /// Transactions that lose their server are executed again at the next primary, if all answers are the same; never if
+    /// absent.
+    pub transaction_replay: Option<TransactionReplaySpec>,
+}
+
+/// How transactions that lose their server before COMMIT are executed again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransactionReplaySpec {
+    /// Bytes of statements and parameters of one transaction; 1048576 if absent. A transaction with more is not replayed.
+    #[schemars(range(min = 1, max = 67_108_864))]
+    pub max_bytes: Option<u64>,
+    /// How often one transaction is executed again at most; 5 if absent.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: Option<u32>,
+    /// Milliseconds that a replay takes at most, the wait for a primary included; 30000 if absent.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub timeout_ms: Option<u64>,
 }
 
 /// When an endpoint is spared because too much fails there, or is slow.

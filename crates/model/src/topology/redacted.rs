@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::sharding::{Axis, ShardedTable, Table};
 use super::{
     Address, ConcurrencyRule, Credential, DenyRule, Duty, Endpoint, Mirror, PemFile, Service,
-    Shadow, ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule, Strategy,
-    Topology, Units, User,
+    Shadow, ShadowColumn, ShadowRule, Sharding, Site, Splitting, SplittingMatch, SplittingRule,
+    Strategy, Topology, Units, User,
 };
 use crate::secret::REDACTED;
 
@@ -190,6 +190,7 @@ fn strategy(strategy: &Strategy) -> Value {
         "ejection": strategy.ejection,
         "breaker": strategy.breaker,
         "buffer": strategy.buffer,
+        "transactionReplay": strategy.transaction_replay,
         "readWriteSplitting": strategy.splitting.as_ref().map(splitting),
         "hints": strategy.hints,
         "shadow": strategy.shadow.as_ref().map(shadow),
@@ -205,10 +206,20 @@ fn shadow(shadow: &Shadow) -> Value {
             "regex": rule.regexes.as_ref().map(|r| r.patterns()),
             "users": rule.users,
             "tags": rule.tags,
+            "columns": rule.columns.iter().map(shadow_column).collect::<Vec<_>>(),
         })
     };
     let rules: Vec<Value> = shadow.rules.iter().map(rule).collect();
     json!({ "endpoint": shadow.endpoint.name, "rules": rules })
+}
+
+fn shadow_column(column: &ShadowColumn) -> Value {
+    json!({
+        "column": column.column,
+        "operations": column.operations,
+        "values": column.values,
+        "regex": column.regexes.as_ref().map(|r| r.patterns()),
+    })
 }
 
 fn mirror(mirror: &Mirror) -> Value {
@@ -238,6 +249,7 @@ fn units(units: &Units) -> Value {
         "foreign": units.foreign,
         "unknownKeys": units.unknown_keys,
         "withoutKey": units.without_key,
+        "columns": units.columns,
     })
 }
 

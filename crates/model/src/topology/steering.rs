@@ -76,13 +76,64 @@ pub struct ShadowRule {
     pub users: Option<BTreeSet<String>>,
     /// The statement's hints have these tags.
     pub tags: BTreeMap<String, String>,
+    /// One of these has such a value, where there are any.
+    pub columns: Vec<ShadowColumn>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnRef {
+    /// The schema; any if none.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+}
+
+/// What is done with rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RowOperation {
+    /// INSERT, REPLACE, LOAD DATA.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// SELECT and the like.
+    Select,
+}
+
+/// A column, and the values that make a statement a shadow statement.
+#[derive(Debug, Clone)]
+pub struct ShadowColumn {
+    /// The column.
+    pub column: ColumnRef,
+    /// What is done with the rows; everything if none.
+    pub operations: Option<BTreeSet<RowOperation>>,
+    /// The values.
+    pub values: BTreeSet<String>,
+    /// Or one of these matches.
+    pub regexes: Option<RegexSet>,
+}
+
+impl ShadowColumn {
+    /// Whether a value is one of those.
+    #[must_use]
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        std::str::from_utf8(value).is_ok_and(|value| {
+            self.values.contains(value) || self.regexes.as_ref().is_some_and(|r| r.is_match(value))
+        })
+    }
 }
 
 impl ShadowRule {
     /// Whether the rule asks for nothing but the user.
     #[must_use]
     pub fn is_of_users_only(&self) -> bool {
-        self.regexes.is_none() && self.tags.is_empty()
+        self.regexes.is_none() && self.tags.is_empty() && self.columns.is_empty()
     }
 }
 
@@ -148,6 +199,8 @@ pub struct Units {
     pub unknown_keys: Unowned,
     /// Writes without a key; at home by default.
     pub without_key: Unowned,
+    /// Columns whose values are keys.
+    pub columns: Vec<ColumnRef>,
 }
 
 /// A site.
@@ -199,6 +252,7 @@ mod tests {
             foreign: Foreign::Refuse,
             unknown_keys: Unowned::Refuse,
             without_key: Unowned::Home,
+            columns: Vec::new(),
         };
         let owner = |key: &str| units.site_of(key).map(|s| s.name.as_str());
         for (key, expected) in [

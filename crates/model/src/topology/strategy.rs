@@ -181,6 +181,28 @@ pub struct Buffer {
     pub max_statements: u32,
 }
 
+/// How transactions that lose their server before COMMIT are executed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionReplay {
+    /// Statements and parameters of one transaction.
+    pub max_bytes: u64,
+    /// How often one transaction is executed again.
+    pub attempts: u32,
+    /// How long a replay takes, the wait for a primary included.
+    pub timeout_ms: u64,
+}
+
+impl Default for TransactionReplay {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 20,
+            attempts: 5,
+            timeout_ms: 30_000,
+        }
+    }
+}
+
 /// A TrafficStrategy with its selector resolved.
 #[derive(Debug, Clone)]
 pub struct Strategy {
@@ -206,6 +228,8 @@ pub struct Strategy {
     pub breaker: Option<Breaker>,
     /// How statements wait for a primary.
     pub buffer: Buffer,
+    /// How transactions that lose their server are executed again; never without it.
+    pub transaction_replay: Option<TransactionReplay>,
     /// Reads to replicas; without it, every statement goes to a primary.
     pub splitting: Option<Splitting>,
     /// Who may use hints.

@@ -83,6 +83,17 @@ pub struct Reading<'a> {
     pub parameters: Option<&'a [Parameter]>,
 }
 
+/// A value as it is written; numbers as their texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// NULL.
+    Null,
+    /// This text.
+    Text(Vec<u8>),
+    /// Not known.
+    Unknown,
+}
+
 /// A literal or parameter without its type's peculiarities.
 enum Written {
     Null,
@@ -165,6 +176,17 @@ impl Reading<'_> {
                 _ => Compared::Unknown,
             },
             _ => Compared::Unknown,
+        }
+    }
+
+    /// The value as it is written.
+    #[must_use]
+    pub fn said(&self, operand: Operand) -> Said {
+        match self.written(operand) {
+            Written::Null => Said::Null,
+            Written::Number(text) => Said::Text(text.into_bytes()),
+            Written::Text(text) => Said::Text(text),
+            Written::Unknown => Said::Unknown,
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod search;
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +24,7 @@ use crate::backend::{Backend, BackendError, Flags};
 use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
-use crate::position::{Gtids, Position};
+use crate::position::{Gtids, Position, Wanted};
 use crate::upstream::{Member, Need};
 use search::{Leased, Search};
 
@@ -211,11 +210,12 @@ impl Session {
     }
 
     /// What a replica must have to answer; none when no replica may.
-    pub(super) fn wanted(&self, aim: Aim) -> Option<Cow<'_, Position>> {
+    pub(super) fn wanted(&self, aim: Aim) -> Option<Wanted<'_>> {
+        static NOTHING: Position = Position::Start;
         match aim.consistency {
-            Consistency::Eventual => Some(Cow::Owned(Position::Start)),
-            Consistency::Session => Some(Cow::Borrowed(&self.state.position)),
-            Consistency::Global => Some(Cow::Owned(self.serving.upstream.written())),
+            Consistency::Eventual => Some(Wanted::Own(&NOTHING)),
+            Consistency::Session => Some(Wanted::Own(&self.state.position)),
+            Consistency::Global => Some(Wanted::OfAll(self.serving.upstream.written())),
             Consistency::Primary => None,
         }
     }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
 use dbmesh_plan::explain::subject;
-use dbmesh_plan::shard::KeyValue;
+use dbmesh_plan::shard::{self, KeyValue};
 use dbmesh_plan::{Proof, RoleHint};
 use dbmesh_sql::{Class, Dialect, Hints, Statement, Verb, analyze};
 use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
 use dbmesh_wire::status::Status;
 
+use super::columns::Read;
 use super::judging::Occasion;
 use super::{Failure, Session};
 use crate::balance::hash_of;
@@ -127,6 +128,24 @@ pub(super) enum Attributes<'a> {
     Hidden,
 }
 
+/// What a command carries besides its text.
+pub(super) struct Carried<'a> {
+    /// Query attributes.
+    pub attributes: Attributes<'a>,
+    /// The parameters of an execution, if anybody asks for them.
+    pub bound: Option<Vec<shard::Parameter>>,
+}
+
+impl<'a> Carried<'a> {
+    /// Nothing but these attributes.
+    pub(super) fn of(attributes: Attributes<'a>) -> Self {
+        Self {
+            attributes,
+            bound: None,
+        }
+    }
+}
+
 impl Attributes<'_> {
     /// The text of one of them; none if it cannot be read.
     pub(super) fn text_of(&self, name: &[u8]) -> Option<&[u8]> {
@@ -169,6 +188,9 @@ impl Attributes<'_> {
 impl Session {
     /// Begins a command that may take as long as the service allows, and runs where its session's commands do.
     pub(super) fn demand_nothing(&mut self) {
+        if let Some(journal) = &mut self.replay {
+            journal.announce_nothing();
+        }
         let limit_ms = self.serving.service.limits.statement_timeout_ms;
         self.demand = Demand {
             deadline: self.deadline(limit_ms),
@@ -189,7 +211,7 @@ impl Session {
         &mut self,
         statement: &Statement,
         sql: &[u8],
-        attributes: Attributes<'_>,
+        carried: Carried<'_>,
     ) -> Result<Proof, Failure> {
         if self.lease.is_none() {
             // The newest configuration decides on a statement that can go anywhere.
@@ -197,7 +219,8 @@ impl Session {
         }
         self.demand_nothing();
         self.demand.place = Place::Home;
-        let hints = self.hints(statement, sql, &attributes)?;
+        let attributes = &carried.attributes;
+        let hints = self.hints(statement, sql, attributes)?;
         // EXPLAIN MESH is told what the statement in it would be told; it runs nowhere itself.
         let explained = explained(statement, sql);
         let own = (statement, sql);
@@ -214,7 +237,12 @@ impl Session {
         };
         // Rules judge what was sent: what is explained takes no turn of a limit.
         self.judge(own.0, own.1, hints.as_ref(), occasion);
-        let shadow = self.shadow_place(hints.as_ref(), sql)?;
+        let read = Read {
+            statement,
+            sql,
+            carried: &carried,
+        };
+        let shadow = self.shadow_place(hints.as_ref(), &read)?;
         if statement.class == Class::Tcl {
             // A COMMIT that is cut short leaves nobody the wiser.
             self.demand.deadline = None;
@@ -232,7 +260,7 @@ impl Session {
             Some(place) => self.demand.place = place,
             None => {
                 let later = matches!(attributes, Attributes::Later);
-                let place = self.unit_place(hints.as_ref(), statement, proof, later)?;
+                let place = self.unit_place(hints.as_ref(), &read, proof, later)?;
                 self.demand_unit(place)?;
             }
         }

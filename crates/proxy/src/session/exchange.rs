@@ -30,6 +30,7 @@ use crate::fault::Fault;
 use crate::mirror::Tally;
 use crate::position::Position;
 use crate::registry::Begun;
+use crate::replay::{Fingerprint, Journal};
 use crate::turns::Lane;
 use crate::upstream::{Member, Upstream};
 
@@ -92,7 +93,7 @@ pub(super) enum Command<'a> {
 
 impl Command<'_> {
     /// The number of the packet that follows it.
-    fn sequence_after(self) -> u8 {
+    pub(super) fn sequence_after(self) -> u8 {
         let whole = match self {
             Self::Packets(bytes) => bytes.len() / (MAX_PAYLOAD + HEADER_BYTES),
             Self::Payload(bytes) => bytes.len() / MAX_PAYLOAD,
@@ -152,15 +153,15 @@ impl Session {
                 .map(|_| &*self.serving.upstream),
             watch: &mut watch,
             tally: self.tally.as_deref_mut(),
+            fingerprint: (self.replay.as_deref_mut()).and_then(Journal::begin_exchange),
             told: self.sharded.as_ref().map(|s| s.told()).unwrap_or_default(),
         };
         let result = relay(parts, self.state.status, command, shape, infile).await;
         let ended = Instant::now();
         self.answered = ended;
         self.noted.executed(member, started..ended, &result);
-        if let (Some(tally), Ok(outcome)) = (&self.tally, &result) {
-            self.seen = Some(tally.seen(outcome, ended - started));
-        }
+        let seen = |tally: &Tally| Some(tally.seen(result.as_ref().ok()?, ended - started));
+        self.seen = self.tally.as_deref().and_then(seen);
         drop(work);
         let struck = handle.end_execution().await;
         if struck && spared(&result) {
@@ -229,6 +230,8 @@ struct Parts<'a> {
     watch: &'a mut Watch,
     /// Sums up the rows, for a copy to be compared with.
     tally: Option<&'a mut Tally>,
+    /// Takes the fingerprint of the answer, for its transaction to be executed again.
+    fingerprint: Option<&'a mut Fingerprint>,
     /// What the client is told otherwise than the server says it.
     told: Told,
 }
@@ -386,6 +389,7 @@ async fn pump(
         watch,
         tally,
         lane,
+        fingerprint,
         ..
     } = parts;
     let (mut told, mut witnessed, mut passed) = (false, 0, 0);
@@ -418,7 +422,7 @@ async fn pump(
                 upstream.note_written(&Position::Unknown);
             }
         }
-        told |= meant_for_client(watch, tally.as_deref_mut(), out);
+        told |= meant_for_client(watch, (tally.as_deref_mut(), fingerprint), out);
         write_in_turn((client, lane), control, out, &mut passed).await?;
         match progress {
             Progress::Done => return Ok(()),
@@ -443,12 +447,19 @@ async fn pump(
 }
 
 /// Leaves in `out` what the client gets, and says whether that is anything.
-fn meant_for_client(watch: &Watch, tally: Option<&mut Tally>, out: &mut Vec<u8>) -> bool {
+fn meant_for_client(
+    watch: &Watch,
+    (tally, fingerprint): (Option<&mut Tally>, &mut Option<&mut Fingerprint>),
+    out: &mut Vec<u8>,
+) -> bool {
     if watch.is_speaking() {
         out.clear();
     }
     if let Some(tally) = tally {
         tally.feed(out);
+    }
+    if let Some(fingerprint) = fingerprint {
+        fingerprint.feed(out);
     }
     !out.is_empty()
 }

@@ -24,6 +24,7 @@ use super::demand::Place;
 use super::exchange::{Command, LARGE_BYTES, Lost};
 use super::infile::Infile;
 use super::leave::{Leave, Repeat, Runs, Withhold};
+use super::replaying::AtHand;
 use super::{Executed, Failure, Flow, Session};
 use crate::absorb::{Doubt, Surroundings, absorb};
 use crate::backend::{Backend, BackendError, Flavor, ServerFacts};
@@ -31,6 +32,7 @@ use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::position::Position;
+use crate::replay::Sent;
 use crate::state::{FoundRows, Warnings};
 
 /// How often a statement is tried whose connections break before anything of it was sent, or of a read came back.
@@ -64,8 +66,11 @@ impl Session {
         let infile = self.infile(statement);
         let (mut attempt, mut aim) = (0, route.aim);
         self.chooses_schema = matches!(statement.effects.first(), Some(Effect::Use(_)));
+        let at_hand = AtHand { statement, sql };
+        self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
+            self.revive(at_hand).await?;
             self.acquire(aim).await?;
             let ready = self.restore_insert_id(route.last_insert_id).await;
             if let Err(failure) = ready {
@@ -97,10 +102,12 @@ impl Session {
                     break outcome;
                 }
                 Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
-                Err(lost) => self.after_loss(lost, repeat, attempt, statement)?,
+                Err(lost) => self.recover(lost, (repeat, attempt), at_hand).await?,
             }
         };
-        self.take_in(statement, &outcome, query.sql).await
+        let done = self.take_in(statement, &outcome, query.sql).await;
+        self.keep_step(statement, &outcome, || Sent::Text(sql.into()));
+        done
     }
 
     /// Sends a command as it came and relays its answer: COM_INIT_DB, COM_FIELD_LIST and the like.
@@ -540,7 +547,7 @@ fn may_write(statement: &Statement) -> bool {
 }
 
 /// Whether a transaction may have been committed by a statement, or by one of several.
-fn may_commit(statement: &Statement) -> bool {
+pub(super) fn may_commit(statement: &Statement) -> bool {
     let facts = Facts::IMPLICIT_COMMIT | Facts::UNPARSED | Facts::COMPOUND | Facts::DYNAMIC_SQL;
     statement.statements > 1
         || matches!(statement.verb, Verb::Commit | Verb::Call)

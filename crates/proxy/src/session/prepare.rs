@@ -12,9 +12,9 @@ use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
 use dbmesh_wire::column::put_definition;
-use dbmesh_wire::command::CommandCode;
+use dbmesh_wire::command::{CommandCode, ExecuteFlags};
 
-use super::demand::Attributes;
+use super::demand::{Attributes, Carried};
 use super::exchange::Lost;
 use super::settle::close_statements;
 use super::{Failure, Session};
@@ -62,7 +62,8 @@ impl Session {
         statement: Statement,
         sql: &[u8],
     ) -> Result<Option<u16>, Failure> {
-        self.take_demand(&statement, sql, Attributes::Later).await?;
+        self.take_demand(&statement, sql, Carried::of(Attributes::Later))
+            .await?;
         let planned = plan(&statement, sql, self.view(Proof::NotProved));
         let admitted = self.govern(planned).await?;
         if matches!(admitted.plan, Plan::Local(Local::Explain { .. })) {
@@ -380,5 +381,15 @@ fn error_code(payload: &[u8]) -> u16 {
     match payload {
         [_, low, high, ..] => u16::from_le_bytes([*low, *high]),
         _ => 0,
+    }
+}
+
+/// A statement that opens no cursor is executed without.
+pub(super) fn clear_cursor_flags(packet: &mut [u8]) {
+    const CURSORS: u8 = ExecuteFlags::CURSOR_READ_ONLY.0
+        | ExecuteFlags::CURSOR_FOR_UPDATE.0
+        | ExecuteFlags::CURSOR_SCROLLABLE.0;
+    if let Some(flags) = packet.get_mut(5) {
+        *flags &= !CURSORS;
     }
 }

@@ -4,6 +4,8 @@
 //! A statement with a cursor or long data gets one of its own, so that two of the same text do not disturb each other.
 //! Input: COM_STMT_* packets.
 
+mod carried;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,19 +16,21 @@ use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
 use dbmesh_wire::command::{
-    ExecuteFlags, ExecuteTarget, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData,
-    TypeNames, insert_types, put_execute, set_stmt_id,
+    ExecuteTarget, StmtClose, StmtExecute, StmtFetch, StmtReset, StmtSendLongData, insert_types,
+    put_execute, set_stmt_id,
 };
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
-use super::demand::Attributes;
+use super::demand::{Attributes, Carried};
 use super::exchange::{Command, LARGE_BYTES, Lost};
 use super::execute::{again_unsent, runs};
 use super::infile::Infile;
 use super::leave::Leave;
 use super::observe::Observed;
+use super::prepare::clear_cursor_flags;
+use super::replaying::AtHand;
 use super::settle::close_statements;
 use super::sharded::ShardSession;
 use super::{Executed, Failure, Session};
@@ -37,6 +41,7 @@ use crate::fault::Fault;
 use crate::insight::Protocol;
 use crate::pieces::Pieces;
 use crate::prepared::{Cursor, Key};
+use crate::replay::{Execution, Sent};
 use crate::vector::Vector;
 
 /// Where a statement goes that may open a cursor: that binds the session to its server, which then has to take writes too.
@@ -110,6 +115,11 @@ impl Session {
         asked: Asked<'_>,
         observed: Observed<'_>,
     ) -> Result<Executed, Failure> {
+        let carried = self.carried(&asked, packet);
+        let sql_key = asked.key.clone();
+        self.trace(asked.statement, &sql_key.sql, &carried.attributes);
+        let proof = self.take_demand(asked.statement, &sql_key.sql, carried);
+        let proof = proof.await?;
         let Asked {
             id,
             params,
@@ -118,16 +128,10 @@ impl Session {
             statement,
             mut key,
             under,
-            in_pieces,
             pieces,
             cursor,
+            ..
         } = asked;
-        let sql_key = key.clone();
-        let attributes = attributes_of(execute, packet, types.as_deref(), params, in_pieces);
-        self.trace(statement, &sql_key.sql, &attributes);
-        let proof = self
-            .take_demand(statement, &sql_key.sql, attributes)
-            .await?;
         self.recollect(statement).await?;
         let functions = route(statement, &key.sql, self.view(proof)).functions;
         if functions.any(Functions::DIAGNOSTICS) {
@@ -194,8 +198,12 @@ impl Session {
     ) -> Result<Executed, Failure> {
         let repeat = self.repeatable(run.statement);
         let (mut attempt, mut aim) = (0, run.route.aim);
+        let (statement, sql) = (run.statement, &*run.key.sql);
+        let at_hand = AtHand { statement, sql };
+        self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
+            self.revive(at_hand).await?;
             self.acquire(aim).await?;
             let server_id = match self.ready_prepared(run).await {
                 Ok(id) => id,
@@ -205,7 +213,7 @@ impl Session {
                 }
             };
             let mut out = output_buffer();
-            self.put_execute(packet, run, server_id, &mut out)?;
+            self.put_execute(packet, &run.arguments(), server_id, &mut out)?;
             let leave = Leave {
                 withhold: self.withholds(run.statement, aim),
                 repeat,
@@ -222,7 +230,7 @@ impl Session {
                     break outcome;
                 }
                 Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
-                Err(lost) => self.after_loss(lost, repeat, attempt, run.statement)?,
+                Err(lost) => self.recover(lost, (repeat, attempt), at_hand).await?,
             }
         };
         if let Some(known) = self.state.statements.find(run.id) {
@@ -237,6 +245,16 @@ impl Session {
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         let done = self.take_in(run.statement, &outcome, &run.key.sql).await?;
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
+        self.keep_step(statement, &outcome, || {
+            let execution = Execution {
+                key: run.key.clone(),
+                under: run.under.clone(),
+                params: run.params,
+                types: run.types.clone(),
+                packet: (&*packet).into(),
+            };
+            Sent::Execution(Box::new(execution))
+        });
         Ok(done)
     }
 
@@ -249,10 +267,10 @@ impl Session {
 
     /// The EXECUTE packet for this connection: its statement id, and the parameter types if it does not have them. Nothing
     /// in `out` means `packet` itself.
-    fn put_execute(
+    pub(super) fn put_execute(
         &mut self,
         packet: &mut [u8],
-        run: &Run<'_>,
+        run: &Arguments<'_>,
         server_id: u32,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
@@ -271,7 +289,7 @@ impl Session {
                 types: run
                     .execute
                     .types(packet)
-                    .or(run.types.as_deref())
+                    .or(run.types.map(|types| &**types))
                     .unwrap_or_default(),
                 long_data: &BTreeSet::new(),
                 caps: backend.capabilities,
@@ -286,13 +304,13 @@ impl Session {
         let carried = run.execute.types(packet).is_some();
         let same = has
             .as_ref()
-            .is_some_and(|s| s.types.is_some() && s.types == run.types);
+            .is_some_and(|s| s.types.is_some() && s.types.as_ref() == run.types);
         if let Some(statement) = has
             && !same
         {
-            statement.types.clone_from(&run.types);
+            statement.types = run.types.cloned();
         }
-        match (&run.execute.parameters, &run.types) {
+        match (&run.execute.parameters, run.types) {
             (Some(block), Some(types)) if !carried && !same => {
                 codec::put_packet(out, &mut 0, &insert_types(packet, block, types));
             }
@@ -341,7 +359,9 @@ impl Session {
         known.long_data = true;
         let (key, under) = (known.key_for(id, session, true), known.vector.clone());
         let (tell, statement) = (|failure| (id, failure), known.statement.clone());
-        let demanded = self.take_demand(&statement, &key.sql, Attributes::None);
+        // What its values say is told with the execution.
+        let carried = Carried::of(Attributes::Later);
+        let demanded = self.take_demand(&statement, &key.sql, carried);
         demanded.await.map_err(tell)?;
         self.acquire(PRIMARY).await.map_err(tell)?;
         let server_id = self.server_statement(&key, &under).await.map_err(tell)?;
@@ -487,28 +507,6 @@ impl Session {
 
 const CURSOR_FLAGS: Status = Status(Status::CURSOR_EXISTS.0 | Status::LAST_ROW_SENT.0);
 
-/// The query attributes of an execution: what it carries beyond the statement's parameters.
-fn attributes_of<'a>(
-    execute: &StmtExecute,
-    packet: &'a [u8],
-    types: Option<&'a [u8]>,
-    params: u16,
-    in_pieces: bool,
-) -> Attributes<'a> {
-    static NO_LONG_DATA: BTreeSet<u16> = BTreeSet::new();
-    let beyond = execute
-        .parameters
-        .as_ref()
-        .is_some_and(|block| block.names == TypeNames::Named && block.count > usize::from(params));
-    match (beyond, in_pieces) {
-        (false, _) => Attributes::None,
-        (true, true) => Attributes::Hidden,
-        (true, false) => {
-            Attributes::Read(execute.values(packet, types.unwrap_or_default(), &NO_LONG_DATA))
-        }
-    }
-}
-
 /// An execution that a client asks for.
 struct Asked<'a> {
     id: u32,
@@ -549,11 +547,21 @@ pub(super) struct Run<'a> {
     pub route: Route,
 }
 
-fn clear_cursor_flags(packet: &mut [u8]) {
-    const CURSORS: u8 = ExecuteFlags::CURSOR_READ_ONLY.0
-        | ExecuteFlags::CURSOR_FOR_UPDATE.0
-        | ExecuteFlags::CURSOR_SCROLLABLE.0;
-    if let Some(flags) = packet.get_mut(5) {
-        *flags &= !CURSORS;
+impl Run<'_> {
+    fn arguments(&self) -> Arguments<'_> {
+        Arguments {
+            params: self.params,
+            execute: self.execute,
+            types: self.types.as_ref(),
+            key: self.key,
+        }
     }
+}
+
+/// What an EXECUTE carries.
+pub(super) struct Arguments<'a> {
+    pub params: u16,
+    pub execute: &'a StmtExecute,
+    pub types: Option<&'a Arc<[u8]>>,
+    pub key: &'a Arc<Key>,
 }

@@ -45,6 +45,7 @@ use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
 
 pub(super) use keys::Told;
+pub(super) use prepared::planned;
 
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.
 const DOUBTS_TABLES: [u16; 3] = [1054, 1136, 1146];

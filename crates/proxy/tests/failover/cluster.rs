@@ -32,15 +32,22 @@ impl Cluster {
     pub fn start(kind: Kind, splitting: &str) -> Self {
         let mut options = FleetOptions::new(kind, 2);
         options.extra_args = operator::semi_synchronous(kind);
-        Self::of(options, splitting)
+        Self::of(options, splitting, &[])
+    }
+
+    /// The same, with more of the strategy.
+    pub fn with_strategy(kind: Kind, strategy: &[&str]) -> Self {
+        let mut options = FleetOptions::new(kind, 2);
+        options.extra_args = operator::semi_synchronous(kind);
+        Self::of(options, "", strategy)
     }
 
     /// The same with commits that wait for no replica.
     pub fn asynchronous(kind: Kind, splitting: &str) -> Self {
-        Self::of(FleetOptions::new(kind, 2), splitting)
+        Self::of(FleetOptions::new(kind, 2), splitting, &[])
     }
 
-    fn of(options: FleetOptions, splitting: &str) -> Self {
+    fn of(options: FleetOptions, splitting: &str, strategy: &[&str]) -> Self {
         let fleet = Fleet::start(options).unwrap();
         let primary = fleet.primary();
         primary
@@ -56,6 +63,9 @@ impl Cluster {
         let config = Config::of_fleet(&fleet, port.number(), 16).schema("app").strategy(&format!(
             "loadBalance: {{simpleLoadBalance: {{kind: roundrobin}}, readWriteSplitting: {{{discovery}{splitting}}}}}"
         ));
+        let config = strategy
+            .iter()
+            .fold(config, |config, line| config.strategy(line));
         let yaml = config.to_yaml();
         let stage = Stage::of_yaml(&yaml, port, &[]);
         let cluster = Self { fleet, stage, yaml };

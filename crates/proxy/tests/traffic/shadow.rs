@@ -399,3 +399,108 @@ fn no_interleaving_lets_marked_and_unmarked_statements_meet() {
         assert!(missing.is_empty(), "{kind:?}: {missing:?}");
     }
 }
+
+fn assert_without_place(client: &mut RawClient) {
+    // What has rows of both, or cannot be told, has no place.
+    for (sql, why) in [
+        (
+            "INSERT INTO t (id, mark) VALUES (21, 'load'), (22, 'real')",
+            "rows of the shadow and others",
+        ),
+        (
+            "UPDATE t SET mark = 'real' WHERE mark = 'load'",
+            "rows of the shadow and others",
+        ),
+        (
+            "SELECT * FROM t WHERE mark IN ('load', 'real')",
+            "rows of the shadow and others",
+        ),
+        (
+            "INSERT INTO t (id, mark) VALUES (21, CONCAT('lo', 'ad'))",
+            "a value is computed",
+        ),
+        ("INSERT INTO t VALUES (21, 'load')", "names no columns"),
+        (
+            "INSERT INTO t (id, mark) SELECT 21, 'load'",
+            "come from a query",
+        ),
+        (
+            "UPDATE t SET mark = LOWER('LOAD') WHERE id = 11",
+            "a value is computed",
+        ),
+    ] {
+        assert_error(&client.query(sql), 1105, why);
+    }
+}
+
+/// By value and by expression.
+#[test]
+fn values_of_columns_mark_statements_in_text_and_prepared() {
+    for kind in KINDS {
+        let (home, shadow) = pair(kind);
+        let rules = "shadow: {endpoint: shade, rules: [{name: values, columns: [\
+                     {table: app.t, column: mark, operations: [insert, update, delete, select], values: [load, '7']}, \
+                     {table: t, column: id, operations: [delete], regex: ['^9+$']}]}]}";
+        let stage = before(&home, shadow.port(), &[rules]);
+        let mut client = RawClient::app(stage.port);
+        let ids = |server: &Server| {
+            let all = "SELECT COALESCE(GROUP_CONCAT(id ORDER BY id), '') FROM app.t";
+            server.query_value(all).unwrap().unwrap()
+        };
+        for sql in [
+            "INSERT INTO t (id, mark) VALUES (1, 'load'), (2, 'load')",
+            "INSERT INTO t SET id = 3, mark = 7",
+            "REPLACE INTO app.t (mark, id) VALUES ('load', 4)",
+            "UPDATE t SET mark = 'load' WHERE mark = 'load' AND id = 1",
+            "DELETE FROM t WHERE mark IN ('load') AND id = 2",
+            "DELETE FROM t WHERE id = 999",
+            "INSERT INTO t (id, mark) VALUES (11, 'real')",
+            "INSERT INTO t (id) VALUES (12)",
+            "UPDATE t SET id = id + 1 WHERE id = 12",
+            "DELETE FROM t WHERE id = 3",
+        ] {
+            assert_eq!(client.query(sql), Reply::Ok, "{kind}: {sql}");
+        }
+        assert_eq!((ids(&home), ids(&shadow)), ("11,13".into(), "1,3,4".into()));
+        let count = |condition: &str| format!("SELECT COUNT(*) FROM t WHERE {condition}");
+        assert_eq!(client.query(&count("mark = 'load'")).value(), "2");
+        assert_eq!(
+            client
+                .query(&count("mark = 'real' OR mark IS NULL"))
+                .value(),
+            "2"
+        );
+        assert_eq!(client.query("SELECT COUNT(*) FROM t").value(), "2");
+
+        assert_without_place(&mut client);
+        let (insert, _) = prepare(&mut client, "INSERT INTO t (mark, id) VALUES (?, 31)").unwrap();
+        let (delete, _) = prepare(&mut client, "DELETE FROM t WHERE mark = ?").unwrap();
+        for mark in ["load", "real"] {
+            assert_eq!(
+                execute(&mut client, insert, &[mark], None),
+                Reply::Ok,
+                "{kind}: {mark}"
+            );
+        }
+        assert_eq!(
+            (ids(&home), ids(&shadow)),
+            ("11,13,31".into(), "1,3,4,31".into())
+        );
+        assert_eq!(execute(&mut client, delete, &["load"], None), Reply::Ok);
+        assert_eq!((ids(&home), ids(&shadow)), ("11,13,31".into(), "3".into()));
+
+        // A transaction of production takes no row of the shadow.
+        assert_eq!(client.query("BEGIN"), Reply::Ok);
+        assert_eq!(
+            client.query("INSERT INTO t (id, mark) VALUES (41, 'real')"),
+            Reply::Ok
+        );
+        let reply = client.query("INSERT INTO t (id, mark) VALUES (42, 'load')");
+        assert_error(&reply, 1105, "bound to server-0 by its transaction");
+        assert_eq!(client.query("COMMIT"), Reply::Ok);
+        assert_eq!(
+            (ids(&home), ids(&shadow)),
+            ("11,13,31,41".into(), "3".into())
+        );
+    }
+}

@@ -118,3 +118,60 @@ fn a_key_of_another_site_is_forwarded_where_the_policy_says_so() {
         );
     }
 }
+
+#[test]
+fn keys_stand_in_columns_too() {
+    for kind in [Kind::MySql, Kind::MariaDb] {
+        let (home, other) = pair(kind);
+        let units = "units: {site: east, sites: [{name: east, keys: [de, fr]}, {name: west, keys: [us], endpoint: west-db}], \
+                     moving: [fr], foreign: forward, withoutKey: refuse, columns: [{table: app.t, column: mark}]}";
+        let stage = before(&home, &other, units);
+        let mut client = RawClient::app(stage.port);
+        for sql in [
+            "INSERT INTO app.t (id, mark) VALUES (1, 'de'), (2, 'de')",
+            "INSERT INTO app.t (id, mark) VALUES (3, 'us')",
+            "UPDATE app.t SET id = 4 WHERE mark = 'us'",
+            "/* mesh: unit=us */ INSERT INTO app.t (id) VALUES (5)",
+        ] {
+            assert_eq!(client.query(sql), Reply::Ok, "{kind}: {sql}");
+        }
+        let (insert, _) = prepare(&mut client, "INSERT INTO app.t (mark) VALUES (?)").unwrap();
+        for key in ["de", "us"] {
+            assert_eq!(
+                execute(&mut client, insert, &[key], None),
+                Reply::Ok,
+                "{kind}: {key}"
+            );
+        }
+        for (sql, why) in [
+            (
+                "INSERT INTO app.t (mark) VALUES ('de'), ('us')",
+                "several sites, 'east' and 'west'",
+            ),
+            (
+                "/* mesh: unit=de */ INSERT INTO app.t (mark) VALUES ('us')",
+                "several sites",
+            ),
+            (
+                "INSERT INTO app.t (mark) VALUES ('fr')",
+                "on its way to another site",
+            ),
+            (
+                "INSERT INTO app.t (mark) VALUES ('xx')",
+                "belongs to no site",
+            ),
+            (
+                "INSERT INTO app.t (mark) VALUES (LOWER('US'))",
+                "needs the key",
+            ),
+            ("UPDATE app.t SET id = 9 WHERE id = 1", "needs the key"),
+        ] {
+            assert_error(&client.query(sql), 1105, why);
+        }
+        let moving = "SELECT COUNT(*) FROM app.t WHERE mark = 'fr'";
+        assert_eq!(client.query(moving).value(), "0");
+        let all = "SELECT COUNT(*) FROM app.t WHERE mark = 'us' OR id = 5";
+        assert_eq!(home.query_value(all).unwrap().as_deref(), Some("0"));
+        assert_eq!(other.query_value(all).unwrap().as_deref(), Some("3"));
+    }
+}

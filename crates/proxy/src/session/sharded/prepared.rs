@@ -321,7 +321,7 @@ fn renamed(answer: &Answer, names: &Names) -> Result<Answer, Fault> {
 }
 
 /// A value as the planner takes it.
-fn planned(parameter: &Parameter<'_>) -> shard::Parameter {
+pub(in super::super) fn planned(parameter: &Parameter<'_>) -> shard::Parameter {
     use shard::Parameter as Known;
     let bytes = match parameter.value {
         ParameterValue::Null => return Known::Null,
