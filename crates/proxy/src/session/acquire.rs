@@ -62,8 +62,9 @@ impl Session {
 
     async fn find_connection(&mut self, aim: Aim) -> Result<(), Failure> {
         if self.keep_lease(aim).await? {
-            let member = self.member.clone().filter(|_| self.has_endpoint_limits());
-            if let Some(member) = member {
+            if self.has_endpoint_limits()
+                && let Some(member) = self.member.clone()
+            {
                 Box::pin(self.pass_endpoint_limits(&member)).await?;
             }
             return Ok(());
