@@ -107,8 +107,7 @@ impl Session {
             return Err(Fault::Sharding(message.into()).into());
         }
         let mut route = run.route;
-        let early = self.answered_early(sql, run.statement, route).await?;
-        if let Some(done) = early {
+        if let Some(done) = self.answered_early(sql, run.statement, route).await? {
             return Ok(done);
         }
         if let Some(aim) = self.deferred_aim() {
@@ -126,9 +125,8 @@ impl Session {
         }
         let plan = self.shard_plan(sql, Some(&bound)).await?;
         self.remember(sql, run.statement, Some(&bound), &plan);
-        let plan = self
-            .with_keys(sql, run.statement, Some(&bound), plan)
-            .await?;
+        let keyed = self.with_keys(sql, run.statement, Some(&bound), plan);
+        let plan = keyed.await?;
         let spread = |nodes, answers, clock| Spread {
             nodes,
             answers,
