@@ -475,6 +475,23 @@ pub(crate) fn server_error(payload: Vec<u8>) -> Result<ServerError, BackendError
 
 /// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
 /// The columns' names of an answer.
+/// The column definitions of an answer.
+pub(crate) fn definitions_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
+    let mut packets = Packets {
+        bytes,
+        joined: Vec::new(),
+    };
+    let columns = match packets.next()? {
+        Some(first) => Reader::new(first).lenenc_int()?,
+        None => 0,
+    };
+    let mut definitions = Vec::new();
+    for _ in 0..columns {
+        definitions.extend(packets.next()?.map(<[u8]>::to_vec));
+    }
+    Ok(definitions)
+}
+
 fn decode_names(bytes: &[u8]) -> Result<Vec<String>, BackendError> {
     let mut packets = Packets {
         bytes,

@@ -119,12 +119,30 @@ fn anywhere(scope: &Scope<'_>) -> usize {
 }
 
 fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
-    if !scope.uses.is_empty() {
-        return on_one_node(scope, RefuseReason::PhysicalNames);
-    }
     let text = scope.text(scope.ast.statement().span).to_ascii_lowercase();
     let text = String::from_utf8_lossy(&text);
-    let word = text.split(|c: char| !c.is_alphanumeric()).nth(1);
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).skip(1);
+    let word = words.next();
+    if !scope.uses.is_empty() {
+        // Every shard says the same of these, but for the table's name, which the executor takes for the client's.
+        let what = match word {
+            Some("full" | "extended") => words.find(|word| !matches!(*word, "full" | "")),
+            word => word,
+        };
+        // A schema behind the table is not that of the node.
+        let behind = scope.uses.iter().map(|table| table.name.span.end).max();
+        let behind = scope.input.sql.get(behind.unwrap_or(0)..);
+        let behind = behind.unwrap_or_default().trim_ascii_start();
+        let word = behind.split(|byte| !byte.is_ascii_alphabetic()).next();
+        let word = word.unwrap_or_default();
+        if word.eq_ignore_ascii_case(b"from") || word.eq_ignore_ascii_case(b"in") {
+            return on_one_node(scope, RefuseReason::PhysicalNames);
+        }
+        return match (what, words.find(|word| !word.is_empty())) {
+            (Some("columns" | "fields"), _) | (Some("create"), Some("table")) => describe(scope),
+            _ => on_one_node(scope, RefuseReason::PhysicalNames),
+        };
+    }
     if matches!(word, Some("warnings" | "errors" | "count")) {
         return Ok(ShardPlan::Session);
     }

@@ -21,6 +21,7 @@ mod rows;
 mod scatter;
 mod schema;
 mod several;
+mod shown;
 mod work;
 
 use std::sync::Arc;
@@ -164,6 +165,10 @@ impl Session {
                 let executed = self.execute_text(packet, query, statement, route).await;
                 self.note_session_statement();
                 executed
+            }
+            ShardPlan::Single(node) if shown::has_names(statement, &node) => {
+                self.note_node(&node);
+                self.show_in_own_names(&node, route).await
             }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);

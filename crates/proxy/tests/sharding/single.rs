@@ -197,3 +197,34 @@ fn several_statements_in_one_text_go_where_each_belongs() {
         }
     }
 }
+
+#[test]
+fn definitions_of_split_tables_are_shown_with_their_own_names() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both(
+            "
+            SHOW CREATE TABLE t_order
+            SHOW CREATE TABLE shop.t_item
+            SHOW CREATE TABLE t_dict
+            SHOW CREATE TABLE t_conf
+            SHOW CREATE TABLE t_nothing
+            SHOW COLUMNS FROM t_user
+            SHOW FULL COLUMNS FROM t_type LIKE 'd%'
+            SHOW FIELDS IN t_order WHERE `Key` = 'PRI'
+            SHOW COLUMNS FROM shop.t_order
+            DESCRIBE t_user
+            DESC t_user name
+            ",
+        );
+        let mut mesh = ground.mesh();
+        let why = mesh.refused("SHOW COLUMNS FROM t_item FROM shop");
+        assert!(why.contains("names of shards"), "{why}");
+        mesh.ask("BEGIN");
+        mesh.ask("INSERT INTO t_user (user_id) VALUES (1)");
+        mesh.ask("SHOW CREATE TABLE t_user");
+        mesh.ask("ROLLBACK");
+        let rows = mesh.ask("SELECT COUNT(*) FROM t_user");
+        assert_eq!(rows.rows(), [[Some("0".to_owned())]]);
+    }
+}

@@ -217,6 +217,9 @@ impl Session {
         let execute = StmtExecute::decode(&packet, params, self.client.capabilities);
         let execute = execute.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
         let statement = Arc::new(analyze(&node.sql, &self.dialect()));
+        if super::shown::has_names(&statement, node) {
+            return Err(self.refusal(&shard::RefuseReason::PhysicalNames).into());
+        }
         let under: Arc<Vector> = self.state.vector.clone();
         let key = Arc::new(Key::new(&node.sql, under.prepare_hash(), 0));
         if let Some(sharded) = &mut self.sharded {

@@ -1,0 +1,121 @@
+//! The documentation's list of what is refused on sharded tables is that of the code. `DBMESH_BLESS=1` writes it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use dbmesh_plan::shard::RefuseReason as Reason;
+use dbmesh_sql::StatementKind;
+
+const BEGIN: &str = "<!-- refusals: written by crates/plan/tests/shard_refusals.rs -->\n";
+const END: &str = "<!-- end of refusals -->\n";
+
+/// All reasons, and what a user may do about each; empty where the reason says it.
+fn all() -> Vec<(Reason, &'static str)> {
+    let table = || "t".to_owned();
+    vec![
+        (Reason::Unparsed { offset: 7 }, ""),
+        (Reason::SeveralStatements, "send them one by one"),
+        (Reason::SystemSchema, "ask a server"),
+        (
+            Reason::ForeignSchema,
+            "USE the service's schema, or name it",
+        ),
+        (
+            Reason::UnknownTable(table()),
+            "list it, or set a default node",
+        ),
+        (Reason::TableNameCase(table()), "write it as it is listed"),
+        (Reason::AmbiguousName, "give tables aliases"),
+        (Reason::Routine, ""),
+        (Reason::SessionState, "read the value first, and send it"),
+        (Reason::ColumnName, ""),
+        (
+            Reason::TargetRead,
+            "read it through a derived table, as one server wants it too",
+        ),
+        (Reason::Partition, ""),
+        (
+            Reason::NoShardingCondition,
+            "add a condition on the key, or lift the audit",
+        ),
+        (Reason::KeyMissing, "give it, or define a key generator"),
+        (Reason::KeyNull, "give it a value"),
+        (Reason::KeyUnknown, "give a literal or a parameter"),
+        (Reason::KeyNowhere, "add nodes for it"),
+        (Reason::KeyGenerated, ""),
+        (Reason::HintMissing, ""),
+        (Reason::ColumnsUnknown, "list the columns"),
+        (Reason::ColumnCount, ""),
+        (Reason::KeyType(table()), "correct `keyTypes`"),
+        (Reason::KeyUpdate, "delete the row and insert it anew"),
+        (Reason::NotDeterministic, "give the value itself"),
+        (Reason::NoPrimaryKey, "give it one"),
+        (
+            Reason::BroadcastChange,
+            "change the copies with values that were read before",
+        ),
+        (Reason::Into, "take the rows in the client"),
+        (Reason::LockingLimit, "lock by key"),
+        (Reason::LockingCopy, "lock them in statements of their own"),
+        (Reason::TemporaryTable, ""),
+        (Reason::View, ""),
+        (Reason::ForeignKey, "bind the tables"),
+        (Reason::ConstraintName, "leave the name away"),
+        (Reason::UniqueKey, "add the sharding key to it"),
+        (Reason::AutoIncrement, "define a key generator"),
+        (Reason::MixedTables, "define them one by one"),
+        (
+            Reason::CreateSelect,
+            "create the table, then INSERT … SELECT",
+        ),
+        (Reason::Rename, ""),
+        (Reason::LoadData, "INSERT the rows"),
+        (Reason::LockTables, "use transactions"),
+        (Reason::PhysicalNames, "ask a server"),
+        (Reason::Explain, ""),
+        (Reason::FullText, "search by key"),
+        (Reason::CommonTableTwice, "write it out where it is read"),
+        (Reason::Kind(StatementKind::Call), ""),
+    ]
+}
+
+fn written() -> String {
+    let mut text = BEGIN.to_owned();
+    for (reason, remedy) in all() {
+        let why = reason.why();
+        let remedy = match remedy {
+            "" => String::new(),
+            remedy => format!(" — {remedy}"),
+        };
+        text.push_str(&format!("- {why}{remedy}\n"));
+    }
+    text + END
+}
+
+#[test]
+fn the_documentation_lists_what_is_refused() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sharding.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let start = text.find(BEGIN).expect("the list begins");
+    let end = text.find(END).expect("the list ends") + END.len();
+    let expected = written();
+    if std::env::var_os("DBMESH_BLESS").is_some() {
+        let whole = [&text[..start], &expected, &text[end..]].concat();
+        std::fs::write(&file, whole).unwrap();
+        return;
+    }
+    assert_eq!(&text[start..end], expected, "DBMESH_BLESS=1 writes it");
+}
+
+#[test]
+fn every_reason_of_the_code_is_listed() {
+    let source = include_str!("../src/shard/reason.rs");
+    let body = source.split("pub enum RefuseReason {").nth(1).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let is_variant = |line: &&str| {
+        line.starts_with("    ") && line.as_bytes().get(4).is_some_and(u8::is_ascii_uppercase)
+    };
+    let variants = body.lines().filter(is_variant).count();
+    assert_eq!(variants, all().len());
+}
