@@ -45,6 +45,7 @@ fn all() -> Vec<(Reason, &'static str)> {
         (Reason::KeyNowhere, "add nodes for it"),
         (Reason::KeyGenerated, ""),
         (Reason::HintMissing, ""),
+        (Reason::HintUnused, ""),
         (Reason::ColumnsUnknown, "list the columns"),
         (Reason::ColumnCount, ""),
         (Reason::KeyType(table()), "correct `keyTypes`"),

@@ -25,6 +25,10 @@ use crate::prepared::{Answer, Key};
 use crate::state::Warnings;
 use crate::vector::Vector;
 
+/// Its text means something else now.
+const PREPARED_OTHERWISE: &str =
+    "it was prepared under another schema, character set or sql_mode; prepare it again";
+
 impl Session {
     /// COM_STMT_PREPARE: what the server of one shard says of it, in the client's names.
     pub(in super::super) async fn prepare_sharded(
@@ -102,9 +106,7 @@ impl Session {
     ) -> Result<Executed, Failure> {
         let sql = &run.key.sql;
         if run.under.prepare_hash() != self.state.vector.prepare_hash() {
-            let message =
-                "it was prepared under another schema, character set or sql_mode; prepare it again";
-            return Err(Fault::Sharding(message.into()).into());
+            return Err(Fault::Sharding(PREPARED_OTHERWISE.into()).into());
         }
         let mut route = run.route;
         if let Some(done) = self.answered_early(sql, run.statement, route).await? {
