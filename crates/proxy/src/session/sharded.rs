@@ -167,7 +167,7 @@ impl Session {
                 executed
             }
             ShardPlan::Single(node) if shown::has_names(statement, &node) => {
-                self.note_node(&node);
+                self.note_node(&node.sql);
                 self.show_in_own_names(&node, route).await
             }
             ShardPlan::Single(node) => {
