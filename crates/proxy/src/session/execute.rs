@@ -48,7 +48,8 @@ impl Session {
         route: Route,
     ) -> Result<Executed, Failure> {
         if statement.facts.has(Facts::SETS_SESSION_TRACK) {
-            let done = self.set_tracking(query.sql, statement, route.aim).await?;
+            let setting = self.set_tracking(query.sql, statement, route.aim);
+            let done = Box::pin(setting).await?;
             if let Some(executed) = done {
                 return Ok(executed);
             }

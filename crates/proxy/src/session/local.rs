@@ -43,12 +43,14 @@ impl Session {
                 self.client.ok_with(answer, &tracked).await?;
             }
             Local::Warnings { kind, limit } => self.show_warnings(kind, limit).await?,
-            Local::Mesh(ask) => return self.show_mesh(&ask, sql).await,
-            Local::Explain { subject } => return self.explain_mesh(subject.of(sql)).await,
+            Local::Mesh(ask) => return Box::pin(self.show_mesh(&ask, sql)).await,
+            Local::Explain { subject } => {
+                return Box::pin(self.explain_mesh(subject.of(sql))).await;
+            }
             Local::WarningCount(kind) => self.show_warning_count(kind).await?,
             Local::Kill { kind, target } => {
                 self.state.diagnostics.warnings = Warnings::None;
-                self.kill(kind, target).await?;
+                Box::pin(self.kill(kind, target)).await?;
             }
         }
         Ok(Executed::LOCAL)
