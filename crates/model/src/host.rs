@@ -19,6 +19,12 @@ pub trait Host {
 
     /// The content of a text file of at most [`REFERENCED_FILE_BYTES_MAX`] bytes.
     fn read(&self, path: &Path) -> io::Result<Zeroizing<String>>;
+
+    /// The content of a file of at most `bytes_max` bytes that is no text. A host without such files says so.
+    fn read_bytes(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let _ = (path, bytes_max);
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
 }
 
 /// The machine that this process runs on.
@@ -37,23 +43,38 @@ impl Host for LocalHost {
     fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
         read_bounded(path, REFERENCED_FILE_BYTES_MAX)
     }
+
+    fn read_bytes(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        open_bounded(path, bytes_max)?.read_to_end(&mut bytes)?;
+        within(bytes.len(), bytes_max)?;
+        Ok(bytes)
+    }
 }
 
 /// Reads a text file that must be a regular file (or a link to one) and not larger than `bytes_max`.
 pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    open_bounded(path, bytes_max)?.read_to_string(&mut text)?;
+    within(text.len(), bytes_max)?;
+    Ok(text)
+}
+
+/// A regular file, of which no more than one byte too many is read.
+fn open_bounded(path: &Path, bytes_max: u64) -> io::Result<impl Read> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "not a regular file",
         ));
     }
-    let mut text = Zeroizing::new(String::new());
-    File::open(path)?
-        .take(bytes_max + 1)
-        .read_to_string(&mut text)?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > bytes_max) {
+    Ok(File::open(path)?.take(bytes_max + 1))
+}
+
+fn within(length: usize, bytes_max: u64) -> io::Result<()> {
+    if u64::try_from(length).is_ok_and(|length| length > bytes_max) {
         let reason = format!("larger than {bytes_max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
-    Ok(text)
+    Ok(())
 }

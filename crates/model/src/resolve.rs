@@ -71,7 +71,7 @@ pub fn resolve_for(purpose: Purpose, loaded: Loaded, host: &dyn Host) -> Result<
     listener::check(&served, &mut findings);
     observability::check_files(&served, &mut findings);
     if loaded.completeness == Completeness::Complete {
-        sharding::check_unused(&kinds, &mut findings);
+        sharding::check_unused(&kinds, host, &mut findings);
         check_use(
             &loaded.documents,
             &kinds,

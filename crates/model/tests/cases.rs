@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dbmesh_model::host::Host;
+use dbmesh_model::host::{Host, LocalHost};
 use dbmesh_model::{Purpose, load_text, resolve_for};
 use zeroize::Zeroizing;
 
@@ -48,6 +48,25 @@ impl Host for CaseHost {
             _ => return Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
         };
         Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    /// A module of `cases/modules`, from its text.
+    fn read_bytes(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let name = path.strip_prefix("folder/modules").unwrap();
+        if name == Path::new("no-module.wasm") {
+            return Ok(b"no module".to_vec());
+        }
+        if name == Path::new("by_number.wasm") {
+            let path = crates.join("../../docs/algorithms").join(name);
+            return LocalHost.read_bytes(&path, bytes_max);
+        }
+        let text = crates
+            .join("cases/modules")
+            .join(name)
+            .with_extension("wat");
+        Ok(wat::parse_file(text)
+            .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "no such file"))?)
     }
 }
 

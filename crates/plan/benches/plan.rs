@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use dbmesh_model::topology::sharding::{Algorithm, Axis, Module, Target};
+use dbmesh_plan::shard::KeyValue;
+use dbmesh_plan::shard::algorithm::{self, Slot};
 use dbmesh_plan::{Judge, Prover, SessionView, Subject, plan};
 use dbmesh_sql::{Dialect, Hints, analyze, analyze_guarded};
 
@@ -100,5 +105,48 @@ fn rules(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hits, hints, rules);
+/// The slot of a key by algorithms of dbmesh's own and by modules of users.
+fn slots(criterion: &mut Criterion) {
+    const TEXT: &str = "EU-1042";
+    let file = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let integer = wat::parse_file(file("../model/cases/modules/modulo.wat")).unwrap();
+    let text = std::fs::read(file("../../docs/algorithms/by_number.wasm")).unwrap();
+    let module = |bytes: &[u8]| Algorithm::Wasm {
+        module: Arc::new(Module::compile("own", bytes).unwrap()),
+    };
+    let mut group = criterion.benchmark_group("slots");
+    for (name, algorithm, value) in [
+        ("MOD", Algorithm::Mod, KeyValue::Integer(1042)),
+        (
+            "WASM of a number",
+            module(&integer),
+            KeyValue::Integer(1042),
+        ),
+        ("HASH_MOD", Algorithm::HashMod, KeyValue::Text(TEXT.into())),
+        (
+            "CRC32_MOD",
+            Algorithm::Crc32Mod,
+            KeyValue::Text(TEXT.into()),
+        ),
+        ("WASM of a text", module(&text), KeyValue::Text(TEXT.into())),
+    ] {
+        let target = |slot: usize| Target {
+            name: slot.to_string(),
+            shards: vec![slot],
+        };
+        let axis = Axis {
+            columns: Vec::new(),
+            algorithm,
+            targets: (0..8).map(target).collect(),
+        };
+        let values = [value];
+        assert!(matches!(algorithm::slot(&axis, &values), Slot::At(_)));
+        group.bench_function(name, |b| {
+            b.iter(|| algorithm::slot(black_box(&axis), black_box(&values)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, hits, hints, rules, slots);
 criterion_main!(benches);

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dbmesh_model::host::Host;
+use dbmesh_model::host::{Host, LocalHost};
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, load_text, resolve_for};
 use dbmesh_plan::shard::{Catalog, Input, KeyValue, ShardPlan, ShardPlanner};
@@ -21,6 +21,12 @@ impl Host for AnyHost {
 
     fn read(&self, _: &Path) -> io::Result<Zeroizing<String>> {
         Err(io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// A file of the documentation.
+    fn read_bytes(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        LocalHost.read_bytes(&folder.join(path), bytes_max)
     }
 }
 

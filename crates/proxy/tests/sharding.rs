@@ -23,6 +23,8 @@ mod hints;
 mod keyed;
 #[path = "sharding/live.rs"]
 mod live;
+#[path = "sharding/modules.rs"]
+mod modules;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

@@ -167,7 +167,7 @@ fn sharding(
         return None;
     };
     let strategy = service.as_ref().map(|service| &*service.strategy);
-    let resolved = sharding::resolve(shard, strategy, findings);
+    let resolved = sharding::resolve(shard, strategy, surroundings.host, findings);
     let resolved = resolved.map(|sharding| Some(Arc::new(sharding)));
     resolved.filter(|_| served)
 }

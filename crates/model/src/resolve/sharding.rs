@@ -9,14 +9,16 @@ mod generator;
 mod nodes;
 mod rule;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::findings::{At, Findings};
 use super::kinds::{Kinds, Resource};
+use crate::host::Host;
 use crate::spec::{self, DataShardSpec};
 use crate::suggest::suggest;
-use crate::topology::sharding::{ShardedTable, Sharding, Source, Table};
+use crate::topology::sharding::{Module, ShardedTable, Sharding, Source, Table};
 use crate::topology::{Endpoint, Strategy};
 
 /// The DataShard of that name.
@@ -32,11 +34,11 @@ pub fn find<'k, 'a>(
 }
 
 /// Checks those that no service names, and warns of them.
-pub fn check_unused(kinds: &Kinds<'_>, findings: &mut Findings) {
+pub fn check_unused(kinds: &Kinds<'_>, host: &dyn Host, findings: &mut Findings) {
     let used: BTreeSet<(&str, &str)> = kinds.shard_references().collect();
     for shard in &kinds.shards {
         if !used.contains(&(shard.namespace.as_str(), shard.name.as_str())) {
-            resolve(shard, None, findings);
+            resolve(shard, None, host, findings);
             let at = At::top(shard.document).field("metadata").field("name");
             findings.warning(
                 &at,
@@ -50,6 +52,7 @@ pub fn check_unused(kinds: &Kinds<'_>, findings: &mut Findings) {
 pub fn resolve(
     shard: &Resource<'_, spec::DataShard>,
     strategy: Option<&Strategy>,
+    host: &dyn Host,
     findings: &mut Findings,
 ) -> Option<Sharding> {
     let at = At::top(shard.document).field("spec");
@@ -57,6 +60,10 @@ pub fn resolve(
     let mut places = Places {
         endpoints: strategy.map(|strategy| strategy.endpoints.as_slice()),
         sources: Vec::new(),
+        modules: Modules {
+            host,
+            known: RefCell::default(),
+        },
     };
     let mut sound = true;
     let mut sharded: Vec<ShardedTable> = Vec::new();
@@ -113,6 +120,14 @@ struct Places<'a> {
     /// None: they are not known.
     endpoints: Option<&'a [Arc<Endpoint>]>,
     sources: Vec<Source>,
+    modules: Modules<'a>,
+}
+
+/// The modules of algorithms, each read and compiled once.
+struct Modules<'a> {
+    host: &'a dyn Host,
+    /// By the algorithm's name.
+    known: RefCell<BTreeMap<String, Result<Arc<Module>, String>>>,
 }
 
 impl Places<'_> {

@@ -5,6 +5,7 @@
 
 pub mod algorithm;
 pub mod expression;
+pub mod module;
 pub mod time;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::{Endpoint, Name};
 pub use algorithm::Algorithm;
 pub use expression::{Expression, Piece, Term, TermOp};
+pub use module::Module;
 
 /// A DataShard, resolved against the endpoints of a service.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ mod interval;
 mod list;
 mod modulo;
 mod volume_range;
+mod wasm;
 
 use dbmesh_model::topology::sharding::{Algorithm, Axis, ShardedTable};
 
@@ -31,6 +32,8 @@ pub enum Slot {
     Nowhere,
     /// It cannot be computed.
     Unknown,
+    /// A module of the user's gave no answer: see [`failure`].
+    Failed,
 }
 
 /// The slot for values of all columns of the axis, in their order.
@@ -64,6 +67,19 @@ pub fn slot(axis: &Axis, values: &[KeyValue]) -> Slot {
         | Algorithm::HintInline { expression } => inline::slot(axis, expression, values),
         Algorithm::ConsistentHash { ring } => consistent_hash::slot(ring, value),
         Algorithm::List { values, default } => list::slot(values, *default, value),
+        Algorithm::Wasm { module } => wasm::slot(module, size, value),
+    }
+}
+
+/// Which algorithm gave no answer for the values, and why.
+#[must_use]
+pub fn failure(axis: &Axis, values: &[KeyValue]) -> (String, String) {
+    match (&axis.algorithm, values) {
+        (Algorithm::Wasm { module }, [value]) => {
+            let why = wasm::failure(module, axis.targets.len(), value);
+            (module.name().to_owned(), why)
+        }
+        _ => Default::default(),
     }
 }
 
@@ -85,7 +101,7 @@ pub fn of_slot(size: usize, slot: Slot) -> Positions {
     match slot {
         Slot::At(place) if place < size => Positions::one(size, place),
         Slot::Nowhere => Positions::none(size),
-        Slot::At(_) | Slot::Unknown => Positions::all(size),
+        Slot::At(_) | Slot::Unknown | Slot::Failed => Positions::all(size),
     }
 }
 
@@ -116,6 +132,9 @@ fn range(axis: &Axis, low: Option<i128>, high: Option<i128>) -> Positions {
         }),
         Algorithm::Interval { starts, slots, end } => {
             interval::range(size, starts, slots, *end, low, high)
+        }
+        Algorithm::Wasm { module } => {
+            wasm::between(module, size, low, high).unwrap_or_else(|| enumerated(axis, low, high))
         }
         _ => enumerated(axis, low, high),
     }
@@ -153,7 +172,12 @@ fn enumerated(axis: &Axis, low: Option<i128>, high: Option<i128>) -> Positions {
     }
     let mut set = Positions::none(size);
     for value in low..=high {
-        set.unite(&of_slot(size, slot(axis, &[KeyValue::Integer(value)])));
+        let slot = slot(axis, &[KeyValue::Integer(value)]);
+        if slot == Slot::Failed {
+            // The next value may cost as much as this one.
+            return Positions::all(size);
+        }
+        set.unite(&of_slot(size, slot));
     }
     set
 }

@@ -215,6 +215,9 @@ impl Conditions<'_, '_> {
     fn in_list(&self, column: Name, values: &[ExprId]) -> Positions {
         let mut set = Positions::none(self.size);
         for value in values {
+            if set.is_all() {
+                break;
+            }
             match parsed::operand(self.scope.ast, *value) {
                 Some(value) => {
                     set.unite(&self.leaf(column, |kind| self.compare(kind, BinaryOp::Equal, value)))

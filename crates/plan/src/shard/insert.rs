@@ -234,6 +234,10 @@ impl Into<'_, '_> {
                 Slot::At(slot) => Positions::one(axis.targets.len(), slot),
                 Slot::Nowhere => return Err(RefuseReason::KeyNowhere.into()),
                 Slot::Unknown => return Err(RefuseReason::KeyUnknown.into()),
+                Slot::Failed => {
+                    let (algorithm, why) = algorithm::failure(axis, &values);
+                    return Err(RefuseReason::AlgorithmFails { algorithm, why }.into());
+                }
             };
             set.intersect(&algorithm::shards(self.sharded, axis, &slots));
         }

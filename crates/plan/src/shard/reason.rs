@@ -100,6 +100,13 @@ pub enum RefuseReason {
     KeyUnknown,
     /// The algorithm has no place for the key's value.
     KeyNowhere,
+    /// A module of the user's gave no slot for the key's value.
+    AlgorithmFails {
+        /// The algorithm's name.
+        algorithm: String,
+        /// What its module did.
+        why: String,
+    },
     /// The key has to be generated.
     KeyGenerated,
     /// A hint, and no table that is split by hint.
@@ -236,6 +243,10 @@ impl RefuseReason {
                 let than = "is of another type than `keyTypes` says";
                 return format!("the sharding key of `{name}` {than}");
             }
+            Self::AlgorithmFails { algorithm, why } => {
+                let what = "fails for the value of the sharding key";
+                return format!("the module of the algorithm `{algorithm}` {what}: {why}");
+            }
             Self::Kind(kind) => return format!("{kind:?} is not served on sharded tables"),
             Self::FullText => "a full-text search over several shards",
             Self::CommonTableTwice => "a common table expression that is read twice",
@@ -321,6 +332,7 @@ impl fmt::Display for RefuseReason {
             Self::UnknownTable(name) => write!(f, "UnknownTable({name})"),
             Self::TableNameCase(name) => write!(f, "TableNameCase({name})"),
             Self::KeyType(name) => write!(f, "KeyType({name})"),
+            Self::AlgorithmFails { algorithm, .. } => write!(f, "AlgorithmFails({algorithm})"),
             Self::Kind(kind) => write!(f, "Kind({kind:?})"),
             other => write!(f, "{other:?}"),
         }

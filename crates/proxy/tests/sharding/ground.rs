@@ -215,6 +215,17 @@ pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
              algorithms: {eight: {type: MOD, props: {sharding-count: 8}}, hint: {type: HINT_INLINE, props: \
              {algorithm-expression: \"t_hint_${value % 2}\"}}}\n  rules:\n  - tableName: t_hint\n    tableStrategy: \
              {tableShardingAlgorithmName: hint}\n    actualDatanodes: {valueSource: {expression: \"ds_0.t_hint_0, ds_1.t_hint_1\"}}\n";
+    text = text.replace(
+        "algorithms: {",
+        concat!(
+            "algorithms: {number: {type: WASM, props: {module: ",
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/algorithms/by_number.wasm}}, "
+        ),
+    );
+    text += "  - tableName: t_number\n    tableStrategy: {tableShardingAlgorithmName: number, tableShardingColumn: code}\n    \
+             keyTypes: {code: string}\n    actualDatanodes: {valueSource: {expression: \
+             \"ds_0.t_number_{0..1}, ds_1.t_number_{2..3}\"}}\n";
     for name in SHARDED {
         text += &format!(
             "  - tableName: {name}\n    tableStrategy: {{tableShardingAlgorithmName: eight, tableShardingColumn: user_id}}\n    \

@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Reading {
     }
 }
 
-/// This machine, remembering which files it was asked for: certificates, keys, passwords.
+/// This machine, remembering which files it was asked for: certificates, keys, passwords, modules.
 struct RecordingHost {
     stamps: RefCell<Stamps>,
 }
@@ -46,12 +46,23 @@ impl Host for RecordingHost {
     }
 
     fn read(&self, path: &Path) -> io::Result<Zeroizing<String>> {
+        self.record(path);
+        LocalHost.read(path)
+    }
+
+    fn read_bytes(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.record(path);
+        LocalHost.read_bytes(path, bytes_max)
+    }
+}
+
+impl RecordingHost {
+    fn record(&self, path: &Path) {
         let stamp = Stamp::of(path);
         // The first stamp counts where a file is named twice.
         self.stamps
             .borrow_mut()
             .entry(absolute(path))
             .or_insert(stamp);
-        LocalHost.read(path)
     }
 }

@@ -230,6 +230,71 @@ fn a_file_that_a_resource_names_counts_wherever_it_is() {
     });
 }
 
+/// A module of one function that always gives that slot.
+fn module_of_slot(slot: u8) -> Vec<u8> {
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    module.extend(b"\x01\x07\x01\x60\x02\x7e\x7f\x01\x7f"); // its type: (i64, i32) -> i32
+    module.extend(b"\x03\x02\x01\0"); // a function of this type
+    module.extend(b"\x07\x10\x01\x0cslot_integer\0\0"); // its export
+    module.extend([0x0a, 6, 1, 4, 0, 0x41, slot, 0x0b]); // its code: i32.const slot
+    module
+}
+
+fn slot_of_seven(topology: &Topology) -> usize {
+    use dbmesh_model::topology::sharding::{Algorithm, Table};
+    let sharding = topology.services[0].sharding.as_ref().unwrap();
+    let Table::Sharded(table) = &sharding.tables["t_own"] else {
+        panic!("{:?}", sharding.tables);
+    };
+    match &table.table.as_ref().unwrap().algorithm {
+        Algorithm::Wasm { module } => module.slot_of_integer(7, 2).unwrap().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_module_of_an_algorithm_is_taken_up_when_it_is_replaced() {
+    let folder = folder();
+    let sharded = with_pool(1)
+        .replace("user: app\n", "db: shop\n      user: app\n")
+        .replace(
+            "    trafficStrategy",
+            "    dataShard: shop\n    trafficStrategy",
+        )
+        .replace("user: mesh}", "user: mesh, db: shop}");
+    let shard = "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DataShard\nmetadata: {name: shop}\nspec:\n  \
+                 algorithms: {own: {type: WASM, props: {module: own.wasm}}}\n  rules:\n  - tableName: t_own\n    tableStrategy: \
+                 {tableShardingAlgorithmName: own, tableShardingColumn: id}\n    actualDatanodes: {valueSource: {expression: \
+                 \"db0.t_own_{0..1}\"}}\n";
+    let file = folder.write("mesh.yaml", &(sharded + shard));
+    let path = file.with_file_name("own.wasm");
+    fs::write(&path, module_of_slot(0)).unwrap();
+    let (source, first) = Source::open_looking(&file, NEVER_MS).unwrap();
+    assert_eq!(slot_of_seven(&first), 0);
+    let topologies = source.watch();
+
+    let new = file.with_file_name("new.wasm");
+    fs::write(&new, module_of_slot(1)).unwrap();
+    fs::rename(&new, &path).unwrap();
+    wait_until("the new module", || {
+        slot_of_seven(&topologies.borrow()) == 1
+    });
+    assert_ne!(
+        source.status().revision,
+        first.revision,
+        "another module is another topology"
+    );
+    assert_eq!(
+        slot_of_seven(&first),
+        0,
+        "who has the old topology has the old module"
+    );
+
+    fs::write(&path, module_of_slot(2)).unwrap();
+    wait_until("a refusal", || source.status().last_error.is_some());
+    assert_eq!(slot_of_seven(&topologies.borrow()), 1);
+}
+
 #[test]
 fn files_come_and_go_in_a_folder() {
     let folder = folder();

@@ -133,7 +133,8 @@ impl Tables {
                     ),
                     "CLASS_BASED" => (
                         "a class of Java does not run here",
-                        "choose an algorithm of those in Resources, and move the rows to where it looks for them",
+                        "compile it to WebAssembly for an algorithm of type WASM, or choose one of those in Resources and move \
+                         the rows to where it looks for them",
                     ),
                     _ => (
                         "there is no such algorithm",

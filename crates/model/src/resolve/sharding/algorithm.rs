@@ -5,15 +5,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::super::findings::{At, Findings};
+use super::Modules;
 use crate::spec::{DataShardSpec, PropertySpec};
 use crate::suggest::suggest;
 use crate::topology::sharding::algorithm::ring_hash;
-use crate::topology::sharding::{Algorithm, Expression, KeyKind, Target, time};
+use crate::topology::sharding::module::MODULE_BYTES_MAX;
+use crate::topology::sharding::{Algorithm, Expression, KeyKind, Module, Target, time};
 
 /// Every type, as users write it.
-const TYPES: [&str; 14] = [
+const TYPES: [&str; 15] = [
     "AUTO_INTERVAL",
     "BOUNDARY_RANGE",
     "COMPLEX_INLINE",
@@ -26,6 +30,7 @@ const TYPES: [&str; 14] = [
     "LIST",
     "MOD",
     "VOLUME_RANGE",
+    "WASM",
     "crc32mod",
     "mod",
 ];
@@ -38,7 +43,9 @@ const VIRTUAL_NODES_MAX: i64 = 10_000;
 /// An algorithm as written.
 pub struct Found<'a, 'd> {
     at: At<'d>,
+    name: &'a str,
     kind: &'a str,
+    modules: &'a Modules<'a>,
     props: Option<&'a BTreeMap<String, PropertySpec>>,
     read: RefCell<BTreeSet<&'static str>>,
 }
@@ -48,12 +55,15 @@ pub fn find<'a, 'd>(
     at: &At<'d>,
     name: &'a str,
     spec: &'a DataShardSpec,
+    modules: &'a Modules<'a>,
     findings: &mut Findings,
 ) -> Option<Found<'a, 'd>> {
     let listed = spec.algorithms.as_ref();
     let found = |at: At<'d>, kind, props| Found {
         at,
+        name,
         kind,
+        modules,
         props,
         read: RefCell::default(),
     };
@@ -115,6 +125,7 @@ impl Found<'_, '_> {
             "INTERVAL" => self.interval(targets, findings),
             "CONSISTENT_HASH" => self.consistent_hash(targets, findings),
             "LIST" => return self.list(targets, findings),
+            "WASM" => self.wasm(targets, findings),
             _ => self.inline(findings),
         };
         // After another defect, not every property was read.
@@ -394,6 +405,25 @@ impl Found<'_, '_> {
         Some(Algorithm::ConsistentHash { ring })
     }
 
+    /// A module in a file, relative to the folder of the resource; tried with as many slots as there are targets.
+    fn wasm(&self, targets: &[Target], findings: &mut Findings) -> Option<Algorithm> {
+        let file = self.text("module", findings)?;
+        let folder = self.at.document.file.parent().unwrap_or(Path::new(""));
+        let path = folder.join(file);
+        let module = self.modules.find(self.name, &path).and_then(|module| {
+            let tried = module.try_out(targets.len());
+            tried.map_err(|reason| format!("{} {reason}", path.display()))?;
+            Ok(module)
+        });
+        match module {
+            Ok(module) => Some(Algorithm::Wasm { module }),
+            Err(reason) => {
+                self.wrong("module", reason, findings);
+                None
+            }
+        }
+    }
+
     /// Every property but `default` is a target with its values.
     fn list(&self, targets: &[Target], findings: &mut Findings) -> Option<Algorithm> {
         let mut values: BTreeMap<String, usize> = BTreeMap::new();
@@ -439,6 +469,22 @@ impl Found<'_, '_> {
         }
         let values = values.into_iter().collect();
         sound.then_some(Algorithm::List { values, default })
+    }
+}
+
+impl Modules<'_> {
+    /// The module of the algorithm of that name; it is read and compiled at the first call.
+    fn find(&self, name: &str, path: &Path) -> Result<Arc<Module>, String> {
+        let compile = || {
+            let bytes = self.host.read_bytes(path, MODULE_BYTES_MAX);
+            let bytes =
+                bytes.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            let module = Module::compile(name, &bytes);
+            let module = module.map_err(|reason| format!("{} {reason}", path.display()))?;
+            Ok(Arc::new(module))
+        };
+        let mut known = self.known.borrow_mut();
+        known.entry(name.to_owned()).or_insert_with(compile).clone()
     }
 }
 

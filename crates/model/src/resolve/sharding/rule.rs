@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::findings::{At, Findings};
-use super::{Places, algorithm, generator, nodes};
+use super::{Modules, Places, algorithm, generator, nodes};
 use crate::spec::{AuditSpec, DataShardSpec, KeyTypeSpec, ShardingRule};
 use crate::suggest::suggest;
 use crate::topology::sharding::{
@@ -52,6 +52,10 @@ pub fn algorithm_names<'a>(spec: &'a DataShardSpec, rule: &'a ShardingRule) -> V
 
 /// What of an algorithm must be equal in a binding group: all, but with columns and the table's name left out of names.
 pub fn comparable(axis: &Axis, table: &ShardedTable) -> String {
+    if let Algorithm::Wasm { module } = &axis.algorithm {
+        // Its digest may hold letters that are a column's name.
+        return format!("{module:?}");
+    }
     let mut text = match &axis.algorithm {
         // The ring is made of names, so equal names of sources give an equal one; tables have names of their own.
         Algorithm::Inline { expression }
@@ -80,9 +84,10 @@ pub fn resolve(
     let by_source = targets(&shards, |shard| source_name(places, shard));
     let by_table = targets(&shards, |shard| shard.table.as_str());
     let kinds = kinds(at, rule, findings);
+    let modules = &places.modules;
     let mut axis = |written: Option<Written<'_, '_>>, targets: Vec<Target>| match written {
         None => Some(None),
-        Some(written) => self::axis(&written, spec, &kinds, targets, findings).map(Some),
+        Some(written) => self::axis(&written, spec, &kinds, targets, modules, findings).map(Some),
     };
     let several = by_source.len() > 1;
     let database = axis(database, by_source.clone());
@@ -348,9 +353,16 @@ fn axis(
     spec: &DataShardSpec,
     kinds: &Kinds,
     targets: Vec<Target>,
+    modules: &Modules<'_>,
     findings: &mut Findings,
 ) -> Option<Axis> {
-    let found = algorithm::find(&written.at_algorithm, written.algorithm, spec, findings)?;
+    let found = algorithm::find(
+        &written.at_algorithm,
+        written.algorithm,
+        spec,
+        modules,
+        findings,
+    )?;
     let columns: Vec<KeyColumn> = written
         .column
         .into_iter()
@@ -390,8 +402,15 @@ fn axis(
         findings.error(at, reason);
         return None;
     }
-    if let Some(column) = columns.iter().find(|column| !found.takes(column.kind)) {
-        let reason = format!("the algorithm does not take the type of `{}`", column.name);
+    let takes = |kind| match &algorithm {
+        Algorithm::Wasm { module } => module.takes(kind),
+        _ => found.takes(kind),
+    };
+    if let Some(column) = columns.iter().find(|column| !takes(column.kind)) {
+        let mut reason = format!("the algorithm does not take the type of `{}`", column.name);
+        if let Algorithm::Wasm { module } = &algorithm {
+            reason = format!("{reason}: {}", module.takes_what());
+        }
         findings.error(at, reason);
         return None;
     }

@@ -3,9 +3,11 @@
 //! It owns their parameters. A slot is a position in [`super::Axis::targets`], which has one target per slot, unless the
 //! algorithm computes the target's name (the inline ones).
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::Expression;
+use super::{Expression, Module};
 
 /// What computes a slot from the values of the key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,6 +77,12 @@ pub enum Algorithm {
         values: Vec<(String, usize)>,
         /// The slot of all others; none: they have none.
         default: Option<usize>,
+    },
+    /// A module of the user's.
+    Wasm {
+        /// It computes the slot.
+        #[serde(serialize_with = "super::module::shown")]
+        module: Arc<Module>,
     },
 }
 

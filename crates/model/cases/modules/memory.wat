@@ -1,0 +1,3 @@
+(module
+  (memory 65)
+  (func (export "slot_integer") (param i64 i32) (result i32) (i32.const 0)))

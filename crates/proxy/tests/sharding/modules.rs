@@ -1,0 +1,51 @@
+//! Tables that a module of the user's splits.
+
+use crate::ground::{Ground, KINDS, Options};
+
+const LONG: usize = 1_025;
+
+#[test]
+fn rows_are_where_a_module_says() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        for shard in 0..4 {
+            let (server, place) = (&ground.servers[shard / 2], shard / 2);
+            let sql = format!(
+                "CREATE TABLE shop_{place}.t_number_{shard} (code VARCHAR(1100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, v INT)"
+            );
+            server.execute(&sql).unwrap();
+        }
+        let mut mesh = ground.mesh();
+        let inserted = mesh.ask(
+            "INSERT INTO t_number (code, v) VALUES ('EU-1042', 1), ('US-2046', 2), ('EU-5', 3)",
+        );
+        assert_eq!(inserted.done(), 3);
+        for (code, shard) in [("EU-1042", 2), ("US-2046", 2), ("EU-5", 1)] {
+            let place = shard / 2;
+            let there =
+                format!("SELECT COUNT(*) FROM shop_{place}.t_number_{shard} WHERE code = '{code}'");
+            let count = ground.servers[place].query_value(&there).unwrap();
+            assert_eq!(count.as_deref(), Some("1"), "{kind:?}: {code}");
+            let found = mesh.ask(&format!("SELECT v FROM t_number WHERE code = '{code}'"));
+            assert_eq!(found.rows().len(), 1, "{kind:?}: {code}");
+        }
+        assert_eq!(
+            mesh.ask("UPDATE t_number SET v = 9 WHERE code = 'EU-5'")
+                .done(),
+            1
+        );
+        let all = mesh.ask("SELECT code FROM t_number WHERE v > 0 ORDER BY v");
+        assert_eq!(all.rows().len(), 3);
+
+        let said = mesh.refused("INSERT INTO t_number (code, v) VALUES ('EU', 1)");
+        assert!(said.contains("no shard for the value"), "{said}");
+        let long = "1".repeat(LONG);
+        let said = mesh.refused(&format!(
+            "INSERT INTO t_number (code, v) VALUES ('{long}', 1)"
+        ));
+        assert!(said.contains("algorithm `number` fails"), "{said}");
+        // For a query it could be anywhere.
+        let none = mesh.ask(&format!("SELECT v FROM t_number WHERE code = '{long}'"));
+        assert!(none.rows().is_empty());
+    }
+}

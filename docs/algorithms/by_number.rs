@@ -1,0 +1,46 @@
+//! A sharding algorithm for texts as `EU-1042`: the slot is the number behind the last dash, modulo the number of slots.
+//!
+//! `docs/sharding-algorithms.md` says how to build it.
+
+#![no_std]
+#![no_main]
+
+use core::ptr::addr_of_mut;
+
+/// Longest text of a key; dbmesh writes no more.
+const TEXT_BYTES_MAX: usize = 1024;
+
+static mut TEXT: [u8; TEXT_BYTES_MAX] = [0; TEXT_BYTES_MAX];
+
+/// Where dbmesh writes the text of a key.
+#[unsafe(no_mangle)]
+extern "C" fn buffer() -> *mut u8 {
+    addr_of_mut!(TEXT).cast()
+}
+
+/// The slot of the text in the buffer, or -1 if there is no place for it.
+#[unsafe(no_mangle)]
+extern "C" fn slot_text(length: u32, slots: u32) -> i32 {
+    // SAFETY: dbmesh has written that many bytes, not more than there are, and calls nothing at the same time.
+    let text = unsafe { core::slice::from_raw_parts(buffer(), length as usize) };
+    match number(text) {
+        Some(number) => (number % u64::from(slots)) as i32,
+        None => -1,
+    }
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.rsplit(|byte| *byte == b'-').next()?;
+    if digits.is_empty() || digits.len() == text.len() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
