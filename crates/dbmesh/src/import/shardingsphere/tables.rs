@@ -133,7 +133,7 @@ impl Tables {
                     ),
                     "CLASS_BASED" => (
                         "a class of Java does not run here",
-                        "compile it to WebAssembly for an algorithm of type WASM, or choose one of those in Resources and move \
+                        "write it again as a module of WebAssembly for type WASM, or choose an algorithm of those in Resources and move \
                          the rows to where it looks for them",
                     ),
                     _ => (
