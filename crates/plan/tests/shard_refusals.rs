@@ -12,7 +12,14 @@ const END: &str = "<!-- end of refusals -->\n";
 
 /// All reasons, and what a user may do about each; empty where the reason says it.
 fn all() -> Vec<(Reason, &'static str)> {
-    let table = || "t".to_owned();
+    [of_tables(), of_keys(), of_statements()].concat()
+}
+
+fn table() -> String {
+    "t".to_owned()
+}
+
+fn of_tables() -> Vec<(Reason, &'static str)> {
     vec![
         (Reason::Unparsed { offset: 7 }, ""),
         (Reason::SeveralStatements, "send them one by one"),
@@ -39,13 +46,30 @@ fn all() -> Vec<(Reason, &'static str)> {
             Reason::NoShardingCondition,
             "add a condition on the key, or lift the audit",
         ),
+    ]
+}
+
+fn of_keys() -> Vec<(Reason, &'static str)> {
+    vec![
         (Reason::KeyMissing, "give it, or define a key generator"),
         (Reason::KeyNull, "give it a value"),
         (Reason::KeyUnknown, "give a literal or a parameter"),
         (Reason::KeyNowhere, "add nodes for it"),
+        (
+            Reason::AlgorithmFails {
+                algorithm: table(),
+                why: "wasm `unreachable` instruction executed".to_owned(),
+            },
+            "correct the module: see [WASM](sharding-algorithms.md#wasm)",
+        ),
         (Reason::KeyGenerated, ""),
         (Reason::HintMissing, ""),
         (Reason::HintUnused, ""),
+    ]
+}
+
+fn of_statements() -> Vec<(Reason, &'static str)> {
+    vec![
         (Reason::ColumnsUnknown, "list the columns"),
         (Reason::ColumnCount, ""),
         (Reason::KeyType(table()), "correct `keyTypes`"),

@@ -230,24 +230,12 @@ impl RefuseReason {
     #[must_use]
     pub fn why(&self) -> String {
         let words = match self {
-            Self::Unparsed { offset } => {
-                return format!("it cannot be parsed from byte {offset} on");
-            }
-            Self::UnknownTable(name) => {
-                return format!("table `{name}` is in no rule, and there is no default node");
-            }
-            Self::TableNameCase(name) => {
-                return format!("table `{name}` is listed in other letters");
-            }
-            Self::KeyType(name) => {
-                let than = "is of another type than `keyTypes` says";
-                return format!("the sharding key of `{name}` {than}");
-            }
-            Self::AlgorithmFails { algorithm, why } => {
-                let what = "fails for the value of the sharding key";
-                return format!("the module of the algorithm `{algorithm}` {what}: {why}");
-            }
-            Self::Kind(kind) => return format!("{kind:?} is not served on sharded tables"),
+            Self::Unparsed { .. }
+            | Self::UnknownTable(_)
+            | Self::TableNameCase(_)
+            | Self::KeyType(_)
+            | Self::AlgorithmFails { .. }
+            | Self::Kind(_) => return self.why_of_it(),
             Self::FullText => "a full-text search over several shards",
             Self::CommonTableTwice => "a common table expression that is read twice",
             Self::SeveralStatements => "several statements in one text",
@@ -301,6 +289,27 @@ impl RefuseReason {
             Self::Explain => "EXPLAIN of rows that are brought to one place: see EXPLAIN MESH",
         };
         words.to_owned()
+    }
+
+    /// The words of those that name something.
+    fn why_of_it(&self) -> String {
+        match self {
+            Self::Unparsed { offset } => format!("it cannot be parsed from byte {offset} on"),
+            Self::UnknownTable(name) => {
+                format!("table `{name}` is in no rule, and there is no default node")
+            }
+            Self::TableNameCase(name) => format!("table `{name}` is listed in other letters"),
+            Self::KeyType(name) => {
+                let than = "is of another type than `keyTypes` says";
+                format!("the sharding key of `{name}` {than}")
+            }
+            Self::AlgorithmFails { algorithm, why } => {
+                let what = "fails for the value of the sharding key";
+                format!("the module of the algorithm `{algorithm}` {what}: {why}")
+            }
+            Self::Kind(kind) => format!("{kind:?} is not served on sharded tables"),
+            other => format!("{other:?}"),
+        }
     }
 }
 

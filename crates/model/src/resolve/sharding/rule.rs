@@ -402,15 +402,7 @@ fn axis(
         findings.error(at, reason);
         return None;
     }
-    let takes = |kind| match &algorithm {
-        Algorithm::Wasm { module } => module.takes(kind),
-        _ => found.takes(kind),
-    };
-    if let Some(column) = columns.iter().find(|column| !takes(column.kind)) {
-        let mut reason = format!("the algorithm does not take the type of `{}`", column.name);
-        if let Algorithm::Wasm { module } = &algorithm {
-            reason = format!("{reason}: {}", module.takes_what());
-        }
+    if let Some(reason) = other_type(&found, &algorithm, &columns) {
         findings.error(at, reason);
         return None;
     }
@@ -418,5 +410,24 @@ fn axis(
         columns,
         algorithm,
         targets,
+    })
+}
+
+/// Which column is of a type that the algorithm does not take.
+fn other_type(
+    found: &algorithm::Found<'_, '_>,
+    algorithm: &Algorithm,
+    columns: &[KeyColumn],
+) -> Option<String> {
+    let module = match algorithm {
+        Algorithm::Wasm { module } => Some(module),
+        _ => None,
+    };
+    let takes = |kind| module.map_or_else(|| found.takes(kind), |module| module.takes(kind));
+    let column = columns.iter().find(|column| !takes(column.kind))?;
+    let reason = format!("the algorithm does not take the type of `{}`", column.name);
+    Some(match module {
+        Some(module) => format!("{reason}: {}", module.takes_what()),
+        None => reason,
     })
 }
