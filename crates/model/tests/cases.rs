@@ -65,8 +65,10 @@ impl Host for CaseHost {
             .join("cases/modules")
             .join(name)
             .with_extension("wat");
-        Ok(wat::parse_file(text)
-            .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "no such file"))?)
+        if !text.exists() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
+        }
+        Ok(wat::parse_file(text).unwrap())
     }
 }
 
