@@ -10,6 +10,9 @@ use core::ptr::addr_of_mut;
 /// Longest text of a key; dbmesh writes no more.
 const TEXT_BYTES_MAX: usize = 1024;
 
+/// More digits might be more than 64 bits.
+const DIGITS_MAX: usize = 18;
+
 static mut TEXT: [u8; TEXT_BYTES_MAX] = [0; TEXT_BYTES_MAX];
 
 /// Where dbmesh writes the text of a key.
@@ -29,15 +32,18 @@ extern "C" fn slot_text(length: u32, slots: u32) -> i32 {
     }
 }
 
+/// The digits behind the last dash: 1 to 18 of them.
 fn number(text: &[u8]) -> Option<u64> {
-    let digits = text.rsplit(|byte| *byte == b'-').next()?;
-    if digits.is_empty() || digits.len() == text.len() {
-        return None;
+    let (mut number, mut unit) = (0_u64, 1_u64);
+    for (digits, byte) in text.iter().rev().take(DIGITS_MAX + 1).enumerate() {
+        match byte {
+            b'0'..=b'9' if digits < DIGITS_MAX => number += u64::from(byte - b'0') * unit,
+            b'-' if digits > 0 => return Some(number),
+            _ => return None,
+        }
+        unit *= 10;
     }
-    digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    None
 }
 
 #[panic_handler]
