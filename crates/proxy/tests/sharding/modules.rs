@@ -10,9 +10,8 @@ fn rows_are_where_a_module_says() {
         let ground = Ground::new(kind, &Options::default());
         for shard in 0..4 {
             let (server, place) = (&ground.servers[shard / 2], shard / 2);
-            let sql = format!(
-                "CREATE TABLE shop_{place}.t_number_{shard} (code VARBINARY(1100), v INT)"
-            );
+            let sql =
+                format!("CREATE TABLE shop_{place}.t_number_{shard} (code VARBINARY(1100), v INT)");
             server.execute(&sql).unwrap();
         }
         let mut mesh = ground.mesh();
