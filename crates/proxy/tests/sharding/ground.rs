@@ -44,9 +44,13 @@ pub const TABLES: [(&str, &str); 6] = [
 /// Which of the tables are split; by `user_id`.
 pub const SHARDED: [&str; 4] = ["t_order", "t_item", "t_user", "t_type"];
 
-/// What the DataShard says besides its rules.
+/// What the resources say besides the usual.
 pub struct Options {
     pub data_shard: &'static [&'static str],
+    /// More algorithms, with a comma after each.
+    pub algorithms: &'static str,
+    /// More rules.
+    pub rules: &'static [&'static str],
     pub strategy: &'static [&'static str],
     pub service: &'static [&'static str],
     pub pool_size: u32,
@@ -58,6 +62,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             data_shard: &[],
+            algorithms: "",
+            rules: &[],
             strategy: &[],
             service: &[],
             pool_size: 16,
@@ -217,15 +223,9 @@ pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
              {tableShardingAlgorithmName: hint}\n    actualDatanodes: {valueSource: {expression: \"ds_0.t_hint_0, ds_1.t_hint_1\"}}\n";
     text = text.replace(
         "algorithms: {",
-        concat!(
-            "algorithms: {number: {type: WASM, props: {module: ",
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../docs/algorithms/by_number.wasm}}, "
-        ),
+        &["algorithms: {", options.algorithms].concat(),
     );
-    text += "  - tableName: t_number\n    tableStrategy: {tableShardingAlgorithmName: number, tableShardingColumn: code}\n    \
-             keyTypes: {code: string}\n    actualDatanodes: {valueSource: {expression: \
-             \"ds_0.t_number_{0..1}, ds_1.t_number_{2..3}\"}}\n";
+    text += &lines(options.rules, "  ");
     for name in SHARDED {
         text += &format!(
             "  - tableName: {name}\n    tableStrategy: {{tableShardingAlgorithmName: eight, tableShardingColumn: user_id}}\n    \

@@ -8,6 +8,8 @@ use crate::ground::{Answer, Ground, KINDS, Options, alike};
 
 const BEST_EFFORT: Options = Options {
     data_shard: &["transactions: {acrossNodes: bestEffort}"],
+    algorithms: "",
+    rules: &[],
     strategy: &[],
     service: &[],
     pool_size: 16,
