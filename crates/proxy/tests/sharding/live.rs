@@ -44,6 +44,10 @@ fn servers_are_looked_at_without_being_touched() {
         ..Options::default()
     };
     let ground = Ground::new(Kind::MySql, &options);
+    for (place, server) in ground.servers.iter().enumerate() {
+        let sql = format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
+        server.execute(&sql).unwrap();
+    }
     let (code, table, json) = check(&ground, &options);
     assert_eq!(code, Some(0), "{table}");
     assert!(
