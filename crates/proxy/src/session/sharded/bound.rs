@@ -110,7 +110,7 @@ mod tests {
             literal(ColumnType::DOUBLE, false, &1.5f64.to_le_bytes()),
             "1.5e0"
         );
-        assert_eq!(literal(ColumnType::VAR_STRING, false, b"it's"), r"'it\'s'");
+        assert_eq!(literal(ColumnType::VAR_STRING, false, b"it's"), "'it''s'");
         assert_eq!(
             literal(ColumnType::DATE, false, &[0xE8, 7, 1, 2]),
             "DATE'2024-01-02'"
