@@ -146,7 +146,9 @@ fn an_unknown_user_looks_like_a_wrong_password() {
                 assert_eq!(reply.code(), Some(1045), "{user}, {plugin}");
                 seen(&client, user)
             };
-            assert_eq!(of("app"), of("nob"), "{plugin}, tls {tls}");
+            // One answer in 256 ends in a zero by chance, and looks like a password as it is: three in a row do not.
+            let alike = (0..3).any(|_| of("app") == of("nob"));
+            assert!(alike, "{plugin}, tls {tls}");
         }
     }
     let of = |credentials: Credentials| {
