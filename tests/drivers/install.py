@@ -112,8 +112,11 @@ def debian(*packages):
 
 def with_libraries(root, *more):
     """How a command is begun that needs the libraries below `root`."""
-    folders = [str(found) for found in root.glob("usr/lib/*-linux-gnu")]
-    return ["env", f"LD_LIBRARY_PATH={':'.join(folders)}", *more]
+    folders = [found for base in ("usr/lib", "lib") for found in root.glob(f"{base}/*-linux-gnu")]
+    begin = ["env", f"LD_LIBRARY_PATH={':'.join(map(str, folders))}"]
+    # MariaDB's connector looks for its plugins where its package would have been installed.
+    plugins = [folder / "libmariadb3/plugin" for folder in folders if (folder / "libmariadb3/plugin").is_dir()]
+    return [*begin, *(f"MARIADB_PLUGIN_DIR={folder}" for folder in plugins[:1]), *more]
 
 
 def mysqlclient():
