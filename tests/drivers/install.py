@@ -113,19 +113,22 @@ def debian(*packages):
 def with_libraries(root, *more):
     """How a command is begun that needs the libraries below `root`."""
     folders = [found for base in ("usr/lib", "lib") for found in root.glob(f"{base}/*-linux-gnu")]
-    begin = ["env", f"LD_LIBRARY_PATH={':'.join(map(str, folders))}"]
-    # MariaDB's connector looks for its plugins where its package would have been installed.
-    plugins = [folder / "libmariadb3/plugin" for folder in folders if (folder / "libmariadb3/plugin").is_dir()]
-    return [*begin, *(f"MARIADB_PLUGIN_DIR={folder}" for folder in plugins[:1]), *more]
+    return ["env", f"LD_LIBRARY_PATH={':'.join(map(str, folders))}", *plugins(root), *more]
+
+
+def plugins(root):
+    """What tells MariaDB's connector where its plugins are: it looks where its package would have been installed."""
+    found = root.glob("usr/lib/*-linux-gnu/libmariadb3/plugin")
+    return [f"MARIADB_PLUGIN_DIR={folder}" for folder in list(found)[:1]]
 
 
 def mysqlclient():
-    """The same Python, with mysqlclient built against MariaDB's C connector."""
+    """How the same Python is begun, with mysqlclient built against MariaDB's C connector."""
     at = python()
     wanted = [line for line in (HERE / "python/requirements.txt").read_text().split() if line.startswith("mysqlclient")]
     test = [str(at), "-c", "import MySQLdb"]
     if subprocess.run(test, check=False, capture_output=True).returncode == 0:
-        return at
+        return with_connector(at)
     env = dict(os.environ)
     if not any(shutil.which(name) for name in ("mysql_config", "mariadb_config")):
         root = debian("libmariadb-dev", "libmariadb3", "libssl-dev", "zlib1g-dev")
@@ -135,7 +138,12 @@ def mysqlclient():
     with Lock():
         run([str(at.parent / "pip"), "-q", "install", *wanted], "pip install mysqlclient", env=env)
     run(test, "import of mysqlclient")
-    return at
+    return with_connector(at)
+
+
+def with_connector(at):
+    """How this Python is begun with MariaDB's connector, if that was unpacked."""
+    return ["env", *plugins(cache() / "deb-libmariadb-dev/root"), str(at)]
 
 
 def node():

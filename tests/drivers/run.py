@@ -53,8 +53,8 @@ GO = {
 TWO_FRAMES = {"compressed rows of 300 kB": "it waits for ever when a packet spans more than two compressed frames"}
 
 
-def python_play(name, at=install.python, lacks=None):
-    return Driver(name, lambda: [str(at()), str(HERE / "python/play.py"), name], lacks or {})
+def python_play(name, begin=lambda: [str(install.python())], lacks=None):
+    return Driver(name, lambda: [*begin(), str(HERE / "python/play.py"), name], lacks or {})
 
 
 def node_play(name, lacks=None):
@@ -94,8 +94,8 @@ DRIVERS = [
     # It sets character_set_server and collation_server when it connects, which pinned once; a pool of one was not tried since.
     Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}, pools=(2,)),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
-    program("sqlalchemy mysqldb", lambda: [str(install.mysqlclient()), str(HERE / "python/orm.py"), "mysqldb"]),
-    program("django", lambda: [str(install.mysqlclient()), str(HERE / "django/play.py")]),
+    program("sqlalchemy mysqldb", lambda: [*install.mysqlclient(), str(HERE / "python/orm.py"), "mysqldb"]),
+    program("django", lambda: [*install.mysqlclient(), str(HERE / "django/play.py")]),
     program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
     program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
     program("go's own tests", lambda: [str(install.python()), str(HERE / "go/suite.py")], lambda: {"go": install.program("go", "install Go")}, lacks=GO, wide=True),
