@@ -319,7 +319,7 @@ impl Backend {
         if outcome.result_sets == 0 {
             return Ok(Ok(Vec::new()));
         }
-        Ok(Ok(decode_rows(&bytes)?))
+        Ok(Ok(rows_of(&bytes)?))
     }
 
     /// Runs a statement of the proxy's own and gives its rows with the names of their columns, in lower case.
@@ -336,7 +336,7 @@ impl Backend {
             return Ok(Ok(Vec::new()));
         }
         let names = decode_names(&bytes)?;
-        let rows = decode_rows(&bytes)?.into_iter();
+        let rows = rows_of(&bytes)?.into_iter();
         Ok(Ok(rows
             .map(|row| names.iter().cloned().zip(row).collect())
             .collect()))
@@ -473,8 +473,6 @@ pub(crate) fn server_error(payload: Vec<u8>) -> Result<ServerError, BackendError
     })
 }
 
-/// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
-/// The columns' names of an answer.
 /// The column definitions of an answer.
 pub(crate) fn definitions_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
     let mut packets = Packets {
@@ -492,35 +490,22 @@ pub(crate) fn definitions_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError>
     Ok(definitions)
 }
 
+/// The names of an answer's columns, in lower case.
 fn decode_names(bytes: &[u8]) -> Result<Vec<String>, BackendError> {
-    let mut packets = Packets {
-        bytes,
-        joined: Vec::new(),
-    };
-    let columns = match packets.next()? {
-        Some(first) => Reader::new(first).lenenc_int()?,
-        None => 0,
-    };
-    let mut names = Vec::new();
-    for _ in 0..columns {
-        let Some(payload) = packets.next()? else {
-            break;
-        };
-        let mut reader = Reader::new(payload);
+    let definitions = definitions_of(bytes)?;
+    let name_of = |definition: &Vec<u8>| {
+        let mut reader = Reader::new(definition);
         // Catalogue, schema, table, original table; then the name.
         for _ in 0..4 {
             reader.lenenc_bytes()?;
         }
-        names.push(String::from_utf8_lossy(reader.lenenc_bytes()?).to_lowercase());
-    }
-    Ok(names)
+        Ok(String::from_utf8_lossy(reader.lenenc_bytes()?).to_lowercase())
+    };
+    definitions.iter().map(name_of).collect()
 }
 
+/// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.
 pub(crate) fn rows_of(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
-    decode_rows(bytes)
-}
-
-fn decode_rows(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, BackendError> {
     let mut packets = Packets {
         bytes,
         joined: Vec::new(),

@@ -265,8 +265,7 @@ impl Importer<'_> {
             let why = "statements are looked at in any case";
             listing.note(&user.place, format!("fast_forward of {name}"), why, "its sessions keep their server connection, and no query rule is carried over for it");
         }
-        if let Some(attributes) = user.text("attributes").filter(|text| *text != "{}") {
-            let _ = attributes;
+        if user.text("attributes").is_some_and(|text| text != "{}") {
             listing.lost(
                 &user.place,
                 format!("attributes of {name}"),

@@ -81,20 +81,7 @@ impl ScratchTable {
                 parts.push(key.line);
             }
         }
-        let quoted = literal::quote_identifier(name.as_bytes());
-        let mut create = b"CREATE TEMPORARY TABLE ".to_vec();
-        create.extend_from_slice(&quoted);
-        create.extend_from_slice(b" (");
-        create.extend(parts.join(&b", "[..]));
-        create.extend_from_slice(b") ENGINE=InnoDB");
-        for option in ["DEFAULT CHARSET=", "COLLATE="] {
-            create.extend(option_of(definition.options, option.as_bytes()));
-        }
-        Some(Self {
-            create,
-            name: quoted,
-            columns,
-        })
+        Some(Self::temporary(definition.options, name, &parts, columns))
     }
 
     /// A table for values of these columns (in lower case), in this order, before they go to their rows: it takes what
@@ -122,20 +109,31 @@ impl ScratchTable {
             });
             columns.push(definition.column(column));
         }
+        Some(Self::temporary(definition.options, name, &parts, columns))
+    }
+
+    /// The table of these parts of a definition, with the character set of its options.
+    fn temporary<P: AsRef<[u8]>>(
+        options: &[u8],
+        name: &str,
+        parts: &[P],
+        columns: Vec<Column>,
+    ) -> Self {
         let quoted = literal::quote_identifier(name.as_bytes());
         let mut create = b"CREATE TEMPORARY TABLE ".to_vec();
         create.extend_from_slice(&quoted);
         create.extend_from_slice(b" (");
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
         create.extend(parts.join(&b", "[..]));
         create.extend_from_slice(b") ENGINE=InnoDB");
         for option in ["DEFAULT CHARSET=", "COLLATE="] {
-            create.extend(option_of(definition.options, option.as_bytes()));
+            create.extend(option_of(options, option.as_bytes()));
         }
-        Some(Self {
+        Self {
             create,
             name: quoted,
             columns,
-        })
+        }
     }
 
     /// What `query` gives, stored in the table.
