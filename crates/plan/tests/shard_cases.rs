@@ -5,12 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/no_host.rs"]
+mod no_host;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use dbmesh_model::host::Host;
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Shard, Table};
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
@@ -19,30 +20,7 @@ use dbmesh_plan::shard::{
     Zero,
 };
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
-use zeroize::Zeroizing;
-
-struct NoHost;
-
-impl Host for NoHost {
-    fn env(&self, _: &str) -> Option<Zeroizing<String>> {
-        None
-    }
-
-    fn read(&self, _: &Path) -> io::Result<Zeroizing<String>> {
-        Err(io::Error::from(io::ErrorKind::NotFound))
-    }
-
-    /// A module beside the cases, from its text.
-    fn read_bytes(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        let name = path.file_name().unwrap();
-        Ok(wat::parse_file(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("cases/shard")
-                .join(name),
-        )
-        .unwrap())
-    }
-}
+use no_host::NoHost;
 
 /// The cases; `DBMESH_SHARD_CASES` names another folder, for cases that a differential check generates.
 fn folder() -> PathBuf {

@@ -2,41 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/no_host.rs"]
+mod no_host;
+
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dbmesh_model::host::Host;
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::{Catalog, Input, ShardPlan, ShardPlanner};
 use dbmesh_sql::Dialect;
+use no_host::NoHost;
 use proptest::prelude::*;
-use zeroize::Zeroizing;
-
-struct NoHost;
-
-impl Host for NoHost {
-    fn env(&self, _: &str) -> Option<Zeroizing<String>> {
-        None
-    }
-
-    fn read(&self, _: &Path) -> io::Result<Zeroizing<String>> {
-        Err(io::Error::from(io::ErrorKind::NotFound))
-    }
-
-    /// A module beside the cases, from its text.
-    fn read_bytes(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        let name = path.file_name().unwrap();
-        Ok(wat::parse_file(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("cases/shard")
-                .join(name),
-        )
-        .unwrap())
-    }
-}
 
 fn topology() -> &'static Topology {
     static TOPOLOGY: OnceLock<Topology> = OnceLock::new();

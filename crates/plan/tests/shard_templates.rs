@@ -2,41 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io;
+#[path = "support/no_host.rs"]
+mod no_host;
+
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dbmesh_model::host::Host;
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::value::Reading;
 use dbmesh_plan::shard::{Catalog, Input, Parameter, ShardPlan, ShardPlanner, Template};
 use dbmesh_sql::{Dialect, Lexer, TokenKind};
+use no_host::NoHost;
 use proptest::prelude::*;
-use zeroize::Zeroizing;
-
-struct NoHost;
-
-impl Host for NoHost {
-    fn env(&self, _: &str) -> Option<Zeroizing<String>> {
-        None
-    }
-
-    fn read(&self, _: &Path) -> io::Result<Zeroizing<String>> {
-        Err(io::Error::from(io::ErrorKind::NotFound))
-    }
-
-    /// A module beside the cases, from its text.
-    fn read_bytes(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        let name = path.file_name().unwrap();
-        Ok(wat::parse_file(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("cases/shard")
-                .join(name),
-        )
-        .unwrap())
-    }
-}
 
 /// Statements beside the golden ones: what differs in one token only, and what a value may turn into something else.
 const MORE: [&str; 18] = [
