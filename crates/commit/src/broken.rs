@@ -18,8 +18,10 @@ pub enum Rule {
     DecideFirst,
     /// The decision is written although the home's transaction is gone.
     HomeInTransaction,
-    /// A decision that came too late (no row) is taken as made.
-    DecisionHasRow,
+    /// A decision that came too late is taken as made.
+    LateIsRefused,
+    /// The home's server commits although the row failed.
+    CommitBehindRow,
     /// The client hears "committed" when all have promised.
     AnswerAfterDecision,
     /// A fence that came too late (no row) is taken as made.

@@ -29,7 +29,6 @@ enum Phase {
     BestEffort,
     Preparing,
     Deciding,
-    Committing,
     Fencing,
     Reading,
     Finishing,
@@ -197,7 +196,6 @@ impl Commit {
             Phase::BestEffort => self.on_best_effort(at, &reply),
             Phase::Preparing => self.on_prepared(at, reply),
             Phase::Deciding => self.on_decided(&reply),
-            Phase::Committing => self.on_home_committed(&reply),
             Phase::Fencing => self.on_fenced(&reply),
             Phase::Reading => self.on_read(&reply),
             Phase::Finishing => self.on_finished(at, &reply),
@@ -363,41 +361,37 @@ impl Commit {
 
     fn on_decided(&mut self, reply: &Reply) -> Vec<Action> {
         match reply {
-            Reply::Done(ack) if ack.affected == 0 && !self.broken.is(Rule::DecisionHasRow) => {
-                self.abort(Cause::TooLate)
-            }
             Reply::Done(_) => {
-                self.phase = Phase::Committing;
-                vec![self.run(HOME, Step::Commit)]
+                self.stand(HOME, Standing::Ended);
+                self.finish()
             }
-            Reply::Error(code::DUP_ENTRY) if self.broken.is(Rule::DuplicateIsFence) => {
-                self.phase = Phase::Committing;
-                vec![self.run(HOME, Step::Commit)]
+            Reply::Error(code) if self.believes(*code) => {
+                self.stand(HOME, Standing::Ended);
+                self.finish()
             }
+            // The row failed, and COMMIT behind it was not executed.
             Reply::Error(code::DUP_ENTRY) => self.abort(Cause::Fenced),
+            Reply::Error(code::BAD_NULL) => self.abort(Cause::TooLate),
             Reply::Error(code) => self.abort(Cause::Refused {
                 at: HOME,
                 code: *code,
             }),
-            // The row was never committed, for COMMIT was not sent: its server rolls it back.
             Reply::Lost => {
                 self.stand(HOME, Standing::Lost);
-                self.abort(Cause::Lost { at: HOME })
+                if self.broken.is(Rule::AskAfterLostCommit) {
+                    return self.abort(Cause::Lost { at: HOME });
+                }
+                self.ask_home(Phase::Fencing, Step::Fence)
             }
         }
     }
 
-    fn on_home_committed(&mut self, reply: &Reply) -> Vec<Action> {
-        if let Reply::Done(_) = reply {
-            self.stand(HOME, Standing::Ended);
-            return self.finish();
+    fn believes(&self, code: u16) -> bool {
+        match code {
+            code::DUP_ENTRY => self.broken.is(Rule::DuplicateIsFence),
+            code::BAD_NULL => self.broken.is(Rule::LateIsRefused),
+            _ => false,
         }
-        // An error is no proof: a server may fail in the middle of a commit.
-        self.stand(HOME, Standing::Lost);
-        if self.broken.is(Rule::AskAfterLostCommit) {
-            return self.abort(Cause::Lost { at: HOME });
-        }
-        self.ask_home(Phase::Fencing, Step::Fence)
     }
 
     fn ask_home(&mut self, phase: Phase, step: Step) -> Vec<Action> {

@@ -31,9 +31,9 @@ pub use savepoint::{Savepoints, TooMany};
 pub enum Reply {
     /// All statements of the step succeeded.
     Done(Ack),
-    /// A statement failed with this error, and nothing after it was sent.
+    /// A statement failed with this error; of a [`Step::Decide`], the first one, so that the second was not executed.
     Error(u16),
-    /// The connection broke or the time was over: it may or may not have happened, now or later.
+    /// The connection broke, the time was over, or COMMIT itself failed: it may or may not have happened, now or later.
     Lost,
 }
 
@@ -104,6 +104,8 @@ pub enum Verdict {
 
 /// Errors of servers that the protocol reads.
 pub mod code {
+    /// A column cannot be NULL: what the text of a decision makes of its being too late.
+    pub const BAD_NULL: u16 = 1048;
     /// A key is there already.
     pub const DUP_ENTRY: u16 = 1062;
     /// No branch of that name.

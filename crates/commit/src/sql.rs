@@ -1,7 +1,7 @@
 //! Every text that the protocol sends, in one place.
 //!
 //! Owns the words; [`crate::Commit`] and [`crate::Resolver`] own when they are said. Names and numbers in them are made
-//! here, never a client's. All texts are single statements, so a connection needs no multi-statements.
+//! here, never a client's. Every text but [`decide`] is a single statement.
 
 use crate::id::{Gtrid, Shard, Xid, hex, unhex};
 use crate::{Decision, Verdict};
@@ -72,18 +72,29 @@ pub fn finish(xid: &Xid, verdict: Verdict) -> String {
     }
 }
 
-/// The decision: part of the home shard's own transaction. The server's clock refuses it (no row) when it comes too late.
+/// The decision: two statements in one text, the row and the COMMIT of the home shard's own transaction. A server stops at
+/// the first that fails, so nothing is committed without the row; and the server's clock makes the row fail
+/// ([`crate::code::BAD_NULL`]) when it comes too late. That clock is not the session's, which a client may have set.
 #[must_use]
 pub fn decide(gtrid: &Gtrid, participants: &[Prepared]) -> String {
+    format!("{};{COMMIT}", decision(gtrid, participants))
+}
+
+/// The row of a decision, without its COMMIT.
+#[must_use]
+pub fn decision(gtrid: &Gtrid, participants: &[Prepared]) -> String {
     format!(
-        "INSERT INTO _mesh.mesh_txn (gtrid, state, coordinator, participants) SELECT X'{gtrid}', {}, '{:016x}', '{}' \
-         FROM DUAL WHERE UNIX_TIMESTAMP() < {}",
+        "INSERT /*+ SET_VAR(timestamp=0) */ INTO _mesh.mesh_txn (gtrid, state, coordinator, participants) \
+         VALUES (X'{gtrid}', IF(UNIX_TIMESTAMP() < {}, {}, NULL), '{:016x}', '{}')",
+        decide_before(gtrid),
         Decision::Commit.number(),
         gtrid.coordinator,
         participants_text(participants),
-        decide_before(gtrid),
     )
 }
+
+/// Commits a plain transaction.
+pub const COMMIT: &str = "COMMIT";
 
 /// The fence: from here on, nobody can decide to commit. Only for one who saw a prepared branch after the home's clock said
 /// `clock_s`: then a decision to commit was not done, so its row stays for longer than this text acts (else, no row).

@@ -17,7 +17,7 @@ use dbmesh_model::topology::{Service, sharding::AcrossSources};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-pub(crate) use asking::{connect, has_schema, lacks, run_step};
+pub(crate) use asking::{connect, has_schema, lacks, run_chain, run_step};
 pub use resolving::watch as resolve;
 
 /// Committed transactions that wait to be marked as done; beyond it, a sweep finds them by itself.

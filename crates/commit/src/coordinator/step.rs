@@ -47,7 +47,8 @@ pub enum Step {
     Discard,
     /// The promise.
     Prepare,
-    /// The decision, as a row of the home's transaction.
+    /// The decision: a row of the home's transaction, and its COMMIT behind it. Only a failure of the row is an error; when
+    /// COMMIT fails, nobody knows.
     Decide,
     /// The outcome, to a branch that promised.
     Finish(Verdict),
@@ -130,7 +131,7 @@ pub enum Cause {
 #[must_use]
 pub fn texts(xid: &Xid, step: &Step) -> Vec<String> {
     match step {
-        Step::Commit => vec!["COMMIT".to_owned()],
+        Step::Commit => vec![sql::COMMIT.to_owned()],
         Step::Rollback => vec!["ROLLBACK".to_owned()],
         Step::CommitOnePhase => vec![sql::end(xid), sql::commit_one_phase(xid)],
         Step::Discard => vec![sql::end(xid), sql::finish(xid, Verdict::Rollback)],

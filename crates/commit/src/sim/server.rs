@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Weakness;
+use crate::broken::{Broken, Rule};
 use crate::sql::Prepared;
 use crate::{Ack, Ask, Decision, Event, Gtrid, Listed, Reply, Step, Undone, Verdict, Xid, code};
 
@@ -124,10 +125,11 @@ pub struct Server {
     waiters: Vec<Waiter>,
     next_gtid: u64,
     weakness: Option<Weakness>,
+    broken: Broken,
 }
 
 impl Server {
-    pub fn new(weakness: Option<Weakness>) -> Server {
+    pub fn new(weakness: Option<Weakness>, broken: Broken) -> Server {
         Server {
             up: true,
             incarnation: 0,
@@ -137,6 +139,7 @@ impl Server {
             waiters: Vec::new(),
             next_gtid: 1,
             weakness,
+            broken,
         }
     }
 
@@ -189,7 +192,7 @@ impl Server {
         self.sessions.remove(&conn);
     }
 
-    /// Executes; none: it waits for the row of a gtrid.
+    /// Executes; none: it waits for the row of a gtrid, or its COMMIT is under way.
     pub fn execute(
         &mut self,
         now_ms: u64,
@@ -208,7 +211,7 @@ impl Server {
                 step,
                 xid,
                 promises,
-            } => Response::Step(self.step(now_ms, conn, step, *xid, promises, seen)),
+            } => Response::Step(self.step(now_ms, conn, step, *xid, promises, seen)?),
             Request::Ask(ask) => Response::Ask(self.ask(now_ms, ask, seen)),
         })
     }
@@ -232,7 +235,7 @@ impl Server {
     fn is_blocked(&self, conn: ConnId, request: &Request) -> bool {
         let gtrid = match request {
             Request::Step {
-                step: Step::Decide | Step::Fence | Step::ReadDecision,
+                step: Step::Fence | Step::ReadDecision,
                 xid,
                 ..
             } => xid.gtrid,
@@ -286,18 +289,9 @@ impl Server {
         xid: Xid,
         promises: &[Prepared],
         seen: &mut Vec<Seen>,
-    ) -> Reply {
-        match step {
-            Step::Commit => {
-                let session = self.sessions.entry(conn).or_default();
-                let rows = std::mem::take(&mut session.rows);
-                let txn = session
-                    .local
-                    .take()
-                    .and_then(|(txn, wrote)| wrote.then_some(txn));
-                self.commit(Op::Local(txn, rows), seen);
-                done(false, None)
-            }
+    ) -> Option<Reply> {
+        Some(match step {
+            Step::Commit => self.commit_local(conn, seen),
             Step::Rollback => {
                 self.sessions.remove(&conn);
                 done(false, None)
@@ -305,12 +299,12 @@ impl Server {
             Step::Prepare | Step::CommitOnePhase | Step::Discard => {
                 let Some((open, wrote)) = self.sessions.entry(conn).or_default().branch.take()
                 else {
-                    return Reply::Error(RMFAIL);
+                    return Some(Reply::Error(RMFAIL));
                 };
                 match step {
                     Step::Prepare => {
                         let gtid = self.commit(Op::Prepare(open, wrote), seen);
-                        return done(false, Some(gtid));
+                        return Some(done(false, Some(gtid)));
                     }
                     Step::CommitOnePhase => {
                         self.commit(
@@ -322,7 +316,11 @@ impl Server {
                 }
                 done(false, None)
             }
-            Step::Decide => self.decide(now_ms, conn, xid.gtrid, promises, seen),
+            Step::Decide => match self.decide(now_ms, conn, xid.gtrid, promises) {
+                Ok(()) => return None,
+                Err(_) if self.broken.is(Rule::CommitBehindRow) => self.commit_local(conn, seen),
+                Err(code) => Reply::Error(code),
+            },
             Step::Finish(verdict) => self.finish(xid, *verdict, seen),
             Step::Fence if now_ms >= xid.gtrid.begun_ms + DECIDE_WITHIN_MS => {
                 Reply::Done(Ack::default())
@@ -338,7 +336,27 @@ impl Server {
                 decision: self.durable.rows.get(&xid.gtrid).map(|row| row.decision),
                 ..Ack::default()
             }),
-        }
+        })
+    }
+
+    fn commit_local(&mut self, conn: ConnId, seen: &mut Vec<Seen>) -> Reply {
+        let session = self.sessions.entry(conn).or_default();
+        let rows = std::mem::take(&mut session.rows);
+        let local = session.local.take();
+        let txn = local.and_then(|(txn, wrote)| wrote.then_some(txn));
+        self.commit(Op::Local(txn, rows), seen);
+        done(false, None)
+    }
+
+    /// Whether the row of a decision is there, and its COMMIT is under way.
+    pub fn is_deciding(&self, conn: ConnId) -> bool {
+        self.sessions.get(&conn).is_some_and(|s| !s.rows.is_empty())
+    }
+
+    /// The end of the COMMIT behind a decision, unless the connection ended before.
+    pub fn commit_decided(&mut self, conn: ConnId, seen: &mut Vec<Seen>) -> Option<Response> {
+        let deciding = self.is_deciding(conn);
+        deciding.then(|| Response::Step(self.commit_local(conn, seen)))
     }
 
     fn decide(
@@ -347,14 +365,14 @@ impl Server {
         conn: ConnId,
         gtrid: Gtrid,
         promises: &[Prepared],
-        seen: &mut Vec<Seen>,
-    ) -> Reply {
+    ) -> Result<(), u16> {
         let late = now_ms >= gtrid.begun_ms + DECIDE_WITHIN_MS;
-        if late && self.weakness != Some(Weakness::RowsForgottenEarly) {
-            return Reply::Done(Ack::default());
+        let careless = self.weakness == Some(Weakness::RowsForgottenEarly);
+        if late && !careless {
+            return Err(code::BAD_NULL);
         }
         if self.durable.rows.contains_key(&gtrid) {
-            return Reply::Error(code::DUP_ENTRY);
+            return Err(code::DUP_ENTRY);
         }
         let row = Row {
             decision: Decision::Commit,
@@ -362,13 +380,8 @@ impl Server {
             at_ms: now_ms,
         };
         let session = self.sessions.entry(conn).or_default();
-        let open = session.local.is_some();
-        if open {
-            session.rows.push((gtrid, row));
-        } else {
-            self.commit(Op::Local(None, vec![(gtrid, row)]), seen);
-        }
-        done(open, None)
+        session.rows.push((gtrid, row));
+        Ok(())
     }
 
     fn finish(&mut self, xid: Xid, verdict: Verdict, seen: &mut Vec<Seen>) -> Reply {

@@ -29,6 +29,8 @@ pub enum Happens {
     /// A proxy has waited long enough.
     TimedOut(ConnId, u64),
     LockWaitOver(ConnId, u64),
+    /// The row of a decision is there, and its COMMIT comes to an end.
+    Commits(ConnId),
     /// A request that was held back by a pause is sent.
     Asks(usize, u32, Step),
     Begins(Txn),
@@ -133,7 +135,7 @@ impl<'a> World<'a> {
             happenings: Vec::new(),
             free: Vec::new(),
             servers: (0..plan.servers)
-                .map(|_| Server::new(plan.weakness))
+                .map(|_| Server::new(plan.weakness, broken))
                 .collect(),
             proxies: (0..plan.proxies).map(proxy).collect(),
             actors,
@@ -244,6 +246,18 @@ impl<'a> World<'a> {
                     && let Some(response) = self.servers[server].give_up_wait(conn)
                 {
                     self.respond(conn, response);
+                }
+            }
+            Happens::Commits(conn) => {
+                let server = self.conns[conn].server;
+                if self.conns[conn].incarnation == self.servers[server].incarnation {
+                    let mut seen = Vec::new();
+                    let response = self.servers[server].commit_decided(conn, &mut seen);
+                    self.saw(&seen);
+                    if let Some(response) = response {
+                        self.respond(conn, response);
+                    }
+                    self.wake(server);
                 }
             }
             Happens::Asks(actor, life, step) => {
@@ -430,6 +444,10 @@ impl<'a> World<'a> {
             Some(response) => {
                 self.respond(conn, response);
                 self.wake(server);
+            }
+            None if self.servers[server].is_deciding(conn) => {
+                let after = 1 + self.random.below(20);
+                self.later(after, Happens::Commits(conn));
             }
             None => {
                 let count = self.conns[conn].count;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use dbmesh_commit::promise::{SETTINGS, Shortfall, shortfalls};
 use dbmesh_commit::{Ack, Ask, Decision, Event, Gtrid, Listed, Reply, Undone, Xid, sql};
+use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
+use dbmesh_wire::command::{MultiStatements, put_set_option};
 use dbmesh_wire::relay::{Outcome, Shape};
 use dbmesh_wire::status::Status;
 use dbmesh_wire::track::{self, Item};
@@ -42,6 +44,47 @@ pub(crate) async fn run_step(backend: &mut Backend, texts: &[String]) -> Reply {
         Ok(Ok(reply)) => reply,
         _ => Reply::Lost,
     }
+}
+
+/// Runs a text of several statements, of which a server executes none behind one that failed. Only the error of the first
+/// is an error: behind it, nobody knows what came of the rest.
+pub(crate) async fn run_chain(backend: &mut Backend, text: &str) -> Reply {
+    match tokio::time::timeout(STEP_TIMEOUT, chained(backend, text)).await {
+        Ok(Ok(reply)) => reply,
+        _ => Reply::Lost,
+    }
+}
+
+/// In one write: several statements are allowed, and forbidden again where they were before.
+async fn chained(backend: &mut Backend, text: &str) -> Result<Reply, BackendError> {
+    let allowed = backend.flags.0.contains(Capabilities::MULTI_STATEMENTS);
+    let mut packets = Vec::new();
+    let mut put = |payload: &[u8]| codec::put_packet(&mut packets, &mut 0, payload);
+    let switch = |to| {
+        let mut payload = Vec::new();
+        put_set_option(&mut payload, to);
+        payload
+    };
+    if !allowed {
+        put(&switch(MultiStatements::On));
+    }
+    put(&backend.query_payload(text.as_bytes()));
+    if !allowed {
+        put(&switch(MultiStatements::Off));
+    }
+    backend.send(&packets).await?;
+    if !allowed && let Err(e) = backend.read_answer(Shape::Single).await? {
+        return Ok(Reply::Error(e.code));
+    }
+    // An error behind the first answer is none of this form: that is as good as no answer.
+    let reply = match backend.read_answer(Shape::Results).await? {
+        Ok((outcome, bytes)) => Reply::Done(ack(&outcome, &bytes)),
+        Err(e) => Reply::Error(e.code),
+    };
+    if !allowed && backend.read_answer(Shape::Single).await?.is_err() {
+        return Ok(Reply::Lost);
+    }
+    Ok(reply)
 }
 
 async fn run_all(backend: &mut Backend, texts: &[String]) -> Result<Reply, BackendError> {

@@ -43,6 +43,9 @@ const WAIT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 impl Session {
     /// Makes sure that the session has a connection in the session's state, to an endpoint that the statement may use.
     pub(super) async fn acquire(&mut self, aim: Aim) -> Result<(), Failure> {
+        if self.has_left() {
+            Box::pin(self.await_left()).await;
+        }
         self.translate_vector();
         let (found, waited) = observe::timed(pin!(self.find_connection(aim))).await;
         self.noted.waited(waited);

@@ -72,6 +72,8 @@ pub(super) struct ShardSession {
     prologue: begin::Prologue,
     /// Its transaction at other sources.
     across: across::Across,
+    /// Commits of the session that other nodes are yet to hear of.
+    left: Vec<across::Left>,
     /// The session's state as a connection has it, where schemas have other names there.
     vector: Option<schema::Translated>,
     /// The same as it was last at the other sources.
@@ -108,6 +110,7 @@ impl ShardSession {
             positions: vec![Position::Start; serving.sources.len()],
             prologue: begin::Prologue::default(),
             across: across::Across::default(),
+            left: Vec::new(),
             vector: None,
             vectors: vec![None; serving.sources.len()],
             names: None,
@@ -431,6 +434,8 @@ impl Session {
         sharded.prologue = before.prologue;
         // What was said before the first statement; nothing of it is at a node yet.
         sharded.across = before.across;
+        let left = before.left.into_iter();
+        sharded.left = left.map(across::Left::anywhere).collect();
         // Sources may have changed places. What is not known of one is asked at its primary.
         let name = |sharding: &Sharding, place: usize| {
             let source = sharding.sources.get(place);

@@ -31,6 +31,11 @@ pub struct Transfer<'a> {
 impl<'a> Transfer<'a> {
     /// Begins it and does its work.
     pub fn begin(servers: [&'a Server; 2], sequence: u64) -> Transfer<'a> {
+        Self::begun_before(servers, sequence, 0)
+    }
+
+    /// The same, by a coordinator that began so many milliseconds ago.
+    pub fn begun_before(servers: [&'a Server; 2], sequence: u64, ago_ms: u64) -> Transfer<'a> {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap();
@@ -40,7 +45,7 @@ impl<'a> Transfer<'a> {
             coordinator: 1,
             epoch: 1,
             sequence,
-            begun_ms: u64::try_from(now.as_millis()).unwrap(),
+            begun_ms: u64::try_from(now.as_millis()).unwrap() - ago_ms,
         };
         let sessions = servers.map(|server| server.session().unwrap());
         sessions[0].execute("BEGIN").unwrap();
@@ -63,6 +68,32 @@ impl<'a> Transfer<'a> {
             actions: Vec::new(),
             outcome: None,
         }
+    }
+
+    /// Runs a statement in the home's session.
+    pub fn at_home(&self, text: &str) {
+        self.sessions[0].as_ref().unwrap().execute(text).unwrap();
+    }
+
+    /// The first half of the decision that is due: its row.
+    pub fn write_row(&mut self) {
+        let decide = Action::Run {
+            at: 0,
+            step: Step::Decide,
+        };
+        assert_eq!(self.actions, [decide]);
+        let branch = sql::Prepared {
+            shard: Shard(1),
+            gtid: None,
+        };
+        self.at_home(&sql::decision(&self.gtrid, &[branch]));
+    }
+
+    /// The second half: its COMMIT.
+    pub fn commit_row(&mut self) {
+        self.at_home(sql::COMMIT);
+        let commit = self.commit.as_mut().unwrap();
+        self.actions = commit.on(0, Reply::Done(Ack::default()));
     }
 
     /// COMMIT: makes the first actions known.
@@ -130,7 +161,7 @@ fn run(session: Option<&Session>, step: &Step, texts: &[String]) -> Reply {
     }
     // The driver of these tests hides how many rows an INSERT changed.
     let affected = match step {
-        Step::Decide | Step::Fence => count(session, "SELECT ROW_COUNT()"),
+        Step::Fence => count(session, "SELECT ROW_COUNT()"),
         _ => 1,
     };
     Reply::Done(Ack {

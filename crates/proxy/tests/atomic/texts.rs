@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use dbmesh_commit::Outcome;
+use dbmesh_commit::{Cause, Outcome};
 use dbmesh_testkit::{Kind, Server, ServerOptions};
 
 use crate::steps::{Transfer, prepare, resolve};
@@ -16,8 +16,8 @@ enum Victim {
     Both,
 }
 
-/// Sent by a whole commit: the promise, the decision, the home's COMMIT, the branch's XA COMMIT.
-const STEPS: usize = 4;
+/// Sent by a whole commit: the promise, the decision with the home's COMMIT, the branch's XA COMMIT.
+const STEPS: usize = 3;
 
 fn servers() -> [Server; 2] {
     let start = |id| {
@@ -86,7 +86,7 @@ fn round(servers: [&Server; 2], sequence: u64, steps: usize, victim: Victim) {
         _ => {}
     }
     // What is decided is decided: after the home's COMMIT nothing may be rolled back any more.
-    if steps >= 3 {
+    if steps >= 2 {
         assert_eq!(moved, [1, 1], "{what}");
     }
     for server in servers {
@@ -160,18 +160,48 @@ fn an_uncommitted_decision_holds_the_fence_up() {
     let before = both.map(balance);
     let mut transfer = Transfer::begin(both, 102);
     transfer.commit();
-    assert!(
-        transfer.step() && transfer.step(),
-        "the promise, the decision"
-    );
+    assert!(transfer.step(), "the promise");
+    // As the home stands between the two statements of its decision.
+    transfer.write_row();
     let slow = std::thread::scope(|scope| {
         let resolving = scope.spawn(|| resolve(both));
         // Longer than the fence waits once.
         std::thread::sleep(std::time::Duration::from_millis(1_500));
+        transfer.commit_row();
         transfer.finish();
         resolving.join().unwrap()
     });
     assert!(slow > 1);
     assert_eq!(transfer.outcome, Some(Outcome::Committed));
     assert_eq!(both.map(balance), [before[0] - 1, before[1] + 1]);
+}
+
+#[test]
+fn a_decision_that_comes_too_late_is_refused_whatever_the_session_takes_for_the_time() {
+    let servers = kept();
+    let both = [&servers[0], &servers[1]];
+    let before = both.map(balance);
+    let late_ms = 1_000 * (dbmesh_commit::sql::DECIDE_WITHIN_SECONDS + 60);
+    for clock in ["SET timestamp = 1", "SET timestamp = DEFAULT"] {
+        let mut transfer = Transfer::begun_before(both, 103, late_ms);
+        transfer.at_home(clock);
+        transfer.commit();
+        transfer.finish();
+        assert_eq!(
+            transfer.outcome,
+            Some(Outcome::RolledBack(Cause::TooLate)),
+            "{clock}"
+        );
+        drop(transfer);
+        resolve(both);
+        assert_eq!(both.map(balance), before, "{clock}");
+    }
+    // In time, the row has the server's own time, by which it is kept.
+    let mut transfer = Transfer::begin(both, 104);
+    transfer.at_home("SET timestamp = 1");
+    transfer.commit();
+    transfer.finish();
+    assert_eq!(transfer.outcome, Some(Outcome::Committed));
+    let old = "SELECT COUNT(*) FROM _mesh.mesh_txn WHERE changed_at < NOW() - INTERVAL 1 HOUR";
+    assert_eq!(servers[0].query_value(old).unwrap().as_deref(), Some("0"));
 }

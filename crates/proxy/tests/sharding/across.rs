@@ -286,6 +286,11 @@ fn a_commit_may_be_answered_once_it_is_decided() {
             assert!(matches!(mesh.ask(&update), Answer::Done(1, ..)), "{update}");
         }
         assert_eq!(mesh.ask("COMMIT"), Answer::Done(0, 0, 2, 0, String::new()));
+        // Its own session sees it on every node, whoever has heard of it yet; here, the second one joined later.
+        for user in [1, 5] {
+            let read = mesh.ask(&format!("SELECT score FROM t_user WHERE user_id = {user}"));
+            assert_eq!(read.rows(), [[Some(score.to_string())]], "user {user}");
+        }
     }
     let within = std::time::Duration::from_secs(60);
     eventually("all of it is everywhere", within, || {

@@ -6,6 +6,7 @@
 
 mod ending;
 mod enlist;
+mod left;
 mod spread;
 mod words;
 
@@ -25,6 +26,8 @@ use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::state::Warnings;
 use crate::upstream::Member;
+
+pub(super) use left::Left;
 
 /// Errors after which a server has rolled a whole transaction back, or a branch can only be: deadlock, and its likes.
 const DOOMS: [u16; 3] = [1213, 1613, 1614];

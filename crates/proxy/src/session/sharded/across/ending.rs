@@ -15,8 +15,8 @@ use dbmesh_wire::status::Status;
 
 use super::super::super::{Failure, Session};
 use super::{Joined, Part, machine, sharded_place, undoing};
-use crate::atomic::run_step;
-use crate::backend::Flavor;
+use crate::atomic::{run_chain, run_step};
+use crate::backend::{Backend, Flavor};
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::state::{Warning, Warnings};
@@ -110,39 +110,6 @@ impl Session {
             Some(sharding::Answers::AfterDecision) => Answers::AfterDecision,
             _ => Answers::AfterBranches,
         }
-    }
-
-    /// It is decided, and the client is told; the branches hear it meanwhile. When the process ends before they do, a
-    /// resolver tells them.
-    fn leave_decided(
-        &mut self,
-        commit: Commit,
-        actions: Vec<Action>,
-        mut parts: Vec<Part>,
-        upstreams: Vec<Arc<Upstream>>,
-    ) {
-        for (source, gtid) in reports(&mut parts) {
-            self.note_written_at(source, &gtid);
-        }
-        // Their commits have no names yet: reads that must see them ask the primary.
-        for part in parts.iter().skip(1) {
-            self.note_position_at(part.source, &crate::position::Position::Unknown);
-        }
-        self.note_ends(|ends| &ends.committed);
-        self.state.diagnostics.warnings = Warnings::None;
-        let atomic = self
-            .sharded
-            .as_ref()
-            .and_then(|sharded| sharded.home.atomic.clone());
-        let gtrid = *commit.gtrid();
-        tokio::spawn(async move {
-            let to_the_end = Answers::AfterBranches;
-            let driven = drive(commit, actions, &mut parts, &upstreams, to_the_end).await;
-            give_back(parts);
-            if let (Driven::Ended { finished: true, .. }, Some(atomic)) = (driven, atomic) {
-                atomic.note_finished(gtrid);
-            }
-        });
     }
 
     /// Every source's servers.
@@ -246,7 +213,9 @@ impl Session {
             .collect();
         let mut telling: Vec<Telling<'_>> = Vec::new();
         for (at, (part, texts)) in parts.iter_mut().zip(texts).enumerate() {
-            telling.push(Box::pin(async move { (at, tell(part, &texts).await) }));
+            telling.push(Box::pin(async move {
+                (at, tell(part, &Words::Each(texts)).await)
+            }));
         }
         drop(all(telling).await);
         give_back(parts);
@@ -254,33 +223,30 @@ impl Session {
 
     /// Runs a text on every connection of the transaction; false if one failed.
     pub(super) async fn run_everywhere(&mut self, text: &str) -> bool {
-        let texts = [text.to_owned()];
-        let mut sound = true;
-        if let Some(lease) = &mut self.lease {
-            let reply = match lease.backend() {
-                Ok(backend) => run_step(backend, &texts).await,
-                Err(_) => Reply::Lost,
-            };
-            sound &= matches!(reply, Reply::Done(_));
-        }
-        let Some(sharded) = &mut self.sharded else {
-            return sound;
-        };
-        let parked = sharded
-            .across
-            .parts
-            .iter_mut()
-            .filter(|part| part.lease.is_some());
+        let texts = Words::Each(vec![text.to_owned()]);
         let mut telling: Vec<Telling<'_>> = Vec::new();
+        if let Some(lease) = &mut self.lease {
+            let texts = &texts;
+            telling.push(Box::pin(async move {
+                let reply = match lease.backend() {
+                    Ok(backend) => texts.run(backend).await,
+                    Err(_) => Reply::Lost,
+                };
+                (usize::MAX, reply)
+            }));
+        }
+        let parts = self.sharded.iter_mut();
+        let parked = parts
+            .flat_map(|sharded| &mut sharded.across.parts)
+            .filter(|part| part.lease.is_some());
         for (at, part) in parked.enumerate() {
             let texts = &texts;
             telling.push(Box::pin(async move { (at, tell(part, texts).await) }));
         }
         let replies = all(telling).await;
-        sound
-            & replies
-                .iter()
-                .all(|(_, reply)| matches!(reply, Reply::Done(_)))
+        replies
+            .iter()
+            .all(|(_, reply)| matches!(reply, Reply::Done(_)))
     }
 }
 
@@ -290,8 +256,33 @@ pub(super) fn is_open(part: &mut Part) -> bool {
     backend.is_some_and(|backend| backend.status.contains(Status::IN_TRANS))
 }
 
+/// How the texts of a step are sent.
+enum Words {
+    /// Each by itself, all at once.
+    Each(Vec<String>),
+    /// As one, which ends at what fails.
+    Chain(String),
+}
+
+impl Words {
+    fn of(commit: &Commit, at: usize, step: &Step) -> Self {
+        let texts = commit.texts(at, step);
+        match step {
+            Step::Decide => Self::Chain(texts.concat()),
+            _ => Self::Each(texts),
+        }
+    }
+
+    async fn run(&self, backend: &mut Backend) -> Reply {
+        match self {
+            Self::Each(texts) => run_step(backend, texts).await,
+            Self::Chain(text) => run_chain(backend, text).await,
+        }
+    }
+}
+
 /// Tells a part; a connection on which that failed is closed.
-async fn tell(part: &mut Part, texts: &[String]) -> Reply {
+async fn tell(part: &mut Part, words: &Words) -> Reply {
     let fenced = |lease: &crate::pool::Lease| lease.pool().standing.is_fenced();
     if part.lease.as_ref().is_some_and(fenced) {
         // Another server is the primary now: what this one would still commit is lost.
@@ -299,7 +290,7 @@ async fn tell(part: &mut Part, texts: &[String]) -> Reply {
     }
     let backend = part.lease.as_mut().and_then(|lease| lease.backend().ok());
     let reply = match backend {
-        Some(backend) => run_step(backend, texts).await,
+        Some(backend) => words.run(backend).await,
         None => Reply::Lost,
     };
     if !matches!(reply, Reply::Done(_)) {
@@ -336,15 +327,14 @@ pub(super) async fn drive(
             actions.retain(|action| !matches!(action, Action::Answer(_)));
             return Driven::Decided(commit, actions);
         }
-        let mut steps: Vec<Option<Vec<String>>> = parts.iter().map(|_| None).collect();
+        let mut steps: Vec<Option<Words>> = parts.iter().map(|_| None).collect();
         let mut replies = Vec::new();
         let mut finished = None;
         for action in actions {
             match action {
                 Action::Run { at, step } => {
-                    let texts = commit.texts(at, &step);
                     if let Some(slot) = steps.get_mut(at) {
-                        *slot = Some(texts);
+                        *slot = Some(Words::of(&commit, at, &step));
                     }
                 }
                 Action::AskHome { step, after_ms } => {
@@ -359,10 +349,10 @@ pub(super) async fn drive(
             return Driven::Ended { outcome, finished };
         }
         let mut telling: Vec<Telling<'_>> = Vec::new();
-        for (at, (part, texts)) in parts.iter_mut().zip(steps).enumerate() {
-            if let Some(texts) = texts {
+        for (at, (part, words)) in parts.iter_mut().zip(steps).enumerate() {
+            if let Some(words) = words {
                 telling.push(Box::pin(
-                    async move { (at, tell_noting(part, &texts).await) },
+                    async move { (at, tell_noting(part, &words).await) },
                 ));
             }
         }
@@ -374,8 +364,8 @@ pub(super) async fn drive(
     }
 }
 
-async fn tell_noting(part: &mut Part, texts: &[String]) -> Reply {
-    let reply = tell(part, texts).await;
+async fn tell_noting(part: &mut Part, words: &Words) -> Reply {
+    let reply = tell(part, words).await;
     if let Reply::Done(ack) = &reply
         && let Some(gtid) = &ack.gtid
     {
@@ -420,7 +410,7 @@ pub(super) fn reports(parts: &mut [Part]) -> Vec<(usize, String)> {
 }
 
 /// Connections whose transaction has ended go back; others are closed.
-fn give_back(parts: Vec<Part>) {
+pub(super) fn give_back(parts: Vec<Part>) {
     for part in parts {
         let Some(mut lease) = part.lease else {
             continue;
