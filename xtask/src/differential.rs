@@ -8,8 +8,11 @@ use dbmesh_differential::ground::{Ground, Opponent};
 use dbmesh_differential::run::Run;
 use dbmesh_differential::schema::SHOP;
 use dbmesh_differential::statement::{Form, Statement};
-use dbmesh_differential::{family, grammar::Grammar, tpch};
+use dbmesh_differential::{family, grammar::Grammar, tpcc, tpch};
 use dbmesh_testkit::{Kind, process};
+
+/// Transactions of TPC-C that are run on both sides, in each form.
+const TPCC_COMPARED: usize = 300;
 
 /// Options of the comparison.
 #[derive(clap::Args)]
@@ -38,6 +41,15 @@ pub struct Options {
     /// The 22 queries of TPC-H at a small scale, instead of all else.
     #[arg(long)]
     tpch: bool,
+    /// TPC-C by warehouse at a small scale, instead of all else: beside one MySQL, then with many clients for the minutes.
+    #[arg(long, conflicts_with_all = ["tpch", "mariadb", "itself"])]
+    tpcc: bool,
+    /// Kill servers while TPC-C runs.
+    #[arg(long, requires = "tpcc")]
+    kills: bool,
+    /// Clients of TPC-C.
+    #[arg(long, default_value_t = 8, requires = "tpcc")]
+    clients: u64,
 }
 
 /// One of the two forms of a statement.
@@ -77,6 +89,9 @@ pub fn run(options: &Options) -> Result<(), String> {
     let deadline = options
         .minutes
         .map(|minutes| begin + Duration::from_secs(minutes * 60));
+    if options.tpcc {
+        return run_tpcc(options);
+    }
     if options.tpch {
         return run_tpch(options, kind, opponent);
     }
@@ -111,6 +126,39 @@ pub fn run(options: &Options) -> Result<(), String> {
     match run.report.total().different {
         0 => Ok(()),
         different => Err(format!("{different} statements differ")),
+    }
+}
+
+/// TPC-C: each form beside one MySQL, then under load; the conditions decide.
+fn run_tpcc(options: &Options) -> Result<(), String> {
+    println!("loading TPC-C, 8 warehouses on 8 shards of two servers");
+    let ground = Ground::start(tpcc::TPCC, Kind::MySql, Opponent::Mesh, options.seed)?;
+    for form in [Form::Text, Form::Prepared] {
+        tpcc::compare(&ground, form, options.seed, TPCC_COMPARED)?;
+        println!(
+            "{TPCC_COMPARED} transactions ({form:?}) read and wrote what they do on one server"
+        );
+    }
+    let lasts = Duration::from_secs(60 * options.minutes.unwrap_or(1));
+    println!("{} clients for {lasts:?}", options.clients);
+    let outcome = tpcc::endure(
+        &ground,
+        tpcc::Endurance {
+            clients: options.clients,
+            lasts,
+            kills: options.kills,
+            seed: options.seed,
+        },
+    )?;
+    println!("\n{outcome}");
+    let mut wrong = outcome.unexplained;
+    wrong.extend(tpcc::check(&ground)?);
+    match wrong.is_empty() {
+        true => {
+            println!("all conditions of consistency hold");
+            Ok(())
+        }
+        false => Err(wrong.join("\n")),
     }
 }
 

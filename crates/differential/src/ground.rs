@@ -42,7 +42,13 @@ pub struct Ground {
 impl Ground {
     /// Starts and loads everything.
     pub fn start(set: Set, kind: Kind, opponent: Opponent, seed: u64) -> Result<Self> {
-        let start = |id| Server::start(ServerOptions::new(kind).server_id(id));
+        let start = |id| {
+            let options = ServerOptions::new(kind).server_id(id);
+            Server::start(match set.across {
+                "atomic" => options.durable(),
+                _ => options,
+            })
+        };
         let servers = [
             start(1).map_err(failed("start a server"))?,
             start(2).map_err(failed("start a server"))?,
@@ -93,6 +99,23 @@ impl Ground {
     /// The mesh's process, where there is one.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    /// The judge, and the mesh.
+    pub fn places(&self) -> &[Place; 2] {
+        &self.places
+    }
+
+    /// The servers, which may be killed and started again.
+    pub fn servers(&self) -> &[Server; 2] {
+        &self.servers
+    }
+
+    /// New sessions of the servers, behind the mesh's back.
+    pub fn open(&self) -> Result<[Session; 2]> {
+        let [one, other] = &self.servers;
+        let open = |server: &Server| server.session().map_err(failed("open a session"));
+        Ok([open(one)?, open(other)?])
     }
 
     /// The servers' sessions, behind the mesh's back.

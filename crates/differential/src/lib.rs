@@ -18,6 +18,7 @@ pub mod run;
 pub mod schema;
 pub mod shrink;
 pub mod statement;
+pub mod tpcc;
 pub mod tpch;
 
 /// What failed, for a reader.

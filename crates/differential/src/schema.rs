@@ -46,6 +46,8 @@ pub struct Set {
     pub tables: &'static [Table],
     /// Names of those that are bound.
     pub bound: &'static str,
+    /// How transactions end on several nodes: `transactions.acrossNodes`.
+    pub across: &'static str,
     /// INSERT statements from a seed.
     pub rows: fn(u64) -> Vec<String>,
 }
@@ -54,6 +56,7 @@ pub struct Set {
 pub const SHOP: Set = Set {
     tables: &TABLES,
     bound: "t_user, t_order, t_item",
+    across: "bestEffort",
     rows: crate::rows::inserts,
 };
 
@@ -182,10 +185,11 @@ pub fn resources(set: &Set, kind: Kind, port: u16, servers: [u16; 2]) -> String 
             .join(", ")
     };
     yaml.push_str(&format!(
-        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  transactions: {{acrossNodes: bestEffort}}\n  \
+        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  transactions: {{acrossNodes: {}}}\n  \
          bindingTables: [[{}]]\n  broadcastTables: [{}]\n  algorithms:\n    \
          number: {{type: MOD, props: {{sharding-count: {SHARDS}}}}}\n    \
          text: {{type: CRC32_MOD, props: {{sharding-count: {SHARDS}}}}}\n",
+        set.across,
         set.bound,
         named(|placed| *placed == Placed::Broadcast),
     ));

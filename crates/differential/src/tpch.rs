@@ -32,6 +32,7 @@ const fn by(column: &'static str, expression: &'static str) -> Placed {
 pub const TPCH: Set = Set {
     tables: &TABLES,
     bound: "orders, lineitem",
+    across: "bestEffort",
     rows,
 };
 
@@ -203,7 +204,8 @@ fn rows(seed: u64) -> Vec<String> {
     all
 }
 
-fn insert(all: &mut Vec<String>, table: &str, rows: Vec<String>) {
+/// INSERT statements of so many rows each.
+pub(crate) fn insert(all: &mut Vec<String>, table: &str, rows: Vec<String>) {
     for part in rows.chunks(ROWS_MAX) {
         all.push(format!("INSERT INTO {table} VALUES {}", part.join(", ")));
     }
