@@ -17,14 +17,15 @@ pub struct Condition {
 /// All of them.
 pub fn all() -> Vec<Condition> {
     let of = |(name, violations): (&'static str, String)| Condition { name, violations };
-    specified()
+    of_payments()
         .into_iter()
+        .chain(of_orders())
         .chain(over_shards())
         .map(of)
         .collect()
 }
 
-const OF_DISTRICT: &str = "ON x_w = d_w_id AND x_d = d_id";
+const OF_DISTRICT: &str = "ON o.x_w = d_w_id AND o.x_d = d_id";
 const OF_CUSTOMER: &str = "ON x_w = c_w_id AND x_d = c_d_id AND x_c = c_id";
 
 /// What of the lines of a customer was delivered.
@@ -42,25 +43,15 @@ fn paid() -> &'static str {
      GROUP BY h_c_w_id, h_c_d_id, h_c_id) AS h ON h_c_w_id = c_w_id AND h_c_d_id = c_d_id AND h_c_id = c_id"
 }
 
-fn specified() -> Vec<(&'static str, String)> {
-    let per_district = |table: &str, prefix: &str, what: &str| {
-        format!(
-            "(SELECT {prefix}_w_id AS x_w, {prefix}_d_id AS x_d, {what} FROM {table} GROUP BY {prefix}_w_id, {prefix}_d_id)"
-        )
-    };
-    let last = per_district("orders", "o", "MAX(o_id) AS last");
-    let last_open =
-        "(SELECT no_w_id, no_d_id, MAX(no_o_id) AS last FROM new_order GROUP BY no_w_id, no_d_id)";
-    let counted = per_district(
-        "orders",
-        "o",
-        "SUM(o_ol_cnt) AS counted, COUNT(*) AS orders",
-    );
-    let lines =
-        "(SELECT ol_w_id, ol_d_id, COUNT(*) AS there FROM order_line GROUP BY ol_w_id, ol_d_id)";
-    let open =
-        "(SELECT no_w_id, no_d_id, COUNT(*) AS open FROM new_order GROUP BY no_w_id, no_d_id)";
-    let deliveries = "(SELECT c_w_id, c_d_id, SUM(c_delivery_cnt) AS told FROM customer GROUP BY c_w_id, c_d_id)";
+/// A sum over the rows of each district, as `x_w`, `x_d` and what it is.
+fn per_district(table: &str, prefix: &str, what: &str) -> String {
+    format!(
+        "(SELECT {prefix}_w_id AS x_w, {prefix}_d_id AS x_d, {what} FROM {table} GROUP BY {prefix}_w_id, {prefix}_d_id)"
+    )
+}
+
+/// Of the specification: amounts.
+fn of_payments() -> Vec<(&'static str, String)> {
     let history = per_district("history", "h", "SUM(h_amount) AS total");
     let (delivered, paid) = (delivered(), paid());
     vec![
@@ -71,10 +62,50 @@ fn specified() -> Vec<(&'static str, String)> {
                 .to_owned(),
         ),
         (
+            "8: a warehouse has what was paid there",
+            "SELECT w_id, w_ytd, total FROM warehouse JOIN (SELECT h_w_id, SUM(h_amount) AS total FROM history GROUP BY h_w_id) \
+             AS h ON h_w_id = w_id WHERE w_ytd <> total"
+                .to_owned(),
+        ),
+        (
+            "9: a district has what was paid there",
+            format!(
+                "SELECT d_w_id, d_id, d_ytd, total FROM district JOIN {history} AS o {OF_DISTRICT} WHERE d_ytd <> total"
+            ),
+        ),
+        (
+            "10: a balance is what was delivered without what was paid",
+            format!(
+                "SELECT c_w_id, c_d_id, c_id, c_balance FROM customer {delivered} {paid} \
+                 WHERE c_balance <> COALESCE(got, 0) - COALESCE(paid, 0)"
+            ),
+        ),
+        (
+            "12: a balance with all payments is what was delivered",
+            format!(
+                "SELECT c_w_id, c_d_id, c_id FROM customer {delivered} WHERE c_balance + c_ytd_payment <> COALESCE(got, 0)"
+            ),
+        ),
+    ]
+}
+
+/// Of the specification: orders and their lines.
+fn of_orders() -> Vec<(&'static str, String)> {
+    let last = per_district("orders", "o", "MAX(o_id) AS last");
+    let counted = per_district(
+        "orders",
+        "o",
+        "SUM(o_ol_cnt) AS counted, COUNT(*) AS orders",
+    );
+    let lines = per_district("order_line", "ol", "COUNT(*) AS there");
+    let open = per_district("new_order", "no", "MAX(no_o_id) AS last, COUNT(*) AS open");
+    let deliveries = per_district("customer", "c", "SUM(c_delivery_cnt) AS told");
+    vec![
+        (
             "2: the last order is the one before a district's next, and the last open one",
             format!(
                 "SELECT d_w_id, d_id, d_next_o_id, o.last FROM district JOIN {last} AS o {OF_DISTRICT} \
-                 LEFT JOIN {last_open} AS n ON no_w_id = d_w_id AND no_d_id = d_id \
+                 LEFT JOIN {open} AS n ON n.x_w = d_w_id AND n.x_d = d_id \
                  WHERE d_next_o_id - 1 <> o.last OR n.last <> o.last"
             ),
         ),
@@ -87,7 +118,7 @@ fn specified() -> Vec<(&'static str, String)> {
             "4: a district has as many lines as its orders count",
             format!(
                 "SELECT d_w_id, d_id, counted, there FROM district JOIN {counted} AS o {OF_DISTRICT} \
-                 JOIN {lines} AS l ON ol_w_id = d_w_id AND ol_d_id = d_id WHERE counted <> there"
+                 JOIN {lines} AS l ON l.x_w = d_w_id AND l.x_d = d_id WHERE counted <> there"
             ),
         ),
         (
@@ -110,36 +141,11 @@ fn specified() -> Vec<(&'static str, String)> {
                 .to_owned(),
         ),
         (
-            "8: a warehouse has what was paid there",
-            "SELECT w_id, w_ytd, total FROM warehouse JOIN (SELECT h_w_id, SUM(h_amount) AS total FROM history GROUP BY h_w_id) \
-             AS h ON h_w_id = w_id WHERE w_ytd <> total"
-                .to_owned(),
-        ),
-        (
-            "9: a district has what was paid there",
-            format!(
-                "SELECT d_w_id, d_id, d_ytd, total FROM district JOIN {history} AS h {OF_DISTRICT} WHERE d_ytd <> total"
-            ),
-        ),
-        (
-            "10: a balance is what was delivered without what was paid",
-            format!(
-                "SELECT c_w_id, c_d_id, c_id, c_balance FROM customer {delivered} {paid} \
-                 WHERE c_balance <> COALESCE(got, 0) - COALESCE(paid, 0)"
-            ),
-        ),
-        (
             "11: what is not open was delivered",
             format!(
-                "SELECT c_w_id, c_d_id, orders, open, told FROM {deliveries} AS c JOIN {counted} AS o ON x_w = c_w_id AND x_d = c_d_id \
-                 LEFT JOIN {open} AS n ON no_w_id = c_w_id AND no_d_id = c_d_id \
+                "SELECT o.x_w, o.x_d, orders, open, told FROM {deliveries} AS c JOIN {counted} AS o ON o.x_w = c.x_w AND o.x_d = c.x_d \
+                 LEFT JOIN {open} AS n ON n.x_w = o.x_w AND n.x_d = o.x_d \
                  WHERE orders - COALESCE(open, 0) <> told + {DELIVERED}"
-            ),
-        ),
-        (
-            "12: a balance with all payments is what was delivered",
-            format!(
-                "SELECT c_w_id, c_d_id, c_id FROM customer {delivered} WHERE c_balance + c_ytd_payment <> COALESCE(got, 0)"
             ),
         ),
     ]

@@ -21,6 +21,8 @@ use crate::{Result, failed};
 
 /// Deadlock and lock wait: what every application runs again.
 const RUN_AGAIN: [u16; 2] = [1213, 1205];
+/// Between attempts while a server is away.
+const PAUSE: Duration = Duration::from_millis(20);
 /// In time for which locks of branches in doubt are kept.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(60);
 /// Where the rows of all shards are copied to.
@@ -215,7 +217,7 @@ fn of_client(
                 if !endurance.kills {
                     outcome.unexplained.push(format!("{kind:?}: {why}"));
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
         }
     }
