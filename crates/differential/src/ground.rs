@@ -44,7 +44,8 @@ impl Ground {
     pub fn start(set: Set, kind: Kind, opponent: Opponent, seed: u64) -> Result<Self> {
         let start = |id| {
             let options = ServerOptions::new(kind).server_id(id);
-            Server::start(match set.across {
+            Server::start(match schema::across(&set, kind) {
+                // What several nodes commit as one has to last.
                 "atomic" => options.durable(),
                 _ => options,
             })
@@ -206,6 +207,8 @@ impl Ground {
 
     /// All tables as they were.
     pub fn restore(&self) -> Result<()> {
+        // One wait for the disk each.
+        self.everywhere("BEGIN")?;
         for table in self.set.tables {
             let name = table.name;
             let script = format!(
@@ -217,7 +220,13 @@ impl Ground {
                 Opponent::Same | Opponent::Altered => execute(&self.sessions[1], &script)?,
             }
         }
+        self.everywhere("COMMIT")?;
         self.alter()
+    }
+
+    fn everywhere(&self, sql: &str) -> Result<()> {
+        let mut sessions = self.sessions.iter();
+        sessions.try_for_each(|session| execute(session, sql))
     }
 
     /// What differs in a table, looked at behind the mesh's back.

@@ -46,7 +46,7 @@ pub struct Set {
     pub tables: &'static [Table],
     /// Names of those that are bound.
     pub bound: &'static str,
-    /// How transactions end on several nodes: `transactions.acrossNodes`.
+    /// How transactions end on several nodes of MySQL: `transactions.acrossNodes`.
     pub across: &'static str,
     /// INSERT statements from a seed.
     pub rows: fn(u64) -> Vec<String>,
@@ -56,7 +56,7 @@ pub struct Set {
 pub const SHOP: Set = Set {
     tables: &TABLES,
     bound: "t_user, t_order, t_item",
-    across: "bestEffort",
+    across: "atomic",
     rows: crate::rows::inserts,
 };
 
@@ -162,6 +162,14 @@ pub fn greeting(kind: Kind) -> String {
     in_words_of(kind, "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci")
 }
 
+/// How transactions end on several nodes: MariaDB promises no atomic commit.
+pub fn across(set: &Set, kind: Kind) -> &'static str {
+    match kind {
+        Kind::MySql => set.across,
+        Kind::MariaDb => "bestEffort",
+    }
+}
+
 /// The resources of a mesh that listens at `port` before two servers.
 pub fn resources(set: &Set, kind: Kind, port: u16, servers: [u16; 2]) -> String {
     let api = "apiVersion: core.database-mesh.io/v1alpha1";
@@ -171,6 +179,7 @@ pub fn resources(set: &Set, kind: Kind, port: u16, servers: [u16; 2]) -> String 
          trafficStrategy: shop\n    dataShard: shop\n---\n\
          {api}\nkind: TrafficStrategy\nmetadata: {{name: shop}}\nspec: {{selector: {{matchLabels: {{source: shop}}}}}}\n"
     );
+    let across = across(set, kind);
     for (index, server) in servers.iter().enumerate() {
         yaml.push_str(&format!(
             "---\n{api}\nkind: DatabaseEndpoint\nmetadata: {{name: ds_{index}, labels: {{source: shop}}}}\nspec:\n  \
@@ -185,11 +194,10 @@ pub fn resources(set: &Set, kind: Kind, port: u16, servers: [u16; 2]) -> String 
             .join(", ")
     };
     yaml.push_str(&format!(
-        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  transactions: {{acrossNodes: {}}}\n  \
+        "---\n{api}\nkind: DataShard\nmetadata: {{name: shop}}\nspec:\n  transactions: {{acrossNodes: {across}}}\n  \
          bindingTables: [[{}]]\n  broadcastTables: [{}]\n  algorithms:\n    \
          number: {{type: MOD, props: {{sharding-count: {SHARDS}}}}}\n    \
          text: {{type: CRC32_MOD, props: {{sharding-count: {SHARDS}}}}}\n",
-        set.across,
         set.bound,
         named(|placed| *placed == Placed::Broadcast),
     ));

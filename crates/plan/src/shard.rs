@@ -15,6 +15,7 @@ mod insert;
 pub mod keyed;
 mod locality;
 pub mod merge;
+mod moving;
 mod order;
 mod other;
 mod print;
@@ -37,6 +38,7 @@ pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
 pub use keyed::{Keyed, NotKeyed};
 pub use merge::MergeSpec;
+pub use moving::{Moving, Unmoved};
 pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
 pub use rewrite::Splice;
@@ -225,6 +227,21 @@ impl ShardPlanner {
         self.facts.fill(ast, input.sql, input.dialect);
         let scope = Scope::of(*input, ast, &self.facts).map_err(NotKeyed::from)?;
         keyed::plan(&scope)
+    }
+
+    /// How an UPDATE is done that changes the sharding key. Its values are in its text.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn moving(&mut self, input: &Input<'_>) -> Result<Moving, Unmoved> {
+        let parsed = self.parser.parse(input.sql, input.dialect);
+        let ast = parsed.map_err(|error| {
+            let offset = error.offset;
+            Unmoved::Refused(RefuseReason::Unparsed { offset })
+        })?;
+        self.facts.fill(ast, input.sql, input.dialect);
+        let scope = Scope::of(*input, ast, &self.facts).map_err(Unmoved::from)?;
+        moving::plan(&scope)
     }
 
     /// A query with all that it reads pulled to a connection that sees nothing else.

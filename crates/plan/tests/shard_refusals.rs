@@ -73,7 +73,10 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
         (Reason::ColumnsUnknown, "list the columns"),
         (Reason::ColumnCount, ""),
         (Reason::KeyType(table()), "correct `keyTypes`"),
-        (Reason::KeyUpdate, "delete the row and insert it anew"),
+        (
+            Reason::KeyUpdate,
+            "with a literal or a parameter, [rows move](transactions.md#rows-that-move); else, delete the row and insert it anew",
+        ),
         (Reason::NotDeterministic, "give the value itself"),
         (Reason::NoPrimaryKey, "give it one"),
         (

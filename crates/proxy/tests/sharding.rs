@@ -25,6 +25,8 @@ mod keyed;
 mod live;
 #[path = "sharding/modules.rs"]
 mod modules;
+#[path = "sharding/moved.rs"]
+mod moved;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

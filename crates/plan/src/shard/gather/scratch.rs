@@ -194,6 +194,22 @@ impl ScratchTable {
         }
     }
 
+    /// Of which rows a JSON value would not come back as it is: what a document holds can be more than its text says. None
+    /// if no column has such values.
+    #[must_use]
+    pub fn unfaithful(&self) -> Option<Vec<u8>> {
+        let documents = self.columns.iter();
+        let documents = documents.filter(|column| column.carried == Carried::Json);
+        let lossy = |column: &Column| {
+            let name = column.quoted.as_slice();
+            let back = b" <=> CAST(CAST(";
+            let text = b" AS CHAR CHARACTER SET utf8mb4) AS JSON))";
+            [b"NOT (", name, back, name, text].concat()
+        };
+        let all: Vec<Vec<u8>> = documents.map(lossy).collect();
+        (!all.is_empty()).then(|| all.join(&b" OR "[..]))
+    }
+
     /// How many values a pulled row has.
     pub fn width(&self) -> usize {
         self.columns.len()

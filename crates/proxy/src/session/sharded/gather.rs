@@ -5,6 +5,7 @@
 //! a plan that says what to pull, and the text that finishes.
 
 mod apart;
+mod batches;
 mod connections;
 mod rows;
 
@@ -21,8 +22,9 @@ use super::super::{Executed, Failure, Session};
 use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
 use crate::pins::PinReason;
-use connections::{Connections, Held, refused};
-pub(super) use connections::{broken, run};
+pub(super) use batches::Batches;
+use connections::{Connections, Held};
+pub(super) use connections::{broken, loading, refused, run};
 use rows::Rows;
 
 pub(super) use apart::{Locks, Scratch};

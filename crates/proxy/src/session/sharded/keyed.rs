@@ -4,6 +4,7 @@
 //! rows to the last change: nobody changes between what was found. Must never change a row by what another transaction has
 //! made of it meanwhile, nor leave half of a statement behind. Input: a change that no node can do by itself.
 
+mod moved;
 mod texts;
 
 use std::collections::HashSet;
@@ -26,6 +27,8 @@ use super::gather::{Locks, Scratch};
 use super::work::{Ended, of_server};
 use crate::fault::Fault;
 use crate::state::{Warning, Warnings};
+
+pub(super) use moved::is_moving;
 
 /// What undoes the statement within the session's transaction.
 const SAVEPOINT: &str = "dbmesh_statement";
@@ -92,34 +95,52 @@ impl Session {
             }
         };
         self.has_plain_charset()?;
+        let own = self.begin_change(route).await?;
+        let mut changed = Changed::default();
+        let done = self
+            .find_and_change(&keyed, statement, route, &mut changed)
+            .await;
+        let found = self.end_change(own, &changed, done).await?;
+        let pulled = !keyed.find.pulls.is_empty();
+        self.answer_changed(statement, pulled, found, changed).await
+    }
+
+    /// Begins a change of several steps, as a transaction if none is open; says whether it is the change's own.
+    async fn begin_change(&mut self, route: Route) -> Result<bool, Failure> {
         if !self.state.in_transaction() && !self.state.pins.is_empty() {
             let why = "it needs rows of several nodes in one place, and the session has state that only its connection has";
             return Err(Fault::Sharding(why.into()).into());
         }
         let begins = !self.state.in_transaction();
-        let own = begins && self.state.status.contains(Status::AUTOCOMMIT);
         if begins {
             if self.lease.is_some() {
                 self.give_up_hold().await;
             }
             self.begin_own(route.aim);
         }
-        let mut changed = Changed::default();
-        let done = self
-            .find_and_change(&keyed, statement, route, &mut changed)
-            .await;
+        Ok(begins && self.state.status.contains(Status::AUTOCOMMIT))
+    }
+
+    /// Ends it: all of it is done, or nothing.
+    async fn end_change(
+        &mut self,
+        own: bool,
+        changed: &Changed,
+        done: Result<Found, Failure>,
+    ) -> Result<Found, Failure> {
         let reset = self.reset_clocks(&changed.touched).await;
-        let found = match done.and_then(|found| reset.map(|()| found)) {
-            Ok(found) => found,
+        match done.and_then(|found| reset.map(|()| found)) {
+            Ok(found) => {
+                if own {
+                    self.commit_own().await?;
+                }
+                Ok(found)
+            }
             Err(failure) => {
                 self.undo(own, &changed.touched).await;
-                return Err(failure);
+                Err(failure)
             }
-        };
-        if own {
-            self.commit_own().await?;
         }
-        self.answer_changed(statement, &keyed, found, changed).await
     }
 
     /// How the change is done, once all that it needs is known.
@@ -279,6 +300,27 @@ impl Session {
         Ok(())
     }
 
+    /// Goes to a source, which can be brought back to how it is now.
+    async fn touch(
+        &mut self,
+        source: usize,
+        route: Route,
+        changed: &mut Changed,
+    ) -> Result<(), Failure> {
+        self.reach(source, route).await?;
+        if changed.touched.contains(&source) {
+            return Ok(());
+        }
+        changed.touched.push(source);
+        self.tell(format!("SAVEPOINT {SAVEPOINT}").as_bytes())
+            .await?;
+        if !self.has_own_clock() {
+            let set = format!("SET timestamp = {}", self.clock_of_statement());
+            self.tell(set.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
     async fn change_at(
         &mut self,
         node: &NodeStatement,
@@ -286,16 +328,7 @@ impl Session {
         route: Route,
         changed: &mut Changed,
     ) -> Result<Ended, Failure> {
-        self.reach(node.source, route).await?;
-        if !changed.touched.contains(&node.source) {
-            changed.touched.push(node.source);
-            self.tell(format!("SAVEPOINT {SAVEPOINT}").as_bytes())
-                .await?;
-            if !self.has_own_clock() {
-                let set = format!("SET timestamp = {}", self.clock_of_statement());
-                self.tell(set.as_bytes()).await?;
-            }
-        }
+        self.touch(node.source, route, changed).await?;
         let names = self
             .names_of(std::slice::from_ref(node))
             .unwrap_or_default();
@@ -431,13 +464,13 @@ impl Session {
     async fn answer_changed(
         &mut self,
         statement: &Statement,
-        keyed: &Keyed,
+        pulled: bool,
         found: Found,
         changed: Changed,
     ) -> Result<Executed, Failure> {
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let mut sum = Sum::of(changed.ended.iter(), inserts);
-        if inserts && sum.info.is_empty() && (found.rows != 1 || !keyed.find.pulls.is_empty()) {
+        if inserts && sum.info.is_empty() && (found.rows != 1 || pulled) {
             sum.info = match changed.ended.first() {
                 Some(ended) => counts::of_one_row(ended),
                 None => b"Records: 0  Duplicates: 0  Warnings: 0".to_vec(),

@@ -189,7 +189,7 @@ impl Connections {
 }
 
 /// The state in which definitions are read, and rows are written.
-pub(super) fn loading(vector: &mut Vector) {
+pub(in super::super) fn loading(vector: &mut Vector) {
     vector.variables.remove("sql_quote_show_create");
     vector.note_variable("sql_mode", LOADING_MODE.as_bytes());
     vector.note_variable("time_zone", b"+00:00");
@@ -223,7 +223,7 @@ pub(in super::super) fn broken(error: BackendError) -> Failure {
 }
 
 /// The server's own error.
-pub(super) fn refused(error: ServerError) -> Failure {
+pub(in super::super) fn refused(error: ServerError) -> Failure {
     let sqlstate = error.payload.get(4..9).map(String::from_utf8_lossy);
     Fault::Server {
         code: error.code,
