@@ -162,9 +162,6 @@ impl Session {
             plan if keyed::is_keyed(&plan, statement) => {
                 self.change_by_key(query.sql, statement, route, plan).await
             }
-            plan if keyed::is_moving(&plan, statement) => {
-                self.change_and_move(query.sql, statement, route).await
-            }
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;
                 self.in_own_schema(false).await?;

@@ -28,12 +28,10 @@ use super::work::{Ended, of_server};
 use crate::fault::Fault;
 use crate::state::{Warning, Warnings};
 
-pub(super) use moved::is_moving;
-
 /// What undoes the statement within the session's transaction.
 const SAVEPOINT: &str = "dbmesh_statement";
 
-/// A plan that may be carried out by keys.
+/// A plan that may be carried out by keys, or by moving rows.
 pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
     let changes = matches!(
         statement.verb,
@@ -43,12 +41,14 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
         && statement.class == Class::Write
         && match plan {
             ShardPlan::Gather(gather) => gather.finish.is_none(),
-            ShardPlan::Refuse(reason) => matches!(
-                reason,
-                RefuseReason::KeyUnknown
-                    | RefuseReason::NotDeterministic
-                    | RefuseReason::BroadcastChange
-            ),
+            ShardPlan::Refuse(reason) => {
+                matches!(
+                    reason,
+                    RefuseReason::KeyUnknown
+                        | RefuseReason::NotDeterministic
+                        | RefuseReason::BroadcastChange
+                ) || moved::is_moving(plan, statement)
+            }
             _ => false,
         }
 }
@@ -77,6 +77,9 @@ impl Session {
         route: Route,
         plan: ShardPlan,
     ) -> Result<Executed, Failure> {
+        if moved::is_moving(&plan, statement) {
+            return self.change_and_move(sql, statement, route).await;
+        }
         let keyed = match self.keyed_plan(sql).await? {
             Ok(keyed) => keyed,
             Err(NotKeyed::Unserved(reason)) => {

@@ -140,10 +140,6 @@ impl Session {
                 let sql = self.bound_text(sql, &values)?;
                 self.change_by_key(&sql, run.statement, route, plan).await
             }
-            plan if super::keyed::is_moving(&plan, run.statement) => {
-                let sql = self.bound_text(sql, &values)?;
-                self.change_and_move(&sql, run.statement, route).await
-            }
             ShardPlan::Session => {
                 self.go_for_session(run.statement).await?;
                 self.in_own_schema(false).await?;

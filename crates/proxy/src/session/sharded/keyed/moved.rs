@@ -22,7 +22,7 @@ use crate::fault::Fault;
 use crate::vector::Vector;
 
 /// A plan that may be carried out by moving rows.
-pub(in super::super) fn is_moving(plan: &ShardPlan, statement: &Statement) -> bool {
+pub(super) fn is_moving(plan: &ShardPlan, statement: &Statement) -> bool {
     statement.verb == Verb::Update && *plan == ShardPlan::Refuse(RefuseReason::KeyUpdate)
 }
 
@@ -33,7 +33,7 @@ fn unmoved(why: impl std::fmt::Display) -> Failure {
 
 impl Session {
     /// Changes rows and moves them. The statement's values are in its text.
-    pub(in super::super) async fn change_and_move(
+    pub(super) async fn change_and_move(
         &mut self,
         sql: &[u8],
         statement: &Statement,
