@@ -20,13 +20,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::channel::Stream;
 use crate::login;
+use crate::logins::Logins;
 use crate::process::Process;
 use crate::proxy_protocol::{HEADER_BYTES_MAX, Header, decode};
 use crate::serving::{Services, Serving};
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4096;
-/// Clients that have not logged in yet, in the whole process.
+/// Clients that have not logged in yet, in the whole process. Half of the places are divided among the services.
 const ENTRANTS_MAX: u32 = 4096;
 /// How long a balancer may take for its PROXY header.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,6 +114,7 @@ impl Accepted {
 /// How many connections there are, by address and before login.
 #[derive(Debug, Default)]
 pub struct Admission {
+    /// Those beyond what their services have for themselves.
     entrants: AtomicU32,
     by_address: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -122,14 +124,27 @@ pub struct Admission {
 pub struct Counted {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
-    entrant: bool,
+    entrant: Option<Entrance>,
+}
+
+/// Which place a client has before its login.
+#[derive(Debug)]
+enum Entrance {
+    /// One of its service.
+    Own(Arc<Logins>),
+    /// One that all services share.
+    Shared,
 }
 
 impl Counted {
     /// The client logged in.
     pub fn logged_in(&mut self) {
-        if std::mem::take(&mut self.entrant) {
-            self.admission.entrants.fetch_sub(1, Ordering::Relaxed);
+        match self.entrant.take() {
+            None => {}
+            Some(Entrance::Own(logins)) => logins.approached(),
+            Some(Entrance::Shared) => {
+                self.admission.entrants.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -155,9 +170,18 @@ impl Admission {
         self: &Arc<Self>,
         address: Option<IpAddr>,
         per_address_max: u32,
+        (logins, services): (&Arc<Logins>, usize),
     ) -> (Counted, Option<&'static str>) {
-        let entrants = self.entrants.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut refused = (entrants > ENTRANTS_MAX).then_some("limit of unfinished handshakes");
+        const HALF: u32 = ENTRANTS_MAX / 2;
+        let services = u32::try_from(services.max(1)).unwrap_or(HALF);
+        let mut refused = None;
+        let entrance = if logins.approach(HALF / services) {
+            Entrance::Own(logins.clone())
+        } else {
+            let entrants = self.entrants.fetch_add(1, Ordering::Relaxed) + 1;
+            refused = (entrants > HALF).then_some("limit of unfinished handshakes");
+            Entrance::Shared
+        };
         if let Some(address) = address {
             let mut by_address = self.by_address.lock();
             let count = by_address.entry(address).or_default();
@@ -170,7 +194,7 @@ impl Admission {
             Counted {
                 admission: self.clone(),
                 address,
-                entrant: true,
+                entrant: Some(entrance),
             },
             refused,
         )
@@ -214,7 +238,7 @@ pub async fn listen(
                 biased;
                 () = &mut waiter => break,
                 accepted = accept(&bound) => match accepted {
-                    Ok((stream, address)) => welcome(&process, &place, stream, address),
+                    Ok((stream, address)) => welcome(&process, &place, stream, address).await,
                     Err(e) => {
                         // Out of descriptors: wait for sessions to end rather than spin.
                         tracing::warn!(place = %place, error = %e, "cannot accept");
@@ -301,11 +325,23 @@ fn tune(stream: &TcpStream) {
     let _ = SockRef::from(&stream.as_fd()).set_tcp_keepalive(&keepalive);
 }
 
-fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Option<SocketAddr>) {
-    let services = services_at(&process.current.services(), place);
+async fn welcome(
+    process: &Arc<Process>,
+    place: &Place,
+    stream: Stream,
+    address: Option<SocketAddr>,
+) {
+    let all = process.current.services();
+    let services = services_at(&all, place);
     let Some(first) = services.first().cloned() else {
         return;
     };
+    let services_count = all.list.len();
+    drop(all);
+    // The next connection is not accepted before that: who floods one place has the kernel keep its clients waiting.
+    if let Some(turn) = first.lane.turn_to_log_in() {
+        turn.await;
+    }
     let guard = process.sessions_drain.guard();
     let process = process.clone();
     tokio::spawn(async move {
@@ -323,9 +359,11 @@ fn welcome(process: &Arc<Process>, place: &Place, stream: Stream, address: Optio
             other => other,
         };
         let per_address = first.service.limits.max_connections_per_address;
-        let (place, refused) = process
-            .admission
-            .count(address.map(|a| a.ip().to_canonical()), per_address);
+        let (place, refused) = process.admission.count(
+            address.map(|a| a.ip().to_canonical()),
+            per_address,
+            (&first.logins, services_count),
+        );
         let accepted = Accepted {
             stream,
             address,
@@ -358,4 +396,26 @@ async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, &'
     tokio::time::timeout(PROXY_HEADER_TIMEOUT, read)
         .await
         .unwrap_or(Err("timeout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_do_not_log_in_leave_places_to_other_services() {
+        let admission = Arc::new(Admission::default());
+        let [slow, calm] = [(); 2].map(|()| Arc::<Logins>::default());
+        let enter = |logins: &Arc<Logins>| admission.count(None, u32::MAX, (logins, 2));
+        let mut entrants: Vec<_> = (0..ENTRANTS_MAX).map(|_| enter(&slow)).collect();
+        let welcome = entrants.iter().filter(|(_, refused)| refused.is_none());
+        assert_eq!(welcome.count() as u32, ENTRANTS_MAX * 3 / 4);
+        let others: Vec<_> = (0..ENTRANTS_MAX / 4).map(|_| enter(&calm)).collect();
+        assert!(others.iter().all(|(_, refused)| refused.is_none()));
+        assert!(enter(&calm).1.is_some());
+        entrants.iter_mut().for_each(|(place, _)| place.logged_in());
+        assert!(enter(&slow).1.is_none() && enter(&calm).1.is_none());
+        drop((entrants, others));
+        assert_eq!(admission.entrants.load(Ordering::Relaxed), 0);
+    }
 }

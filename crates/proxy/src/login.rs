@@ -366,6 +366,9 @@ impl Entrant {
         let Some(socket) = self.client.channel.stream_mut().take_socket() else {
             return Err(Failure::ClientLost);
         };
+        if let Some(turn) = self.accepted.first().lane.turn_to_encrypt() {
+            turn.await;
+        }
         let acceptor = tokio_rustls::TlsAcceptor::from(config);
         let stream = acceptor
             .accept(Rewound::new(unread, socket))

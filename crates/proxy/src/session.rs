@@ -287,7 +287,8 @@ impl Session {
             let mut packet = std::mem::take(&mut self.packet);
             let control = self.handle().control.clone();
             let read = {
-                let turn = self.serving.lane.turn();
+                let lane = &self.serving.lane;
+                let turn = (lane.turn(), lane);
                 let client = (&mut self.client, &mut self.share);
                 let reading = pin!(waiting::read_in_turn(turn, client, &mut packet, bytes_max));
                 exchange::unless_stopped(&control, reading).await

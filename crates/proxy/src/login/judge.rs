@@ -16,7 +16,7 @@ use super::LOGIN_PACKET_BYTES_MAX;
 use crate::channel::Stream;
 use crate::client::Client;
 use crate::fault::Fault;
-use crate::logins::Login;
+use crate::logins::{Login, Logins};
 use crate::process::Process;
 use crate::serving::Serving;
 use crate::session::Failure;
@@ -56,8 +56,9 @@ pub(super) async fn judge(
         let mut users = s.service.users.iter();
         users.any(|u| matches!(u.credential, Credential::Hash(_)))
     };
+    let by_hash = services.iter().any(by_hash);
     if !client.channel.stream().is_secure()
-        && services.iter().any(by_hash)
+        && by_hash
         && let Some(pair) = process.rsa().await
     {
         auth = auth.with_key_pair(pair);
@@ -71,8 +72,13 @@ pub(super) async fn judge(
     if lockout.is_locked(&user, host, Instant::now()) {
         return Err(denied.into());
     }
-    let step = auth.begin(claim.plugin, claim.response);
-    let proof = prove(client, step, &user).await?;
+    let costly = chosen.as_ref().or(services.first()).filter(|_| by_hash);
+    let logins = costly.map(|serving| &*serving.logins);
+    let plugin = claim.plugin.map(str::to_owned);
+    let response = Secret::new(claim.response);
+    let begin = move || auth.begin(plugin.as_deref(), response.expose());
+    let step = checked(logins, begin).await?;
+    let proof = prove(client, step, &user, logins).await?;
     let (Some(proof), Some(serving)) = (proof, chosen) else {
         cost_a_failure(process, services, &user, host).await;
         return Err(denied.into());
@@ -149,11 +155,23 @@ pub fn may_enter(service: &Service, user: &str, host: &str, schema: &[u8]) -> Re
     })
 }
 
+/// A step of the exchange: made here, or where a password may have to be hashed some thousand times.
+async fn checked(
+    logins: Option<&Logins>,
+    step: impl FnOnce() -> ServerStep + Send + 'static,
+) -> Result<ServerStep, Failure> {
+    match logins {
+        None => Ok(step()),
+        Some(logins) => logins.check(step).await.ok_or(Failure::Stopped),
+    }
+}
+
 /// The exchange of credentials; nothing when they are refused.
 async fn prove(
     client: &mut Client,
     mut step: ServerStep,
     user: &str,
+    logins: Option<&Logins>,
 ) -> Result<Option<Proof>, Failure> {
     loop {
         match step {
@@ -169,7 +187,7 @@ async fn prove(
                     Ok(Some(next_seq)) => client.seq = next_seq,
                     _ => return Err(Failure::ClientLost),
                 }
-                step = next.step(&answer);
+                step = checked(logins, move || next.step(&answer)).await?;
             }
             ServerStep::Accept(proof) => return Ok(Some(proof)),
             ServerStep::AcceptAfter(payload, proof) => {

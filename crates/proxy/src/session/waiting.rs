@@ -11,7 +11,7 @@ use crate::channel::PacketError;
 use crate::client::Client;
 use crate::control::Signals;
 use crate::fault::Fault;
-use crate::turns::Wait;
+use crate::turns::{Lane, Wait};
 
 impl Session {
     /// Waits for a command, or for something that others say.
@@ -109,7 +109,7 @@ const PACKET_KEPT_BYTES: usize = 1024;
 
 /// Reads a command once it is the service's turn.
 pub(super) async fn read_in_turn(
-    turn: Option<Wait>,
+    (turn, lane): (Option<Wait>, &Lane),
     (client, share): (&mut Client, &mut Share),
     packet: &mut Vec<u8>,
     bytes_max: usize,
@@ -117,7 +117,9 @@ pub(super) async fn read_in_turn(
     if let Some(turn) = turn {
         turn.await;
     }
-    client.read_command(packet, bytes_max, share).await
+    let read = client.read_command(packet, bytes_max, share).await;
+    lane.charge_for(packet.len());
+    read
 }
 
 /// Why no command could be read.

@@ -1,5 +1,6 @@
 //! What services of one process, and users of one service, leave to each other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbmesh_testkit::config::{Backend, Config};
@@ -109,6 +110,40 @@ fn a_flood_of_commands_waits_for_its_turns_and_the_other_service_does_not() {
     let (flood, calm) = (waits("neighbour"), waits("testkit"));
     assert!(flood > 1_000.0, "whoever floods stands in line: {flood}");
     assert!(calm <= 60.0, "{calm}");
+}
+
+#[test]
+fn a_flood_of_logins_waits_for_its_turns_and_the_other_service_does_not() {
+    let ground = Ground::new(Kind::MySql, "iso_logins");
+    let other = Backend {
+        kind: Kind::MySql,
+        port: ground.server.port(),
+    };
+    let (stage, second) = two_services(&ground, other, |config| config);
+    let mut client = ground.client(&stage);
+    let waits = |service: &str| {
+        let label = format!("service=\"default/{service}/mysql\"");
+        sample(&stage, "dbmesh_turn_waits_total", &label)
+    };
+    let (stop, port) = (AtomicBool::new(false), second.number());
+    std::thread::scope(|threads| {
+        for _ in 0..16 {
+            threads.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    RawClient::app(port);
+                }
+            });
+        }
+        eventually("whoever floods stands in line", LONG, || {
+            assert_eq!(client.query("SELECT v FROM t WHERE id = 1").value(), "10");
+            let mut late = ground.client(&stage);
+            assert_eq!(late.query("SELECT v FROM t WHERE id = 2").value(), "20");
+            waits("neighbour") > 100.0
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (flood, calm) = (waits("neighbour"), waits("testkit"));
+    assert!(calm * 4.0 < flood, "{calm} and {flood}");
 }
 
 #[test]

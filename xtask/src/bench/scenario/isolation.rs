@@ -1,7 +1,8 @@
 //! What a neighbour does to a calm service of the same process: nothing, saturation of its own connections, a server that
-//! stands still, a flood of commands. The phases of a round follow each other, and ratios are taken inside it. The flood is
-//! sent by threads of the lowest priority, so that it takes processor time of the proxy and not of the calm clients or their
-//! server. Input: options; rounds and seconds as in the comparison.
+//! stands still, a flood of commands; and what the same flood does from a process of its own, which is what sharing the machine
+//! costs. The phases of a round follow each other, and ratios are taken inside it. The flood is sent by threads of the lowest
+//! priority, so that it takes processor time of the proxy and not of the calm clients or their server. Input: options; rounds
+//! and seconds as in the comparison.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::Outcome;
 use crate::bench::Options;
 use crate::bench::client::Client;
 use crate::bench::process::cpu_us;
-use crate::bench::rig::{Neighbour, Rig, SCHEMA, step};
+use crate::bench::rig::{Neighbour, Proxy, Reads, Rig, SCHEMA, step};
 use crate::bench::stats::median;
 
 /// Clients of the calm service.
@@ -40,14 +41,17 @@ enum Phase {
     Saturated,
     Stalled,
     Flooding,
+    /// The same flood to a proxy of its own on the same machine.
+    Elsewhere,
 }
 
 impl Phase {
-    const ALL: [Phase; 4] = [
+    const ALL: [Phase; 5] = [
         Phase::Alone,
         Phase::Saturated,
         Phase::Stalled,
         Phase::Flooding,
+        Phase::Elsewhere,
     ];
 
     fn name(self) -> &'static str {
@@ -56,6 +60,7 @@ impl Phase {
             Phase::Saturated => "saturated",
             Phase::Stalled => "stalled",
             Phase::Flooding => "flooding",
+            Phase::Elsewhere => "flooding another process",
         }
     }
 }
@@ -87,6 +92,11 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     };
     let target = rig.dbmesh_beside(neighbour, options.workers)?;
     let pid = target.proxy_pid.unwrap_or_default();
+    let elsewhere = rig.dbmesh(Proxy {
+        pool: NEIGHBOUR_POOL,
+        workers: options.workers,
+        reads: Reads::AtThePrimary,
+    })?;
     let mut samples: Vec<Vec<Sample>> = Phase::ALL.iter().map(|_| Vec::new()).collect();
     let time = Duration::from_secs(options.seconds.into());
     for round in 0..options.rounds as usize {
@@ -100,7 +110,11 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
                 round + 1,
                 phase.name()
             ));
-            let disturbance = Disturbance::begin(*phase, port, &other)?;
+            let to = match phase {
+                Phase::Elsewhere => elsewhere.port,
+                _ => port,
+            };
+            let disturbance = Disturbance::begin(*phase, to, &other)?;
             std::thread::sleep(SETTLE);
             samples.push(measure(target.port, pid, time)?);
             disturbance.end()?;
@@ -183,7 +197,7 @@ impl<'a> Disturbance<'a> {
                 // The thread's own niceness: what its pings cost the machine is not the question.
                 let _ = rustix::process::nice(19);
                 match phase {
-                    Phase::Flooding => flood(client, &stop),
+                    Phase::Flooding | Phase::Elsewhere => flood(client, &stop),
                     _ => ask(client, &stop),
                 }
             }));
