@@ -33,8 +33,8 @@ pub use database_endpoint::{
     DatabaseEndpointSpec, RoleSpec,
 };
 pub use observability::{
-    ClassSpec, DurabilitySpec, ObservabilitySpec, OnFailureSpec, ParentSpec, SlowLogSpec,
-    StatementAuditSpec, SwitchSpec, TracingSpec,
+    ClassSpec, CollectorTlsSpec, DurabilitySpec, ObservabilitySpec, OnFailureSpec, ParentSpec,
+    SlowLogSpec, StatementAuditSpec, SwitchSpec, TraceProtocolSpec, TracingSpec,
 };
 pub use password::{Password, PasswordSource, SecretKeyRef, ValueFrom};
 pub use rules::{

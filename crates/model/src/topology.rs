@@ -27,8 +27,9 @@ pub use access::{FIREWALL_DIGESTS_DEFAULT, Firewall, FirewallMode, Grant, Right,
 pub use endpoint::{Address, BackendTls, BackendTlsMode, Endpoint, EndpointKind, Role};
 pub use network::{Network, NetworkError};
 pub use observability::{
-    Audit, Classes, Durability, KEEP_FILES_DEFAULT, LogFile, Observability, OnFailure, Parent,
-    ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH, Tracing,
+    Audit, Classes, CollectorTls, Durability, KEEP_FILES_DEFAULT, LogFile, Observability,
+    OnFailure, Parent, ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH,
+    TraceProtocol, Tracing,
 };
 pub use policy::{
     ADAPTIVE_MIN_DEFAULT, ADAPTIVE_TOLERANCE_PERCENT_DEFAULT, AdaptivePool, Compression, FairBy,

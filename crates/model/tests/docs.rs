@@ -10,7 +10,7 @@ use std::path::Path;
 use dbmesh_model::host::Host;
 use dbmesh_model::topology::{
     Durability, Ejection, KEEP_FILES_DEFAULT, Limits, OnFailure, PoolPolicy, ROTATE_BYTES_DEFAULT,
-    Switch, TRACE_RATIO_PPM_DEFAULT,
+    Switch, TRACE_RATIO_PPM_DEFAULT, TraceProtocol,
 };
 use dbmesh_model::{Kind, load_text, resolve, schema};
 use serde_json::Value;
@@ -195,17 +195,21 @@ spec:
 
 #[test]
 fn the_examples_of_observability_are_valid_and_say_what_they_mean() {
-    let told = |name: &str| {
+    let all_told = |name: &str| {
         let page = page_of(name);
         let examples = blocks(&page).into_iter();
-        let texts: Vec<String> = examples
-            .filter(|(info, _)| info == "yaml")
-            .map(|(_, text)| text + REST)
-            .collect();
-        assert_eq!(texts.len(), 1, "{name}");
-        let resolved = resolve(load_text(Path::new(name), &texts[0]), &PlentifulHost);
-        let topology = resolved.unwrap_or_else(|defects| panic!("{defects}"));
-        topology.services[0].clone()
+        let texts = examples.filter(|(info, _)| info == "yaml");
+        let services = texts.map(|(_, text)| {
+            let resolved = resolve(load_text(Path::new(name), &(text + REST)), &PlentifulHost);
+            let topology = resolved.unwrap_or_else(|defects| panic!("{defects}"));
+            topology.services[0].clone()
+        });
+        services.collect::<Vec<_>>()
+    };
+    let told = |name: &str| {
+        let services = all_told(name);
+        assert_eq!(services.len(), 1, "{name}");
+        services[0].clone()
     };
     let insight = told("insight.md");
     assert_eq!(insight.observability.insight, Switch::Off);
@@ -223,9 +227,17 @@ fn the_examples_of_observability_are_valid_and_say_what_they_mean() {
             "docs/resources.md has no {default}"
         );
     }
-    let tracing = told("tracing.md").observability.tracing.clone().unwrap();
+    let tracing = all_told("tracing.md").into_iter();
+    let tracing: Vec<_> = tracing
+        .map(|service| service.observability.tracing.clone().unwrap())
+        .collect();
+    let [clear, secure] = tracing.as_slice() else {
+        panic!("{} examples of tracing", tracing.len());
+    };
     assert_eq!(
-        (tracing.port, tracing.ratio_ppm),
-        (4318, TRACE_RATIO_PPM_DEFAULT)
+        (clear.port, clear.ratio_ppm, clear.protocol),
+        (4318, TRACE_RATIO_PPM_DEFAULT, TraceProtocol::Http)
     );
+    assert!(clear.tls.is_none() && secure.tls.is_some());
+    assert_eq!((secure.port, secure.protocol), (4317, TraceProtocol::Grpc));
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dbmesh_model::topology::Service;
 use dbmesh_runtime::exposition::Text;
+use dbmesh_runtime::tls::TlsError;
 
 use crate::logs::Files;
 use crate::spans::{Exporters, Tracer};
@@ -21,13 +22,18 @@ pub struct Outlets {
 
 impl Outlets {
     /// What traces a service.
+    ///
+    /// # Errors
+    /// When its collector's certificates cannot be used.
     pub fn tracer(
         &self,
         service: &Service,
         runtime: &tokio::runtime::Handle,
-    ) -> Option<Arc<Tracer>> {
-        let policy = service.observability.tracing.as_ref()?;
-        Some(Arc::new(self.exporters.of(policy, runtime)))
+    ) -> Result<Option<Arc<Tracer>>, TlsError> {
+        let Some(policy) = &service.observability.tracing else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(self.exporters.of(policy, runtime)?)))
     }
 
     /// Their metrics.

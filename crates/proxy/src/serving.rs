@@ -397,6 +397,7 @@ fn serve(
         Some(old) => old.tls.clone(),
         None => tls::server_config(&service.tls).map_err(|e| format!("service {owner}: {e}"))?,
     };
+    let tracer = around.outlets.tracer(service, around.runtime);
     let mut base = Base {
         service,
         rules: Arc::new(Rules::new(strategy, old.map(|s| &*s.rules))),
@@ -410,7 +411,7 @@ fn serve(
         schema_epoch: old.map(|s| s.schema_epoch.clone()).unwrap_or_default(),
         tables: service.sharding.as_ref().map(|s| Arc::new(Tables::new(s))),
         logs: Arc::new(around.outlets.files.of(service)?),
-        tracer: around.outlets.tracer(service, around.runtime),
+        tracer: tracer.map_err(|e| format!("service {owner}: its collector: {e}"))?,
         atomic: Atomic::of(service, old.and_then(|s| s.atomic.as_ref())),
     };
     let Some(sharding) = &service.sharding else {

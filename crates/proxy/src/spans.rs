@@ -3,6 +3,7 @@
 //! Owns the decision which statements are sampled, and what a span says. It must never hold a statement up, nor keep
 //! anything by a trace's id. Input: contexts of clients, and what is noted on a statement's way.
 
+mod collector;
 mod context;
 mod export;
 mod otlp;
@@ -239,6 +240,7 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dbmesh_model::topology::TraceProtocol;
 
     fn tracer(ratio_ppm: u32, parent: Parent) -> Tracer {
         Tracer {
@@ -246,6 +248,8 @@ mod tests {
                 host: "127.0.0.1".to_owned(),
                 port: 1,
                 path: "/v1/traces".to_owned(),
+                protocol: TraceProtocol::Http,
+                tls: None,
                 ratio_ppm,
                 parent,
             },

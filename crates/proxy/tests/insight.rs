@@ -7,6 +7,8 @@
 mod ask;
 #[path = "insight/audit.rs"]
 mod audit;
+#[path = "insight/collectors.rs"]
+mod collectors;
 #[path = "insight/digests.rs"]
 mod digests;
 #[path = "faultkit/faultkit.rs"]
@@ -17,6 +19,8 @@ mod ground;
 mod mesh;
 #[path = "insight/metrics.rs"]
 mod metrics;
+#[path = "insight/receiver.rs"]
+mod receiver;
 #[path = "insight/top.rs"]
 mod top;
 #[path = "insight/tracing.rs"]

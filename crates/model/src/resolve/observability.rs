@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::connection::{PemContent, identity, pem_file};
 use super::findings::{At, Findings};
 use super::service::Served;
+use crate::host::Host;
 use crate::spec::{
     ClassSpec, DurabilitySpec, ObservabilitySpec, OnFailureSpec, ParentSpec, SlowLogSpec,
-    StatementAuditSpec, SwitchSpec, TracingSpec,
+    StatementAuditSpec, SwitchSpec, TraceProtocolSpec, TracingSpec,
 };
 use crate::topology::{
-    Audit, Classes, Durability, KEEP_FILES_DEFAULT, LogFile, Observability, OnFailure, Parent,
-    ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH, Tracing,
+    Audit, Classes, CollectorTls, Durability, KEEP_FILES_DEFAULT, LogFile, Observability,
+    OnFailure, Parent, ROTATE_BYTES_DEFAULT, SlowLog, Switch, TRACE_RATIO_PPM_DEFAULT, TRACES_PATH,
+    TraceProtocol, Tracing,
 };
 use dbmesh_sql::Class;
 
@@ -22,6 +25,7 @@ const PATH_BYTES_MAX: usize = 256;
 pub fn observability(
     at: &At<'_>,
     spec: Option<&ObservabilitySpec>,
+    host: &dyn Host,
     findings: &mut Findings,
 ) -> Option<Observability> {
     let Some(spec) = spec else {
@@ -34,7 +38,7 @@ pub fn observability(
         slow_log(&at.field("slowLog"), s, findings)
     });
     let tracing = optional(spec.tracing.as_ref(), |s| {
-        tracing(&at.field("tracing"), s, findings)
+        tracing(&at.field("tracing"), s, host, findings)
     });
     Some(Observability {
         insight: switch(spec.insight, Switch::On),
@@ -138,7 +142,12 @@ fn file(
     })
 }
 
-fn tracing(at: &At<'_>, spec: &TracingSpec, findings: &mut Findings) -> Option<Tracing> {
+fn tracing(
+    at: &At<'_>,
+    spec: &TracingSpec,
+    files: &dyn Host,
+    findings: &mut Findings,
+) -> Option<Tracing> {
     let ratio = spec
         .ratio
         .unwrap_or(f64::from(TRACE_RATIO_PPM_DEFAULT) / 1e6);
@@ -146,15 +155,22 @@ fn tracing(at: &At<'_>, spec: &TracingSpec, findings: &mut Findings) -> Option<T
         findings.error(&at.field("ratio"), "a ratio is 0 to 1");
         return None;
     }
-    let Some((host, port, path)) = collector(&spec.endpoint) else {
-        let reason = format!(
-            "{:?} is not the address of a collector's OTLP over HTTP",
-            spec.endpoint
-        );
-        let meant = "as in `http://127.0.0.1:4318`; a collector beside dbmesh can speak TLS for it";
+    let protocol = match spec.protocol {
+        None | Some(TraceProtocolSpec::Http) => TraceProtocol::Http,
+        Some(TraceProtocolSpec::Grpc) => TraceProtocol::Grpc,
+    };
+    let Some(collector) = collector(&spec.endpoint) else {
+        let reason = format!("{:?} is not the address of a collector", spec.endpoint);
+        let meant = "as in `http://127.0.0.1:4318`, or `https://otel.example:4317` with `tls`";
         findings.error_with(&at.field("endpoint"), reason, meant.to_owned());
         return None;
     };
+    if protocol == TraceProtocol::Grpc && collector.path.is_some() {
+        let reason = "a call of gRPC has a path of its own: leave that of the address out";
+        findings.error(&at.field("endpoint"), reason);
+        return None;
+    }
+    let tls = collector_tls(at, spec, collector.scheme, files, findings)?;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -162,9 +178,11 @@ fn tracing(at: &At<'_>, spec: &TracingSpec, findings: &mut Findings) -> Option<T
     )]
     let ratio_ppm = (ratio * 1e6).round() as u32;
     Some(Tracing {
-        host,
-        port,
-        path,
+        host: collector.host,
+        port: collector.port,
+        path: collector.path.unwrap_or_else(|| TRACES_PATH.to_owned()),
+        protocol,
+        tls,
         ratio_ppm,
         parent: match spec.parent {
             None | Some(ParentSpec::Followed) => Parent::Followed,
@@ -173,9 +191,62 @@ fn tracing(at: &At<'_>, spec: &TracingSpec, findings: &mut Findings) -> Option<T
     })
 }
 
-/// Host, port and path of `http://HOST:PORT[/PATH]`.
-fn collector(address: &str) -> Option<(String, u16, String)> {
-    let rest = address.strip_prefix("http://")?;
+/// TLS where the address asks for it. Outer `None` after a defect.
+fn collector_tls(
+    at: &At<'_>,
+    spec: &TracingSpec,
+    scheme: Scheme,
+    files: &dyn Host,
+    findings: &mut Findings,
+) -> Option<Option<CollectorTls>> {
+    match (scheme, &spec.tls) {
+        (Scheme::Http, None) => Some(None),
+        (Scheme::Http, Some(_)) => {
+            let reason = "`tls` is for an address that begins with `https://`";
+            findings.error(&at.field("tls"), reason);
+            None
+        }
+        (Scheme::Https, None) => {
+            let reason = "`https` needs `tls.ca`, the authorities of the collector's certificate";
+            let meant = "those of the system, for one: `/etc/ssl/certs/ca-certificates.crt`";
+            findings.error_with(&at.field("endpoint"), reason.to_owned(), meant.to_owned());
+            None
+        }
+        (Scheme::Https, Some(tls)) => {
+            let at = at.field("tls");
+            let certificates = PemContent::Certificates;
+            let ca = pem_file(&at.field("ca"), &tls.ca, certificates, files, findings);
+            let ours = (tls.cert.as_deref(), tls.key.as_deref());
+            let identity = identity(&at, ours, files, findings);
+            Some(Some(CollectorTls {
+                ca: ca?,
+                identity: identity?,
+            }))
+        }
+    }
+}
+
+/// How an address begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// The parts of `http[s]://HOST:PORT[/PATH]`.
+#[derive(Debug, PartialEq, Eq)]
+struct Collector {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    path: Option<String>,
+}
+
+fn collector(address: &str) -> Option<Collector> {
+    let (scheme, rest) = match address.strip_prefix("http://") {
+        Some(rest) => (Scheme::Http, rest),
+        None => (Scheme::Https, address.strip_prefix("https://")?),
+    };
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
@@ -189,10 +260,15 @@ fn collector(address: &str) -> Option<(String, u16, String)> {
     }
     let port = port.parse().ok().filter(|port| *port > 0)?;
     let path = match path {
-        "" | "/" => TRACES_PATH,
-        path => path,
+        "" | "/" => None,
+        path => Some(path.to_owned()),
     };
-    Some((host.to_owned(), port, path.to_owned()))
+    Some(Collector {
+        scheme,
+        host: host.to_owned(),
+        port,
+        path,
+    })
 }
 
 /// Services that write to one file say the same of it.
@@ -227,15 +303,26 @@ mod tests {
 
     #[test]
     fn collectors_are_named_by_host_port_and_path() {
-        let given = |host: &str, port, path: &str| Some((host.to_owned(), port, path.to_owned()));
+        let given = |scheme, host: &str, path: Option<&str>| {
+            Some(Collector {
+                scheme,
+                host: host.to_owned(),
+                port: 4318,
+                path: path.map(str::to_owned),
+            })
+        };
         for (address, expected) in [
             (
                 "http://127.0.0.1:4318",
-                given("127.0.0.1", 4318, "/v1/traces"),
+                given(Scheme::Http, "127.0.0.1", None),
             ),
-            ("http://otel:4318/", given("otel", 4318, "/v1/traces")),
-            ("http://[::1]:4318/a/b", given("[::1]", 4318, "/a/b")),
-            ("https://otel:4318", None),
+            ("http://otel:4318/", given(Scheme::Http, "otel", None)),
+            (
+                "http://[::1]:4318/a/b",
+                given(Scheme::Http, "[::1]", Some("/a/b")),
+            ),
+            ("https://otel:4318", given(Scheme::Https, "otel", None)),
+            ("grpc://otel:4318", None),
             ("http://otel", None),
             ("http://otel:0", None),
             ("http://user@otel:1", None),

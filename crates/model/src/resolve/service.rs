@@ -111,6 +111,7 @@ fn service(
     let observability = observability::observability(
         &at.field("observability"),
         spec.observability.as_ref(),
+        surroundings.host,
         findings,
     );
     Some(Service {

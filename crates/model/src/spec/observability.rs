@@ -117,13 +117,40 @@ pub struct SlowLogSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingSpec {
-    /// The collector's OTLP over HTTP, as `http://127.0.0.1:4318`; `/v1/traces` follows unless a path is given.
+    /// The collector's address, as `http://127.0.0.1:4318`, or `https://…` with `tls`. Over HTTP, `/v1/traces` follows unless a
+    /// path is given.
     pub endpoint: String,
+    /// How OTLP is spoken; `http` if absent.
+    pub protocol: Option<TraceProtocolSpec>,
+    /// How the collector of an `https` address is trusted.
+    pub tls: Option<CollectorTlsSpec>,
     /// Part of the statements without a trace of their own that get one, 0 to 1; 0.01 if absent.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub ratio: Option<f64>,
     /// Whether a trace that the client began decides itself whether it is recorded; `followed` if absent.
     pub parent: Option<ParentSpec>,
+}
+
+/// How OTLP is spoken with a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TraceProtocolSpec {
+    /// Requests of HTTP/1.1 in protocol buffers; collectors listen at 4318.
+    Http,
+    /// Calls of gRPC; collectors listen at 4317.
+    Grpc,
+}
+
+/// TLS towards a collector, whose certificate must come from `ca` and name the host.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CollectorTlsSpec {
+    /// PEM file of the authorities.
+    pub ca: String,
+    /// PEM file of our certificate, if the collector asks for one.
+    pub cert: Option<String>,
+    /// PEM file of our certificate's private key.
+    pub key: Option<String>,
 }
 
 /// What a client's own trace decides.

@@ -5,7 +5,10 @@
 use std::path::PathBuf;
 
 use dbmesh_sql::Class;
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
+
+use super::PemFile;
 
 /// Size from which on a file of lines is put aside: 100 MiB.
 pub const ROTATE_BYTES_DEFAULT: u64 = 100 << 20;
@@ -159,12 +162,47 @@ pub struct Tracing {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The path there.
+    /// The path there, over HTTP.
     pub path: String,
+    /// How it is spoken to.
+    pub protocol: TraceProtocol,
+    /// How it is trusted; none in the clear.
+    pub tls: Option<CollectorTls>,
     /// Statements without a trace of their own that get one, per million.
     pub ratio_ppm: u32,
     /// What a client's own trace decides.
     pub parent: Parent,
+}
+
+/// How OTLP is spoken with a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TraceProtocol {
+    /// Requests of HTTP/1.1.
+    Http,
+    /// Calls of gRPC.
+    Grpc,
+}
+
+/// TLS towards a collector, whose certificate must name the host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CollectorTls {
+    /// The authorities that its certificate may come from.
+    pub ca: PemFile,
+    /// Our certificate and key, when it asks for one.
+    pub identity: Option<(PemFile, PemFile)>,
+}
+
+impl Serialize for CollectorTls {
+    /// Says which files, not what is in them.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let identity = self.identity.as_ref();
+        let mut shown = serializer.serialize_struct("CollectorTls", 3)?;
+        shown.serialize_field("ca", &self.ca.path)?;
+        shown.serialize_field("cert", &identity.map(|(cert, _)| &cert.path))?;
+        shown.serialize_field("key", &identity.map(|(_, key)| &key.path))?;
+        shown.end()
+    }
 }
 
 /// What a client's own trace decides.

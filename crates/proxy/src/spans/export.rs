@@ -1,23 +1,21 @@
 //! Spans on their way to a collector.
 //!
-//! Owns a bounded queue for each collector and the task that sends from it, over HTTP/1.1 with one connection per batch.
-//! It must never wait for a collector where a statement waits: what there is no room for is dropped and counted. Input:
+//! Owns a bounded queue for each collector and the task that sends from it, batch by batch, each up to three times. It must never wait for a collector where a statement waits: what there is no room for is dropped and counted. Input:
 //! encoded spans.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dbmesh_model::topology::Tracing;
 use dbmesh_runtime::exposition::{Kind, Text};
+use dbmesh_runtime::tls::TlsError;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::Tracer;
+use super::collector::{Collector, Place, Refused};
 use super::otlp::request;
 
 /// Spans that wait.
@@ -34,8 +32,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u32 = 3;
 /// How long after a failure it is tried again, times the number of failures.
 const RETRY: Duration = Duration::from_millis(500);
-/// Longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -85,112 +81,102 @@ impl Exporter {
     }
 
     /// Sends what waits, batch by batch.
-    async fn send_all(&self, place: &Place) {
+    async fn send_all(&self, collector: &Collector) {
         loop {
             let batch = self.take();
             if batch.is_empty() {
                 return;
             }
             let count = batch.len() as u64;
-            let counter = match self.send(&request(&batch), place).await {
-                true => &self.sent,
-                false => &self.dropped,
-            };
-            counter.fetch_add(count, Ordering::Relaxed);
+            let rejected = self.send(&request(&batch), collector).await;
+            let dropped = rejected.map_or(count, |rejected| rejected.min(count));
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            self.sent.fetch_add(count - dropped, Ordering::Relaxed);
         }
     }
 
-    async fn send(&self, body: &[u8], place: &Place) -> bool {
+    /// How many spans of a request were not taken; none if all of it was not.
+    async fn send(&self, message: &[u8], collector: &Collector) -> Option<u64> {
         for attempt in 1..=ATTEMPTS_MAX {
-            let sent = tokio::time::timeout(TIMEOUT, post(place, body)).await;
-            let error = match sent {
-                Ok(Ok(())) => return true,
-                Ok(Err(error)) => error,
-                Err(_) => io::ErrorKind::TimedOut.into(),
+            let sent = tokio::time::timeout(TIMEOUT, collector.send(message)).await;
+            let refused = match sent {
+                Ok(Ok(rejected)) => return Some(rejected),
+                Ok(Err(refused)) => refused,
+                Err(_) => Refused::Now("it takes too long".to_owned()),
             };
             self.failures.fetch_add(1, Ordering::Relaxed);
-            let (host, port) = (&place.host, place.port);
-            tracing::debug!(host, port, %error, attempt, "spans were not taken");
+            let (host, port) = (&collector.place.host, collector.place.port);
+            tracing::debug!(host, port, %refused, attempt, "spans were not taken");
+            if matches!(refused, Refused::Never(_)) {
+                return None;
+            }
             tokio::time::sleep(RETRY * attempt).await;
         }
-        false
+        None
     }
 }
 
-/// Where a collector is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    host: String,
-    port: u16,
-    path: String,
+/// A queue, as long as some service traces, and where it goes.
+#[derive(Clone)]
+struct Open {
+    exporter: Weak<Exporter>,
+    collector: Arc<Collector>,
 }
 
-async fn post(place: &Place, body: &[u8]) -> io::Result<()> {
-    let Place { host, port, path } = place;
-    let plain = host.trim_matches(['[', ']']);
-    let mut stream = TcpStream::connect((plain, *port)).await?;
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/x-protobuf\r\n\
-         Content-Length: {}\r\nUser-Agent: dbmesh/{}\r\nConnection: close\r\n\r\n",
-        body.len(),
-        env!("CARGO_PKG_VERSION"),
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body).await?;
-    let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .await?;
-    let status = answer.get(..12).unwrap_or_default();
-    let taken = status.starts_with(b"HTTP/1.") && status.get(9..10) == Some(b"2");
-    match taken {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "it answers {:?}",
-            String::from_utf8_lossy(status)
-        ))),
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Open").field(&self.collector.place).finish()
     }
 }
 
 /// The collectors of the process.
 #[derive(Debug, Default)]
 pub struct Exporters {
-    open: Mutex<HashMap<Place, Weak<Exporter>>>,
+    open: Mutex<HashMap<Place, Open>>,
 }
 
 impl Exporters {
     /// What traces a service.
-    pub fn of(&self, policy: &Tracing, runtime: &tokio::runtime::Handle) -> Tracer {
-        let place = Place {
-            host: policy.host.clone(),
-            port: policy.port,
-            path: policy.path.clone(),
-        };
+    ///
+    /// # Errors
+    /// When certificates cannot be used.
+    pub fn of(
+        &self,
+        policy: &Tracing,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Tracer, TlsError> {
+        let place = Place::of(policy);
         let mut open = self.open.lock();
-        open.retain(|_, exporter| exporter.strong_count() > 0);
-        let exporter = open.get(&place).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let exporter = Arc::<Exporter>::default();
-            runtime.spawn(run(Arc::downgrade(&exporter), place.clone()));
-            open.insert(place, Arc::downgrade(&exporter));
-            exporter
-        });
-        Tracer {
+        open.retain(|_, open| open.exporter.strong_count() > 0);
+        let known = open.get(&place).and_then(|open| open.exporter.upgrade());
+        let exporter = match known {
+            Some(exporter) => exporter,
+            None => {
+                let collector = Arc::new(Collector::new(place.clone())?);
+                let exporter = Arc::<Exporter>::default();
+                let weak = Arc::downgrade(&exporter);
+                runtime.spawn(run(weak.clone(), collector.clone()));
+                let opened = Open {
+                    exporter: weak,
+                    collector,
+                };
+                open.insert(place, opened);
+                exporter
+            }
+        };
+        Ok(Tracer {
             policy: policy.clone(),
             exporter,
-        }
+        })
     }
 
     /// Sends what waits, before the process ends.
     pub async fn flush(&self) {
-        let open: Vec<_> = {
-            let open = self.open.lock();
-            let alive = open.iter();
-            let alive = alive.filter_map(|(place, e)| Some((place.clone(), e.upgrade()?)));
-            alive.collect()
-        };
-        for (place, exporter) in open {
-            exporter.send_all(&place).await;
+        let open: Vec<Open> = self.open.lock().values().cloned().collect();
+        for open in open {
+            if let Some(exporter) = open.exporter.upgrade() {
+                exporter.send_all(&open.collector).await;
+            }
         }
     }
 
@@ -199,10 +185,10 @@ impl Exporters {
     pub fn metrics(&self, out: &mut Text) {
         let open: Vec<(String, Arc<Exporter>)> = {
             let open = self.open.lock();
-            let alive = open.iter().filter_map(|(place, exporter)| {
+            let alive = open.iter().filter_map(|(place, open)| {
                 Some((
                     format!("{}:{}", place.host, place.port),
-                    exporter.upgrade()?,
+                    open.exporter.upgrade()?,
                 ))
             });
             alive.collect()
@@ -244,7 +230,7 @@ impl Exporters {
 }
 
 /// Sends until nobody traces to the collector any more.
-async fn run(exporter: Weak<Exporter>, place: Place) {
+async fn run(exporter: Weak<Exporter>, collector: Arc<Collector>) {
     loop {
         let Some(now) = exporter.upgrade() else {
             return;
@@ -256,6 +242,6 @@ async fn run(exporter: Weak<Exporter>, place: Place) {
         let Some(now) = exporter.upgrade() else {
             return;
         };
-        now.send_all(&place).await;
+        now.send_all(&collector).await;
     }
 }

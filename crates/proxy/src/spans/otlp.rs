@@ -140,6 +140,69 @@ pub fn request(spans: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
+/// How many spans a collector did not take of a request that it took, by its ExportTraceServiceResponse.
+pub fn rejected_spans(response: &[u8]) -> u64 {
+    const PARTIAL_SUCCESS: u64 = 1;
+    const REJECTED_SPANS: u64 = 1;
+    let of_part = |part: Field<'_>| match part {
+        Field::Bytes(PARTIAL_SUCCESS, part) => Fields(part).find_map(|field| match field {
+            Field::Number(REJECTED_SPANS, count) => Some(count),
+            _ => None,
+        }),
+        _ => None,
+    };
+    Fields(response).find_map(of_part).unwrap_or(0)
+}
+
+/// A field of a message: its number and content.
+enum Field<'a> {
+    Number(u64, u64),
+    Bytes(u64, &'a [u8]),
+    /// Of a fixed size.
+    Fixed,
+}
+
+/// The fields of a message, as far as it is well-formed.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let tag = self.varint()?;
+        let (number, wire) = (tag >> 3, tag & 7);
+        let fixed = match wire {
+            0 => return Some(Field::Number(number, self.varint()?)),
+            1 => 8,
+            5 => 4,
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                let (bytes, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                return Some(Field::Bytes(number, bytes));
+            }
+            _ => return None,
+        };
+        self.0 = self.0.get(fixed..)?;
+        Some(Field::Fixed)
+    }
+}
+
 /// Bytes in hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);

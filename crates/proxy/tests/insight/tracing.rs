@@ -18,7 +18,7 @@ use crate::ground::{KINDS, client, page, server, stage};
 
 /// A span, as a collector sees it.
 #[derive(Clone, Debug, Default)]
-struct Span {
+pub struct Span {
     trace: String,
     span: String,
     parent: String,
@@ -26,7 +26,7 @@ struct Span {
     kind: u64,
     start: u64,
     end: u64,
-    attributes: HashMap<String, String>,
+    pub attributes: HashMap<String, String>,
     status: u64,
 }
 
@@ -125,6 +125,19 @@ fn span(bytes: &[u8]) -> Span {
     span
 }
 
+/// The spans of an ExportTraceServiceRequest.
+pub fn spans_of(request: &[u8]) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for resource in messages(request, 1) {
+        let about = attributes_of_resource(resource);
+        assert_eq!(about["service.name"], "dbmesh");
+        for scope in messages(resource, 2) {
+            spans.extend(messages(scope, 2).into_iter().map(span));
+        }
+    }
+    spans
+}
+
 /// The collector.
 struct Collector {
     port: u16,
@@ -140,14 +153,7 @@ impl Collector {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let body = receive(stream.unwrap());
-                let mut spans = into.lock().unwrap();
-                for resource in messages(&body, 1) {
-                    let about = attributes_of_resource(resource);
-                    assert_eq!(about["service.name"], "dbmesh");
-                    for scope in messages(resource, 2) {
-                        spans.extend(messages(scope, 2).into_iter().map(span));
-                    }
-                }
+                into.lock().unwrap().extend(spans_of(&body));
             }
         });
         Self { port, spans }
