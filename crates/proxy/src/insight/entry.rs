@@ -52,6 +52,10 @@ pub struct Finished<'a> {
     pub error: Option<u16>,
     /// Where it ran last.
     pub endpoint: Option<&'a Arc<Endpoint>>,
+    /// At how many nodes of a sharded service it ran; 0 where there are none.
+    pub shards: u32,
+    /// The endpoints of one that ran at several nodes, and how long each worked on it.
+    pub places: &'a [(Arc<Endpoint>, Duration)],
     /// The pins that it added, as bits.
     pub pins: u32,
 }
@@ -102,6 +106,11 @@ pub struct Entry {
     pub wait_ns: u64,
     pub execute_ns: u64,
     pub max_ns: u64,
+    /// Statements that ran at nodes of a sharded service; those of them at more than one; the nodes of all; the most.
+    pub placed: u64,
+    pub scattered: u64,
+    pub shards: u64,
+    pub shards_max: u32,
     pub shares: SmallVec<[Share; 1]>,
     pub pins: SmallVec<[(u8, u32); 1]>,
     pub first_ms: u64,
@@ -133,6 +142,10 @@ impl Entry {
             wait_ns: 0,
             execute_ns: 0,
             max_ns: 0,
+            placed: 0,
+            scattered: 0,
+            shards: 0,
+            shards_max: 0,
             shares: SmallVec::new(),
             pins: SmallVec::new(),
             first_ms: first.now_ms,
@@ -162,8 +175,19 @@ impl Entry {
             self.errors += 1;
             self.count_code(code, 1);
         }
-        if let Some(endpoint) = finished.endpoint {
-            self.count_share(endpoint, 1, executed);
+        if finished.shards > 0 {
+            self.placed += 1;
+            self.scattered += u64::from(finished.shards > 1);
+            self.shards += u64::from(finished.shards);
+            self.shards_max = self.shards_max.max(finished.shards);
+        }
+        match (finished.places, finished.endpoint) {
+            ([], Some(endpoint)) => self.count_share(endpoint, 1, executed),
+            (places, _) => {
+                for (endpoint, worked) in places {
+                    self.count_share(endpoint, 1, ns(*worked));
+                }
+            }
         }
         if finished.pins != 0 {
             for bit in 0..PINS_MAX as u8 {
@@ -187,6 +211,10 @@ impl Entry {
         self.wait_ns = self.wait_ns.saturating_add(other.wait_ns);
         self.execute_ns = self.execute_ns.saturating_add(other.execute_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
+        self.placed += other.placed;
+        self.scattered += other.scattered;
+        self.shards += other.shards;
+        self.shards_max = self.shards_max.max(other.shards_max);
         self.first_ms = self.first_ms.min(other.first_ms);
         self.last_ms = self.last_ms.max(other.last_ms);
         self.sketch.merge(&other.sketch);

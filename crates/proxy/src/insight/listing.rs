@@ -225,11 +225,21 @@ fn shown(digest: u64, entry: &Entry, unix_ms: &impl Fn(u64) -> u64) -> Value {
         "p95_us": quantile_us(entry, 0.95),
         "p99_us": quantile_us(entry, 0.99),
         "max_us": entry.max_ns / 1_000,
+        "scattered": entry.scattered,
+        "shards_mean": shards_mean(entry),
+        "shards_max": entry.shards_max,
         "endpoints": shares.collect::<Vec<_>>(),
         "pins": pins,
         "first_seen_ms": unix_ms(entry.first_ms),
         "last_seen_ms": unix_ms(entry.last_ms),
     })
+}
+
+/// Nodes of a statement on a sharded service, to two places; 0 elsewhere.
+fn shards_mean(entry: &Entry) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a mean")]
+    let hundredths = (entry.shards as f64 / entry.placed.max(1) as f64 * 100.0).round();
+    hundredths / 100.0
 }
 
 /// A percentile, no larger than the longest that there was.

@@ -35,6 +35,8 @@ fn finished<'a>(session: &'a SessionHandle, digest: u64, took: Duration) -> Fini
         bytes_out: 20,
         error: None,
         endpoint: None,
+        shards: 0,
+        places: &[],
         pins: 0,
     }
 }

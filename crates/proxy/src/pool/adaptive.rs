@@ -5,6 +5,7 @@
 //! in the last two epochs; each epoch begins with a window at a fraction of the limit, so that a server that is always
 //! busy is not taken for an idle one. Must never leave its bounds. Input: the time of each exchange, the policy.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::AdaptivePool;
@@ -157,7 +158,9 @@ impl Pool {
         if let Some(limit) = moved {
             let mut inner = self.inner.lock();
             inner.limit = limit;
-            inner.let_more_in(self.policy.size);
+            let closed = inner.let_more_in(self.policy.size);
+            drop(inner);
+            self.counters.closed.fetch_add(closed, Ordering::Relaxed);
         }
     }
 
@@ -169,8 +172,9 @@ impl Pool {
 }
 
 impl Inner {
-    /// Who waits gets what a higher limit has room for.
-    fn let_more_in(&mut self, size: u32) {
+    /// Who waits gets what a higher limit has room for. Says how many connections were closed for others with other flags.
+    fn let_more_in(&mut self, size: u32) -> u64 {
+        let mut closed = 0;
         while self.leased() < self.limit
             && let Some(waiter) = self.waiters.pop()
         {
@@ -186,8 +190,9 @@ impl Inner {
             }
             if self.total >= size {
                 let Some(other) = self.idle.pop() else {
-                    return;
+                    return closed;
                 };
+                closed += 1;
                 tokio::spawn(other.quit());
             } else {
                 self.total += 1;
@@ -196,6 +201,7 @@ impl Inner {
                 self.total = self.total.saturating_sub(1);
             }
         }
+        closed
     }
 }
 

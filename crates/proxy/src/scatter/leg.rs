@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Leg {
     pub running: Option<(usize, Part)>,
     /// Something was said of its session's state that nobody explains.
     pub unclean: bool,
+    /// From its first statement's beginning to its last answer's end, so far.
+    pub worked: Option<Range<Instant>>,
     began: Instant,
     vector: Arc<Vector>,
 }
@@ -50,6 +53,7 @@ impl Leg {
             queue: VecDeque::new(),
             running: None,
             unclean: false,
+            worked: None,
             began: Instant::now(),
             vector,
         }
@@ -72,13 +76,19 @@ impl Leg {
         self.member.endpoint.name.as_str()
     }
 
+    /// A statement begins now.
+    fn note_beginning(&mut self) {
+        drop(self.member.begin());
+        self.began = Instant::now();
+        self.worked.get_or_insert(self.began..self.began);
+    }
+
     /// Begins a statement.
     ///
     /// # Errors
     /// When the connection breaks.
     pub async fn begin(&mut self, number: usize, sql: &[u8]) -> Result<(), BackendError> {
-        drop(self.member.begin());
-        self.began = Instant::now();
+        self.note_beginning();
         let backend = self.backend()?;
         let payload = backend.query_payload(sql);
         let mut packets = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
@@ -100,8 +110,7 @@ impl Leg {
         values: &[Parameter<'_>],
         epoch: u64,
     ) -> Result<Option<Vec<u8>>, BackendError> {
-        drop(self.member.begin());
-        self.began = Instant::now();
+        self.note_beginning();
         let backend = self.backend()?;
         let id = match backend.statements.find(key) {
             Some(known) => known.id,
@@ -137,7 +146,11 @@ impl Leg {
             Ok(_) => {
                 let taken = part.take_in(backend);
                 if part.stage() == Stage::Done {
-                    self.member.took(self.began.elapsed());
+                    let now = Instant::now();
+                    self.member.took(now - self.began);
+                    if let Some(worked) = &mut self.worked {
+                        worked.end = now;
+                    }
                 }
                 Poll::Ready(taken)
             }

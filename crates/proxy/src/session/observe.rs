@@ -7,11 +7,12 @@ mod commands;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{Durability, Switch};
+use dbmesh_model::topology::{Durability, Endpoint, Switch};
 use dbmesh_sql::{Facts, Hints, Statement};
 use dbmesh_wire::relay::Outcome;
 
@@ -40,6 +41,8 @@ pub(super) struct Noted {
     executed: Duration,
     /// Whether a server had it.
     reached: bool,
+    /// At how many nodes of a sharded service it runs; 0 where there are none, or nobody had it.
+    shards: u32,
     /// Pins that it added, as bits.
     pub pins: u32,
     /// Whether it says something of itself with hints.
@@ -59,6 +62,8 @@ struct More {
     place: Option<Place>,
     /// At how many nodes of a sharded service it runs; some of them, with its words there.
     nodes: Option<(usize, Value)>,
+    /// The endpoints of a statement over several nodes, and how long each worked on it.
+    places: Vec<(Arc<Endpoint>, Duration)>,
 }
 
 impl Noted {
@@ -285,8 +290,8 @@ impl Session {
         if quiet {
             return;
         }
-        let more = self.noted.more.take();
-        let finished = self.finished(observed, ran);
+        let more = self.noted.more.take().map(|more| *more).unwrap_or_default();
+        let finished = self.finished(observed, ran, &more.places);
         if tells.table_metrics > 0 {
             self.count_tables(observed, &finished, tells.table_metrics);
         }
@@ -298,7 +303,6 @@ impl Session {
                 dbmesh_sql::digest_text(sql, &dialect, TEXT_BYTES_MAX)
             });
         }
-        let more = more.map(|more| *more).unwrap_or_default();
         let trace_id = more.trace.as_ref().map(|trace| trace.id());
         if let (Some(trace), Some(tracer)) = (&more.trace, &self.serving.tracer) {
             tracer.end(trace, &self.told(observed, &finished));
@@ -348,6 +352,7 @@ impl Session {
         &'a self,
         observed: Observed<'_>,
         ran: &Result<Executed, Failure>,
+        places: &'a [(Arc<Endpoint>, Duration)],
     ) -> Finished<'a> {
         let took = match self.noted.reached {
             true => self.answered.saturating_duration_since(self.started),
@@ -376,6 +381,8 @@ impl Session {
                 Err(Failure::ClientLost | Failure::AnswerCut | Failure::Stopped) => Some(0),
             },
             endpoint: member.map(|member| &member.endpoint),
+            shards: self.noted.shards,
+            places,
             pins: self.noted.pins,
         }
     }

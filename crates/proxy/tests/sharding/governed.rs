@@ -81,7 +81,9 @@ fn assert_nodes_are_told(all: &[Value]) {
         let statements = all.iter().filter(|line| line["event"] == "statement");
         statements.filter(move |line| line["shards"] == count)
     };
-    let scattered: Vec<_> = of(8).collect();
+    let scattered: Vec<_> = of(8)
+        .filter(|line| line["nodes"][0]["text"].is_string())
+        .collect();
     assert!(scattered.len() >= 3, "{all:#?}");
     let nodes = scattered[0]["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 8);
@@ -97,6 +99,23 @@ fn assert_nodes_are_told(all: &[Value]) {
         text.contains("seen_often") && text.contains("t_order_")
     };
     assert_eq!(of(1).filter(often).count(), 3, "{all:#?}");
+}
+
+/// What insight says of a digest: statements over several shards, shards in the mean and at most, endpoints.
+fn assert_spread(ground: &Ground, text: &str, expected: (u64, f64, u64, usize)) {
+    let (status, page) = ground.stage.proxy.admin_get("/debug/digests").unwrap();
+    assert_eq!(status, 200);
+    let rows: Vec<Value> = serde_json::from_str(&page).unwrap();
+    let row = rows.iter().find(|row| row["text"] == text);
+    let row = row.unwrap_or_else(|| panic!("no {text} in {rows:#?}"));
+    let said = (
+        row["scattered"].as_u64().unwrap(),
+        row["shards_mean"].as_f64().unwrap(),
+        row["shards_max"].as_u64().unwrap(),
+        row["endpoints"].as_array().unwrap().len(),
+    );
+    assert_eq!(said, expected, "{row:#}");
+    assert!(row["execute_us"].as_u64().unwrap() > 0, "{row:#}");
 }
 
 #[test]
@@ -115,6 +134,12 @@ fn rules_rights_audit_and_listings_see_the_whole_service() {
         login("app").query(&sql);
     }
     rights_hold(&mut login("clerk"));
+    let gathered = "SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM t_order";
+    assert_eq!(rows(&mut login("app"), gathered).len(), 8);
+    assert_spread(&ground, "SELECT COUNT(*) FROM t_order", (1, 8.0, 8, 2));
+    let one = "SELECT id AS seen_often FROM t_order WHERE user_id = ?";
+    assert_spread(&ground, one, (0, 1.0, 1, 2));
+    assert_spread(&ground, gathered, (1, 8.0, 8, 2));
     let mut ops = login("ops");
     for listing in ["ENDPOINTS", "POOLS"] {
         let listed = rows(&mut ops, &format!("SHOW MESH {listing}"));
@@ -130,4 +155,9 @@ fn rules_rights_audit_and_listings_see_the_whole_service() {
     let refused = all.iter().find(|line| denied(line)).unwrap();
     assert_eq!(refused["rules"][0]["rule"], "rights", "{refused}");
     assert_nodes_are_told(&all);
+    let pulled = |line: &&Value| line["nodes"][0]["table"].is_string();
+    let pulled = all.iter().find(pulled).unwrap();
+    let names = pulled["nodes"].as_array().unwrap().iter();
+    let names: BTreeSet<_> = names.map(|node| node["endpoint"].to_string()).collect();
+    assert_eq!((pulled["shards"].as_u64(), names.len()), (Some(8), 2));
 }

@@ -4,8 +4,13 @@
 //! Owns those lines and fields. A command that must be recorded and cannot be is refused, as a statement is. Input:
 //! COM_INIT_DB, COM_STMT_PREPARE, statements over several shards.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbmesh_model::topology::{Endpoint, Switch};
 use dbmesh_plan::Subject;
-use dbmesh_plan::shard::NodeStatement;
+use dbmesh_plan::shard::{NodeStatement, Pull};
 use dbmesh_runtime::ledger::Place;
 use dbmesh_sql::{Class, Statement, digest_text};
 use serde_json::{Value, json};
@@ -19,9 +24,12 @@ use crate::redact;
 use crate::scatter::leg::Leg;
 use crate::session::judging::tables_of;
 use crate::session::{Failure, Session};
+use crate::upstream::Member;
 
 /// Parts of one statement that its line names; it counts all.
 const NODES_SHOWN_MAX: usize = 16;
+/// Endpoints of one statement that insight hears of.
+const PLACES_MAX: usize = 64;
 /// Longest text of a part, in bytes.
 const NODE_TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX / NODES_SHOWN_MAX;
 
@@ -102,6 +110,7 @@ impl Session {
 
     /// Takes down where a statement over several nodes runs, and in which words; those are without literals.
     pub(in crate::session) fn note_nodes(&mut self, legs: &[Leg], nodes: &[NodeStatement]) {
+        self.noted.shards = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let tells = &self.serving.service.observability;
         if tells.audit.is_none() && tells.slow_log.is_none() {
             return;
@@ -123,8 +132,77 @@ impl Session {
         self.noted.more.get_or_insert_default().nodes = Some(told);
     }
 
+    /// Takes down how long the connections of a statement over several nodes worked on it.
+    pub(in crate::session) fn note_spread(&mut self, legs: &[Leg]) {
+        let worked = || legs.iter().filter_map(|leg| leg.worked.clone());
+        let began = worked().map(|time| time.start).min();
+        let ended = worked().map(|time| time.end).max();
+        if let (Some(began), Some(ended)) = (began, ended) {
+            self.noted.executed += ended - began;
+        }
+        if let Some(trace) = self.noted.trace() {
+            for leg in legs {
+                if let Some(time) = &leg.worked {
+                    trace.executed(&leg.member.endpoint, time.start, time.end - time.start);
+                }
+            }
+        }
+        for leg in legs {
+            let time = leg.worked.as_ref().map(|time| time.end - time.start);
+            self.note_place(&leg.member.endpoint, time.unwrap_or_default());
+        }
+    }
+
+    /// Takes down where the rows are that a statement needs in one place.
+    pub(in crate::session) fn note_pulls(
+        &mut self,
+        pulls: &[Pull],
+        members: &BTreeMap<usize, Arc<Member>>,
+    ) {
+        let parts = pulls.iter().flat_map(|pull| &pull.parts);
+        self.noted.shards = u32::try_from(parts.clone().count()).unwrap_or(u32::MAX);
+        let tells = &self.serving.service.observability;
+        if tells.audit.is_none() && tells.slow_log.is_none() {
+            return;
+        }
+        let shown = parts.clone().take(NODES_SHOWN_MAX).map(|part| {
+            let member = members.get(&part.source);
+            let endpoint = member.map(|member| member.endpoint.name.as_str());
+            json!({ "endpoint": endpoint, "table": part.table.as_str() })
+        });
+        let told = (parts.count(), Value::Array(shown.collect()));
+        self.noted.more.get_or_insert_default().nodes = Some(told);
+    }
+
+    /// How long these endpoints pulled them; what is left of the statement runs at one of them.
+    pub(in crate::session) fn note_pulled<'m>(
+        &mut self,
+        members: impl Iterator<Item = &'m Arc<Member>>,
+        took: Duration,
+    ) {
+        self.noted.executed += took;
+        for member in members {
+            self.note_place(&member.endpoint, took);
+        }
+    }
+
+    fn note_place(&mut self, endpoint: &Arc<Endpoint>, took: Duration) {
+        if self.serving.service.observability.insight == Switch::Off {
+            return;
+        }
+        let places = &mut self.noted.more.get_or_insert_default().places;
+        let same = |(known, _): &&mut (Arc<Endpoint>, Duration)| Arc::ptr_eq(known, endpoint);
+        let room = places.len() < PLACES_MAX;
+        match places.iter_mut().find(same) {
+            Some((_, time)) => *time += took,
+            None if room => places.push((endpoint.clone(), took)),
+            None => {}
+        }
+    }
+
     /// The same of a statement that runs at one node, in these words.
     pub(in crate::session) fn note_node(&mut self, sql: &[u8]) {
+        self.noted.shards = 1;
         let tells = &self.serving.service.observability;
         if tells.audit.is_none() && tells.slow_log.is_none() {
             return;

@@ -10,6 +10,8 @@ mod connections;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
@@ -22,6 +24,7 @@ use super::super::{Executed, Failure, Session};
 use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
 use crate::pins::PinReason;
+use crate::upstream::Member;
 pub(super) use batches::Batches;
 use connections::{Connections, Held};
 pub(super) use connections::{broken, loading, refused, run};
@@ -92,7 +95,13 @@ impl Session {
             self.give_up_hold().await;
         }
         let held = self.hold_sources(gather, finish.source, route).await?;
+        let began = Instant::now();
+        let members = held.iter();
+        let members = members.filter_map(|(source, held)| Some((*source, held.member.clone()?)));
+        let members: BTreeMap<usize, Arc<Member>> = members.collect();
+        self.note_pulls(&gather.pulls, &members);
         let home = self.pull_all(gather, finish.source, held).await?;
+        self.note_pulled(members.values(), began.elapsed());
         self.go_to(finish.source).await?;
         (self.lease, self.member) = (Some(home.lease), home.member);
         // What the statement reads is on this connection alone.

@@ -150,6 +150,7 @@ impl Session {
         let done = self
             .work(&mut work, &spread.answers, spread.clock, unit, &names)
             .await;
+        self.note_spread(&work.legs);
         let broken = done.is_err();
         let report = definition.map(|definition| Report::of(definition, &mut work));
         let kept = match within {
