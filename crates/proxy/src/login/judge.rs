@@ -74,11 +74,7 @@ pub(super) async fn judge(
     }
     let costly = chosen.as_ref().or(services.first()).filter(|_| by_hash);
     let logins = costly.map(|serving| &*serving.logins);
-    let plugin = claim.plugin.map(str::to_owned);
-    let response = Secret::new(claim.response);
-    let begin = move || auth.begin(plugin.as_deref(), response.expose());
-    let step = checked(logins, begin).await?;
-    let proof = prove(client, step, &user, logins).await?;
+    let proof = prove(client, auth, claim, logins).await?;
     let (Some(proof), Some(serving)) = (proof, chosen) else {
         cost_a_failure(process, services, &user, host).await;
         return Err(denied.into());
@@ -169,10 +165,14 @@ async fn checked(
 /// The exchange of credentials; nothing when they are refused.
 async fn prove(
     client: &mut Client,
-    mut step: ServerStep,
-    user: &str,
+    auth: ServerAuth,
+    claim: &Claim<'_>,
     logins: Option<&Logins>,
 ) -> Result<Option<Proof>, Failure> {
+    let plugin = claim.plugin.map(str::to_owned);
+    let response = Secret::new(claim.response);
+    let begin = move || auth.begin(plugin.as_deref(), response.expose());
+    let mut step = checked(logins, begin).await?;
     loop {
         match step {
             ServerStep::Send(payload, next) => {
@@ -195,7 +195,8 @@ async fn prove(
                 return Ok(Some(proof));
             }
             ServerStep::Reject(reason) => {
-                tracing::debug!(user, reason = ?reason, "credentials refused");
+                let user = String::from_utf8_lossy(claim.user);
+                tracing::debug!(%user, reason = ?reason, "credentials refused");
                 return Ok(None);
             }
         }
