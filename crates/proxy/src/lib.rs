@@ -32,6 +32,8 @@ pub mod live;
 mod login;
 mod logins;
 mod logs;
+#[doc(hidden)]
+pub mod measure;
 mod memory;
 mod metrics;
 mod mirror;

@@ -89,6 +89,13 @@ struct Account {
     wait_us: AtomicU64,
 }
 
+impl Account {
+    /// Virtual time of so many units.
+    fn time(&self, units: u64) -> u64 {
+        units.saturating_mul(UNIT_TIME) / self.weight.load(Ordering::Relaxed).max(1)
+    }
+}
+
 impl Turns {
     /// For this many workers.
     #[must_use]
@@ -187,15 +194,11 @@ impl Line {
             self.row_of = whose;
             self.row_begun = self.begun;
         }
-        let time = |units: u64| {
-            let weight = account.weight.load(Ordering::Relaxed).max(1);
-            units.saturating_mul(UNIT_TIME) / weight
-        };
         // Who had nothing to do has saved little up.
-        let earliest = self.clock.saturating_sub(time(CREDIT_UNITS));
+        let earliest = self.clock.saturating_sub(account.time(CREDIT_UNITS));
         let start = account.next.load(Ordering::Relaxed).max(earliest);
         self.clock = self.clock.max(start);
-        let next = start.saturating_add(time(units));
+        let next = start.saturating_add(account.time(units));
         account.next.store(next, Ordering::Relaxed);
     }
 
@@ -286,7 +289,11 @@ impl Lane {
     pub fn charge_for(&self, bytes: usize) {
         let units = u64::try_from(bytes / UNIT_BYTES).unwrap_or(u64::MAX);
         if units > 0 && self.turns.engaged.load(Ordering::Relaxed) {
-            self.turns.line.lock().begin(&self.account, units);
+            // Only who has the line changes it.
+            let _line = self.turns.line.lock();
+            let next = self.account.next.load(Ordering::Relaxed);
+            let next = next.saturating_add(self.account.time(units));
+            self.account.next.store(next, Ordering::Relaxed);
         }
     }
 

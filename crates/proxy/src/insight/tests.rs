@@ -1,6 +1,6 @@
 //! What is kept of many digests, and what it costs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbmesh_runtime::clock::Coarse;
 use dbmesh_sql::Class;
@@ -124,28 +124,4 @@ fn users_are_told_apart_and_shards_add_up() {
     assert!(Question::of_query("colour=red").is_err());
     insight.clear();
     assert!(insight.top(&Question::default()).is_empty());
-}
-
-/// For people: `cargo test --release -p dbmesh-proxy --lib insight_costs -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn insight_costs() {
-    const ROUNDS: u64 = 5_000_000;
-    let insight = Insight::default();
-    let session = session("app");
-    for digests in [1, 100, 5_000] {
-        insight.clear();
-        let started = Instant::now();
-        for n in 0..ROUNDS {
-            let took = Duration::from_nanos(18_000 + n % 5_000);
-            let one = finished(
-                &session,
-                (n % digests).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-                took,
-            );
-            insight.add(&one, || "SELECT ?".to_owned());
-        }
-        let each = started.elapsed().as_nanos() as f64 / ROUNDS as f64;
-        println!("{digests} digests: {each:.0} ns a statement");
-    }
 }

@@ -40,7 +40,7 @@ fn operators_see_their_service_and_nobody_else_does() {
         assert_eq!(pools[0][1], "8");
         assert_eq!(rows(&mut ops, "SHOW MESH RULES").len(), 0);
         let digests = rows(&mut ops, "SHOW MESH DIGESTS ORDER BY calls LIMIT 100");
-        let insert = digests.iter().find(|row| row[18].starts_with("INSERT"));
+        let insert = digests.iter().find(|row| row[21].starts_with("INSERT"));
         assert_eq!(insert.unwrap()[3], "1");
         assert_eq!(rows(&mut ops, "SHOW MESH DIGESTS LIMIT 1").len(), 1);
         let wrong = ops.query("SHOW MESH DIGESTS ORDER BY beauty");
