@@ -8,6 +8,7 @@
 pub mod algorithm;
 mod condition;
 mod define;
+pub mod dictionary;
 pub mod gather;
 mod generate;
 mod group;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
+pub use dictionary::Dictionary;
 pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
 pub use keyed::{Keyed, NotKeyed};
@@ -63,6 +65,8 @@ pub struct Input<'a> {
     pub schema: Option<&'a str>,
     /// Whether the session is in that schema.
     pub in_schema: bool,
+    /// The schema that the session is in, by its name.
+    pub chosen: Option<&'a str>,
     /// The source where a statement runs that any could answer; none: the rules' own.
     pub here: Option<usize>,
     /// Whether the client's character set is utf8mb4 or utf8mb3.
@@ -151,6 +155,8 @@ pub enum ShardPlan {
     },
     /// Rows are pulled to one server that finishes the statement.
     Gather(Box<Gather>),
+    /// It reads views of information_schema: their rows are put together under the client's names.
+    Dictionary(Box<Dictionary>),
     /// It is refused, with the reason.
     Refuse(RefuseReason),
     /// The columns of these tables have to be learned first.
@@ -259,14 +265,27 @@ impl ShardPlanner {
     /// # Errors
     /// Why no node has such words.
     pub fn describe(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
+        match dictionary::query_of_show(input) {
+            Some(Ok(sql)) => self.describe_text(&Input { sql: &sql, ..*input }),
+            Some(Err(reason)) => Err(reason),
+            None => self.describe_text(input),
+        }
+    }
+
+    fn describe_text(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
         let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
             return Ok(None);
         };
         self.facts.fill(ast, input.sql, input.dialect);
         let described =
-            Scope::of(*input, ast, &self.facts).and_then(|scope| match scope.uses.is_empty() {
-                true => Ok(None),
-                false => route::described(&scope).map(Some),
+            Scope::of(*input, ast, &self.facts).and_then(|scope| {
+                if let Some(views) = dictionary::described(&scope) {
+                    return views.map(Some);
+                }
+                match scope.uses.is_empty() {
+                    true => Ok(None),
+                    false => route::described(&scope).map(Some),
+                }
             });
         described.map_err(|stop| match stop {
             Stop::Refuse(reason) => reason,
@@ -276,6 +295,14 @@ impl ShardPlanner {
 
     /// The plan of a statement.
     pub fn plan(&mut self, input: &Input<'_>) -> ShardPlan {
+        match dictionary::query_of_show(input) {
+            Some(Ok(sql)) => self.plan_text(&Input { sql: &sql, ..*input }),
+            Some(Err(reason)) => ShardPlan::Refuse(reason),
+            None => self.plan_text(input),
+        }
+    }
+
+    fn plan_text(&mut self, input: &Input<'_>) -> ShardPlan {
         let ast = match self.parser.parse(input.sql, input.dialect) {
             Ok(ast) => ast,
             Err(error) => {
@@ -289,6 +316,9 @@ impl ShardPlanner {
             Ok(scope) => scope,
             Err(stop) => return stop.into_plan(None),
         };
+        if let Some(views) = dictionary::plan(&scope) {
+            return views.unwrap_or_else(|stop| stop.into_plan(None));
+        }
         if let Some(early) = known_tables(&scope) {
             return early;
         }

@@ -49,6 +49,7 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
         catalog: &Catalog::default(),
         schema: Some("shop"),
         in_schema: true,
+        chosen: None,
         here: None,
         utf8: true,
         parameters: None,

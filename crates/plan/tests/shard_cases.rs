@@ -119,6 +119,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         catalog,
         schema: Some("shop"),
         in_schema: true,
+        chosen: None,
         here: None,
         utf8: true,
         parameters: parameters.as_deref(),

@@ -32,6 +32,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         catalog: &Catalog::default(),
         schema: Some("shop"),
         in_schema: true,
+        chosen: None,
         here: None,
         utf8: true,
         parameters: None,

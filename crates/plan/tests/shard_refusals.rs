@@ -28,6 +28,8 @@ fn of_tables() -> Vec<(Reason, &'static str)> {
             Reason::ForeignSchema,
             "USE the service's schema, or name it",
         ),
+        (Reason::UnknownSchema("s".to_owned()), ""),
+        (Reason::MixedSchemas, "read them one after the other"),
         (
             Reason::UnknownTable(table()),
             "list it, or set a default node",

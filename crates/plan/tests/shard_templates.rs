@@ -82,6 +82,7 @@ impl Asked<'_> {
             catalog: self.catalog,
             schema: Some("shop"),
             in_schema: true,
+            chosen: None,
             here: None,
             utf8: true,
             parameters: Some(self.parameters),

@@ -365,7 +365,10 @@ impl Session {
             CommandCode::SetOption => self.set_option().await?,
             CommandCode::FieldList => {
                 self.may_list_fields().await?;
-                self.pass(Shape::Columns).await?;
+                match self.sharded.is_some() {
+                    true => Box::pin(self.list_fields()).await?,
+                    false => self.pass(Shape::Columns).await?,
+                }
             }
             CommandCode::Statistics => self.pass(Shape::Text).await?,
             CommandCode::ProcessKill => self.process_kill().await?,

@@ -9,6 +9,8 @@ mod append;
 mod bank;
 #[path = "sharding/define.rs"]
 mod define;
+#[path = "sharding/dictionary.rs"]
+mod dictionary;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/gather.rs"]

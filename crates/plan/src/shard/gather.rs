@@ -5,7 +5,7 @@
 //! it that matters, and is as cheap and silent as a comparison. Every use of a table is pulled under a name of its own, for
 //! a temporary table can be named only once in a statement.
 
-mod common;
+pub(super) mod common;
 mod scratch;
 
 use std::collections::BTreeSet;
@@ -129,26 +129,11 @@ pub(super) fn gather(
     let stays = |table: &Use<'_>| match table.place {
         Place::Broadcast => may_stay,
         Place::Single(source) => may_stay && source == home,
-        Place::Sharded(_) => false,
+        Place::Sharded(_) | Place::Dictionary(_) => false,
     };
     let pulled: Vec<bool> = scope.uses.iter().map(|table| !stays(table)).collect();
     let expanded = common::expand(scope, &pulled)?;
-    let mut scratches = Vec::new();
-    let mut names: Vec<Option<String>> = vec![None; scope.uses.len()];
-    for (place, (table, name)) in scope.uses.iter().zip(&mut names).enumerate() {
-        let within = |expanded: &common::Expanded| {
-            let (outer, inner) = (expanded.within, table.name.span);
-            outer.start <= inner.start && inner.end <= outer.end
-        };
-        if pulled.get(place) == Some(&true) && !expanded.as_ref().is_some_and(within) {
-            let scratch = format!("{SCRATCH_PREFIX}{place}");
-            scratches.push((place, scratch.clone()));
-            *name = Some(scratch);
-        }
-    }
-    if let Some(expanded) = &expanded {
-        scratches.extend(expanded.pulls.iter().cloned());
-    }
+    let (names, scratches) = scratches(scope, &pulled, expanded.as_ref());
     let pull = |(place, scratch): &(usize, String)| {
         pull(
             scope,
@@ -168,8 +153,61 @@ pub(super) fn gather(
     })
 }
 
+/// The names of temporary tables: of every use, and with the uses that are pulled for them.
+type Scratches = (Vec<Option<String>>, Vec<(usize, String)>);
+
+pub(super) fn scratches(
+    scope: &Scope<'_>,
+    pulled: &[bool],
+    expanded: Option<&common::Expanded>,
+) -> Scratches {
+    let mut scratches = Vec::new();
+    let mut names: Vec<Option<String>> = vec![None; scope.uses.len()];
+    for (place, (table, name)) in scope.uses.iter().zip(&mut names).enumerate() {
+        let within = |expanded: &common::Expanded| {
+            let (outer, inner) = (expanded.within, table.name.span);
+            outer.start <= inner.start && inner.end <= outer.end
+        };
+        if pulled.get(place) == Some(&true) && !expanded.is_some_and(within) {
+            let scratch = format!("{SCRATCH_PREFIX}{place}");
+            scratches.push((place, scratch.clone()));
+            *name = Some(scratch);
+        }
+    }
+    if let Some(expanded) = expanded {
+        scratches.extend(expanded.pulls.iter().cloned());
+    }
+    (names, scratches)
+}
+
+/// Whether an answer may differ from server to server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Local {
+    /// One server is asked for all that differs.
+    Allowed,
+    Refused,
+}
+
 /// What no other server can finish.
 fn check(scope: &Scope<'_>) -> Result<(), Stop> {
+    check_state(scope, Local::Refused)?;
+    let ast = scope.ast;
+    let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
+    if ast.all::<Call>().iter().any(seeded) {
+        return Err(RefuseReason::NotDeterministic.into());
+    }
+    let exprs = ast.all::<dbmesh_sql::ast::Expr>().iter();
+    if exprs
+        .into_iter()
+        .any(|e| matches!(e.kind, ExprKind::Match(_)))
+    {
+        return Err(RefuseReason::FullText.into());
+    }
+    Ok(())
+}
+
+/// What no connection but the session's own can finish.
+pub(super) fn check_state(scope: &Scope<'_>, local: Local) -> Result<(), Stop> {
     let ast = scope.ast;
     let silent = !matches!(
         scope.facts.read_only,
@@ -177,7 +215,8 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
             NotReadOnly::Assignment | NotReadOnly::AdvisoryLock | NotReadOnly::SetsLastInsertId
         )
     );
-    if scope.facts.session != Facts::NONE || scope.facts.server_local || !silent {
+    let differs = scope.facts.server_local && local == Local::Refused;
+    if scope.facts.session != Facts::NONE || differs || !silent {
         return Err(RefuseReason::SessionState.into());
     }
     if !ast.all::<Into>().is_empty() {
@@ -189,17 +228,6 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     let selects = ast.all::<dbmesh_sql::ast::Select>().iter();
     if selects.into_iter().any(|select| select.calc_found_rows) {
         return Err(RefuseReason::SessionState.into());
-    }
-    let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
-    if ast.all::<Call>().iter().any(seeded) {
-        return Err(RefuseReason::NotDeterministic.into());
-    }
-    let exprs = ast.all::<dbmesh_sql::ast::Expr>().iter();
-    if exprs
-        .into_iter()
-        .any(|e| matches!(e.kind, ExprKind::Match(_)))
-    {
-        return Err(RefuseReason::FullText.into());
     }
     Ok(())
 }
@@ -279,7 +307,11 @@ pub(super) fn alias<'a>(scope: &Scope<'a>, table: &Use<'_>) -> &'a [u8] {
 }
 
 /// The names that may be columns of a use; none if `*` or NATURAL means all.
-fn columns(scope: &Scope<'_>, place: usize, table: &Use<'_>) -> Option<BTreeSet<String>> {
+pub(super) fn columns(
+    scope: &Scope<'_>,
+    place: usize,
+    table: &Use<'_>,
+) -> Option<BTreeSet<String>> {
     let ast = scope.ast;
     let block = table.block?;
     let natural = |join: &Join| {
@@ -467,7 +499,7 @@ impl Plain<'_, '_> {
 }
 
 /// The statement over the pulled tables.
-fn finish(
+pub(super) fn finish(
     scope: &Scope<'_>,
     home: usize,
     names: &[Option<String>],

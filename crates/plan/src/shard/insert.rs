@@ -29,6 +29,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let place = scope.use_of_name(name).ok_or_else(unknown)?;
     let table = scope.uses.get(place).ok_or_else(unknown)?;
     match table.place {
+        Place::Dictionary(_) => Err(RefuseReason::SystemSchema.into()),
         Place::Single(_) => {
             let sets = route::sets(scope, &Locality::of(scope));
             let target = route::one(scope, &sets).ok_or(GatherReason::InsertSelect)?;
@@ -306,6 +307,7 @@ impl Into<'_, '_> {
             .all(|(place, table)| match table.place {
                 Place::Broadcast => true,
                 Place::Single(_) => false,
+                Place::Dictionary(_) => false,
                 Place::Sharded(_) => place == self.place || locality.together(anchor, place),
             });
         if !local || locality.escapes || scope.facts.session != Facts::NONE {

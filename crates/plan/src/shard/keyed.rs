@@ -241,7 +241,7 @@ fn computed(scope: &Scope<'_>, rows: &[u8]) -> Result<Gather, NotKeyed> {
     let home = scope.uses.first().map_or(0, |table| match table.place {
         Place::Single(source) => source,
         Place::Sharded(sharded) => sharded.shards.first().map_or(0, |shard| shard.source),
-        Place::Broadcast => 0,
+        Place::Broadcast | Place::Dictionary(_) => 0,
     });
     Ok(Gather {
         reason: GatherReason::InsertSelect,

@@ -3,14 +3,14 @@
 //! Owns the list of kinds. A kind that is not in it is refused.
 
 use dbmesh_sql::ast::{Body, ExplainedBody};
-use dbmesh_sql::{Facts, StatementKind as Kind};
+use dbmesh_sql::{Facts, Lexer, Span, StatementKind as Kind, Token, TokenKind};
 
 use super::locality::Locality;
 use super::reason::{RefuseReason, Stop};
-use super::rewrite;
+use super::rewrite::{self, Splice};
 use super::route::{self, Target};
 use super::scope::{Place, Scope};
-use super::{Clock, Merge, ShardPlan, define, insert, read, write};
+use super::{Clock, Merge, NodeStatement, ShardPlan, define, dictionary, insert, read, write};
 
 /// What SHOW may show without a table's or schema's name in the answer.
 const SHOWN: [&str; 15] = [
@@ -129,19 +129,17 @@ fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             Some("full" | "extended") => words.find(|word| !matches!(*word, "full" | "")),
             word => word,
         };
-        // A schema behind the table is not that of the node.
-        let behind = scope.uses.iter().map(|table| table.name.span.end).max();
-        let behind = scope.input.sql.get(behind.unwrap_or(0)..);
-        let behind = behind.unwrap_or_default().trim_ascii_start();
-        let word = behind.split(|byte| !byte.is_ascii_alphabetic()).next();
-        let word = word.unwrap_or_default();
-        if word.eq_ignore_ascii_case(b"from") || word.eq_ignore_ascii_case(b"in") {
-            return on_one_node(scope, RefuseReason::PhysicalNames);
-        }
         return match (what, words.find(|word| !word.is_empty())) {
-            (Some("columns" | "fields"), _) | (Some("create"), Some("table")) => describe(scope),
+            (Some("index" | "indexes" | "keys"), _) if names_table(scope) => {
+                on_one_node(scope, RefuseReason::PhysicalNames)
+            }
+            (Some("columns" | "fields" | "index" | "indexes" | "keys"), _)
+            | (Some("create"), Some("table")) => describe(scope),
             _ => on_one_node(scope, RefuseReason::PhysicalNames),
         };
+    }
+    if let Some(database) = create_database(scope) {
+        return database;
     }
     if matches!(word, Some("warnings" | "errors" | "count")) {
         return Ok(ShardPlan::Session);
@@ -150,6 +148,67 @@ fn show(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         true => define::single(scope, anywhere(scope)),
         false => Err(RefuseReason::PhysicalNames.into()),
     }
+}
+
+/// Whether a WHERE compares the name of the table, which is another at the node.
+fn names_table(scope: &Scope<'_>) -> bool {
+    let columns = scope.ast.all::<dbmesh_sql::ast::ColumnName>().iter();
+    columns
+        .into_iter()
+        .any(|column| scope.lower(column.name.name) == "table")
+}
+
+/// SHOW CREATE DATABASE of the service's schema, or of one that every server has.
+fn create_database(scope: &Scope<'_>) -> Option<Result<ShardPlan, Stop>> {
+    let sql = scope.input.sql;
+    let lexer = Lexer::new(sql, scope.input.dialect);
+    let tokens: Vec<Token> = lexer
+        .filter(|token| !token.kind.is_trivia() && token.kind != TokenKind::Semicolon)
+        .collect();
+    let is = |at: usize, words: &[&str]| {
+        let token: Option<&Token> = tokens.get(at);
+        let text = token.map(|token| token.span.of(sql).to_ascii_lowercase());
+        text.is_some_and(|text| words.iter().any(|word| word.as_bytes() == text))
+    };
+    if !is(1, &["create"]) || !is(2, &["database", "schema"]) {
+        return None;
+    }
+    let span = tokens.last()?.span;
+    let name = scope.name(span).into_owned();
+    let source = anywhere(scope);
+    if name.eq_ignore_ascii_case(dictionary::SCHEMA) {
+        return Some(define::single(scope, source));
+    }
+    if scope.input.schema != Some(&name) {
+        return Some(Err(RefuseReason::UnknownSchema(name).into()));
+    }
+    let endpoints = scope.input.sharding.sources.get(source);
+    let endpoint = endpoints.and_then(|source| source.endpoints.first());
+    let theirs = endpoint.and_then(|endpoint| endpoint.schema.as_deref());
+    let theirs = theirs.unwrap_or(&name);
+    let splice = Splice::text(span, rewrite::quoted(theirs));
+    let copied = rewrite::copy(scope, rewrite::whole(scope), &[splice]);
+    Some(Ok(ShardPlan::Single(NodeStatement {
+        source,
+        shard: None,
+        sql: copied.text,
+        parameters: Vec::new(),
+        tables: vec![(theirs.to_owned(), name)],
+    })))
+}
+
+/// A schema behind the table is not that of the node.
+fn schemas_behind(scope: &Scope<'_>) -> Vec<Splice> {
+    let names = scope.uses.iter().map(|table| table.name);
+    let behind = names.filter_map(|name| {
+        let schema = name.qualifier.filter(|q| q.start > name.name.end)?;
+        let span = Span {
+            start: name.name.end,
+            end: schema.end,
+        };
+        Some(Splice::text(span, ""))
+    });
+    behind.collect()
 }
 
 /// The columns of a table are those of any of its shards.
@@ -169,7 +228,10 @@ fn describe(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             .map(|table| table.sharded().map(|_| 0))
             .collect(),
     };
-    Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?))
+    let behind = schemas_behind(scope);
+    Ok(ShardPlan::Single(rewrite::statement(
+        scope, &target, &behind,
+    )?))
 }
 
 /// EXPLAIN of what runs on one shard, or on each of several.

@@ -1,10 +1,12 @@
 //! Plans as people read them: in EXPLAIN MESH, on the command line, in golden cases.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use dbmesh_model::topology::Sharding;
 
 use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
+use super::dictionary::Reading;
 use super::{Clock, Merge, NodeStatement, Pull, ShardPlan};
 
 /// A plan with the rules that give its nodes their names.
@@ -48,6 +50,13 @@ impl fmt::Display for Shown<'_> {
                     .iter()
                     .try_for_each(|pull| write!(f, "\n  {pull}"))?;
                 gather.finish.iter().try_for_each(|s| self.node(f, s))
+            }
+            ShardPlan::Dictionary(dictionary) => {
+                f.write_str("information_schema")?;
+                for reading in &dictionary.readings {
+                    write!(f, "\n  {reading}")?;
+                }
+                self.node(f, &dictionary.finish)
             }
             ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
             ShardPlan::Learn(tables) => write!(f, "learn: {}", tables.join(", ")),
@@ -101,6 +110,21 @@ impl fmt::Display for Pull {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = |set: &Option<BTreeSet<String>>, what: &str| match set {
+            Some(names) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                format!("[{}]", names.join(", "))
+            }
+            None => format!("all {what}"),
+        };
+        let (columns, tables) = (all(&self.columns, "columns"), all(&self.tables, "tables"));
+        let system = if self.system { ", and the servers' own" } else { "" };
+        write!(f, "{}: {columns} of {tables}{system}", self.view.name)
     }
 }
 

@@ -382,6 +382,7 @@ fn union(scope: &Scope<'_>, locality: &Locality) -> Result<ShardPlan, Stop> {
     for (place, table) in scope.uses.iter().enumerate() {
         match table.place {
             Place::Broadcast => {}
+            Place::Dictionary(_) => return Err(RefuseReason::MixedSchemas.into()),
             Place::Single(_) => return Err(GatherReason::SingleTable.into()),
             Place::Sharded(sharded) => {
                 let aligned = first.is_none_or(|first| locality::bound(first, sharded));

@@ -74,6 +74,10 @@ pub enum RefuseReason {
     SystemSchema,
     /// A schema other than the service's.
     ForeignSchema,
+    /// A schema that is not the service's, nor one that every server has.
+    UnknownSchema(String),
+    /// Tables, and views of information_schema.
+    MixedSchemas,
     /// A table that is not listed, and no node for those.
     UnknownTable(String),
     /// A table that is listed in other letters.
@@ -231,6 +235,7 @@ impl RefuseReason {
     pub fn why(&self) -> String {
         let words = match self {
             Self::Unparsed { .. }
+            | Self::UnknownSchema(_)
             | Self::UnknownTable(_)
             | Self::TableNameCase(_)
             | Self::KeyType(_)
@@ -240,6 +245,7 @@ impl RefuseReason {
             Self::CommonTableTwice => "a common table expression that is read twice",
             Self::SeveralStatements => "several statements in one text",
             Self::SystemSchema => "a schema that describes one server",
+            Self::MixedSchemas => "tables and views of information_schema in one statement",
             Self::ForeignSchema => "a schema other than the service's, or none is chosen",
             Self::AmbiguousName => "a name may mean one of two tables",
             Self::Routine => "it runs text that is not in it (a stored routine, PREPARE)",
@@ -295,6 +301,7 @@ impl RefuseReason {
     fn why_of_it(&self) -> String {
         match self {
             Self::Unparsed { offset } => format!("it cannot be parsed from byte {offset} on"),
+            Self::UnknownSchema(name) => format!("schema `{name}` is not one of the service"),
             Self::UnknownTable(name) => {
                 format!("table `{name}` is in no rule, and there is no default node")
             }
@@ -338,6 +345,7 @@ impl fmt::Display for RefuseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unparsed { offset } => write!(f, "Unparsed at byte {offset}"),
+            Self::UnknownSchema(name) => write!(f, "UnknownSchema({name})"),
             Self::UnknownTable(name) => write!(f, "UnknownTable({name})"),
             Self::TableNameCase(name) => write!(f, "TableNameCase({name})"),
             Self::KeyType(name) => write!(f, "KeyType({name})"),

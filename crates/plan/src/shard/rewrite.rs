@@ -11,9 +11,10 @@ use dbmesh_sql::ast::{
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
 use super::NodeStatement;
+use super::dictionary;
 use super::reason::{RefuseReason, Stop};
 use super::route::Target;
-use super::scope::{Scope, Use};
+use super::scope::{Place, Scope, Use};
 
 /// Longest alias of a column.
 const ALIAS_CHARS_MAX: usize = 256;
@@ -197,7 +198,12 @@ pub(super) fn splices(
 pub(super) fn fixed(scope: &Scope<'_>, naming: Naming<'_>) -> Option<Vec<Splice>> {
     let mut splices = names(scope, naming).ok()?;
     splices.extend(qualifiers(scope).ok()?);
-    splices.extend(schema_calls(scope));
+    let calls = schema_calls(scope);
+    // The schema that the session has chosen is no part of what is remembered.
+    if !calls.is_empty() && !scope.input.in_schema {
+        return None;
+    }
+    splices.extend(calls);
     let aliases = aliases(scope, &splices).ok()?;
     aliases.is_empty().then_some(splices)
 }
@@ -254,6 +260,14 @@ fn names(scope: &Scope<'_>, naming: Naming<'_>) -> Result<Vec<Splice>, Stop> {
     for (place, table) in scope.uses.iter().enumerate() {
         let name = match naming.of(table, place) {
             Some(name) if name != table.table => name,
+            _ if matches!(table.place, Place::Dictionary(_)) => {
+                // That schema is at every node, and the connection is in another.
+                if table.name.qualifier.is_none() {
+                    let schema = format!("{}.", dictionary::SCHEMA);
+                    splices.push(Splice::insert(table.name.span.start, schema));
+                }
+                continue;
+            }
             _ => {
                 // The logical schema is not that of the node.
                 if table.name.qualifier.is_some() {
@@ -368,9 +382,7 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
 
 /// What DATABASE() gives, where the schema has another name at a source.
 fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
-    let Some(schema) = scope.input.schema.filter(|_| scope.input.in_schema) else {
-        return Vec::new();
-    };
+    let own = scope.input.schema.filter(|_| scope.input.in_schema);
     let endpoints = || {
         scope
             .input
@@ -380,16 +392,16 @@ fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
             .flat_map(|s| &s.endpoints)
     };
     let mut theirs = endpoints().filter_map(|endpoint| endpoint.schema.as_deref());
-    if theirs.all(|theirs| theirs == schema) {
+    if own.is_some_and(|schema| theirs.all(|theirs| theirs == schema)) {
         return Vec::new();
     }
-    let asks = |call: &&Call| {
-        let name = scope.lower(call.name.name);
-        call.name.qualifier.is_none()
-            && call.arguments.is_empty()
-            && matches!(name.as_str(), "database" | "schema")
+    // Nodes execute it in their own schema, whichever the session has chosen.
+    let value = match own.or(scope.input.chosen) {
+        Some(schema) => {
+            literal::quote_literal(schema.as_bytes(), scope.input.dialect.no_backslash_escapes)
+        }
+        None => b"NULL".to_vec(),
     };
-    let value = literal::quote_literal(schema.as_bytes(), scope.input.dialect.no_backslash_escapes);
     // Of the function's own type, whatever length servers give it, and as able to be NULL.
     let value = [
         b"IF(DATABASE() IS NULL, DATABASE(), ",
@@ -397,10 +409,20 @@ fn schema_calls(scope: &Scope<'_>) -> Vec<Splice> {
         b")",
     ]
     .concat();
-    let calls = scope.ast.all::<Call>().iter().filter(asks);
-    calls
+    schema_functions(scope)
         .map(|call| Splice::text(call.span, value.clone()))
         .collect()
+}
+
+/// Calls of DATABASE() and SCHEMA().
+pub(super) fn schema_functions<'a>(scope: &Scope<'a>) -> impl Iterator<Item = &'a Call> {
+    let asks = |call: &&Call| {
+        let name = scope.lower(call.name.name);
+        call.name.qualifier.is_none()
+            && call.arguments.is_empty()
+            && matches!(name.as_str(), "database" | "schema")
+    };
+    scope.ast.all::<Call>().iter().filter(asks)
 }
 
 /// Takes the logical schema away from columns and stars.
@@ -410,7 +432,7 @@ pub(super) fn qualifiers(scope: &Scope<'_>) -> Result<Vec<Splice>, Stop> {
         let (Some(schema), Some(table)) = (name.schema, name.qualifier) else {
             return Ok(());
         };
-        if scope.input.schema != Some(&*scope.name(schema)) {
+        if scope.input.schema != Some(&*scope.name(schema)) && !scope.is_dictionary(schema) {
             return Err(RefuseReason::ForeignSchema.into());
         }
         let span = Span {
@@ -444,7 +466,7 @@ pub(super) fn qualifiers(scope: &Scope<'_>) -> Result<Vec<Splice>, Stop> {
     // `db.t.*` and the targets of DELETE have a schema as qualifier.
     for name in stars {
         if let Some(schema) = name.qualifier {
-            if scope.input.schema != Some(&*scope.name(schema)) {
+            if scope.input.schema != Some(&*scope.name(schema)) && !scope.is_dictionary(schema) {
                 return Err(RefuseReason::ForeignSchema.into());
             }
             let span = Span {

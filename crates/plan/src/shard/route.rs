@@ -232,6 +232,7 @@ pub(super) fn route(scope: &Scope<'_>, locality: &Locality) -> Result<Route, Sto
     for (place, table) in scope.uses.iter().enumerate() {
         let local = match table.place {
             Place::Broadcast => true,
+            Place::Dictionary(_) => return Err(RefuseReason::MixedSchemas.into()),
             Place::Single(_) => return Err(GatherReason::SingleTable.into()),
             Place::Sharded(_) => locality.together(anchor, place),
         };

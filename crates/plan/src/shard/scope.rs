@@ -14,6 +14,7 @@ use dbmesh_sql::parsed::{Access, TableUse};
 use dbmesh_sql::{ParsedFacts, Span};
 
 use super::Input;
+use super::dictionary::{self, View};
 use super::reason::{RefuseReason, Stop};
 use super::value::Reading;
 
@@ -25,6 +26,8 @@ pub(super) enum Place<'a> {
     Sharded(&'a ShardedTable),
     Broadcast,
     Single(usize),
+    /// A view of information_schema.
+    Dictionary(&'static View),
 }
 
 /// One use of a table.
@@ -119,13 +122,23 @@ impl<'a> Scope<'a> {
     }
 
     fn table(&self, table: &TableUse) -> Result<Use<'a>, Stop> {
-        match table.name.qualifier {
-            Some(schema) => self.check_schema(schema)?,
-            None if !self.input.in_schema => return Err(RefuseReason::ForeignSchema.into()),
-            None => {}
-        }
-        let name = self.name(table.name.name).into_owned();
-        let place = self.place(&name)?;
+        let mut name = self.name(table.name.name).into_owned();
+        let place = match self.dictionary(table.name, &name)? {
+            Some(view) => {
+                view.name.clone_into(&mut name);
+                Place::Dictionary(view)
+            }
+            None => {
+                match table.name.qualifier {
+                    Some(schema) => self.check_schema(schema)?,
+                    None if !self.input.in_schema => {
+                        return Err(RefuseReason::ForeignSchema.into());
+                    }
+                    None => {}
+                }
+                self.place(&name)?
+            }
+        };
         let block = table.table_ref.and_then(|id| {
             self.blocks
                 .iter()
@@ -142,6 +155,24 @@ impl<'a> Scope<'a> {
             role: table.role,
             access: table.access,
         })
+    }
+
+    /// The view of information_schema that a name means.
+    fn dictionary(&self, of: Name, name: &str) -> Result<Option<&'static View>, Stop> {
+        let is = match of.qualifier {
+            Some(schema) => self.is_dictionary(schema),
+            None => !self.input.in_schema && self.input.chosen == Some(dictionary::SCHEMA),
+        };
+        match (is, dictionary::views::of_name(name)) {
+            (false, _) => Ok(None),
+            (true, Some(view)) => Ok(Some(view)),
+            (true, None) => Err(RefuseReason::SystemSchema.into()),
+        }
+    }
+
+    /// Whether a schema is the one of these views.
+    pub fn is_dictionary(&self, schema: Span) -> bool {
+        self.name(schema).eq_ignore_ascii_case(dictionary::SCHEMA)
     }
 
     fn check_schema(&self, schema: Span) -> Result<(), Stop> {

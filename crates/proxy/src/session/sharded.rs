@@ -202,6 +202,7 @@ impl Session {
                 self.scatter(packet, query, statement, spread, route).await
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
+            ShardPlan::Dictionary(views) => Box::pin(self.execute_dictionary(&views, None)).await,
             other => Err(self.unplanned(other)),
         }
     }

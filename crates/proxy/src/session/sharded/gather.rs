@@ -7,6 +7,7 @@
 mod apart;
 mod batches;
 mod connections;
+mod dictionary;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};

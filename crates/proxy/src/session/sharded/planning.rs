@@ -61,6 +61,11 @@ impl Session {
                     reason.why()
                 ),
             },
+            RefuseReason::UnknownSchema(name) => Fault::Server {
+                code: 1049,
+                sqlstate: "42000".into(),
+                message: format!("Unknown database '{name}' (dbmesh: {})", reason.why()),
+            },
             reason => Fault::Sharding(reason.why()),
         }
     }
@@ -141,6 +146,12 @@ impl Session {
             sharding: &known.sharding,
             catalog,
             schema,
+            chosen: self
+                .state
+                .vector
+                .schema
+                .as_deref()
+                .and_then(|name| std::str::from_utf8(name).ok()),
             in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
             here: Some(sharded.source),
             utf8,

@@ -162,6 +162,9 @@ impl Session {
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
+            ShardPlan::Dictionary(views) => {
+                Box::pin(self.execute_dictionary(&views, Some(&values))).await
+            }
             other => Err(self.unplanned(other)),
         };
         self.forget_keys();

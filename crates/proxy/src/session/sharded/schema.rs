@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use dbmesh_plan::shard::RefuseReason;
 use dbmesh_sql::{Effect, Statement};
 use dbmesh_wire::track::{self, Item};
 
@@ -121,6 +122,16 @@ impl Session {
         }
     }
 
+    /// Whether a node has the service's schema under this name.
+    fn is_of_node(&self, name: &[u8]) -> bool {
+        let sources = self.sharded.as_ref().and_then(|s| s.sharding());
+        let mut endpoints = sources
+            .iter()
+            .flat_map(|sharding| &sharding.sources)
+            .flat_map(|source| &source.endpoints);
+        endpoints.any(|endpoint| endpoint.schema.as_deref().map(str::as_bytes) == Some(name))
+    }
+
     /// Whether a statement chooses the service's own schema, which needs no server.
     pub(super) async fn uses_own_schema(&mut self, statement: &Statement) -> Result<bool, Failure> {
         match statement.effects.first() {
@@ -141,7 +152,14 @@ impl Session {
             None => None,
         };
         if own != Some(name) {
-            return Ok(false);
+            return match self.is_of_node(name) {
+                true => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    let reason = RefuseReason::UnknownSchema(name);
+                    Err(self.refusal(&reason).into())
+                }
+                false => Ok(false),
+            };
         }
         let name: Arc<[u8]> = name.into();
         self.state

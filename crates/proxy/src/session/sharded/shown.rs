@@ -1,51 +1,46 @@
 //! Answers about one shard that have its name in their rows, in the client's words.
 //!
-//! Owns SHOW CREATE TABLE of a table that is split: one shard says it, and its name becomes that of the table. Small answers
-//! only, which are read whole. Input: a plan for one node.
+//! Owns SHOW CREATE and SHOW INDEX of a table that is split: one shard says it, and its name becomes that of the table; and
+//! COM_FIELD_LIST, which names a table outside of any text. Small answers only, which are read whole. Input: a plan for one
+//! node.
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::{NodeStatement, RefuseReason};
+use dbmesh_plan::shard::dictionary::definition;
+use dbmesh_plan::shard::dictionary::mapping::Tables;
+use dbmesh_plan::shard::{NodeStatement, ShardPlan};
 use dbmesh_sql::{Statement, Verb, literal};
 use dbmesh_wire::column::Column;
+use dbmesh_wire::command::{CommandCode, FieldList};
 use dbmesh_wire::relay::Shape;
-use dbmesh_wire::result_set::{Cell, ResultSetBuilder};
+use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder};
 
 use super::super::{Executed, Failure, Session};
 use super::gather::broken;
 use super::work::of_server;
-use crate::backend::{definitions_of, rows_of};
+use crate::backend::{Cell, definitions_of, rows_of};
+use crate::fault::Fault;
 use crate::state::{FoundRows, Warnings};
 
 /// Whether the rows of its answer have the name of a shard.
 pub(super) fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
     let words = node.sql.split(|byte| !byte.is_ascii_alphanumeric());
     let mut words = words.filter(|word| !word.is_empty());
+    let named = ["create", "index", "indexes", "keys"];
     statement.verb == Verb::Show
         && !node.tables.is_empty()
-        && words.any(|word| word.eq_ignore_ascii_case(b"create"))
+        && words.any(|word| named.iter().any(|n| word.eq_ignore_ascii_case(n.as_bytes())))
 }
 
-/// A cell with the client's name; none if it has names that were made of the shard's: those of constraints.
-fn in_own_names(text: &[u8], tables: &[(String, String)]) -> Option<Vec<u8>> {
-    let named = |(theirs, ours): &(String, String)| {
-        let begin = |name: &str| {
-            let quoted = literal::quote_identifier(name.as_bytes());
-            [b"CREATE TABLE ", quoted.as_slice(), b" ("].concat()
-        };
-        match text.strip_prefix(begin(theirs).as_slice()) {
-            Some(rest) => Some([begin(ours), rest.to_vec()].concat()),
-            None => (text == theirs.as_bytes()).then(|| ours.as_bytes().to_vec()),
+/// A row with the client's names: the first cell is one, and a definition has more.
+fn rename(row: &mut [Cell], node: &NodeStatement, others: &dyn Fn(&str) -> Option<String>) {
+    for (theirs, ours) in &node.tables {
+        let first = row.first_mut().and_then(Option::as_mut);
+        if let Some(first) = first.filter(|cell| cell.as_slice() == theirs.as_bytes()) {
+            *first = ours.as_bytes().to_vec();
         }
-    };
-    let made = b"\n  CONSTRAINT `";
-    match text.windows(made.len()).any(|part| part == made) {
-        true => None,
-        false => Some(
-            tables
-                .iter()
-                .find_map(named)
-                .unwrap_or_else(|| text.to_vec()),
-        ),
+        if let Some(text) = row.get_mut(1).and_then(Option::as_mut) {
+            *text = definition::in_own_names(text, (theirs, ours), others);
+        }
     }
 }
 
@@ -86,11 +81,14 @@ impl Session {
         let columns = definitions.iter().map(|one| Column::decode(one));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let mut rows = rows_of(&bytes).map_err(broken)?;
-        for text in rows.iter_mut().flatten().flatten() {
-            match in_own_names(text, &node.tables) {
-                Some(own) => *text = own,
-                None => return Err(self.refusal(&RefuseReason::PhysicalNames).into()),
-            }
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let tables = sharding.map(|sharding| Tables::of(sharding, "", 0));
+        let others = |name: &str| {
+            let known = tables.as_ref()?.logical(node.source, name)?;
+            Some(known.to_owned())
+        };
+        for row in &mut rows {
+            rename(row, node, &others);
         }
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
@@ -102,9 +100,9 @@ impl Session {
             &columns,
         );
         for row in &rows {
-            let cells: Vec<Cell<'_>> = row
+            let cells: Vec<Shown<'_>> = row
                 .iter()
-                .map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Bytes))
+                .map(|cell| cell.as_deref().map_or(Shown::Null, Shown::Bytes))
                 .collect();
             set.row(&cells);
         }
@@ -116,5 +114,34 @@ impl Session {
             rows: rows.len() as u64,
             ..Executed::LOCAL
         })
+    }
+
+    /// COM_FIELD_LIST: the columns of a table, as one node has it.
+    pub(in super::super) async fn list_fields(&mut self) -> Result<(), Failure> {
+        let asked = self.packet.clone();
+        let malformed = |_| Fault::Malformed("COM_FIELD_LIST");
+        let asked = FieldList::decode(&asked).map_err(malformed)?;
+        let mut sql = b"SHOW COLUMNS FROM ".to_vec();
+        sql.extend(literal::quote_identifier(asked.table));
+        let node = match self.shard_plan(&sql, None).await? {
+            ShardPlan::Single(node) => node,
+            other => return Err(self.unplanned(other)),
+        };
+        let there = node.tables.first().map(|(theirs, _)| theirs.as_bytes());
+        let mut packet = vec![CommandCode::FieldList as u8];
+        packet.extend_from_slice(there.unwrap_or(asked.table));
+        packet.push(0);
+        packet.extend_from_slice(asked.wildcard);
+        self.go_to(node.source).await?;
+        self.in_own_schema(true).await?;
+        let names = self.names_of(std::slice::from_ref(&node));
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = names;
+        }
+        let passed = self.pass_packet(&packet, Shape::Columns).await;
+        if let Some(sharded) = &mut self.sharded {
+            sharded.names = None;
+        }
+        passed
     }
 }

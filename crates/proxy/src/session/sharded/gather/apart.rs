@@ -12,6 +12,7 @@ use dbmesh_plan::shard::{Gather, Pull, PullPart};
 use dbmesh_sql::literal;
 
 use super::super::super::ready::{NotReady, make_ready};
+use super::super::super::settle::close_statements;
 use super::super::super::{Failure, Session};
 use super::connections::{broken, loading, refused, run};
 use super::rows::Rows;
@@ -19,8 +20,12 @@ use super::{Budget, condition, rows};
 use crate::backend::{Applied, Backend, BackendError, Cell, Flags};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
+use crate::prepared::Key;
 use crate::upstream::Need;
-use crate::vector::Vector;
+use crate::vector::{Charset, Vector};
+
+/// utf8mb4_general_ci, which every server knows.
+const UTF8: u16 = 45;
 
 /// How pulled rows are locked until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +55,7 @@ pub(in super::super) struct Scratch {
 }
 
 impl Scratch {
-    fn backend(&mut self) -> Result<&mut Backend, Failure> {
+    pub(super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
         self.lease.backend().map_err(broken)
     }
 
@@ -77,6 +82,49 @@ impl Scratch {
         loading(&mut vector);
         vector.rehash();
         self.apply(Arc::new(vector)).await
+    }
+
+    /// What prepared statements depend on.
+    pub(super) fn state(&self) -> u64 {
+        self.own.prepare_hash()
+    }
+
+    /// Closes a prepared statement.
+    pub(super) async fn forget(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        let key = Key::new(sql, self.state(), 0);
+        let backend = self.backend()?;
+        match backend.statements.remove(&key) {
+            Some(id) => close_statements(backend, &[id]).await.map_err(broken),
+            None => Ok(()),
+        }
+    }
+
+    /// A state in which texts are UTF-8, and everything of the server is told as it is, whatever the session has chosen.
+    pub(super) async fn ask(&mut self) -> Result<(), Failure> {
+        let charset = Charset::Handshake(UTF8);
+        let mut vector = Vector::fresh(self.own.schema.clone(), charset);
+        vector.user_variables.clone_from(&self.own.user_variables);
+        loading(&mut vector);
+        vector.rehash();
+        self.apply(Arc::new(vector)).await
+    }
+
+    /// The session's own state from here on, outside of its transaction.
+    pub(super) async fn answer(&mut self) -> Result<(), Failure> {
+        let mut vector = Vector::clone(&self.own);
+        if vector.variables.contains_key("autocommit") {
+            vector.note_variable("autocommit", b"ON");
+            vector.rehash();
+        }
+        self.apply(Arc::new(vector)).await
+    }
+
+    /// Creates a table of what a query gives, without rows.
+    pub(super) async fn create_as(&mut self, name: &str, query: &[u8]) -> Result<(), Failure> {
+        let name = literal::quote_identifier(name.as_bytes());
+        let create = [b"CREATE TEMPORARY TABLE ", name.as_slice(), b" ", query].concat();
+        self.tables.push(name);
+        self.run(&create).await
     }
 
     /// The session's own state from here on.

@@ -16,6 +16,8 @@ pub(super) struct Rows {
     at: usize,
     /// Column definitions that are due; none before their number is known.
     definitions: Option<u64>,
+    /// Those that came.
+    columns: Vec<Vec<u8>>,
     /// A row of several packets.
     joined: Vec<u8>,
     ended: bool,
@@ -24,14 +26,21 @@ pub(super) struct Rows {
 impl Rows {
     /// Sends the statement.
     pub async fn begin(backend: &mut Backend, sql: &[u8]) -> Result<Self, BackendError> {
+        let payload = backend.query_payload(sql);
+        Self::begin_with(backend, &payload).await
+    }
+
+    /// Sends a command whose answer has rows.
+    pub async fn begin_with(backend: &mut Backend, payload: &[u8]) -> Result<Self, BackendError> {
         let mut packets = Vec::new();
-        codec::put_packet(&mut packets, &mut 0, &backend.query_payload(sql));
+        codec::put_packet(&mut packets, &mut 0, payload);
         backend.send(&packets).await?;
         Ok(Self {
             relay: Relay::new(Shape::Results, backend.own_hops()),
             bytes: Vec::new(),
             at: 0,
             definitions: None,
+            columns: Vec::new(),
             joined: Vec::new(),
             ended: false,
         })
@@ -95,8 +104,11 @@ impl Rows {
                     None => return Ok(None),
                 },
                 Some(0) => break,
-                Some(due) => match self.packet() {
-                    Some(_) => self.definitions = Some(due - 1),
+                Some(due) => match self.packet().map(<[u8]>::to_vec) {
+                    Some(column) => {
+                        self.columns.push(column);
+                        self.definitions = Some(due - 1);
+                    }
                     None => return Ok(None),
                 },
             }
@@ -105,6 +117,16 @@ impl Rows {
         let row = self.packet();
         // A row can begin with that byte only if its first value fills whole packets.
         Ok(row.filter(|row| !(ended && row.first() == Some(&0xFE) && row.len() < MAX_PAYLOAD)))
+    }
+
+    /// The definitions of columns, once all came.
+    pub fn columns(&self) -> Option<&[Vec<u8>]> {
+        (self.definitions == Some(0)).then_some(self.columns.as_slice())
+    }
+
+    /// How many warnings the answer had.
+    pub fn warnings(&self) -> u16 {
+        self.relay.outcome().warnings
     }
 
     /// The next whole packet, its parts joined.

@@ -1,0 +1,135 @@
+//! What SHOW CREATE says of a shard, as clients know it.
+//!
+//! Owns the names in such a text: the table's own, those of constraints that servers make of it, and those of the tables
+//! that foreign keys refer to. Input: the text as servers print it, with one definition on every line and all names in
+//! backquotes.
+
+use dbmesh_sql::literal;
+
+use super::mapping::MADE_NAMES;
+
+/// The text with the client's names. `names` are the table as it is at the node, and as the client knows it; `others` says
+/// the same of any table of the node.
+pub fn in_own_names(
+    text: &[u8],
+    (theirs, ours): (&str, &str),
+    others: &dyn Fn(&str) -> Option<String>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let renamed = match number {
+            0 => created(line, theirs, ours),
+            _ => constraint(line, theirs, ours, others),
+        };
+        match renamed {
+            Some(renamed) => out.extend(renamed),
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
+/// `CREATE TABLE` and `CREATE DATABASE`, with the name.
+fn created(line: &[u8], theirs: &str, ours: &str) -> Option<Vec<u8>> {
+    let heads: [&[u8]; 3] = [
+        b"CREATE TABLE ",
+        b"CREATE DATABASE ",
+        b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ ",
+    ];
+    let quoted = literal::quote_identifier(theirs.as_bytes());
+    heads.iter().find_map(|head| {
+        let rest = line.strip_prefix(*head)?.strip_prefix(quoted.as_slice())?;
+        let own = literal::quote_identifier(ours.as_bytes());
+        Some([*head, &own, rest].concat())
+    })
+}
+
+/// `  CONSTRAINT name …`, with the table that it refers to.
+fn constraint(
+    line: &[u8],
+    theirs: &str,
+    ours: &str,
+    others: &dyn Fn(&str) -> Option<String>,
+) -> Option<Vec<u8>> {
+    let head: &[u8] = b"  CONSTRAINT ";
+    let (name, mut rest) = identifier(line.strip_prefix(head)?)?;
+    let own = made(&name, theirs, ours).unwrap_or(name);
+    let mut out = [head, &literal::quote_identifier(own.as_bytes())].concat();
+    if rest.starts_with(b" FOREIGN KEY (") {
+        let behind: &[u8] = b") REFERENCES ";
+        let at = outside(rest, behind)? + behind.len();
+        let (before, after) = rest.split_at_checked(at)?;
+        let (table, tail) = identifier(after)?;
+        let table = others(&table).unwrap_or(table);
+        out.extend_from_slice(before);
+        out.extend(literal::quote_identifier(table.as_bytes()));
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
+/// A name that a server made of the table's.
+fn made(name: &str, theirs: &str, ours: &str) -> Option<String> {
+    let rest = name.strip_prefix(theirs)?;
+    let number = MADE_NAMES.iter().find_map(|made| rest.strip_prefix(made))?;
+    let counted = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    counted.then(|| format!("{ours}{rest}"))
+}
+
+/// A name in backquotes, and what follows.
+fn identifier(text: &[u8]) -> Option<(String, &[u8])> {
+    let inner = text.strip_prefix(b"`")?;
+    let mut at = 0;
+    loop {
+        at += inner.get(at..)?.iter().position(|byte| *byte == b'`')? + 1;
+        match inner.get(at) {
+            Some(b'`') => at += 1,
+            _ => break,
+        }
+    }
+    let (quoted, rest) = text.split_at_checked(at + 1)?;
+    let name = literal::unquote_name(quoted);
+    Some((String::from_utf8_lossy(&name).into_owned(), rest))
+}
+
+/// Where these words stand outside of names.
+fn outside(text: &[u8], words: &[u8]) -> Option<usize> {
+    let mut quoted = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'`' => quoted = !quoted,
+            _ if !quoted && text.get(at..)?.starts_with(words) => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards_become_those_of_their_tables() {
+        let others = |name: &str| (name == "parent_0").then(|| "parent".to_owned());
+        let own = |text: &str| {
+            let out = in_own_names(text.as_bytes(), ("orders_0", "orders"), &others);
+            String::from_utf8(out).unwrap()
+        };
+        let text = "CREATE TABLE `orders_0` (\n  `orders_0` int COMMENT 'CONSTRAINT `orders_0_chk_1`',\n  KEY `p` (`p`),\n  \
+                    CONSTRAINT `orders_0_ibfk_1` FOREIGN KEY (`a) REFERENCES ``b`) REFERENCES `parent_0` (`id`) ON DELETE \
+                    CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  CONSTRAINT \
+                    `orders_0_chk_1` CHECK ((`p` > 0))\n) ENGINE=InnoDB";
+        let wanted = "CREATE TABLE `orders` (\n  `orders_0` int COMMENT 'CONSTRAINT `orders_0_chk_1`',\n  KEY `p` (`p`),\n  \
+                    CONSTRAINT `orders_ibfk_1` FOREIGN KEY (`a) REFERENCES ``b`) REFERENCES `parent` (`id`) ON DELETE \
+                    CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  CONSTRAINT \
+                    `orders_chk_1` CHECK ((`p` > 0))\n) ENGINE=InnoDB";
+        assert_eq!(own(text), wanted);
+        assert_eq!(
+            own("CREATE DATABASE `orders_0` /*!40100 */"),
+            "CREATE DATABASE `orders` /*!40100 */"
+        );
+        assert_eq!(own("CREATE VIEW `orders_0`"), "CREATE VIEW `orders_0`");
+    }
+}

@@ -1,0 +1,442 @@
+//! Statements over information_schema, finished over what all nodes say under the client's names.
+//!
+//! Owns the path of such a statement, on connections apart from the session's: what servers say of themselves is part of
+//! no transaction. Rows of views are kept here while they are put together, no more than a budget of bytes. Input: a plan
+//! that says which views are read, and the text that finishes.
+
+use std::sync::Arc;
+
+use dbmesh_plan::shard::Dictionary;
+use dbmesh_plan::shard::dictionary::mapping::{Row, Rows as Together, SYSTEM_SCHEMAS, Tables};
+use dbmesh_plan::shard::dictionary::{Reading, RowsOf};
+use dbmesh_sql::literal;
+use dbmesh_wire::codec;
+use dbmesh_wire::column::Column;
+use dbmesh_wire::command::{Parameter, put_bound};
+use dbmesh_wire::relay::{Names, Pair};
+use dbmesh_wire::reply::{self, EofMode};
+
+use super::super::super::prepare::prepare_on;
+use super::super::super::settle::warning;
+use super::super::super::{Executed, Failure, Session};
+use super::super::prepared::selected;
+use super::super::rows::end;
+use super::super::work::of_server;
+use super::apart::Scratch;
+use super::connections::{broken, refused};
+use super::rows::{Rows, cells};
+use super::{BATCH_BYTES, Budget};
+use crate::backend::BackendError;
+use crate::fault::Fault;
+use crate::prepared::{Answer, Key};
+use crate::state::{FoundRows, Warning, Warnings};
+
+/// Bytes of what servers say of themselves that one statement may need.
+const BYTES_MAX: u64 = 64 << 20;
+/// Names of tables in one question; more are sorted out here.
+const NAMES_MAX: usize = 1_000;
+/// Bytes of rows before they go to the client.
+const FLUSH_BYTES: usize = 64 << 10;
+
+/// A view's rows, with the columns that they have.
+struct Pulled {
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+impl Session {
+    /// Pulls what is said of tables, and finishes the statement over it.
+    pub(in super::super) async fn execute_dictionary(
+        &mut self,
+        dictionary: &Dictionary,
+        values: Option<&[Parameter<'_>]>,
+    ) -> Result<Executed, Failure> {
+        self.note_node(&dictionary.finish.sql);
+        let home = dictionary.finish.source;
+        let pulled = self.pull_views(dictionary).await?;
+        let mut scratch = self.scratch(home).await?;
+        scratch.ask().await?;
+        for (reading, pulled) in dictionary.readings.iter().zip(&pulled) {
+            self.check_deadline()?;
+            fill(&mut scratch, reading, pulled).await?;
+        }
+        drop(pulled);
+        scratch.answer().await?;
+        let rows = self.answer_views(&mut scratch, dictionary, values).await?;
+        scratch.end().await;
+        self.answered = std::time::Instant::now();
+        self.settle().await?;
+        Ok(Executed {
+            rows,
+            ..Executed::LOCAL
+        })
+    }
+
+    /// The rows of every view that is read, of all nodes.
+    async fn pull_views(&mut self, dictionary: &Dictionary) -> Result<Vec<Pulled>, Failure> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let sharded = self.sharded.as_ref().ok_or_else(gone)?;
+        let sharding = sharded.sharding().cloned().ok_or_else(gone)?;
+        let schema = sharded.home.service.schema.clone().ok_or_else(gone)?;
+        let home = dictionary.finish.source;
+        let tables = Tables::of(&sharding, &schema, home);
+        let mut budget = Budget::of(BYTES_MAX.min(self.gather_bytes_max()));
+        let mut together: Vec<(Vec<String>, Together<'_>)> = Vec::new();
+        // Home first: of what all nodes have alike, its rows are shown. One connection at a time, so that no two sessions
+        // wait for each other.
+        let others = (0..sharding.sources.len()).filter(|source| *source != home);
+        for source in std::iter::once(home).chain(others) {
+            let asked = |reading: &Reading| source == home || is_asked(reading, source, &tables);
+            if !dictionary.readings.iter().any(asked) {
+                continue;
+            }
+            let mut scratch = self.scratch(source).await?;
+            scratch.ask().await?;
+            for (place, reading) in dictionary.readings.iter().enumerate() {
+                if source == home {
+                    let columns = columns_of(&mut scratch, reading).await?;
+                    let rows = Together::new(&tables, reading, &columns);
+                    together.push((columns, rows));
+                }
+                let Some((columns, rows)) = together.get_mut(place).filter(|_| asked(reading))
+                else {
+                    continue;
+                };
+                for sql in questions(reading, columns, source, &tables, home) {
+                    self.check_deadline()?;
+                    pull(&mut scratch, &sql, source, rows, &mut budget).await?;
+                }
+            }
+            scratch.end().await;
+        }
+        let pulled = together.into_iter().map(|(columns, rows)| Pulled {
+            columns,
+            rows: rows.end(),
+        });
+        Ok(pulled.collect())
+    }
+
+    /// Executes the statement over the views, and passes on its answer with the client's names.
+    async fn answer_views(
+        &mut self,
+        scratch: &mut Scratch,
+        dictionary: &Dictionary,
+        values: Option<&[Parameter<'_>]>,
+    ) -> Result<u64, Failure> {
+        let finish = &dictionary.finish;
+        let names = self.names_of_views(dictionary);
+        let described = prepared(scratch, &dictionary.described.sql, &names).await?;
+        scratch.forget(&dictionary.described.sql).await?;
+        let described = Described {
+            columns: described.1.definitions.iter(),
+            params: usize::from(described.1.params),
+            binary: values.is_some(),
+        };
+        let id = match values {
+            Some(_) => prepared(scratch, &finish.sql, &names).await?.0,
+            None => 0,
+        };
+        let backend = scratch.backend()?;
+        let payload = match values {
+            None => backend.query_payload(&finish.sql),
+            Some(values) => {
+                let mut payload = Vec::new();
+                let own = selected(values, &finish.parameters);
+                put_bound(&mut payload, id, &own, backend.capabilities);
+                payload
+            }
+        };
+        let mut coming = Rows::begin_with(backend, &payload).await.map_err(broken)?;
+        let (mut out, mut count, mut head) = (Vec::new(), 0, false);
+        loop {
+            let more = match coming.more(backend).await.map_err(broken)? {
+                Ok(more) => more,
+                Err(error) => return Err(of_server(&error.payload, "", &names).into()),
+            };
+            if !more {
+                break;
+            }
+            while let Some(row) = coming.next().map_err(broken)? {
+                let row = row.to_vec();
+                if !head {
+                    self.describe_views(&mut out, coming.columns(), &described)?;
+                    head = true;
+                }
+                codec::put_packet(&mut out, &mut self.client.seq, &row);
+                count += 1;
+                if out.len() >= FLUSH_BYTES {
+                    self.client.channel.write(&out).await?;
+                    out.clear();
+                    self.check_deadline()?;
+                }
+            }
+        }
+        if !head {
+            self.describe_views(&mut out, coming.columns(), &described)?;
+        }
+        let warnings = coming.warnings();
+        if values.is_some() {
+            scratch.forget(&finish.sql).await?;
+        }
+        let kept = match warnings {
+            0 => Warnings::None,
+            count => {
+                let rows = scratch.query(b"SHOW WARNINGS").await?;
+                let mut rows: Vec<Warning> = rows.into_iter().filter_map(warning).collect();
+                for row in &mut rows {
+                    row.message = names.text(&row.message);
+                }
+                let count = u64::from(count);
+                Warnings::Kept { rows, count }
+            }
+        };
+        let payload = end(&self.client, self.state.status, warnings);
+        codec::put_packet(&mut out, &mut self.client.seq, &payload);
+        self.client.channel.write(&out).await?;
+        let diagnostics = &mut self.state.diagnostics;
+        diagnostics.warning_count = u64::from(warnings);
+        diagnostics.warnings = kept;
+        diagnostics.found_rows = FoundRows::Known(count);
+        self.state.set_row_count(-1);
+        Ok(count)
+    }
+
+    /// What the client calls otherwise than the server that finishes.
+    fn names_of_views(&self, dictionary: &Dictionary) -> Names {
+        let pair = |(theirs, ours): (&str, &str)| -> Pair {
+            (theirs.as_bytes().into(), ours.as_bytes().into())
+        };
+        let tables = dictionary.finish.tables.iter();
+        let mut tables: Vec<Pair> = tables.map(|(t, o)| pair((t, o))).collect();
+        // A name that stands within another is looked for last.
+        tables.sort_by_key(|(theirs, _)| std::cmp::Reverse(theirs.len()));
+        // The temporary tables are in the service's schema.
+        let schema = self.schemas_of(dictionary.finish.source);
+        let schema = schema.map(|(_, theirs)| pair((theirs, "information_schema")));
+        Names {
+            schemas: schema.into_iter().collect(),
+            tables,
+        }
+    }
+
+    /// Column count and columns: as the views' own are, which have names and types that no table gives back.
+    fn describe_views(
+        &mut self,
+        out: &mut Vec<u8>,
+        columns: Option<&[Vec<u8>]>,
+        described: &Described<'_>,
+    ) -> Result<(), Failure> {
+        let columns = columns.unwrap_or_default();
+        let own = described.columns.clone().skip(described.params);
+        if own.len() != columns.len() {
+            let what = "a view has other columns than its rows".to_owned();
+            return Err(broken(BackendError::Protocol(what)));
+        }
+        let malformed = |_| broken(BackendError::Protocol("a column's definition".into()));
+        let capabilities = self.client.capabilities;
+        let seq = &mut self.client.seq;
+        let mut payload = Vec::new();
+        codec::put_lenenc_int(&mut payload, columns.len() as u64);
+        codec::put_packet(out, seq, &payload);
+        for (own, column) in own.zip(columns) {
+            let filled = Column::decode(column).map_err(malformed)?;
+            let mut column = Column::decode(own).map_err(malformed)?;
+            // Rows of the binary protocol are read by their types.
+            if described.binary && column.column_type != filled.column_type {
+                column.column_type = filled.column_type;
+                column.length_bytes = filled.length_bytes;
+                column.flags = filled.flags;
+            }
+            payload.clear();
+            column.encode(&mut payload, capabilities);
+            codec::put_packet(out, seq, &payload);
+        }
+        if EofMode::of(capabilities) == EofMode::Eof {
+            payload.clear();
+            let (warnings, status) = (0, self.state.status);
+            reply::Eof { warnings, status }.encode(&mut payload);
+            codec::put_packet(out, seq, &payload);
+        }
+        Ok(())
+    }
+}
+
+
+/// What a server says of the columns.
+struct Described<'a> {
+    /// Those of the parameters come first.
+    columns: std::slice::Iter<'a, Vec<u8>>,
+    params: usize,
+    binary: bool,
+}
+
+/// Prepares a statement; what a server has against it is told in the client's names.
+async fn prepared(
+    scratch: &mut Scratch,
+    sql: &[u8],
+    names: &Names,
+) -> Result<(u32, Arc<Answer>), Failure> {
+    let key = Arc::new(Key::new(sql, scratch.state(), 0));
+    let backend = scratch.backend()?;
+    let prepared = prepare_on(backend, &key, 0).await.map_err(broken)?;
+    prepared.map_err(|payload| of_server(&payload, "", names).into())
+}
+
+/// Whether a node has rows of its own for a view.
+fn is_asked(reading: &Reading, source: usize, tables: &Tables<'_>) -> bool {
+    match reading.view.rows {
+        RowsOf::Server => false,
+        RowsOf::Schemas => true,
+        RowsOf::Tables => {
+            let all = reading
+                .columns
+                .as_ref()
+                .is_none_or(|columns| reading.adds(&columns.iter().cloned().collect::<Vec<_>>()));
+            tables.has(source, |table| reading.wants(table), all)
+        }
+    }
+}
+
+/// The columns of a view that are pulled.
+async fn columns_of(scratch: &mut Scratch, reading: &Reading) -> Result<Vec<String>, Failure> {
+    let sql = format!(
+        "SELECT * FROM information_schema.{} LIMIT 0",
+        reading.view.name
+    );
+    let backend = scratch.backend()?;
+    let mut coming = Rows::begin(backend, sql.as_bytes()).await.map_err(broken)?;
+    while coming
+        .more(backend)
+        .await
+        .map_err(broken)?
+        .map_err(refused)?
+    {
+        coming.next().map_err(broken)?;
+    }
+    let columns = coming.columns().unwrap_or_default().iter();
+    let columns = columns.map(|definition| {
+        let column = Column::decode(definition);
+        let column = column.map_err(|_| BackendError::Protocol("a column's definition".into()))?;
+        Ok(String::from_utf8_lossy(column.name).into_owned())
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(broken)?;
+    Ok(reading.columns_of(&columns))
+}
+
+fn listed(columns: &[String]) -> Vec<u8> {
+    let quoted = columns
+        .iter()
+        .map(|name| literal::quote_identifier(name.as_bytes()));
+    quoted.collect::<Vec<_>>().join(&b", "[..])
+}
+
+/// What a node is asked: of its own schema, and for all of them of what every server has.
+fn questions(
+    reading: &Reading,
+    columns: &[String],
+    source: usize,
+    tables: &Tables<'_>,
+    home: usize,
+) -> Vec<Vec<u8>> {
+    let Some(schema) = reading.view.schemas.first() else {
+        return Vec::new();
+    };
+    let head = [
+        b"SELECT ",
+        listed(columns).as_slice(),
+        b" FROM information_schema.",
+        reading.view.name.as_bytes(),
+        b" WHERE ",
+        schema.as_bytes(),
+    ]
+    .concat();
+    let quote = |name: &str| literal::quote_literal(name.as_bytes(), false);
+    let mut own = [head.as_slice(), b" = ", &quote(tables.schema_at(source))].concat();
+    if let (Some(column), true) = (reading.view.tables.first(), reading.tables.is_some()) {
+        let adds = reading.adds(columns);
+        let names = tables.physical(source, reading, adds);
+        if names.len() <= NAMES_MAX {
+            let names: Vec<Vec<u8>> = names.iter().map(|name| quote(name)).collect();
+            if names.is_empty() {
+                own.clear();
+            } else {
+                own.extend([b" AND ", column.as_bytes(), b" IN ("].concat());
+                own.extend(names.join(&b", "[..]));
+                own.push(b')');
+            }
+        }
+    }
+    let mut questions = vec![own];
+    questions.retain(|sql| !sql.is_empty());
+    if source == home && reading.system {
+        let names: Vec<Vec<u8>> = SYSTEM_SCHEMAS.iter().map(|name| quote(name)).collect();
+        let names = names.join(&b", "[..]);
+        questions.push([head.as_slice(), b" IN (", &names, b")"].concat());
+    }
+    questions
+}
+
+async fn pull(
+    scratch: &mut Scratch,
+    sql: &[u8],
+    source: usize,
+    rows: &mut Together<'_>,
+    budget: &mut Budget,
+) -> Result<(), Failure> {
+    let backend = scratch.backend()?;
+    let mut coming = Rows::begin(backend, sql).await.map_err(broken)?;
+    while coming
+        .more(backend)
+        .await
+        .map_err(broken)?
+        .map_err(refused)?
+    {
+        while let Some(row) = coming.next().map_err(broken)? {
+            let cells = cells(row, rows.width());
+            let cells = cells.ok_or_else(|| {
+                broken(BackendError::Protocol(
+                    "a row has other columns than its view".into(),
+                ))
+            })?;
+            let cells = cells.into_iter().map(|cell| cell.map(Vec::into_boxed_slice));
+            budget.take(rows.take(source, cells.collect()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts rows into the temporary table that stands for a view.
+async fn fill(scratch: &mut Scratch, reading: &Reading, pulled: &Pulled) -> Result<(), Failure> {
+    let columns = listed(&pulled.columns);
+    let query = [
+        b"SELECT ",
+        columns.as_slice(),
+        b" FROM information_schema.",
+        reading.view.name.as_bytes(),
+        b" LIMIT 0",
+    ]
+    .concat();
+    scratch.create_as(&reading.scratch, &query).await?;
+    let name = literal::quote_identifier(reading.scratch.as_bytes());
+    let mut batch = [b"INSERT INTO ", name.as_slice(), b" VALUES "].concat();
+    let head = batch.len();
+    for row in &pulled.rows {
+        batch.push(if batch.len() > head { b',' } else { b' ' });
+        for (place, cell) in row.iter().enumerate() {
+            batch.push(if place > 0 { b',' } else { b'(' });
+            match cell {
+                Some(cell) => batch.extend(literal::quote_literal(cell, false)),
+                None => batch.extend_from_slice(b"NULL"),
+            }
+        }
+        batch.push(b')');
+        if batch.len() >= BATCH_BYTES {
+            scratch.run(&batch).await?;
+            batch.truncate(head);
+        }
+    }
+    match batch.len() > head {
+        true => scratch.run(&batch).await,
+        false => Ok(()),
+    }
+}
