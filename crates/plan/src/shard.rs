@@ -266,7 +266,10 @@ impl ShardPlanner {
     /// Why no node has such words.
     pub fn describe(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
         match dictionary::query_of_show(input) {
-            Some(Ok(sql)) => self.describe_text(&Input { sql: &sql, ..*input }),
+            Some(Ok(sql)) => self.describe_text(&Input {
+                sql: &sql,
+                ..*input
+            }),
             Some(Err(reason)) => Err(reason),
             None => self.describe_text(input),
         }
@@ -277,16 +280,15 @@ impl ShardPlanner {
             return Ok(None);
         };
         self.facts.fill(ast, input.sql, input.dialect);
-        let described =
-            Scope::of(*input, ast, &self.facts).and_then(|scope| {
-                if let Some(views) = dictionary::described(&scope) {
-                    return views.map(Some);
-                }
-                match scope.uses.is_empty() {
-                    true => Ok(None),
-                    false => route::described(&scope).map(Some),
-                }
-            });
+        let described = Scope::of(*input, ast, &self.facts).and_then(|scope| {
+            if let Some(views) = dictionary::described(&scope) {
+                return views.map(Some);
+            }
+            match scope.uses.is_empty() {
+                true => Ok(None),
+                false => route::described(&scope).map(Some),
+            }
+        });
         described.map_err(|stop| match stop {
             Stop::Refuse(reason) => reason,
             Stop::Gather(_) => RefuseReason::Routine,
@@ -296,7 +298,10 @@ impl ShardPlanner {
     /// The plan of a statement.
     pub fn plan(&mut self, input: &Input<'_>) -> ShardPlan {
         match dictionary::query_of_show(input) {
-            Some(Ok(sql)) => self.plan_text(&Input { sql: &sql, ..*input }),
+            Some(Ok(sql)) => self.plan_text(&Input {
+                sql: &sql,
+                ..*input
+            }),
             Some(Err(reason)) => ShardPlan::Refuse(reason),
             None => self.plan_text(input),
         }

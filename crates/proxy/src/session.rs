@@ -363,13 +363,7 @@ impl Session {
             CommandCode::ResetConnection => self.reset_connection().await?,
             CommandCode::ChangeUser => self.change_user().await?,
             CommandCode::SetOption => self.set_option().await?,
-            CommandCode::FieldList => {
-                self.may_list_fields().await?;
-                match self.sharded.is_some() {
-                    true => Box::pin(self.list_fields()).await?,
-                    false => self.pass(Shape::Columns).await?,
-                }
-            }
+            CommandCode::FieldList => self.list_fields().await?,
             CommandCode::Statistics => self.pass(Shape::Text).await?,
             CommandCode::ProcessKill => self.process_kill().await?,
             CommandCode::Refresh => return Err(Fault::CommandRefused("COM_REFRESH").into()),

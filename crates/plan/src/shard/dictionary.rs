@@ -87,9 +87,7 @@ impl Reading {
 pub(super) fn plan(scope: &Scope<'_>) -> Option<Result<ShardPlan, Stop>> {
     reads(scope).then(|| match scope.facts.kind {
         // What columns the views have, any server tells.
-        Kind::Show | Kind::Describe => {
-            over_own_views(scope).map(ShardPlan::Single)
-        }
+        Kind::Show | Kind::Describe => over_own_views(scope).map(ShardPlan::Single),
         _ => dictionary(scope).map(|d| ShardPlan::Dictionary(Box::new(d))),
     })
 }
@@ -243,10 +241,12 @@ fn compared(scope: &Scope<'_>, term: ExprId) -> Option<(Name, Vec<String>)> {
             values,
             negated: false,
         } => {
-            let texts = values.iter().map(|value| match parsed::operand(ast, *value) {
-                Some(operand) => text(scope, operand),
-                None => chosen(scope, *value),
-            });
+            let texts = values
+                .iter()
+                .map(|value| match parsed::operand(ast, *value) {
+                    Some(operand) => text(scope, operand),
+                    None => chosen(scope, *value),
+                });
             Some((column, texts.collect::<Option<_>>()?))
         }
         _ => {

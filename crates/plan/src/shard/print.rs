@@ -5,8 +5,8 @@ use std::fmt;
 
 use dbmesh_model::topology::Sharding;
 
-use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
 use super::dictionary::Reading;
+use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
 use super::{Clock, Merge, NodeStatement, Pull, ShardPlan};
 
 /// A plan with the rules that give its nodes their names.
@@ -123,7 +123,11 @@ impl fmt::Display for Reading {
             None => format!("all {what}"),
         };
         let (columns, tables) = (all(&self.columns, "columns"), all(&self.tables, "tables"));
-        let system = if self.system { ", and the servers' own" } else { "" };
+        let system = if self.system {
+            ", and the servers' own"
+        } else {
+            ""
+        };
         write!(f, "{}: {columns} of {tables}{system}", self.view.name)
     }
 }

@@ -68,6 +68,15 @@ impl Session {
         result
     }
 
+    /// COM_FIELD_LIST.
+    pub(super) async fn list_fields(&mut self) -> Result<(), Failure> {
+        self.may_list_fields().await?;
+        match self.sharded.is_some() {
+            true => Box::pin(self.list_fields_of_node()).await,
+            false => self.pass(Shape::Columns).await,
+        }
+    }
+
     pub(super) async fn set_option(&mut self) -> Result<(), Failure> {
         let option = SetOption::decode(&self.packet).map_err(|_| Fault::UnknownCommand)?;
         let before = Flags::of(self.client.capabilities);

@@ -147,6 +147,9 @@ impl Session {
         if let Some(done) = early {
             return Ok(done);
         }
+        if let Some(filtered) = self.governed.filtered.take() {
+            return self.list_permitted(&filtered).await;
+        }
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
@@ -202,7 +205,15 @@ impl Session {
                 self.scatter(packet, query, statement, spread, route).await
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
-            ShardPlan::Dictionary(views) => Box::pin(self.execute_dictionary(&views, None)).await,
+            ShardPlan::Dictionary(views) => self.execute_views(&views, None).await,
+            other => Err(self.unplanned(other)),
+        }
+    }
+
+    /// A SHOW of names, in the text that shows what the user may see.
+    async fn list_permitted(&mut self, sql: &[u8]) -> Result<Executed, Failure> {
+        match self.shard_plan(sql, None).await? {
+            ShardPlan::Dictionary(views) => self.execute_views(&views, None).await,
             other => Err(self.unplanned(other)),
         }
     }

@@ -53,7 +53,7 @@ const SELECTED: &str = "
     SELECT column_name, ordinal_position, column_default, is_nullable, data_type, character_maximum_length, numeric_precision, column_type, column_key, extra, collation_name FROM information_schema.columns WHERE table_schema = 'shop' AND table_name = 't_type' ORDER BY ordinal_position
     SELECT c.* FROM information_schema.columns c WHERE c.table_schema = 'shop' AND c.table_name IN ('t_item', 't_dict') ORDER BY c.table_name, c.ordinal_position
     SELECT INDEX_NAME, NON_UNIQUE, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME = 't_type' ORDER BY 1, 3
-    SELECT k.TABLE_NAME, k.COLUMN_NAME, t.CONSTRAINT_TYPE FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.TABLE_CONSTRAINTS t ON k.CONSTRAINT_NAME = t.CONSTRAINT_NAME AND k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME WHERE k.TABLE_SCHEMA = 'shop' ORDER BY 1, k.ORDINAL_POSITION
+    SELECT k.TABLE_NAME, k.COLUMN_NAME, t.CONSTRAINT_TYPE FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.TABLE_CONSTRAINTS t ON k.CONSTRAINT_NAME = t.CONSTRAINT_NAME AND k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME WHERE k.TABLE_SCHEMA = 'shop' ORDER BY 1, 2, 3
     SELECT CONSTRAINT_NAME, TABLE_NAME, REFERENCED_TABLE_NAME, UNIQUE_CONSTRAINT_NAME, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'shop'
     SELECT CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = 'shop' AND REFERENCED_TABLE_NAME IS NOT NULL
     SELECT CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'shop' ORDER BY 1
@@ -68,15 +68,10 @@ const SELECTED: &str = "
     WITH t AS (SELECT TABLE_NAME AS n FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop') SELECT a.n FROM t a JOIN t b ON a.n = b.n ORDER BY 1
     SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop' UNION SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME = 't_conf' ORDER BY 1
     SELECT nothing FROM information_schema.TABLES
-    SELECT FOUND_ROWS()
     USE information_schema
     SELECT DATABASE(), table_name FROM tables WHERE table_schema = 'shop' ORDER BY 2
     SHOW TABLES LIKE 'TABLES'
     USE shop
-    SET autocommit = 0
-    SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'
-    ROLLBACK
-    SET autocommit = 1
     START TRANSACTION
     SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'shop'
     SHOW TABLES
@@ -114,7 +109,7 @@ fn of_constraints(schema: &str, suffix: &str) -> [String; 3] {
 }
 
 /// Without what hangs on how a server reads its own views, as their rows come or by way of a temporary table of its own: of
-/// which inner table a column is, whether a text was computed and how long a TEXT may then be, whether an integer has four
+/// which inner table and column a column is, whether a text was computed and how long a TEXT may then be, whether an integer has four
 /// bytes or eight, and the flags NOT NULL and BINARY.
 fn outer(answer: Answer) -> Answer {
     let Answer::Rows(columns, rows, status, warnings) = answer else {
@@ -127,7 +122,8 @@ fn outer(answer: Answer) -> Answer {
         if matches!(numbers[7], "252" | "253" | "254") {
             numbers[10] = "0";
         }
-        if numbers[7] == "252" {
+        // MariaDB's lists have room for `#mysql50#` before a table's name.
+        if numbers[7] == "252" || name.starts_with("Tables_in_") {
             numbers[3..7].fill("0");
         }
         if numbers[7] == "3" {
@@ -135,6 +131,7 @@ fn outer(answer: Answer) -> Answer {
         }
         let flags = (numbers[8].parse::<u8>().unwrap() & !0x81).to_string();
         numbers[8] = &flags;
+        let (name, _) = name.split_once('.').unwrap();
         format!("{name} {numbers:?}")
     };
     Answer::Rows(columns.iter().map(outer).collect(), rows, status, warnings)
@@ -150,7 +147,9 @@ fn both(ground: &Ground, statements: &str) {
         let (ours, theirs) = (outer(mesh.ask(sql)), outer(one.ask(sql)));
         if ours != theirs {
             let said = mesh.said.take().unwrap_or_default();
-            different.push(format!("{sql}\n  mesh: {ours:?} {said}\n  one:  {theirs:?}"));
+            different.push(format!(
+                "{sql}\n  mesh: {ours:?} {said}\n  one:  {theirs:?}"
+            ));
         }
     }
     let all = different.join("\n");
@@ -203,7 +202,8 @@ fn rows_of_all_shards_count() {
     assert_eq!(number(&status, 6), 8 * 16384);
     let sql = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_NAME = 't_user'";
     assert_eq!(number(&mesh.ask(sql), 0), 40);
-    let sql = "SELECT SUM(DATA_LENGTH) FROM information_schema.PARTITIONS WHERE TABLE_NAME = 't_user'";
+    let sql =
+        "SELECT SUM(DATA_LENGTH) FROM information_schema.PARTITIONS WHERE TABLE_NAME = 't_user'";
     assert_eq!(number(&mesh.ask(sql), 0), 8 * 16384);
 }
 
@@ -228,7 +228,11 @@ fn fields_are_listed_by_the_command_for_it() {
         };
         let (mut mesh, mut one) = (ground.mesh(), ground.one());
         for table in ["t_order", "t_type", "t_dict", "t_conf", "t_nothing"] {
-            assert_eq!(asked(&mut mesh, table), asked(&mut one, table), "{kind:?}: {table}");
+            assert_eq!(
+                asked(&mut mesh, table),
+                asked(&mut one, table),
+                "{kind:?}: {table}"
+            );
         }
         assert_eq!(mesh.ask("SELECT 1"), one.ask("SELECT 1"));
     }

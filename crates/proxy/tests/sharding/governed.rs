@@ -64,6 +64,10 @@ fn rights_hold(clerk: &mut RawClient) {
         for hidden in ["t_order_", "t_user", "shop_0", "mysql"] {
             assert!(!text.contains(hidden), "{show}: {text}");
         }
+        assert!(
+            text.contains("\"t_order\"") || text.contains("\"shop\""),
+            "{show}: {text}"
+        );
     }
     assert_eq!(rows(clerk, "SELECT SUM(1) FROM t_order"), [["8"]]);
     let denied = clerk.query("SELECT SUM(score) FROM t_user");

@@ -254,6 +254,12 @@ fn listing(words: &mut Words<'_>, input: &Input<'_>) -> Option<Listing> {
             order: " ORDER BY 1, 2",
         });
     }
+    routines(words, input)
+}
+
+/// SHOW PROCEDURE STATUS and SHOW FUNCTION STATUS.
+fn routines(words: &mut Words<'_>, input: &Input<'_>) -> Option<Listing> {
+    let mariadb = input.dialect.flavor == Flavor::MariaDb;
     let function = words.take("function");
     if (function || words.take("procedure")) && words.take("status") {
         let mut columns = owned(&ROUTINES);
@@ -282,7 +288,9 @@ fn schema(words: &mut Words<'_>, input: &Input<'_>) -> Result<String, RefuseReas
         words.at += 1;
         let name = Ast::unquoted(input.sql, span, input.dialect);
         let name = String::from_utf8_lossy(&name).into_owned();
-        let system = SYSTEM_SCHEMAS.iter().find(|s| s.eq_ignore_ascii_case(&name));
+        let system = SYSTEM_SCHEMAS
+            .iter()
+            .find(|s| s.eq_ignore_ascii_case(&name));
         return match (system, input.schema) {
             (Some(system), _) => Ok((*system).to_owned()),
             (None, Some(own)) if own == name => Ok(name),

@@ -119,7 +119,11 @@ static VIEWS: &[View] = &[
     },
     View {
         name: "KEY_COLUMN_USAGE",
-        schemas: &["TABLE_SCHEMA", "CONSTRAINT_SCHEMA", "REFERENCED_TABLE_SCHEMA"],
+        schemas: &[
+            "TABLE_SCHEMA",
+            "CONSTRAINT_SCHEMA",
+            "REFERENCED_TABLE_SCHEMA",
+        ],
         tables: &["TABLE_NAME", "REFERENCED_TABLE_NAME"],
         constraints: &["CONSTRAINT_NAME"],
         ..VIEW

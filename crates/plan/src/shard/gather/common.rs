@@ -16,7 +16,7 @@ const DEFINITIONS_MAX: usize = 32;
 
 /// The statement's WITH, written anew.
 #[derive(Debug)]
-pub(in super::super) struct Expanded {
+pub struct Expanded {
     /// Uses of tables inside, with the names of what is pulled for each reading.
     pub pulls: Vec<(usize, String)>,
     /// What changes: the definitions, and the names of what is read outside of them.
@@ -60,7 +60,7 @@ fn readings(scope: &Scope<'_>) -> Vec<Reading> {
 
 /// The definitions once for every reading; none if no pulled table is named twice as they are. `pulled` says of every use
 /// whether it is.
-pub(in super::super) fn expand(scope: &Scope<'_>, pulled: &[bool]) -> Result<Option<Expanded>, Stop> {
+pub fn expand(scope: &Scope<'_>, pulled: &[bool]) -> Result<Option<Expanded>, Stop> {
     let readings = readings(scope);
     let definitions = scope.ast.all::<CommonTable>();
     let pulls = |span: Span| {

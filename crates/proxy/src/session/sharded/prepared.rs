@@ -162,9 +162,7 @@ impl Session {
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,
-            ShardPlan::Dictionary(views) => {
-                Box::pin(self.execute_dictionary(&views, Some(&values))).await
-            }
+            ShardPlan::Dictionary(views) => self.execute_views(&views, Some(&values)).await,
             other => Err(self.unplanned(other)),
         };
         self.forget_keys();

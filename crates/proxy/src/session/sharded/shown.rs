@@ -28,7 +28,11 @@ pub(super) fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
     let named = ["create", "index", "indexes", "keys"];
     statement.verb == Verb::Show
         && !node.tables.is_empty()
-        && words.any(|word| named.iter().any(|n| word.eq_ignore_ascii_case(n.as_bytes())))
+        && words.any(|word| {
+            named
+                .iter()
+                .any(|n| word.eq_ignore_ascii_case(n.as_bytes()))
+        })
 }
 
 /// A row with the client's names: the first cell is one, and a definition has more.
@@ -117,7 +121,7 @@ impl Session {
     }
 
     /// COM_FIELD_LIST: the columns of a table, as one node has it.
-    pub(in super::super) async fn list_fields(&mut self) -> Result<(), Failure> {
+    pub(in super::super) async fn list_fields_of_node(&mut self) -> Result<(), Failure> {
         let asked = self.packet.clone();
         let malformed = |_| Fault::Malformed("COM_FIELD_LIST");
         let asked = FieldList::decode(&asked).map_err(malformed)?;

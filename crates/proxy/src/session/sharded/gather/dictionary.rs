@@ -45,8 +45,18 @@ struct Pulled {
 }
 
 impl Session {
+    /// Executes a statement over views.
+    pub(in super::super) async fn execute_views(
+        &mut self,
+        views: &Dictionary,
+        values: Option<&[Parameter<'_>]>,
+    ) -> Result<Executed, Failure> {
+        // Rare, and large: the session's task does without its room.
+        Box::pin(self.execute_dictionary(views, values)).await
+    }
+
     /// Pulls what is said of tables, and finishes the statement over it.
-    pub(in super::super) async fn execute_dictionary(
+    async fn execute_dictionary(
         &mut self,
         dictionary: &Dictionary,
         values: Option<&[Parameter<'_>]>,
@@ -130,7 +140,6 @@ impl Session {
         let described = Described {
             columns: described.1.definitions.iter(),
             params: usize::from(described.1.params),
-            binary: values.is_some(),
         };
         let id = match values {
             Some(_) => prepared(scratch, &finish.sql, &names).await?.0,
@@ -178,7 +187,24 @@ impl Session {
         if values.is_some() {
             scratch.forget(&finish.sql).await?;
         }
-        let kept = match warnings {
+        self.keep_view_warnings(scratch, warnings, &names).await?;
+        let payload = end(&self.client, self.state.status, warnings);
+        codec::put_packet(&mut out, &mut self.client.seq, &payload);
+        self.client.channel.write(&out).await?;
+        self.state.diagnostics.found_rows = FoundRows::Known(count);
+        self.state.set_row_count(-1);
+        Ok(count)
+    }
+
+    /// Fetches the warnings of the statement, which the next one may ask for.
+    async fn keep_view_warnings(
+        &mut self,
+        scratch: &mut Scratch,
+        warnings: u16,
+        names: &Names,
+    ) -> Result<(), Failure> {
+        let count = u64::from(warnings);
+        let kept = match count {
             0 => Warnings::None,
             count => {
                 let rows = scratch.query(b"SHOW WARNINGS").await?;
@@ -186,19 +212,12 @@ impl Session {
                 for row in &mut rows {
                     row.message = names.text(&row.message);
                 }
-                let count = u64::from(count);
                 Warnings::Kept { rows, count }
             }
         };
-        let payload = end(&self.client, self.state.status, warnings);
-        codec::put_packet(&mut out, &mut self.client.seq, &payload);
-        self.client.channel.write(&out).await?;
-        let diagnostics = &mut self.state.diagnostics;
-        diagnostics.warning_count = u64::from(warnings);
-        diagnostics.warnings = kept;
-        diagnostics.found_rows = FoundRows::Known(count);
-        self.state.set_row_count(-1);
-        Ok(count)
+        self.state.diagnostics.warning_count = count;
+        self.state.diagnostics.warnings = kept;
+        Ok(())
     }
 
     /// What the client calls otherwise than the server that finishes.
@@ -219,7 +238,7 @@ impl Session {
         }
     }
 
-    /// Column count and columns: as the views' own are, which have names and types that no table gives back.
+    /// Column count and columns: with the names that the views' own have, whatever letters the text has, and the types of the rows.
     fn describe_views(
         &mut self,
         out: &mut Vec<u8>,
@@ -239,14 +258,11 @@ impl Session {
         codec::put_lenenc_int(&mut payload, columns.len() as u64);
         codec::put_packet(out, seq, &payload);
         for (own, column) in own.zip(columns) {
-            let filled = Column::decode(column).map_err(malformed)?;
-            let mut column = Column::decode(own).map_err(malformed)?;
-            // Rows of the binary protocol are read by their types.
-            if described.binary && column.column_type != filled.column_type {
-                column.column_type = filled.column_type;
-                column.length_bytes = filled.length_bytes;
-                column.flags = filled.flags;
-            }
+            let own = Column::decode(own).map_err(malformed)?;
+            let mut column = Column::decode(column).map_err(malformed)?;
+            (column.schema, column.table, column.org_table) =
+                (own.schema, own.table, own.org_table);
+            (column.name, column.org_name) = (own.name, own.org_name);
             payload.clear();
             column.encode(&mut payload, capabilities);
             codec::put_packet(out, seq, &payload);
@@ -261,13 +277,11 @@ impl Session {
     }
 }
 
-
 /// What a server says of the columns.
 struct Described<'a> {
     /// Those of the parameters come first.
     columns: std::slice::Iter<'a, Vec<u8>>,
     params: usize,
-    binary: bool,
 }
 
 /// Prepares a statement; what a server has against it is told in the client's names.
@@ -398,7 +412,9 @@ async fn pull(
                     "a row has other columns than its view".into(),
                 ))
             })?;
-            let cells = cells.into_iter().map(|cell| cell.map(Vec::into_boxed_slice));
+            let cells = cells
+                .into_iter()
+                .map(|cell| cell.map(Vec::into_boxed_slice));
             budget.take(rows.take(source, cells.collect()))?;
         }
     }
