@@ -55,6 +55,18 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What counts in the indexes of a table.
+    pub fn cardinality(table: &str) -> Option<Self> {
+        let columns = ["index_name", "seq_in_index", "cardinality"];
+        Some(Self {
+            view: views::of_name("STATISTICS")?,
+            scratch: String::new(),
+            columns: Some(columns.map(str::to_owned).into()),
+            tables: Some([table.to_owned()].into()),
+            system: false,
+        })
+    }
+
     /// Whether a table of the client's matters.
     pub fn wants(&self, table: &str) -> bool {
         let Some(tables) = &self.tables else {

@@ -32,6 +32,7 @@ use dbmesh_plan::shard::{NodeStatement, ShardPlan};
 use dbmesh_sql::{Facts, Statement, analyze};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
+use dbmesh_wire::result_set::RowFormat;
 
 use super::exchange::Lost;
 use super::leave::refuses_writes;
@@ -147,9 +148,6 @@ impl Session {
         if let Some(done) = early {
             return Ok(done);
         }
-        if let Some(filtered) = self.governed.filtered.take() {
-            return self.list_permitted(&filtered).await;
-        }
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
@@ -174,7 +172,7 @@ impl Session {
             }
             ShardPlan::Single(node) if shown::has_names(statement, &node) => {
                 self.note_node(&node.sql);
-                self.show_in_own_names(&node, route).await
+                self.show_in_own_names(&node, route, RowFormat::Text).await
             }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);
@@ -218,7 +216,8 @@ impl Session {
         }
     }
 
-    /// What needs no plan: the ends and beginnings of transactions, and the choice of the service's own schema.
+    /// What needs no plan of its own: the ends and beginnings of transactions, listings of what a user may see, and the choice
+    /// of the service's own schema.
     async fn answered_early(
         &mut self,
         sql: &[u8],
@@ -230,6 +229,9 @@ impl Session {
         }
         if let Some(done) = self.defer(sql, statement, route.aim).await? {
             return Ok(Some(done));
+        }
+        if let Some(filtered) = self.governed.filtered.take() {
+            return self.list_permitted(&filtered).await.map(Some);
         }
         let chooses = self.uses_own_schema(statement).await?;
         Ok(chooses.then_some(Executed::LOCAL))

@@ -104,6 +104,8 @@ static VIEWS: &[View] = &[
     View {
         name: "STATISTICS",
         schemas: &["TABLE_SCHEMA", "INDEX_SCHEMA"],
+        sums: &["CARDINALITY"],
+        key: &["INDEX_NAME", "SEQ_IN_INDEX"],
         ..VIEW
     },
     View {

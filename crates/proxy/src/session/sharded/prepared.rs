@@ -14,6 +14,7 @@ use dbmesh_sql::{Statement, analyze};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
 use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
 use dbmesh_wire::relay::Names;
+use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
 
 use super::super::prepared::Run;
@@ -221,7 +222,7 @@ impl Session {
         let execute = execute.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
         let statement = Arc::new(analyze(&node.sql, &self.dialect()));
         if super::shown::has_names(&statement, node) {
-            return Err(self.refusal(&shard::RefuseReason::PhysicalNames).into());
+            return self.show_in_own_names(node, route, RowFormat::Binary).await;
         }
         let under: Arc<Vector> = self.state.vector.clone();
         let key = Arc::new(Key::new(&node.sql, under.prepare_hash(), 0));

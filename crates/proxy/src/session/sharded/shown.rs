@@ -9,10 +9,10 @@ use dbmesh_plan::shard::dictionary::definition;
 use dbmesh_plan::shard::dictionary::mapping::Tables;
 use dbmesh_plan::shard::{NodeStatement, ShardPlan};
 use dbmesh_sql::{Statement, Verb, literal};
-use dbmesh_wire::column::Column;
+use dbmesh_wire::column::{BinaryLayout, Column};
 use dbmesh_wire::command::{CommandCode, FieldList};
 use dbmesh_wire::relay::Shape;
-use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder};
+use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder, RowFormat};
 
 use super::super::{Executed, Failure, Session};
 use super::gather::broken;
@@ -20,6 +20,9 @@ use super::work::of_server;
 use crate::backend::{Cell, definitions_of, rows_of};
 use crate::fault::Fault;
 use crate::state::{FoundRows, Warnings};
+
+/// The column of SHOW INDEX that counts; SHOW CREATE has fewer columns.
+const CARDINALITY: usize = 6;
 
 /// Whether the rows of its answer have the name of a shard.
 pub(super) fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
@@ -48,12 +51,29 @@ fn rename(row: &mut [Cell], node: &NodeStatement, others: &dyn Fn(&str) -> Optio
     }
 }
 
+/// A cell by the type of its column.
+fn shown<'a>((cell, column): (&'a Cell, &Column<'_>)) -> Shown<'a> {
+    let Some(text) = cell.as_deref() else {
+        return Shown::Null;
+    };
+    match column.column_type.binary_layout() {
+        BinaryLayout::Fixed(_) => {
+            let number = std::str::from_utf8(text).ok();
+            number
+                .and_then(|number| number.parse().ok())
+                .map_or(Shown::Null, Shown::Int)
+        }
+        _ => Shown::Bytes(text),
+    }
+}
+
 impl Session {
     /// Executes it at its node and answers with the client's names.
     pub(super) async fn show_in_own_names(
         &mut self,
         node: &NodeStatement,
         route: Route,
+        format: RowFormat,
     ) -> Result<Executed, Failure> {
         self.reach(node.source, route).await?;
         let names = self
@@ -85,6 +105,11 @@ impl Session {
         let columns = definitions.iter().map(|one| Column::decode(one));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let mut rows = rows_of(&bytes).map_err(broken)?;
+        if let Some((_, table)) = node.tables.first().filter(|_| columns.len() > CARDINALITY) {
+            // Who asks for more connections keeps none that it can do without.
+            self.settle().await?;
+            self.count_all(table, &mut rows).await?;
+        }
         let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
         let tables = sharding.map(|sharding| Tables::of(sharding, "", 0));
         let others = |name: &str| {
@@ -97,17 +122,11 @@ impl Session {
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
         self.state.set_row_count(-1);
-        let mut set = ResultSetBuilder::text(
-            &mut self.client.seq,
-            self.client.capabilities,
-            self.state.status,
-            &columns,
-        );
+        let (capabilities, status) = (self.client.capabilities, self.state.status);
+        let seq = &mut self.client.seq;
+        let mut set = ResultSetBuilder::new(seq, capabilities, status, &columns, format);
         for row in &rows {
-            let cells: Vec<Shown<'_>> = row
-                .iter()
-                .map(|cell| cell.as_deref().map_or(Shown::Null, Shown::Bytes))
-                .collect();
+            let cells: Vec<Shown<'_>> = row.iter().zip(&columns).map(shown).collect();
             set.row(&cells);
         }
         let packets = set.finish(0);
@@ -118,6 +137,21 @@ impl Session {
             rows: rows.len() as u64,
             ..Executed::LOCAL
         })
+    }
+
+    /// What counts in the rows of SHOW INDEX, over all shards.
+    async fn count_all(&mut self, table: &str, rows: &mut [Vec<Cell>]) -> Result<(), Failure> {
+        let counted = self.cardinality(table).await?;
+        for row in rows {
+            let (index, number) = (row.get(2).cloned(), row.get(3).cloned());
+            if let (Some(Some(index)), Some(Some(number))) = (index, number)
+                && let Some(count) = counted.get(&(index, number))
+                && let Some(cell) = row.get_mut(CARDINALITY)
+            {
+                *cell = Some(count.clone());
+            }
+        }
+        Ok(())
     }
 
     /// COM_FIELD_LIST: the columns of a table, as one node has it.

@@ -4,6 +4,7 @@
 //! no transaction. Rows of views are kept here while they are put together, no more than a budget of bytes. Input: a plan
 //! that says which views are read, and the text that finishes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dbmesh_plan::shard::Dictionary;
@@ -63,7 +64,7 @@ impl Session {
     ) -> Result<Executed, Failure> {
         self.note_node(&dictionary.finish.sql);
         let home = dictionary.finish.source;
-        let pulled = self.pull_views(dictionary).await?;
+        let pulled = self.pull_views(&dictionary.readings, home).await?;
         let mut scratch = self.scratch(home).await?;
         scratch.ask().await?;
         for (reading, pulled) in dictionary.readings.iter().zip(&pulled) {
@@ -82,13 +83,40 @@ impl Session {
         })
     }
 
+    /// What counts in the indexes of a split table, over all of its shards: by index and place in it.
+    pub(in super::super) async fn cardinality(
+        &mut self,
+        table: &str,
+    ) -> Result<BTreeMap<(Vec<u8>, Vec<u8>), Vec<u8>>, Failure> {
+        let mut found = BTreeMap::new();
+        let sharding = self.sharded.as_ref().and_then(|s| s.sharding());
+        let home = sharding.and_then(|sharding| sharding.default_source);
+        let readings: Vec<Reading> = Reading::cardinality(table).into_iter().collect();
+        let pulled = Box::pin(self.pull_views(&readings, home.unwrap_or(0))).await?;
+        for Pulled { columns, rows } in pulled {
+            let place = |name: &str| columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+            let places = ["INDEX_NAME", "SEQ_IN_INDEX", "CARDINALITY"].map(place);
+            for row in rows {
+                let cell = |at: Option<usize>| row.get(at?).and_then(Option::as_deref);
+                let [index, number, count] = places.map(|at| cell(at).map(<[u8]>::to_vec));
+                if let (Some(index), Some(number), Some(count)) = (index, number, count) {
+                    found.insert((index, number), count);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The rows of every view that is read, of all nodes.
-    async fn pull_views(&mut self, dictionary: &Dictionary) -> Result<Vec<Pulled>, Failure> {
+    async fn pull_views(
+        &mut self,
+        readings: &[Reading],
+        home: usize,
+    ) -> Result<Vec<Pulled>, Failure> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
         let sharding = sharded.sharding().cloned().ok_or_else(gone)?;
         let schema = sharded.home.service.schema.clone().ok_or_else(gone)?;
-        let home = dictionary.finish.source;
         let tables = Tables::of(&sharding, &schema, home);
         let mut budget = Budget::of(BYTES_MAX.min(self.gather_bytes_max()));
         let mut together: Vec<(Vec<String>, Together<'_>)> = Vec::new();
@@ -97,12 +125,12 @@ impl Session {
         let others = (0..sharding.sources.len()).filter(|source| *source != home);
         for source in std::iter::once(home).chain(others) {
             let asked = |reading: &Reading| source == home || is_asked(reading, source, &tables);
-            if !dictionary.readings.iter().any(asked) {
+            if !readings.iter().any(asked) {
                 continue;
             }
             let mut scratch = self.scratch(source).await?;
             scratch.ask().await?;
-            for (place, reading) in dictionary.readings.iter().enumerate() {
+            for (place, reading) in readings.iter().enumerate() {
                 if source == home {
                     let columns = columns_of(&mut scratch, reading).await?;
                     let rows = Together::new(&tables, reading, &columns);
@@ -260,9 +288,13 @@ impl Session {
         for (own, column) in own.zip(columns) {
             let own = Column::decode(own).map_err(malformed)?;
             let mut column = Column::decode(column).map_err(malformed)?;
-            (column.schema, column.table, column.org_table) =
-                (own.schema, own.table, own.org_table);
-            (column.name, column.org_name) = (own.name, own.org_name);
+            if column.column_type == own.column_type {
+                column = own;
+            } else {
+                (column.schema, column.table) = (own.schema, own.table);
+                (column.org_table, column.org_name) = (own.org_table, own.org_name);
+                column.name = own.name;
+            }
             payload.clear();
             column.encode(&mut payload, capabilities);
             codec::put_packet(out, seq, &payload);
