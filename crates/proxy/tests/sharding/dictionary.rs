@@ -110,7 +110,7 @@ fn of_constraints(schema: &str, suffix: &str) -> [String; 3] {
 
 /// Without what hangs on how a server reads its own views, as their rows come or by way of a temporary table of its own: of
 /// which inner table and column a column is, whether a text was computed and how long a TEXT may then be, whether an integer has four
-/// bytes or eight, and the flags NOT NULL and BINARY.
+/// bytes or eight, and the flags NOT NULL, BLOB and BINARY.
 fn outer(answer: Answer) -> Answer {
     let Answer::Rows(columns, rows, status, warnings) = answer else {
         return answer;
@@ -129,7 +129,7 @@ fn outer(answer: Answer) -> Answer {
         if numbers[7] == "3" {
             numbers[7] = "8";
         }
-        let flags = (numbers[8].parse::<u8>().unwrap() & !0x81).to_string();
+        let flags = (numbers[8].parse::<u8>().unwrap() & !0x91).to_string();
         numbers[8] = &flags;
         let (name, _) = name.split_once('.').unwrap();
         format!("{name} {numbers:?}")
