@@ -121,12 +121,13 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Who runs the command, for the proxy's log: what the environment says, without anything but visible ASCII.
+/// Who runs the command, for the proxy's log and audit: what the environment says, without anything but visible ASCII, or the
+/// number of the user.
 fn actor() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
-        .find_map(|name| env::var(name).ok())
-        .unwrap_or_default();
+        .find_map(|name| env::var(name).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
     name.chars()
         .filter(char::is_ascii_graphic)
         .take(64)

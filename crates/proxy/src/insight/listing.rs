@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::Insight;
 use super::entry::Entry;
-use super::sketch::RELATIVE_ERROR;
 use super::table::Key;
 
 /// Rows unless asked otherwise.
@@ -250,12 +249,5 @@ fn quantile_us(entry: &Entry, q: f64) -> u64 {
         reason = "a duration of hours at most"
     )]
     let us = (entry.sketch.quantile(q) / 1_000.0).round() as u64;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a duration"
-    )]
-    let longest = (entry.max_ns as f64 * (1.0 + RELATIVE_ERROR) / 1_000.0) as u64;
-    us.min(longest.max(1))
+    us.min(entry.max_ns.div_ceil(1_000).max(1))
 }

@@ -99,7 +99,8 @@ impl Sketch {
         self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// The quantile, 0 to 1, in ns; 0 of nothing.
+    /// The quantile, 0 to 1, in ns, by the nearest rank: of two durations, the 99th percentile is the longer one. 0 of
+    /// nothing.
     pub fn quantile(&self, q: f64) -> f64 {
         let total = self.len();
         if total == 0 {
@@ -111,7 +112,7 @@ impl Sketch {
             clippy::cast_sign_loss,
             reason = "a rank below the total"
         )]
-        let rank = (q.clamp(0.0, 1.0) * (total - 1) as f64) as u64;
+        let rank = ((q.clamp(0.0, 1.0) * total as f64).ceil() as u64).saturating_sub(1);
         let mut seen = 0;
         for (at, count) in self.counts.iter().enumerate() {
             seen += u64::from(*count);
@@ -161,11 +162,22 @@ mod tests {
         all.sort_unstable();
         assert_eq!(merged.len(), all.len() as u64);
         for q in [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0] {
-            let exact = all[(q * (all.len() - 1) as f64) as usize] as f64;
+            let rank = ((q * all.len() as f64).ceil() as usize).saturating_sub(1);
+            let exact = all[rank] as f64;
             let off = (merged.quantile(q) - exact).abs() / exact;
             assert!(off <= RELATIVE_ERROR * 1.000_001, "{q}: {off}");
         }
         assert!(merged.bytes() <= BUCKETS_MAX * 4 + STEP * 4);
+    }
+
+    #[test]
+    fn a_high_percentile_of_few_is_the_longest() {
+        let mut sketch = Sketch::default();
+        for ns in [1_000_000, 50_000_000] {
+            sketch.add(ns);
+        }
+        assert!(sketch.quantile(0.5) < 1_100_000.0);
+        assert!(sketch.quantile(0.95) > 49_000_000.0 && sketch.quantile(0.99) > 49_000_000.0);
     }
 
     #[test]

@@ -48,6 +48,8 @@ const ENDPOINTS: &[Shown] = &[
     ("up", "/up"),
     ("fenced", "/fenced"),
     ("ejected", "/ejected"),
+    ("breaker", "/breaker"),
+    ("breaker_forced", "/breaker_forced"),
     ("lag", "/lag"),
     ("lag_ms", "/lag_ms"),
     ("latency_us", "/latency_us"),

@@ -36,6 +36,7 @@ fn operators_see_their_service_and_nobody_else_does() {
         assert_eq!(users, ["app", "ops"], "{kind:?}");
         let endpoints = rows(&mut ops, "SHOW MESH ENDPOINTS");
         assert_eq!((endpoints.len(), endpoints[0][0].as_str()), (1, "server-0"));
+        assert!(endpoints[0].contains(&"closed".to_owned()), "{endpoints:?}");
         let pools = rows(&mut ops, "SHOW MESH POOLS;");
         assert_eq!(pools[0][1], "8");
         assert_eq!(rows(&mut ops, "SHOW MESH RULES").len(), 0);

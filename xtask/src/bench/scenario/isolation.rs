@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,8 @@ struct Sample {
     p99_ms: f64,
     /// Of one processor, what the proxy used, in percent.
     proxy_percent: f64,
+    /// Answers per second that a flood got.
+    flood_per_s: f64,
 }
 
 /// Runs it.
@@ -116,7 +118,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
             };
             let disturbance = Disturbance::begin(*phase, to, &other)?;
             std::thread::sleep(SETTLE);
-            samples.push(measure(target.port, pid, time)?);
+            samples.push(measure((target.port, pid), time, &disturbance)?);
             disturbance.end()?;
         }
     }
@@ -128,8 +130,13 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
 }
 
 /// The calm clients' latencies for a while.
-fn measure(port: u16, pid: u32, time: Duration) -> Result<Sample, String> {
+fn measure(
+    (port, pid): (u16, u32),
+    time: Duration,
+    disturbance: &Disturbance<'_>,
+) -> Result<Sample, String> {
     let before = cpu_us(pid).unwrap_or_default();
+    let answered = disturbance.answered.load(Ordering::Relaxed);
     let begun = Instant::now();
     let clients = (0..CALM_CLIENTS).map(|_| std::thread::spawn(move || calm(port, time)));
     let clients: Vec<_> = clients.collect();
@@ -138,6 +145,7 @@ fn measure(port: u16, pid: u32, time: Duration) -> Result<Sample, String> {
         let latencies = client.join().map_err(|_| "a calm client panicked")?;
         all.extend(latencies?);
     }
+    let answered = disturbance.answered.load(Ordering::Relaxed) - answered;
     all.sort_by(f64::total_cmp);
     let used = cpu_us(pid).unwrap_or_default().saturating_sub(before);
     let percentile = |percent: usize| {
@@ -149,6 +157,7 @@ fn measure(port: u16, pid: u32, time: Duration) -> Result<Sample, String> {
         p50_ms: percentile(50),
         p99_ms: percentile(99),
         proxy_percent: used as f64 / begun.elapsed().as_micros() as f64 * 100.0,
+        flood_per_s: answered as f64 / begun.elapsed().as_secs_f64(),
     })
 }
 
@@ -177,6 +186,8 @@ fn calm(port: u16, time: Duration) -> Result<Vec<f64>, String> {
 /// What the neighbour's clients do, until told to end.
 struct Disturbance<'a> {
     stop: Arc<AtomicBool>,
+    /// Answers that a flood got.
+    answered: Arc<AtomicU64>,
     clients: Vec<JoinHandle<()>>,
     stalled: Option<&'a Server>,
 }
@@ -184,6 +195,7 @@ struct Disturbance<'a> {
 impl<'a> Disturbance<'a> {
     fn begin(phase: Phase, port: u16, server: &'a Server) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
         let mut clients = Vec::new();
         let count = if phase == Phase::Alone {
             0
@@ -192,12 +204,12 @@ impl<'a> Disturbance<'a> {
         };
         for _ in 0..count {
             let client = Client::connect(port)?;
-            let stop = stop.clone();
+            let (stop, answered) = (stop.clone(), answered.clone());
             clients.push(std::thread::spawn(move || {
                 // The thread's own niceness: what its pings cost the machine is not the question.
                 let _ = rustix::process::nice(19);
                 match phase {
-                    Phase::Flooding | Phase::Elsewhere => flood(client, &stop),
+                    Phase::Flooding | Phase::Elsewhere => flood(client, &stop, &answered),
                     _ => ask(client, &stop),
                 }
             }));
@@ -208,6 +220,7 @@ impl<'a> Disturbance<'a> {
         }
         Ok(Self {
             stop,
+            answered,
             clients,
             stalled,
         })
@@ -231,7 +244,7 @@ fn ask(mut client: Client, stop: &AtomicBool) {
 }
 
 /// COM_PINGs, as many under way as there is room for: they cost nobody but the proxy.
-fn flood(client: Client, stop: &AtomicBool) {
+fn flood(client: Client, stop: &AtomicBool, answered: &AtomicU64) {
     /// A ping and its answer, in packets.
     const PING: [u8; 5] = [1, 0, 0, 0, 14];
     const OK_BYTES: usize = 11;
@@ -242,6 +255,7 @@ fn flood(client: Client, stop: &AtomicBool) {
         if stream.write_all(&many).is_err() || stream.read_exact(&mut answers).is_err() {
             return;
         }
+        answered.fetch_add(PIPELINED as u64, Ordering::Relaxed);
     }
 }
 
@@ -262,17 +276,18 @@ fn middle(samples: &[Sample], pick: fn(&Sample) -> f64) -> f64 {
 
 fn table(samples: &[Vec<Sample>]) -> String {
     let mut out = String::from(
-        "| the neighbour is | statements | p50 / p99 ms | p99 ÷ alone | proxy CPU % |\n|---|---|---|---|---|\n",
+        "| the neighbour is | statements | p50 / p99 ms | p99 ÷ alone | proxy CPU % | pings/s |\n|---|---|---|---|---|---|\n",
     );
     for (at, (phase, samples_of)) in Phase::ALL.iter().zip(samples).enumerate() {
         out += &format!(
-            "| {} | {} | {:.2} / {:.2} | {:.2} | {:.0} |\n",
+            "| {} | {} | {:.2} / {:.2} | {:.2} | {:.0} | {:.0} |\n",
             phase.name(),
             samples_of.iter().map(|s| s.statements).sum::<usize>(),
             middle(samples_of, |s| s.p50_ms),
             middle(samples_of, |s| s.p99_ms),
             ratio(samples, at),
             middle(samples_of, |s| s.proxy_percent),
+            middle(samples_of, |s| s.flood_per_s),
         );
     }
     out
@@ -282,7 +297,7 @@ fn report(samples: &[Vec<Sample>]) -> serde_json::Value {
     let phases = Phase::ALL.iter().zip(samples).enumerate();
     let phases = phases.map(|(at, (phase, of))| {
         let rounds = of.iter().map(|s| {
-            json!({ "statements": s.statements, "p50_ms": s.p50_ms, "p99_ms": s.p99_ms, "proxy_percent": s.proxy_percent })
+            json!({ "statements": s.statements, "p50_ms": s.p50_ms, "p99_ms": s.p99_ms, "proxy_percent": s.proxy_percent, "flood_per_s": s.flood_per_s })
         });
         json!({ "phase": phase.name(), "p99_ratio_to_alone": ratio(samples, at), "rounds": rounds.collect::<Vec<_>>() })
     });
