@@ -245,25 +245,6 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan
 #[must_use]
 pub fn route(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Route {
     let facts = statement.facts;
-    let free = session.connection == Connection::Free;
-    let reads = |fact| facts.has(fact);
-    let mut functions = Functions::NONE;
-    functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
-    let row_count_here = free || session.row_count == RowCount::Here;
-    let rows_here = session.found_rows == RowsFound::Known;
-    functions.add_if(
-        Functions::FOUND_ROWS,
-        reads(Facts::READS_FOUND_ROWS) && rows_here,
-    );
-    functions.add_if(
-        Functions::ROW_COUNT,
-        reads(Facts::READS_ROW_COUNT) && row_count_here,
-    );
-    let warnings_here = free || session.warnings == KeptWarnings::Here;
-    functions.add_if(
-        Functions::WARNING_COUNT,
-        reads(Facts::READS_WARNING_COUNT) && warnings_here,
-    );
     let readers = Facts::READS_LAST_INSERT_ID
         | Facts::CALLS_ROUTINE
         | Facts::DYNAMIC_SQL
@@ -289,9 +270,35 @@ pub fn route(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Rou
     };
     Route {
         aim: aim(session.splitting, proof, session.hint, sql),
-        functions,
+        functions: functions(statement, session),
         last_insert_id,
     }
+}
+
+/// The functions in a statement that a connection at hand would answer wrongly.
+#[must_use]
+pub fn functions(statement: &Statement, session: SessionView<'_>) -> Functions {
+    let facts = statement.facts;
+    let free = session.connection == Connection::Free;
+    let reads = |fact| facts.has(fact);
+    let mut functions = Functions::NONE;
+    functions.add_if(Functions::CONNECTION_ID, reads(Facts::READS_CONNECTION_ID));
+    let row_count_here = free || session.row_count == RowCount::Here;
+    let rows_here = session.found_rows == RowsFound::Known;
+    functions.add_if(
+        Functions::FOUND_ROWS,
+        reads(Facts::READS_FOUND_ROWS) && rows_here,
+    );
+    functions.add_if(
+        Functions::ROW_COUNT,
+        reads(Facts::READS_ROW_COUNT) && row_count_here,
+    );
+    let warnings_here = free || session.warnings == KeptWarnings::Here;
+    functions.add_if(
+        Functions::WARNING_COUNT,
+        reads(Facts::READS_WARNING_COUNT) && warnings_here,
+    );
+    functions
 }
 
 fn plan_special(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Option<Plan> {

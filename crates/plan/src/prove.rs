@@ -3,6 +3,8 @@
 //! Owns the parser that proves it and a bounded memory of what was proved. It must never take a statement for a read that
 //! is not proved to be one: what cannot be parsed is none. Input: a statement that the scanner took for a plain read.
 
+use std::hash::{Hash, Hasher};
+
 use dbmesh_sql::effects::{AccessMode, Effect};
 use dbmesh_sql::parsed::ReadOnly;
 use dbmesh_sql::{Class, Dialect, Facts, ParsedFacts, Parser, Statement, Verb};
@@ -22,12 +24,26 @@ pub enum Proof {
     NotProved,
 }
 
+/// What a proof depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    digest: u64,
+    dialect: Dialect,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The digest alone tells texts apart; the rest is compared.
+        state.write_u64(self.digest);
+    }
+}
+
 /// Proves statements, and remembers.
 #[derive(Debug, Default)]
 pub struct Prover {
     parser: Parser,
     facts: ParsedFacts,
-    known: Memory<(u64, Dialect), Proof>,
+    known: Memory<Key, Proof>,
 }
 
 impl Prover {
@@ -37,7 +53,10 @@ impl Prover {
         if first != Proof::Reads {
             return first;
         }
-        let key = (statement.digest.0, *dialect);
+        let key = Key {
+            digest: statement.digest.0,
+            dialect: *dialect,
+        };
         if let Some(known) = self.known.find(&key) {
             return known;
         }
@@ -172,9 +191,11 @@ mod tests {
         }
         let (young, old) = prover.known.sizes();
         assert!(young <= GENERATION_MAX && old <= GENERATION_MAX);
-        let often = analyze(b"SELECT often FROM t", &Dialect::default())
-            .digest
-            .0;
-        assert!(prover.known.find(&(often, Dialect::default())).is_some());
+        let dialect = Dialect::default();
+        let often = Key {
+            digest: analyze(b"SELECT often FROM t", &dialect).digest.0,
+            dialect,
+        };
+        assert!(prover.known.find(&often).is_some());
     }
 }

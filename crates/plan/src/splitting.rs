@@ -3,6 +3,8 @@
 //! Owns the order of reasons: a hint, then the rules, then the strategy's default. It must never send to a replica what is
 //! not proved to read only. Input: facts of the statement, the strategy, a hint.
 
+use std::borrow::Cow;
+
 use dbmesh_model::topology::{
     Balance, Consistency, Role, Splitting, SplittingMatch, TransactionalRead,
 };
@@ -92,7 +94,11 @@ pub fn aim(splitting: Option<&Splitting>, proof: Proof, hint: Option<RoleHint>, 
     if splitting.consistency == Consistency::Primary {
         return Aim::primary(Why::Consistency);
     }
-    let text = std::cell::LazyCell::new(|| String::from_utf8_lossy(sql));
+    let text = std::cell::LazyCell::new(|| match std::str::from_utf8(sql) {
+        // Far quicker than what looks for bytes to replace.
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(sql),
+    });
     let first = std::cell::LazyCell::new(|| {
         let matcher = splitting.matcher.as_ref()?;
         Some(matcher.first(text.trim()))

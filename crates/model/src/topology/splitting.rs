@@ -195,7 +195,21 @@ impl Matcher {
     }
 
     /// The first rule that has an expression which matches.
+    ///
+    /// Most texts match none: that takes a search which looks at each byte once and stops at the first match. Only where
+    /// there is one, all that match are collected.
     pub fn first(&self, text: &str) -> Option<usize> {
+        let any = Input::new(text).earliest(true);
+        let ended = self.set.search_half(&any)?;
+        let rule = self.rules.get(ended.pattern().as_usize()).copied();
+        if rule == self.rules.first().copied() {
+            // Nothing comes before it.
+            return rule;
+        }
+        self.first_of_all(text)
+    }
+
+    fn first_of_all(&self, text: &str) -> Option<usize> {
         thread_local! {
             /// Kept, so that a statement costs no allocation.
             static MATCHES: RefCell<PatternSet> = RefCell::new(PatternSet::new(0));
@@ -233,4 +247,53 @@ pub struct Splitting {
     pub catch_up_wait_ms: u64,
     /// How the servers are watched.
     pub monitor: Monitor,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(patterns: &[&[&str]]) -> Vec<SplittingRule> {
+        let rule = |patterns: &&[&str]| SplittingRule {
+            name: String::new(),
+            matches: SplittingMatch::Regex(RegexSet::new(*patterns).unwrap(), Role::Primary),
+            balance: None,
+        };
+        let mut rules: Vec<_> = patterns.iter().map(rule).collect();
+        rules.insert(
+            1,
+            SplittingRule {
+                matches: SplittingMatch::Generic,
+                ..rules[0].clone()
+            },
+        );
+        rules
+    }
+
+    fn one_by_one(rules: &[SplittingRule], text: &str) -> Option<usize> {
+        rules.iter().position(|rule| match &rule.matches {
+            SplittingMatch::Regex(set, _) => set.is_match(text),
+            SplittingMatch::Generic => false,
+        })
+    }
+
+    /// All together find what each alone does, wherever in the text the match of an earlier rule ends.
+    #[test]
+    fn the_first_rule_is_found() {
+        let rules = rules(&[
+            &["b c", "a+b$"],
+            &["^a", "cc"],
+            &["(?i)A.*B"],
+            &["s{3}"],
+            &["", "^$"],
+        ]);
+        let known = [&rules[..], &rules[..5]].map(|rules| (rules, Matcher::of(rules).unwrap()));
+        proptest!(|(text in "[abcs \\n]{0,24}")| {
+            for (rules, matcher) in &known {
+                prop_assert_eq!(matcher.first(&text), one_by_one(rules, &text));
+            }
+        });
+    }
 }

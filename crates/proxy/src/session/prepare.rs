@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_plan::{Aim, Functions, Local, Plan, Proof, plan, route};
+use dbmesh_plan::{Aim, Functions, Local, Plan, Proof, functions, plan, route};
 use dbmesh_sql::{Effect, Facts, Statement};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, Reader};
@@ -77,7 +77,7 @@ impl Session {
             let prepared = Box::pin(self.prepare_sharded(sql, statement)).await;
             return prepared.map(|()| None);
         }
-        let functions = route(&statement, sql, self.view(Proof::NotProved)).functions;
+        let functions = functions(&statement, self.view(Proof::NotProved));
         let spliced = match functions {
             Functions::NONE => None,
             _ => {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dbmesh_model::topology::Role;
-use dbmesh_plan::{Aim, Functions, Plan, Route, plan, route};
+use dbmesh_plan::{Aim, Functions, Plan, Route, functions, plan, route};
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self};
@@ -133,7 +133,7 @@ impl Session {
             ..
         } = asked;
         self.recollect(statement).await?;
-        let functions = route(statement, &key.sql, self.view(proof)).functions;
+        let functions = functions(statement, self.view(proof));
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
