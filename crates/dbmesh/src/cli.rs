@@ -171,6 +171,10 @@ pub struct ProxyArgs {
     /// use files early, beyond, they are refused.
     #[arg(long, value_name = "MIB", default_value_t = 1_024)]
     pub merge_memory_mib: u64,
+    /// Memory that statements of open transactions may take that are executed again when their server is lost, of all
+    /// sessions together; beyond, transactions go on and are lost with their server.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub replay_memory_mib: u64,
 }
 
 /// Form of log lines.

@@ -34,6 +34,7 @@ pub fn run_proxy(args: &ProxyArgs) -> ExitCode {
         memory_limit_bytes: args.memory_limit,
         large_commands_bytes: args.large_commands_mib.saturating_mul(1 << 20),
         merge_bytes: args.merge_memory_mib.saturating_mul(1 << 20),
+        replay_bytes: args.replay_memory_mib.saturating_mul(1 << 20),
         state: args.state.clone(),
         zone: args.zone.clone().filter(|zone| !zone.is_empty()),
     };

@@ -142,6 +142,7 @@ impl AdminContent for Pages {
         self.process.current.outlets().metrics(out);
         transactions::expose(&services, out);
         self.process.allowance.expose(out);
+        self.process.replays.expose(out);
         let lanes = services.list.iter().map(|s| (s.service.label(), &s.lane));
         crate::turns::expose(lanes, out);
         let rules = services.list.iter().map(|s| (s.service.label(), &*s.rules));

@@ -23,6 +23,7 @@ use crate::listener::Admission;
 use crate::login::Lockout;
 use crate::memory::MemoryGuard;
 use crate::registry::Registry;
+use crate::replay::ReplayMemory;
 use crate::serving::Current;
 
 /// Users whose password is remembered; beyond this, they prove it in full again.
@@ -55,6 +56,8 @@ pub struct Process {
     pub allowance: Arc<Allowance>,
     /// Memory for rows of several shards that are put together.
     pub merging: Arc<SharedMemory>,
+    /// Memory for transactions that may have to be executed again.
+    pub replays: Arc<ReplayMemory>,
     /// Generators of keys.
     pub generators: Generators,
     /// Definitions over several shards.
@@ -72,6 +75,7 @@ impl Process {
         clock: Coarse,
         allowance: Arc<Allowance>,
         merging: SharedMemory,
+        replays: ReplayMemory,
         memory: MemoryGuard,
     ) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -89,6 +93,7 @@ impl Process {
             admission: Arc::default(),
             allowance,
             merging: Arc::new(merging),
+            replays: Arc::new(replays),
             generators: Generators::default(),
             definitions: Definitions::default(),
             rsa: OnceLock::new(),

@@ -4,6 +4,7 @@
 //! reasons why one cannot be. It must never keep a statement whose doing is not undone by the end of its connection. Input:
 //! the statements of sessions whose service replays transactions, and what came of them.
 
+mod memory;
 mod print;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use dbmesh_wire::track::{self, Item};
 
 use crate::prepared::Key;
 use crate::vector::Vector;
+use memory::Held;
+pub use memory::ReplayMemory;
 pub use print::{Fingerprint, Print};
 
 /// Why a transaction is not executed again, or why that came to nothing. In logs and metrics.
@@ -23,6 +26,8 @@ pub use print::{Fingerprint, Print};
 pub enum Unplayable {
     /// Its statements take more bytes than they may.
     Size,
+    /// The statements of all transactions take what they may.
+    Memory,
     /// A statement does what the end of a transaction does not undo, or reads what only one connection has.
     Outside,
     /// A table without transactions was written to.
@@ -45,8 +50,9 @@ pub enum Unplayable {
 
 impl Unplayable {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Size,
+        Self::Memory,
         Self::Outside,
         Self::NonTransactional,
         Self::State,
@@ -63,6 +69,7 @@ impl Unplayable {
     pub fn label(self) -> &'static str {
         match self {
             Self::Size => "size",
+            Self::Memory => "memory",
             Self::Outside => "outside",
             Self::NonTransactional => "non_transactional",
             Self::State => "state",
@@ -153,7 +160,7 @@ pub struct Journal {
     pub last_insert_id: Option<u64>,
     /// The statements.
     pub steps: Vec<Step>,
-    bytes: usize,
+    held: Held,
     unplayable: Option<Unplayable>,
     /// How often it was executed again.
     pub replays: u32,
@@ -167,6 +174,7 @@ impl Journal {
         vector: Arc<Vector>,
         last_insert_id: Option<u64>,
         deprecate_eof: bool,
+        memory: Arc<ReplayMemory>,
     ) -> Self {
         Self {
             fingerprint: Fingerprint::new(deprecate_eof),
@@ -175,7 +183,7 @@ impl Journal {
             vector,
             last_insert_id,
             steps: Vec::new(),
-            bytes: 0,
+            held: Held::none(memory),
             unplayable: None,
             replays: 0,
         }
@@ -207,7 +215,8 @@ impl Journal {
     /// The transaction will not be executed again.
     pub fn give_up(&mut self, why: Unplayable) {
         self.unplayable.get_or_insert(why);
-        (self.steps, self.bytes) = (Vec::new(), 0);
+        self.steps = Vec::new();
+        self.held.release();
     }
 
     /// Why the transaction cannot be executed again, if so.
@@ -244,9 +253,12 @@ impl Journal {
             return self.give_up(Unplayable::Outside);
         }
         let sent = sent();
-        self.bytes += sent.bytes() + STEP_BYTES;
-        if u64::try_from(self.bytes).unwrap_or(u64::MAX) > bytes_max {
+        let taken = self.held.add(sent.bytes() + STEP_BYTES);
+        if self.held.bytes() > bytes_max {
             return self.give_up(Unplayable::Size);
+        }
+        if taken.is_err() {
+            return self.give_up(Unplayable::Memory);
         }
         self.steps.push(Step {
             sent,
@@ -427,11 +439,32 @@ mod tests {
         }
     }
 
+    fn memory(max_bytes: u64) -> Arc<ReplayMemory> {
+        Arc::new(ReplayMemory::new(max_bytes))
+    }
+
+    #[test]
+    fn journals_together_are_bounded() {
+        let vector = Arc::new(Vector::fresh(None, crate::vector::Charset::Server));
+        let aim = Aim::primary(Why::NotProved);
+        let all = memory(1_000);
+        let one = statement("UPDATE t SET a = 1");
+        let mut journals = [(); 8].map(|()| Journal::new(aim, vector.clone(), None, true, all.clone()));
+        for journal in &mut journals {
+            journal.announce();
+            let sent = || Sent::Text(vec![b'x'; 100].into());
+            journal.keep(&one, &Outcome::default(), vector.clone(), 1 << 20, sent);
+        }
+        let kept = journals.iter().filter(|j| j.unplayable().is_none());
+        assert!((1..8).contains(&kept.count()));
+        assert_eq!(journals[7].unplayable(), Some(Unplayable::Memory));
+    }
+
     #[test]
     fn a_journal_is_bounded_and_given_up_for_good() {
         let vector = Arc::new(Vector::fresh(None, crate::vector::Charset::Server));
         let aim = Aim::primary(Why::NotProved);
-        let mut journal = Journal::new(aim, vector.clone(), Some(0), true);
+        let mut journal = Journal::new(aim, vector.clone(), Some(0), true, memory(1 << 20));
         let one = statement("UPDATE t SET a = 1");
         let keep = |journal: &mut Journal, outcome: &Outcome| {
             journal.announce();
@@ -441,13 +474,13 @@ mod tests {
         let fine = Outcome::default();
         while journal.unplayable().is_none() {
             keep(&mut journal, &fine);
-            assert!(journal.bytes <= 1000);
+            assert!(journal.held.bytes() <= 1000);
         }
         assert_eq!(journal.unplayable(), Some(Unplayable::Size));
         keep(&mut journal, &fine);
         assert!(journal.steps.is_empty() && journal.begin_exchange().is_none());
 
-        let mut journal = Journal::new(aim, vector.clone(), Some(0), true);
+        let mut journal = Journal::new(aim, vector.clone(), Some(0), true, memory(1 << 20));
         let mut state = Vec::new();
         Item::TransactionState(b"T__w____").encode(&mut state);
         let outcome = Outcome {
@@ -458,7 +491,7 @@ mod tests {
         assert_eq!(journal.unplayable(), Some(Unplayable::NonTransactional));
 
         // A COMMIT behind which a transaction is open.
-        let mut journal = Journal::new(aim, vector.clone(), Some(0), true);
+        let mut journal = Journal::new(aim, vector.clone(), Some(0), true, memory(1 << 20));
         journal.announce();
         let sent = || Sent::Text((*b"COMMIT").into());
         let refused = Outcome {
@@ -470,7 +503,7 @@ mod tests {
         assert_eq!(journal.unplayable(), Some(Unplayable::Outside));
 
         // A command that nobody announced.
-        let mut journal = Journal::new(aim, vector.clone(), Some(0), true);
+        let mut journal = Journal::new(aim, vector.clone(), Some(0), true, memory(1 << 20));
         assert!(journal.begin_exchange().is_none());
         assert_eq!(journal.unplayable(), Some(Unplayable::Outside));
     }

@@ -24,6 +24,7 @@ use crate::listener::{Place, listen, places};
 use crate::memory::{self, MemoryGuard};
 use crate::process::Process;
 use crate::recall::Recall;
+use crate::replay::ReplayMemory;
 use crate::serving::{Common, Current};
 use crate::turns::Turns;
 
@@ -55,6 +56,8 @@ pub struct Options {
     pub large_commands_bytes: u64,
     /// Memory that rows of several shards may take while they are put together, of all sessions, in bytes.
     pub merge_bytes: u64,
+    /// Memory that statements of open transactions may take that are executed again if need be, of all sessions, in bytes.
+    pub replay_bytes: u64,
 }
 
 /// Why the process could not start.
@@ -179,6 +182,7 @@ fn process(options: &Options, current: Current, allowance: Arc<Allowance>) -> Pr
         Coarse::start(),
         allowance,
         SharedMemory::new(usize::try_from(options.merge_bytes).unwrap_or(usize::MAX)),
+        ReplayMemory::new(options.replay_bytes),
         MemoryGuard::new(options.memory_limit_bytes),
     )
 }

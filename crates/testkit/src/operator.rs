@@ -93,6 +93,38 @@ pub fn switch_over(old: &Server, new: &Server, others: &[&Server]) -> Result<()>
     return_as_replica(old, new)
 }
 
+/// Whether a former primary has transactions that `new` lacks: what it had not sent to anybody when it died, and committed
+/// when it started again. As a replica it would stay another one than its source.
+pub fn has_more_than(old: &Server, new: &Server) -> Result<bool> {
+    match old.kind() {
+        Kind::MySql => {
+            let has = old.query_value("SELECT @@global.gtid_executed")?;
+            let ask = format!(
+                "SELECT GTID_SUBSET('{}', @@global.gtid_executed)",
+                has.unwrap_or_default()
+            );
+            Ok(new.query_value(&ask)?.as_deref() != Some("1"))
+        }
+        Kind::MariaDb => {
+            let state = "SELECT @@global.gtid_binlog_state";
+            let of = |server: &Server| server.query_value(state).map(Option::unwrap_or_default);
+            let (has, others) = (of(old)?, of(new)?);
+            // The last number of each server in each domain.
+            let last = |of: &str| {
+                others.split(',').find_map(|part| {
+                    let (known, number) = part.trim().rsplit_once('-')?;
+                    (known == of).then(|| number.parse::<u64>().ok())?
+                })
+            };
+            Ok(has.split(',').any(|part| {
+                part.trim().rsplit_once('-').is_some_and(|(of, number)| {
+                    number.parse::<u64>().ok() > last(of).or(Some(0))
+                })
+            }))
+        }
+    }
+}
+
 /// Makes a former primary a replica of `new`.
 pub fn return_as_replica(old: &Server, new: &Server) -> Result<()> {
     refuse_writes(old)?;

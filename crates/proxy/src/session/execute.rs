@@ -102,7 +102,10 @@ impl Session {
                     crate::channel::return_buffer(out);
                     break outcome;
                 }
-                Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
+                Err(Lost::TurnedAway(error)) => {
+                    let leaving = self.leave_for_another(aim, error, at_hand);
+                    aim = Box::pin(leaving).await?;
+                }
                 Err(lost) => self.recover(lost, (repeat, attempt), at_hand).await?,
             }
         };
@@ -245,10 +248,13 @@ impl Session {
         // What runs several statements may have done some of them before it met one that writes.
         let locks = Facts::GET_LOCK_FUNCTION | Facts::RELEASE_LOCK_FUNCTION;
         let one = runs(statement) == Runs::One && !statement.facts.has_any(locks);
-        if upstream.splitting().is_some() && elsewhere && !kept && one {
-            Withhold::ReadOnly
-        } else {
-            Withhold::Nothing
+        match upstream.splitting().is_some() && one {
+            true if elsewhere && !kept => Withhold::ReadOnly,
+            true if self.plays_on(statement) => match may_commit(statement) {
+                true => Withhold::ReadOnlyOption,
+                false => Withhold::ReadOnly,
+            },
+            _ => Withhold::Nothing,
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) enum Withhold {
     Nothing,
     /// That a server takes no writes.
     ReadOnly,
+    /// That it refused to commit because of its option read_only: it has rolled the transaction back.
+    ReadOnlyOption,
 }
 
 /// Whether a command may be sent again after its connection broke before anything came back.
@@ -107,7 +109,11 @@ impl Leave {
     /// The error that is kept from the client, if this answer is one: all of it is in `out`.
     pub(super) fn turned_away(self, outcome: &Outcome, out: &[u8]) -> Option<TurnedAway> {
         let refused = outcome.error.is_some_and(refuses_writes);
-        let withheld = refused && self.withhold == Withhold::ReadOnly;
+        let withheld = match self.withhold {
+            Withhold::Nothing => false,
+            Withhold::ReadOnly => refused,
+            Withhold::ReadOnlyOption => outcome.error == Some(OPTION_PREVENTS),
+        };
         withheld.then(|| TurnedAway::of(out)).flatten()
     }
 

@@ -229,7 +229,10 @@ impl Session {
                     return_buffer(out);
                     break outcome;
                 }
-                Err(Lost::TurnedAway(error)) => aim = self.turned_away(aim, error).await?,
+                Err(Lost::TurnedAway(error)) => {
+                    let leaving = self.leave_for_another(aim, error, at_hand);
+                    aim = Box::pin(leaving).await?;
+                }
                 Err(lost) => self.recover(lost, (repeat, attempt), at_hand).await?,
             }
         };

@@ -21,7 +21,7 @@ use dbmesh_wire::status::Status;
 use super::demand::Place;
 use super::exchange::{Command, Lost};
 use super::execute::may_commit;
-use super::leave::Repeat;
+use super::leave::{Repeat, TurnedAway, refuses_writes};
 use super::prepared::Arguments;
 use super::{Failure, Session};
 use crate::backend::{Backend, BackendError};
@@ -85,7 +85,13 @@ impl Session {
             };
             let eof = self.client.capabilities;
             let eof = eof.contains(Capabilities::DEPRECATE_EOF);
-            let mut journal = Journal::new(aim, self.state.vector.clone(), id, eof);
+            let mut journal = Journal::new(
+                aim,
+                self.state.vector.clone(),
+                id,
+                eof,
+                self.process.replays.clone(),
+            );
             journal.announce();
             self.replay = Some(Box::new(journal));
         }
@@ -160,6 +166,31 @@ impl Session {
         }
     }
 
+    /// Whether a refusal to write need not be the client's answer: the transaction can be executed again elsewhere.
+    pub(super) fn plays_on(&self, statement: &Statement) -> bool {
+        let refused = self.may_replay(&Lost::NotSent, Repeat::Never, statement);
+        self.state.in_transaction() && matches!(refused, Some(Ok(_)))
+    }
+
+    /// A server takes no writes, and the client has not been told: where to next. Of a refused statement nothing was done,
+    /// nor of a transaction whose COMMIT was refused.
+    pub(super) async fn leave_for_another(
+        &mut self,
+        aim: Aim,
+        error: TurnedAway,
+        at_hand: AtHand<'_>,
+    ) -> Result<Aim, Failure> {
+        if !self.state.in_transaction() {
+            return self.turned_away(aim, error).await;
+        }
+        if let Some(member) = &self.member {
+            self.serving.upstream.refused_write(member);
+        }
+        let never = (Repeat::Never, u32::MAX);
+        self.recover(Lost::NotSent, never, at_hand).await?;
+        Ok(aim)
+    }
+
     /// Whether the transaction is executed again; nothing if that is not the question.
     fn may_replay(
         &self,
@@ -232,7 +263,11 @@ impl Session {
                 let playing = pin!(self.play(&mut journal, at_hand));
                 tokio::time::timeout_at(until.into(), playing).await
             };
-            let attempted = u32::from(self.lease.is_some());
+            let attempted = match played {
+                // Whoever takes no writes yet will, or another one.
+                Ok(Err(Stop::NotThere)) => 0,
+                _ => u32::from(self.lease.is_some()),
+            };
             if !matches!(played, Ok(Ok(()))) {
                 // Whatever was begun there ends with it.
                 self.lease = None;
@@ -299,10 +334,15 @@ impl Session {
                 .send_again(&step.sent, &mut journal.fingerprint)
                 .await?;
             if journal.fingerprint.print() != step.print {
-                let in_the_way = outcome.error.is_some_and(|e| IN_THE_WAY.contains(&e));
-                return Err(match in_the_way {
-                    true => Stop::Again,
-                    false => Stop::For(Unplayable::Differs),
+                return Err(match outcome.error {
+                    Some(error) if IN_THE_WAY.contains(&error) => Stop::Again,
+                    Some(error) if refuses_writes(error) => {
+                        if let Some(member) = &self.member {
+                            self.serving.upstream.refused_write(member);
+                        }
+                        Stop::NotThere
+                    }
+                    _ => Stop::For(Unplayable::Differs),
                 });
             }
             self.state.vector = step.vector.clone();
