@@ -449,7 +449,8 @@ mod tests {
         let aim = Aim::primary(Why::NotProved);
         let all = memory(1_000);
         let one = statement("UPDATE t SET a = 1");
-        let mut journals = [(); 8].map(|()| Journal::new(aim, vector.clone(), None, true, all.clone()));
+        let mut journals =
+            [(); 8].map(|()| Journal::new(aim, vector.clone(), None, true, all.clone()));
         for journal in &mut journals {
             journal.announce();
             let sent = || Sent::Text(vec![b'x'; 100].into());

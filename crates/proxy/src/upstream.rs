@@ -444,6 +444,10 @@ impl Upstream {
 
     /// Takes note of what a session wrote, before its client knows that it did.
     pub fn note_written(&self, position: &Position) {
+        if *position == Position::Start {
+            // Most statements write nothing: the lock is for those that do.
+            return;
+        }
         Arc::make_mut(&mut self.written.lock()).follow(position);
     }
 

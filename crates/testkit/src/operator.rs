@@ -117,9 +117,9 @@ pub fn has_more_than(old: &Server, new: &Server) -> Result<bool> {
                 })
             };
             Ok(has.split(',').any(|part| {
-                part.trim().rsplit_once('-').is_some_and(|(of, number)| {
-                    number.parse::<u64>().ok() > last(of).or(Some(0))
-                })
+                part.trim()
+                    .rsplit_once('-')
+                    .is_some_and(|(of, number)| number.parse::<u64>().ok() > last(of).or(Some(0)))
             }))
         }
     }

@@ -102,10 +102,7 @@ impl Session {
                     crate::channel::return_buffer(out);
                     break outcome;
                 }
-                Err(Lost::TurnedAway(error)) => {
-                    let leaving = self.leave_for_another(aim, error, at_hand);
-                    aim = Box::pin(leaving).await?;
-                }
+                Err(Lost::TurnedAway(e)) => aim = self.move_on(aim, e, at_hand).await?,
                 Err(lost) => self.recover(lost, (repeat, attempt), at_hand).await?,
             }
         };

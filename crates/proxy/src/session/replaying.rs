@@ -37,7 +37,7 @@ const IN_THE_WAY: [u16; 2] = [1205, 1213];
 
 /// What ends an execution of the journal.
 enum Stop {
-    /// There is no server for it now.
+    /// There is no server for it now, or it takes no writes yet.
     NotThere,
     /// The next time it may come through.
     Again,
@@ -174,14 +174,14 @@ impl Session {
 
     /// A server takes no writes, and the client has not been told: where to next. Of a refused statement nothing was done,
     /// nor of a transaction whose COMMIT was refused.
-    pub(super) async fn leave_for_another(
+    pub(super) async fn move_on(
         &mut self,
         aim: Aim,
         error: TurnedAway,
         at_hand: AtHand<'_>,
     ) -> Result<Aim, Failure> {
         if !self.state.in_transaction() {
-            return self.turned_away(aim, error).await;
+            return Box::pin(self.turned_away(aim, error)).await;
         }
         if let Some(member) = &self.member {
             self.serving.upstream.refused_write(member);
@@ -263,16 +263,12 @@ impl Session {
                 let playing = pin!(self.play(&mut journal, at_hand));
                 tokio::time::timeout_at(until.into(), playing).await
             };
-            let attempted = match played {
-                // Whoever takes no writes yet will, or another one.
-                Ok(Err(Stop::NotThere)) => 0,
-                _ => u32::from(self.lease.is_some()),
-            };
+            let attempted = self.lease.is_some() && !matches!(played, Ok(Err(Stop::NotThere)));
             if !matches!(played, Ok(Ok(()))) {
                 // Whatever was begun there ends with it.
                 self.lease = None;
             }
-            journal.replays += attempted;
+            journal.replays += u32::from(attempted);
             match played {
                 Ok(Ok(())) => break Ok(()),
                 Ok(Err(Stop::For(why))) => break Err(why),

@@ -410,9 +410,13 @@ fn transactions_go_on_over_a_planned_switchover() {
         let mut done = open_transaction(&cluster, &["INSERT INTO app.ops (op) VALUES (71)"]);
         let mut outside = open_transaction(
             &cluster,
-            &["SELECT GET_LOCK('it', 1)", "INSERT INTO app.ops (op) VALUES (72)"],
+            &[
+                "SELECT GET_LOCK('it', 1)",
+                "INSERT INTO app.ops (op) VALUES (72)",
+            ],
         );
-        let mut changed = open_transaction(&cluster, &["SELECT balance FROM app.account WHERE id = 3"]);
+        let mut changed =
+            open_transaction(&cluster, &["SELECT balance FROM app.account WHERE id = 3"]);
         operator::switch_over(servers[0], servers[1], &[servers[2]]).unwrap();
         cluster.wait_for_primary(1);
         servers[1]
@@ -467,7 +471,11 @@ fn check(cluster: &Cluster, primary: usize, told: &[(u64, Told)]) -> [u64; 3] {
     let sum = "SELECT 400 - SUM(balance) FROM app.account";
     let sum = cluster.servers()[primary].query_value(sum).unwrap();
     let applied: u64 = sum.unwrap().parse().unwrap();
-    assert_eq!(applied, committed + doubtful, "of {unknown} unknown, {doubtful} are there");
+    assert_eq!(
+        applied,
+        committed + doubtful,
+        "of {unknown} unknown, {doubtful} are there"
+    );
     [committed, unknown, lost]
 }
 
