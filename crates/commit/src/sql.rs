@@ -11,7 +11,7 @@ use crate::{Decision, Verdict};
 pub const DECIDE_WITHIN_SECONDS: u64 = 12 * 3600;
 /// Seconds for which a resolver may act on what it saw. It is far below [`RETENTION_HOURS`], for the same reason.
 pub const FENCE_WITHIN_SECONDS: u64 = 3600;
-/// Hours for which the row of a decision is kept. It must outlive every chance that a failover brings a branch back.
+/// Hours for which the row of a decision is kept at least. It must outlive every chance that a failover brings a branch back.
 pub const RETENTION_HOURS: u64 = 24;
 /// Rows that one purge reads, and that one sweep finishes.
 pub const ROWS_PER_SWEEP_MAX: usize = 500;
@@ -199,16 +199,22 @@ pub fn holds(gtid: &str) -> String {
 /// Rows that nobody needs any more: old, and no transaction on this server began before them. A coordinator that was
 /// stopped could otherwise come back and decide again.
 #[must_use]
-pub fn purgeable() -> String {
+pub fn purgeable(retention_hours: u64) -> String {
+    let hours = retention_hours.max(RETENTION_HOURS);
     format!(
         "SELECT HEX(gtrid) FROM _mesh.mesh_txn WHERE state IN ({}, {}) \
-         AND changed_at < NOW(6) - INTERVAL {RETENTION_HOURS} HOUR \
+         AND changed_at < NOW(6) - INTERVAL {hours} HOUR \
          AND changed_at < COALESCE((SELECT MIN(trx_started) FROM information_schema.innodb_trx), NOW(6)) \
          ORDER BY changed_at LIMIT {ROWS_PER_SWEEP_MAX}",
         Decision::Abort.number(),
         Decision::Done.number(),
     )
 }
+
+/// How many rows transactions hold that have no session: those of prepared branches. A row that was inserted is held
+/// without a lock.
+pub const LOCKED_ROWS: &str = "SELECT COALESCE(SUM(GREATEST(trx_rows_locked, trx_rows_modified)), 0) FROM information_schema.innodb_trx \
+     WHERE trx_mysql_thread_id = 0";
 
 /// Removes those rows.
 #[must_use]

@@ -69,6 +69,8 @@ pub struct Sight {
     pub doubts: Vec<Doubt>,
     /// What it did.
     pub tally: Tally,
+    /// Rows that prepared branches hold, on nodes that have some in doubt.
+    pub locked_rows: u64,
     /// Committed transactions of which a server lost a part.
     pub torn: Vec<Gtrid>,
     /// Sweeps that came to an end.
@@ -81,6 +83,8 @@ pub struct Atomic {
     mesh: u64,
     coordinator: u64,
     epoch: u32,
+    /// Hours for which decisions are kept.
+    retention_hours: AtomicU64,
     sequence: AtomicU64,
     /// Names of the sources, in their order.
     sources: Vec<String>,
@@ -101,7 +105,9 @@ impl Atomic {
         }
         let names = sharding.sources.iter().map(|source| source.name.clone());
         let sources: Vec<String> = names.collect();
+        let hours = u64::from(sharding.retention_hours);
         if let Some(before) = before.filter(|before| before.sources == sources) {
+            before.retention_hours.store(hours, Ordering::Relaxed);
             return Some(before.clone());
         }
         let mesh = mesh(&format!("{}/{}", service.namespace, sharding.name));
@@ -113,6 +119,7 @@ impl Atomic {
             mesh,
             coordinator: u64::from_be_bytes(*coordinator),
             epoch: u32::from_be_bytes(*epoch),
+            retention_hours: AtomicU64::new(hours),
             sequence: AtomicU64::new(1),
             sources,
             readiness: watch::Sender::new(unknown),

@@ -11,6 +11,8 @@ mod bank;
 mod define;
 #[path = "sharding/dictionary.rs"]
 mod dictionary;
+#[path = "sharding/doubts.rs"]
+mod doubts;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/gather.rs"]

@@ -64,6 +64,8 @@ pub struct ShardTransactionsSpec {
     pub across_nodes: Option<AcrossNodesSpec>,
     /// When COMMIT is answered under `atomic`; `afterNodes` by default.
     pub answers: Option<AnswersSpec>,
+    /// Hours for which the rows of decisions are kept under `atomic`; 24 by default, and at least.
+    pub retention_hours: Option<u32>,
 }
 
 /// When the COMMIT of an atomic transaction over several nodes is answered.

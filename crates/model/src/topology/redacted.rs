@@ -135,6 +135,7 @@ fn sharding(sharding: &Sharding) -> Value {
         "default": sharding.default_source.and_then(source),
         "acrossNodes": sharding.across,
         "answers": sharding.answers,
+        "retentionHours": sharding.retention_hours,
         "execution": sharding.execution,
     })
 }

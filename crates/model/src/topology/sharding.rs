@@ -36,6 +36,8 @@ pub struct Sharding {
     pub across: AcrossSources,
     /// When an atomic COMMIT is answered.
     pub answers: Answers,
+    /// Hours for which decisions are kept.
+    pub retention_hours: u32,
     /// What a statement over several shards may use.
     pub execution: Execution,
 }

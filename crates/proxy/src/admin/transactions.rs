@@ -108,6 +108,12 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
         &|a| a.sight().doubts.iter().map(|d| d.age_ms).max().unwrap_or(0) as f64 / 1e3,
     );
     gauge(
+        "dbmesh_transactions_in_doubt_locked_rows",
+        "Rows that prepared branches hold on the nodes that have some in doubt.",
+        Kind::Gauge,
+        &|a| a.sight().locked_rows as f64,
+    );
+    gauge(
         "dbmesh_transactions_resolved_total",
         "Branches that this proxy's resolver committed or rolled back.",
         Kind::Counter,

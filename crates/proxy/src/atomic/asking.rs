@@ -204,17 +204,21 @@ fn number(rows: &[Vec<Cell>]) -> Option<u64> {
     text_of(rows.first()?, 0)?.parse().ok()
 }
 
-/// Marks rows and removes old ones.
-pub(super) async fn purge(backend: &mut Backend) -> Result<(), BackendError> {
-    let Ok(rows) = backend.query(sql::purgeable().as_bytes()).await? else {
-        return Ok(());
+/// Removes some rows that are old enough; says whether there may be more.
+pub(super) async fn purge(
+    backend: &mut Backend,
+    retention_hours: u64,
+) -> Result<bool, BackendError> {
+    let old = sql::purgeable(retention_hours);
+    let Ok(rows) = backend.query(old.as_bytes()).await? else {
+        return Ok(false);
     };
     let gtrid = |row: &Vec<Cell>| Gtrid::from_hex(text_of(row, 0)?).ok();
     let old: Vec<Gtrid> = rows.iter().filter_map(gtrid).collect();
     if !old.is_empty() {
         let _ = backend.query(sql::purge(&old).as_bytes()).await?;
     }
-    Ok(())
+    Ok(old.len() >= sql::ROWS_PER_SWEEP_MAX)
 }
 
 /// What a server's settings and the account's rights lack for an atomic commit; it writes nothing.
@@ -239,6 +243,12 @@ pub(crate) async fn lacks(backend: &mut Backend) -> Result<Vec<Shortfall>, Backe
         found.push(Shortfall::NoXaRecoverAdmin);
     }
     Ok(found)
+}
+
+/// How many rows the prepared branches of a server hold.
+pub(super) async fn locked_rows(backend: &mut Backend) -> Result<Option<u64>, BackendError> {
+    let rows = backend.query(sql::LOCKED_ROWS.as_bytes()).await?;
+    Ok(rows.ok().and_then(|rows| number(&rows)))
 }
 
 /// Whether a server has the table of decisions.

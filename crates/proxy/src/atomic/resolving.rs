@@ -3,7 +3,8 @@
 //! Owns a connection to the primary of every source, beside the pools, and the sweeps over them. It ends when the service is
 //! replaced. It must never ask a server that is not known to be the primary. Input: what servers list and answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use dbmesh_commit::promise::Shortfall;
 use dbmesh_commit::{Ask, Event, Gtrid, Resolver, Shard, Verdict, Xid, sql};
 use tokio::task::JoinSet;
 
-use super::asking::{ask, connect, has_schema, insert, lacks, purge};
+use super::asking::{ask, connect, has_schema, insert, lacks, locked_rows, purge};
 use super::{Atomic, Forced, Readiness, Sight};
 use crate::backend::{Backend, BackendError, Flavor};
 use crate::serving::Serving;
@@ -19,8 +20,10 @@ use crate::upstream::{Member, Need, Upstream};
 
 /// Time between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
-/// Sweeps between two removals of old rows, and two looks at the servers' settings.
+/// Sweeps between two looks at the servers' settings, and for rows to remove where none were left.
 const SWEEPS_PER_ROUND: u64 = 150;
+/// Removals of some rows after one sweep: more than a busy service decides in that time.
+const PURGES_PER_SWEEP_MAX: usize = 40;
 /// A branch that is in doubt for longer is told to the log.
 const ALARM_AFTER_MS: u64 = 30_000;
 
@@ -45,6 +48,9 @@ struct Resolving {
     began: Instant,
     sweeps: u64,
     alarmed: bool,
+    /// Sources that may have more rows to remove.
+    purging: HashSet<usize>,
+    locked_rows: u64,
 }
 
 impl Resolving {
@@ -61,6 +67,8 @@ impl Resolving {
             began: Instant::now(),
             sweeps: 0,
             alarmed: false,
+            purging: HashSet::new(),
+            locked_rows: 0,
         }
     }
 
@@ -80,6 +88,8 @@ impl Resolving {
             self.sweep(&upstreams).await;
             self.force(&upstreams).await;
             self.mark_finished(&upstreams).await;
+            self.purge(&upstreams).await;
+            self.count_locks(&upstreams).await;
             self.show();
             let ordered = self.atomic.due.notified();
             let _ = tokio::time::timeout(SWEEP_EVERY, ordered).await;
@@ -128,9 +138,6 @@ impl Resolving {
             let Ok(found) = readiness_of(&mut connection.backend).await else {
                 continue;
             };
-            if found == Readiness::Ready && again {
-                let _ = purge(&mut connection.backend).await;
-            }
             self.put(shard, Some(connection));
             let node = self.atomic.sources.get(source);
             if self.atomic.set_readiness(source, found.clone())
@@ -258,6 +265,48 @@ impl Resolving {
         }
     }
 
+    /// Removes old rows: now and then, and as long as there are some. It gives way to the next sweep.
+    async fn purge(&mut self, upstreams: &[Arc<Upstream>]) {
+        let hours = self.atomic.retention_hours.load(Ordering::Relaxed);
+        if self.sweeps % SWEEPS_PER_ROUND == 1 {
+            self.purging = (0..upstreams.len()).collect();
+        }
+        for source in std::mem::take(&mut self.purging) {
+            let Some(shard) = self.atomic.shard(source) else {
+                continue;
+            };
+            let Some(mut connection) = self.take(upstreams, shard).await else {
+                continue;
+            };
+            let mut more = true;
+            for _ in 0..PURGES_PER_SWEEP_MAX {
+                more = purge(&mut connection.backend, hours).await.unwrap_or(false);
+                if !more {
+                    break;
+                }
+            }
+            if more {
+                self.purging.insert(source);
+            }
+            self.put(shard, Some(connection));
+        }
+    }
+
+    /// What branches in doubt keep from others.
+    async fn count_locks(&mut self, upstreams: &[Arc<Upstream>]) {
+        self.locked_rows = 0;
+        let shards: HashSet<Shard> = self.resolver.doubts(0).map(|doubt| doubt.shard).collect();
+        for shard in shards {
+            let Some(mut connection) = self.take(upstreams, shard).await else {
+                continue;
+            };
+            if let Ok(Some(locked)) = locked_rows(&mut connection.backend).await {
+                self.locked_rows = self.locked_rows.saturating_add(locked);
+            }
+            self.put(shard, Some(connection));
+        }
+    }
+
     fn show(&mut self) {
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let doubts: Vec<_> = self.resolver.doubts(now_ms).collect();
@@ -272,6 +321,7 @@ impl Resolving {
         *self.atomic.sight.lock() = Sight {
             doubts,
             tally: self.resolver.tally(),
+            locked_rows: self.locked_rows,
             torn: self.resolver.torn().copied().collect(),
             sweeps: self.sweeps,
         };

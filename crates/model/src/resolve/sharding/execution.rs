@@ -8,6 +8,11 @@ use super::super::findings::{At, Findings};
 use crate::spec::{AcrossNodesSpec, AnswersSpec, ShardExecutionSpec, ShardTransactionsSpec};
 use crate::topology::sharding::{AcrossSources, Answers, Execution};
 
+/// Coordinators may decide for half of it.
+const RETENTION_HOURS_MIN: u32 = 24;
+/// A year.
+const RETENTION_HOURS_MAX: u32 = 8_784;
+
 /// What becomes of work that touches several sources.
 pub fn across(spec: Option<&ShardTransactionsSpec>) -> AcrossSources {
     match spec.and_then(|spec| spec.across_nodes) {
@@ -38,6 +43,33 @@ pub fn answers(
         AnswersSpec::AfterNodes => Answers::AfterNodes,
         AnswersSpec::AfterDecision => Answers::AfterDecision,
     })
+}
+
+/// Hours for which decisions are kept.
+pub fn retention_hours(
+    at: &At<'_>,
+    spec: Option<&ShardTransactionsSpec>,
+    findings: &mut Findings,
+) -> Option<u32> {
+    let Some(wanted) = spec.and_then(|spec| spec.retention_hours) else {
+        return Some(RETENTION_HOURS_MIN);
+    };
+    let at = at.field("transactions").field("retentionHours");
+    if across(spec) != AcrossSources::Atomic {
+        findings.error(
+            &at,
+            "says how long decisions are kept, and `acrossNodes` is not `atomic`: there are none",
+        );
+        return None;
+    }
+    if !(RETENTION_HOURS_MIN..=RETENTION_HOURS_MAX).contains(&wanted) {
+        let why = format!(
+            "{wanted} is not between {RETENTION_HOURS_MIN} and {RETENTION_HOURS_MAX}: a decision must outlive every coordinator that may come back"
+        );
+        findings.error(&at, &why);
+        return None;
+    }
+    Some(wanted)
 }
 
 /// What a statement may use.
