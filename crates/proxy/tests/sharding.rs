@@ -7,6 +7,8 @@ mod across;
 mod append;
 #[path = "sharding/bank.rs"]
 mod bank;
+#[path = "sharding/branches.rs"]
+mod branches;
 #[path = "sharding/define.rs"]
 mod define;
 #[path = "sharding/dictionary.rs"]

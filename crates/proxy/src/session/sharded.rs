@@ -7,6 +7,7 @@
 mod across;
 mod begin;
 mod bound;
+mod branches;
 mod counts;
 mod definition;
 mod explained;
@@ -225,6 +226,9 @@ impl Session {
         route: Route,
     ) -> Result<Option<Executed>, Failure> {
         if let Some(done) = self.cross(sql, statement).await? {
+            return Ok(Some(done));
+        }
+        if let Some(done) = self.client_branch(sql, statement).await? {
             return Ok(Some(done));
         }
         if let Some(done) = self.defer(sql, statement, route.aim).await? {

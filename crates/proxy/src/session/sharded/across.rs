@@ -378,7 +378,7 @@ impl Session {
         })
     }
 
-    async fn answer_done(&mut self) -> Result<(), Failure> {
+    pub(super) async fn answer_done(&mut self) -> Result<(), Failure> {
         self.state.set_row_count(0);
         if !matches!(self.state.diagnostics.warnings, Warnings::Kept { .. }) && !self.is_mariadb() {
             self.state.diagnostics.warnings = Warnings::None;

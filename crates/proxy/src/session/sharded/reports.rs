@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// What a source reports of its transactions, if anything.
-    fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
+    pub(super) fn note_report(&mut self, source: usize, outcome: &Outcome) -> bool {
         let flavor = match self.is_mariadb() {
             true => Flavor::MariaDb,
             false => Flavor::MySql,

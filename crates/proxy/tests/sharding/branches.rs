@@ -1,0 +1,113 @@
+//! XA statements of clients: a branch on one node is as on one server, and what needs another node is refused.
+
+use dbmesh_testkit::Kind;
+
+use crate::ground::{Answer, Ground, Options, alike};
+
+/// Users 0 to 3 are on the first node, 4 to 7 on the second.
+const ROWS: &str = "
+    INSERT INTO t_user VALUES (1, 'Ann', 10)
+    INSERT INTO t_user VALUES (5, 'Eve', 50)";
+
+const BRANCHES: &str = "
+    SELECT score FROM t_user WHERE user_id = 1
+    XA START 'a'
+    UPDATE t_user SET score = score + 1 WHERE user_id = 1
+    SELECT score FROM t_user WHERE user_id = 1
+    XA END 'a'
+    XA PREPARE 'a'
+    SELECT score FROM t_user WHERE user_id = 5
+    XA COMMIT 'a'
+    SELECT score FROM t_user WHERE user_id = 1
+    SELECT score FROM t_user WHERE user_id = 5
+    XA START 'b', 'q', 7
+    UPDATE t_user SET score = 0 WHERE user_id = 5
+    XA END 'b', 'q', 7
+    XA PREPARE 'b', 'q', 7
+    SELECT score FROM t_user WHERE user_id = 1
+    XA ROLLBACK 'b', 'q', 7
+    SELECT score FROM t_user WHERE user_id = 5
+    XA COMMIT 'a'
+    XA ROLLBACK 'never'
+    XA START 'c'
+    INSERT INTO t_user VALUES (6, 'Fay', 60)
+    BEGIN
+    COMMIT
+    XA END 'c'
+    XA COMMIT 'c' ONE PHASE
+    SELECT user_id, score FROM t_user ORDER BY user_id
+    XA START 'd'
+    DELETE FROM t_user WHERE user_id = 6
+    XA END 'd'
+    XA ROLLBACK 'd'
+    SELECT user_id, score FROM t_user ORDER BY user_id";
+
+#[test]
+fn a_branch_of_a_client_is_on_one_node() {
+    for across in ["refuse", "atomic"] {
+        let options = Options {
+            data_shard: match across {
+                "atomic" => &["transactions: {acrossNodes: atomic}"],
+                _ => &[],
+            },
+            durable: true,
+            ..Options::default()
+        };
+        let ground = Ground::new(Kind::MySql, &options);
+        ground.both(ROWS);
+        ground.both(BRANCHES);
+        another_session_finishes_it(&ground);
+        what_needs_another_node_is_refused(&ground);
+    }
+}
+
+fn another_session_finishes_it(ground: &Ground) {
+    let (mut mesh, mut one) = (ground.mesh(), ground.one());
+    for sql in [
+        "SELECT score FROM t_user WHERE user_id = 5",
+        "XA START 'left'",
+        "UPDATE t_user SET score = 7 WHERE user_id = 5",
+        "XA END 'left'",
+        "XA PREPARE 'left'",
+    ] {
+        alike(Kind::MySql, sql, &mut mesh, &mut one);
+    }
+    drop((mesh, one));
+    ground.both(
+        "SELECT score FROM t_user WHERE user_id = 1
+         XA COMMIT 'left'
+         SELECT score FROM t_user WHERE user_id = 5",
+    );
+}
+
+fn what_needs_another_node_is_refused(ground: &Ground) {
+    let mut mesh = ground.mesh();
+    mesh.ask("SELECT score FROM t_user WHERE user_id = 1");
+    mesh.ask("XA START 'x'");
+    assert_eq!(
+        mesh.ask("UPDATE t_user SET score = 3 WHERE user_id = 1")
+            .done(),
+        1
+    );
+    for sql in [
+        "UPDATE t_user SET score = 3 WHERE user_id = 5",
+        "UPDATE t_user SET score = 3",
+        "SELECT score FROM t_user WHERE user_id = 5",
+    ] {
+        let said = mesh.refused(sql);
+        assert!(said.contains("bound to node ds_0"), "{sql}: {said}");
+    }
+    // The branch goes on.
+    assert!(matches!(mesh.ask("XA END 'x'"), Answer::Done(..)));
+    assert!(matches!(
+        mesh.ask("XA COMMIT 'x' ONE PHASE"),
+        Answer::Done(..)
+    ));
+    let score = mesh.ask("SELECT score FROM t_user WHERE user_id = 1");
+    assert_eq!(score.rows(), [[Some("3".to_owned())]]);
+    let said = mesh.refused("XA RECOVER");
+    assert!(said.contains("ask the nodes themselves"), "{said}");
+    for server in &ground.servers {
+        assert!(server.query("XA RECOVER").unwrap().is_empty());
+    }
+}
