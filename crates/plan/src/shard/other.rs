@@ -71,6 +71,8 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         | Kind::ReleaseSavepoint
         | Kind::RollbackTo
         | Kind::UnlockTables
+        // A branch is where the session is; that it stays there, the session sees to.
+        | Kind::Xa
         | Kind::Deallocate
         | Kind::Kill
         | Kind::Help

@@ -2,7 +2,7 @@
 
 use dbmesh_testkit::Kind;
 
-use crate::ground::{Answer, Ground, Options, alike};
+use crate::ground::{Answer, Client, Ground, Options};
 
 /// Users 0 to 3 are on the first node, 4 to 7 on the second.
 const ROWS: &str = "
@@ -11,35 +11,35 @@ const ROWS: &str = "
 
 const BRANCHES: &str = "
     SELECT score FROM t_user WHERE user_id = 1
-    XA START 'a'
+    XA START '@a'
     UPDATE t_user SET score = score + 1 WHERE user_id = 1
     SELECT score FROM t_user WHERE user_id = 1
-    XA END 'a'
-    XA PREPARE 'a'
+    XA END '@a'
+    XA PREPARE '@a'
     SELECT score FROM t_user WHERE user_id = 5
-    XA COMMIT 'a'
+    XA COMMIT '@a'
     SELECT score FROM t_user WHERE user_id = 1
     SELECT score FROM t_user WHERE user_id = 5
-    XA START 'b', 'q', 7
+    XA START '@b', 'q', 7
     UPDATE t_user SET score = 0 WHERE user_id = 5
-    XA END 'b', 'q', 7
-    XA PREPARE 'b', 'q', 7
+    XA END '@b', 'q', 7
+    XA PREPARE '@b', 'q', 7
     SELECT score FROM t_user WHERE user_id = 1
-    XA ROLLBACK 'b', 'q', 7
+    XA ROLLBACK '@b', 'q', 7
     SELECT score FROM t_user WHERE user_id = 5
-    XA COMMIT 'a'
-    XA ROLLBACK 'never'
-    XA START 'c'
+    XA COMMIT '@a'
+    XA ROLLBACK '@never'
+    XA START '@c'
     INSERT INTO t_user VALUES (6, 'Fay', 60)
     BEGIN
     COMMIT
-    XA END 'c'
-    XA COMMIT 'c' ONE PHASE
+    XA END '@c'
+    XA COMMIT '@c' ONE PHASE
     SELECT user_id, score FROM t_user ORDER BY user_id
-    XA START 'd'
+    XA START '@d'
     DELETE FROM t_user WHERE user_id = 6
-    XA END 'd'
-    XA ROLLBACK 'd'
+    XA END '@d'
+    XA ROLLBACK '@d'
     SELECT user_id, score FROM t_user ORDER BY user_id";
 
 #[test]
@@ -55,9 +55,28 @@ fn a_branch_of_a_client_is_on_one_node() {
         };
         let ground = Ground::new(Kind::MySql, &options);
         ground.both(ROWS);
-        ground.both(BRANCHES);
+        both(&ground, BRANCHES);
         another_session_finishes_it(&ground);
         what_needs_another_node_is_refused(&ground);
+    }
+}
+
+/// Both sides are on one server, so their branches have different names: `@` is one or the other.
+#[track_caller]
+fn answers_alike(sql: &str, mesh: &mut Client, one: &mut Client) {
+    let (ours, theirs) = (
+        mesh.ask(&sql.replace('@', "mesh ")),
+        one.ask(&sql.replace('@', "one ")),
+    );
+    assert_eq!(ours, theirs, "{sql} {:?}", mesh.said);
+}
+
+#[track_caller]
+fn both(ground: &Ground, statements: &str) {
+    let (mut mesh, mut one) = (ground.mesh(), ground.one());
+    let lines = statements.lines().map(str::trim);
+    for sql in lines.filter(|sql| !sql.is_empty()) {
+        answers_alike(sql, &mut mesh, &mut one);
     }
 }
 
@@ -65,17 +84,18 @@ fn another_session_finishes_it(ground: &Ground) {
     let (mut mesh, mut one) = (ground.mesh(), ground.one());
     for sql in [
         "SELECT score FROM t_user WHERE user_id = 5",
-        "XA START 'left'",
+        "XA START '@left'",
         "UPDATE t_user SET score = 7 WHERE user_id = 5",
-        "XA END 'left'",
-        "XA PREPARE 'left'",
+        "XA END '@left'",
+        "XA PREPARE '@left'",
     ] {
-        alike(Kind::MySql, sql, &mut mesh, &mut one);
+        answers_alike(sql, &mut mesh, &mut one);
     }
     drop((mesh, one));
-    ground.both(
+    both(
+        ground,
         "SELECT score FROM t_user WHERE user_id = 1
-         XA COMMIT 'left'
+         XA COMMIT '@left'
          SELECT score FROM t_user WHERE user_id = 5",
     );
 }
@@ -83,7 +103,7 @@ fn another_session_finishes_it(ground: &Ground) {
 fn what_needs_another_node_is_refused(ground: &Ground) {
     let mut mesh = ground.mesh();
     mesh.ask("SELECT score FROM t_user WHERE user_id = 1");
-    mesh.ask("XA START 'x'");
+    mesh.ask("XA START '@x'");
     assert_eq!(
         mesh.ask("UPDATE t_user SET score = 3 WHERE user_id = 1")
             .done(),
@@ -98,9 +118,9 @@ fn what_needs_another_node_is_refused(ground: &Ground) {
         assert!(said.contains("bound to node ds_0"), "{sql}: {said}");
     }
     // The branch goes on.
-    assert!(matches!(mesh.ask("XA END 'x'"), Answer::Done(..)));
+    assert!(matches!(mesh.ask("XA END '@x'"), Answer::Done(..)));
     assert!(matches!(
-        mesh.ask("XA COMMIT 'x' ONE PHASE"),
+        mesh.ask("XA COMMIT '@x' ONE PHASE"),
         Answer::Done(..)
     ));
     let score = mesh.ask("SELECT score FROM t_user WHERE user_id = 1");
