@@ -65,8 +65,13 @@ const ENDS: [(&str, EndValue); 5] = [
 ];
 
 /// The metrics.
-#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
 pub(super) fn expose(services: &Services, out: &mut Text) {
+    expose_ends(services, out);
+    expose_sight(services, out);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_ends(services: &Services, out: &mut Text) {
     out.family(
         "dbmesh_transactions_across_nodes_total",
         "Transactions that wrote to several nodes, by what became of them at COMMIT.",
@@ -86,6 +91,10 @@ pub(super) fn expose(services: &Services, out: &mut Text) {
             );
         }
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "metrics are floating point")]
+fn expose_sight(services: &Services, out: &mut Text) {
     let mut gauge = |name, help, kind, value: &dyn Fn(&Atomic) -> f64| {
         out.family(name, help, kind);
         for (serving, atomic) in atomic(services) {
