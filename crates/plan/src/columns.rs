@@ -13,7 +13,7 @@ use dbmesh_sql::parsed::{self, Access, Predicate};
 use dbmesh_sql::{Dialect, ParsedFacts, Parser, StatementKind};
 
 use crate::shard::Parameter;
-use crate::shard::value::{Reading, Said};
+use crate::shard::value::{Reading, Said, Variables};
 
 /// Parts of a condition, or of joins, that are followed.
 const PARTS_MAX: usize = 10_000;
@@ -90,6 +90,7 @@ impl ColumnReader {
                 dialect: texts.dialect,
                 utf8: texts.utf8,
                 parameters: texts.parameters,
+                variables: Variables::Hidden,
             },
             schema: texts.schema,
         })

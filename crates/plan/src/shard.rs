@@ -45,7 +45,7 @@ pub use print::Shown;
 pub use reason::{GatherReason, RefuseReason};
 pub use rewrite::Splice;
 pub use template::Template;
-pub use value::{KeyValue, Parameter};
+pub use value::{KeyValue, Parameter, Variables};
 
 use reason::Stop;
 use scope::Scope;
@@ -73,6 +73,8 @@ pub struct Input<'a> {
     pub utf8: bool,
     /// Bound values; none while they are not bound.
     pub parameters: Option<&'a [Parameter]>,
+    /// The session's user variables.
+    pub variables: Variables<'a>,
     /// The value of a hint, for strategies by hint.
     pub hint: Option<&'a KeyValue>,
 }

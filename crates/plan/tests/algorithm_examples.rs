@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use dbmesh_model::host::{Host, LocalHost};
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, load_text, resolve_for};
-use dbmesh_plan::shard::{Catalog, Input, KeyValue, ShardPlan, ShardPlanner};
+use dbmesh_plan::shard::{Catalog, Input, KeyValue, ShardPlan, ShardPlanner, Variables};
 use dbmesh_sql::{Dialect, Hints, analyze};
 use zeroize::Zeroizing;
 
@@ -53,6 +53,7 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
         here: None,
         utf8: true,
         parameters: None,
+        variables: Variables::Hidden,
         hint: hint.as_ref(),
     });
     let statements = match plan {

@@ -1,7 +1,7 @@
 //! Golden cases of the shard planner: each statement of `cases/shard/*.txt` with its plan. `DBMESH_BLESS=1` writes them.
 //!
-//! A case is a line `> statement`, lines of its plan, and an empty line. `? 1, 'a'` before the plan binds parameters, `! 1`
-//! gives a hint, `+ 7, 8` gives generated values. Every text of a plan must parse again, and mean what was intended.
+//! A case is a line `> statement`, lines of its plan, and an empty line. `? 1, 'a'` before the plan binds parameters, `@ a=5`
+//! gives user variables, `! 1` a hint, `+ 7, 8` generated values. Every text of a plan must parse again, and mean what was intended.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -17,7 +17,7 @@ use dbmesh_model::topology::sharding::{Shard, Table};
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::{
     Catalog, Input, KeyLimit, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown,
-    Zero,
+    Variables, Zero,
 };
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 use no_host::NoHost;
@@ -58,6 +58,7 @@ fn catalog() -> Catalog {
 struct Case {
     sql: String,
     parameters: Option<String>,
+    variables: Option<String>,
     hint: Option<String>,
     generated: Option<String>,
     expected: String,
@@ -79,6 +80,8 @@ fn cases(text: &str) -> Vec<Case> {
         };
         if let Some(parameters) = line.strip_prefix("? ") {
             case.parameters = Some(parameters.to_owned());
+        } else if let Some(variables) = line.strip_prefix("@ ") {
+            case.variables = Some(variables.to_owned());
         } else if let Some(hint) = line.strip_prefix("! ") {
             case.hint = Some(hint.to_owned());
         } else if let Some(values) = line.strip_prefix("+ ") {
@@ -109,6 +112,12 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         .parameters
         .as_ref()
         .map(|text| text.split(", ").map(parameter).collect());
+    let variables: Option<BTreeMap<Box<str>, Parameter>> = case.variables.as_ref().map(|text| {
+        let named = text.split(", ").map(|one| one.split_once('=').unwrap());
+        named
+            .map(|(name, value)| (name.into(), parameter(value)))
+            .collect()
+    });
     let hint = case.hint.as_ref();
     let hint = hint.map(|hint| KeyValue::Integer(hint.parse().unwrap()));
     let mut planner = ShardPlanner::default();
@@ -123,6 +132,10 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         here: None,
         utf8: true,
         parameters: parameters.as_deref(),
+        variables: match &variables {
+            Some(known) => Variables::Known(known),
+            None => Variables::Hidden,
+        },
         hint: hint.as_ref(),
     };
     let Some(values) = &case.generated else {
@@ -232,6 +245,9 @@ fn written(
         writeln!(written, "\n> {}", case.sql).unwrap();
         if let Some(parameters) = &case.parameters {
             writeln!(written, "? {parameters}").unwrap();
+        }
+        if let Some(variables) = &case.variables {
+            writeln!(written, "@ {variables}").unwrap();
         }
         if let Some(values) = &case.generated {
             writeln!(written, "+ {values}").unwrap();

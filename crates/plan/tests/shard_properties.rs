@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
-use dbmesh_plan::shard::{Catalog, Input, ShardPlan, ShardPlanner};
+use dbmesh_plan::shard::{Catalog, Input, ShardPlan, ShardPlanner, Variables};
 use dbmesh_sql::Dialect;
 use no_host::NoHost;
 use proptest::prelude::*;
@@ -36,6 +36,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         here: None,
         utf8: true,
         parameters: None,
+        variables: Variables::Hidden,
         hint: None,
     })
 }

@@ -86,6 +86,7 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
             "change the copies with values that were read before",
         ),
         (Reason::Into, "take the rows in the client"),
+        (Reason::Assignment, "compute it in the client"),
         (Reason::LockingLimit, "lock by key"),
         (Reason::LockingCopy, "lock them in statements of their own"),
         (Reason::TemporaryTable, ""),

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
-use dbmesh_plan::shard::value::Reading;
+use dbmesh_plan::shard::value::{Reading, Variables};
 use dbmesh_plan::shard::{Catalog, Input, Parameter, ShardPlan, ShardPlanner, Template};
 use dbmesh_sql::{Dialect, Lexer, TokenKind};
 use no_host::NoHost;
@@ -86,6 +86,7 @@ impl Asked<'_> {
             here: None,
             utf8: true,
             parameters: Some(self.parameters),
+            variables: Variables::Hidden,
             hint: None,
         }
     }
@@ -185,6 +186,7 @@ proptest! {
             let asked = Asked { sql: &other, parameters: &then, ..made };
             let reading = Reading {
                 sql: other.as_bytes(), dialect: &DIALECT(), utf8: true, parameters: Some(&then),
+                variables: Variables::Hidden,
             };
             if let Some(node) = template.node(&reading) {
                 prop_assert_eq!(ShardPlan::Single(node), asked.plan().0, "{} for {}", other, sql);
@@ -210,6 +212,7 @@ fn point_statements_have_templates_that_serve_other_values() {
             dialect: &DIALECT(),
             utf8: true,
             parameters: Some(&[Parameter::Integer(7)]),
+            variables: Variables::Hidden,
         };
         let node = template.node(&reading)?;
         Some(String::from_utf8(node.sql).unwrap())

@@ -133,7 +133,7 @@ impl Vector {
     pub fn has_string_user_variable(&self) -> bool {
         self.user_variables
             .values()
-            .any(|v| !matches!(v.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')))
+            .any(|v| v.contains(&b'\'') || v.contains(&b'"'))
     }
 
     /// Whether the user variables are few and small enough to be restored.

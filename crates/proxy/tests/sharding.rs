@@ -39,5 +39,7 @@ mod prepared;
 mod scatter;
 #[path = "sharding/single.rs"]
 mod single;
+#[path = "sharding/variables.rs"]
+mod variables;
 #[path = "sharding/within.rs"]
 mod within;

@@ -15,6 +15,8 @@ mod show;
 mod tables;
 mod transaction;
 
+pub(crate) use set::user_variable_name;
+
 use std::ops::Deref;
 
 use smallvec::SmallVec;

@@ -48,6 +48,7 @@ pub mod plain;
 pub mod splice;
 pub mod statement;
 pub mod tracking;
+pub mod variables;
 pub mod verb;
 
 mod cursor;
@@ -66,4 +67,5 @@ pub use plain::{plain_text, split};
 pub use splice::{SessionFunctionValues, replace_session_functions};
 pub use statement::{Statement, analyze, analyze_guarded};
 pub use tracking::{TrackingSet, split_tracking_set};
+pub use variables::user_variables;
 pub use verb::{Class, Verb};

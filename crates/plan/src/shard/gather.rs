@@ -11,12 +11,12 @@ mod scratch;
 use std::collections::BTreeSet;
 
 use dbmesh_model::topology::sharding::ShardedTable;
+use dbmesh_sql::{Facts, StatementKind};
 use dbmesh_sql::ast::{
-    BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, Join,
-    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
+    BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, IntoKind,
+    Join, JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
-use dbmesh_sql::{Facts, StatementKind};
 
 use super::locality::{self, Locality};
 use super::reason::{GatherReason, RefuseReason, Stop};
@@ -111,7 +111,9 @@ pub(super) fn gather(
     keeps: Keeps,
 ) -> Result<Gather, Stop> {
     let sets = route::sets(scope, &Locality::of(scope));
-    let query = matches!(scope.ast.statement().body, Body::Query(_));
+    // SET and DO read rows as queries do.
+    let reads = matches!(scope.facts.kind, StatementKind::Set | StatementKind::Do);
+    let query = reads || matches!(scope.ast.statement().body, Body::Query(_));
     if matches!(
         scope.ast.statement().body,
         Body::Explain {
@@ -209,17 +211,23 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
 /// What no connection but the session's own can finish.
 pub(super) fn check_state(scope: &Scope<'_>, local: Local) -> Result<(), Stop> {
     let ast = scope.ast;
+    if scope.assigns() {
+        return Err(RefuseReason::Assignment.into());
+    }
     let silent = !matches!(
         scope.facts.read_only,
-        ReadOnly::No(
-            NotReadOnly::Assignment | NotReadOnly::AdvisoryLock | NotReadOnly::SetsLastInsertId
-        )
+        ReadOnly::No(NotReadOnly::AdvisoryLock | NotReadOnly::SetsLastInsertId)
     );
-    let differs = scope.facts.server_local && local == Local::Refused;
-    if scope.facts.session != Facts::NONE || differs || !silent {
+    let alone = local == Local::Refused;
+    let state = match alone {
+        true => scope.hangs_on_session(),
+        false => scope.facts.session != Facts::NONE,
+    };
+    if state || (scope.facts.server_local && alone) || !silent {
         return Err(RefuseReason::SessionState.into());
     }
-    if !ast.all::<Into>().is_empty() {
+    let kept = |into: &Into| alone && matches!(into.kind, IntoKind::Variables(_));
+    if !ast.all::<Into>().iter().all(kept) {
         return Err(RefuseReason::Into.into());
     }
     if !ast.all::<Locking>().is_empty() {

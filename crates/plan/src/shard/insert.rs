@@ -8,7 +8,7 @@ use dbmesh_sql::ast::{
     Assignment, ExprId, ExprKind, Insert, InsertSource, Name, QueryBody, Row, Select,
     SelectItemKind,
 };
-use dbmesh_sql::{Facts, Span, parsed};
+use dbmesh_sql::{Span, parsed};
 
 use super::algorithm::{self, Slot};
 use super::locality::{self, Locality};
@@ -182,7 +182,7 @@ impl Into<'_, '_> {
 
     /// Rows for several shards can be told apart by text only, and read nothing that differs.
     fn spread(&self) -> Result<(), Stop> {
-        if self.scope.facts.session != Facts::NONE {
+        if self.scope.hangs_on_session() {
             return Err(RefuseReason::SessionState.into());
         }
         match self.scope.ast.all::<Select>().is_empty() && self.scope.uses.len() == 1 {
@@ -310,7 +310,7 @@ impl Into<'_, '_> {
                 Place::Dictionary(_) => false,
                 Place::Sharded(_) => place == self.place || locality.together(anchor, place),
             });
-        if !local || locality.escapes || scope.facts.session != Facts::NONE {
+        if !local || locality.escapes || scope.hangs_on_session() {
             return Err(refused());
         }
         read::aggregates_are_inner(scope)?;

@@ -10,7 +10,7 @@ use dbmesh_sql::ast::{
     OrderItem, Row, Select, SelectItem, TableRef, Update, With,
 };
 use dbmesh_sql::parsed::Access;
-use dbmesh_sql::{Facts, Span, StatementKind, literal};
+use dbmesh_sql::{Span, StatementKind, literal};
 
 use super::gather::{self, Gather};
 use super::reason::{GatherReason, RefuseReason, Stop};
@@ -81,7 +81,7 @@ impl From<Stop> for NotKeyed {
 
 /// The way to change it.
 pub(super) fn plan(scope: &Scope<'_>) -> Result<Keyed, NotKeyed> {
-    if scope.facts.session != Facts::NONE || scope.facts.server_local {
+    if scope.hangs_on_session() || scope.facts.server_local {
         return Err(NotKeyed::Refused(RefuseReason::SessionState));
     }
     match scope.ast.statement().body {

@@ -6,7 +6,7 @@ use dbmesh_sql::ast::{Body, ExplainedBody};
 use dbmesh_sql::{Facts, Lexer, Span, StatementKind as Kind, Token, TokenKind};
 
 use super::locality::Locality;
-use super::reason::{RefuseReason, Stop};
+use super::reason::{GatherReason, RefuseReason, Stop};
 use super::rewrite::{self, Splice};
 use super::route::{self, Target};
 use super::scope::{Place, Scope};
@@ -276,6 +276,7 @@ fn settings(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let sets = route::sets(scope, &Locality::of(scope));
     match route::one(scope, &sets) {
         Some(target) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
+        None if scope.facts.kind == Kind::Set => Err(GatherReason::Subquery.into()),
         None => Err(RefuseReason::SessionState.into()),
     }
 }

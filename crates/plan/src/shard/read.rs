@@ -3,10 +3,9 @@
 //! Owns which queries run whole on one shard, which on several with a merge, and why others do not.
 
 use dbmesh_model::topology::sharding::ShardedTable;
-use dbmesh_sql::Facts;
 use dbmesh_sql::ast::{
-    Call, CallKind, ColumnName, ExprId, Id, Into, Locking, OrderItem, Query, QueryBody, Select,
-    SetOp, Window,
+    Call, CallKind, ColumnName, ExprId, Id, Into, IntoKind, Locking, OrderItem, Query, QueryBody,
+    Select, SetOp, Window,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, QueryShape, ReadOnly};
 
@@ -107,19 +106,27 @@ pub(super) fn aggregates_are_inner(scope: &Scope<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Variables are set where all rows are; files are the business of one server.
+fn into(scope: &Scope<'_>) -> Result<(), Stop> {
+    let variables = |into: &Into| matches!(into.kind, IntoKind::Variables(_));
+    match scope.ast.all::<Into>() {
+        [] => Ok(()),
+        all if all.iter().all(variables) => Err(GatherReason::Into.into()),
+        _ => Err(RefuseReason::Into.into()),
+    }
+}
+
 /// What no query over several shards may do.
 fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     let ast = scope.ast;
     aggregates_are_inner(scope)?;
-    if scope.facts.session != Facts::NONE
-        || scope.facts.server_local
-        || scope.facts.read_only == ReadOnly::No(NotReadOnly::Assignment)
-    {
+    if scope.assigns() {
+        return Err(RefuseReason::Assignment.into());
+    }
+    if scope.hangs_on_session() || scope.facts.server_local {
         return Err(RefuseReason::SessionState.into());
     }
-    if !ast.all::<Into>().is_empty() {
-        return Err(RefuseReason::Into.into());
-    }
+    into(scope)?;
     if ast.all::<Select>().iter().any(|s| s.calc_found_rows) {
         return Err(GatherReason::FoundRows.into());
     }

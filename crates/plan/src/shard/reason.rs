@@ -58,6 +58,8 @@ pub enum GatherReason {
     ChangeJoin,
     /// Rows do not tell how their values compare or add up.
     Comparison,
+    /// Variables take the values of rows of several shards.
+    Into,
 }
 
 /// Why a statement is refused.
@@ -88,6 +90,8 @@ pub enum RefuseReason {
     Routine,
     /// It reads or changes the state of one connection, over several shards.
     SessionState,
+    /// `@x := value` over rows of several shards.
+    Assignment,
     /// A column of the result whose name is its text, which has to change and is too long or odd for an alias.
     ColumnName,
     /// A table is changed and read in one statement, which the server refuses.
@@ -222,6 +226,7 @@ impl GatherReason {
             Self::ChangeLimit => "a change with LIMIT over several shards",
             Self::Comparison => "rows do not tell how their values compare or add up",
             Self::ChangeJoin => "a change of tables whose rows are not on one shard",
+            Self::Into => "variables take values of several shards",
         };
         words.to_owned()
     }
@@ -275,7 +280,10 @@ impl RefuseReason {
                 "its rows would be changed by their primary key, and the table has none"
             }
             Self::BroadcastChange => "it changes the copies of a table and reads or changes shards",
-            Self::Into => "INTO over several shards",
+            Self::Into => "INTO OUTFILE or DUMPFILE over several shards",
+            Self::Assignment => {
+                "it assigns user variables row by row, and the rows of several shards have no order"
+            }
             Self::LockingLimit => "a locking read with LIMIT over several shards",
             Self::LockingCopy => "a locking read of a copied table and of others",
             Self::TemporaryTable => "a temporary table in place of a sharded one",

@@ -7,16 +7,16 @@ use std::borrow::Cow;
 
 use dbmesh_model::topology::sharding::{ShardedTable, Table};
 use dbmesh_sql::ast::{
-    Ast, Body, ExplainedBody, ExprId, Id, Insert, Join, JoinKind, MentionRole, Name, Select,
-    TableRef, TableRefKind,
+    Ast, Body, ExplainedBody, Expr, ExprId, ExprKind, Id, Insert, Join, JoinKind, MentionRole,
+    Name, Select, TableRef, TableRefKind,
 };
 use dbmesh_sql::parsed::{Access, TableUse};
-use dbmesh_sql::{ParsedFacts, Span};
+use dbmesh_sql::{Facts, ParsedFacts, Span};
 
 use super::Input;
 use super::dictionary::{self, View};
 use super::reason::{RefuseReason, Stop};
-use super::value::Reading;
+use super::value::{Reading, Variables};
 
 const SYSTEM_SCHEMAS: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
 
@@ -118,7 +118,29 @@ impl<'a> Scope<'a> {
             dialect: self.input.dialect,
             utf8: self.input.utf8,
             parameters: self.input.parameters,
+            variables: self.variables(),
         }
+    }
+
+    /// Whether it assigns user variables row by row.
+    pub fn assigns(&self) -> bool {
+        let assigns = |expr: &Expr| matches!(expr.kind, ExprKind::Assign { .. });
+        self.ast.all::<Expr>().iter().any(assigns)
+    }
+
+    /// What user variables are while the statement runs.
+    fn variables(&self) -> Variables<'a> {
+        match self.assigns() {
+            true => Variables::Hidden,
+            false => self.input.variables,
+        }
+    }
+
+    /// Whether it reads what other connections do not have as this one has it.
+    pub fn hangs_on_session(&self) -> bool {
+        let session = self.facts.session;
+        let known = matches!(self.variables(), Variables::Known(_));
+        session != Facts::NONE && !(session == Facts::USER_VARIABLE && known)
     }
 
     fn table(&self, table: &TableUse) -> Result<Use<'a>, Stop> {

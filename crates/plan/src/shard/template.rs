@@ -15,7 +15,7 @@ use super::rewrite::{self, Naming};
 use super::route::Target;
 use super::scope::{Place, Scope};
 use super::slots::Positions;
-use super::value::{Compared, Constraint, Reading};
+use super::value::{Compared, Constraint, Reading, Variables};
 use super::{Input, NodeStatement, ShardPlan, ShardPlanner, algorithm};
 
 /// Literals of a text that is remembered; a longer list is planned each time.
@@ -156,6 +156,7 @@ impl Template {
             dialect: input.dialect,
             utf8: input.utf8,
             parameters: input.parameters,
+            variables: Variables::Hidden,
         };
         self.node(&reading).as_ref() == Some(planned)
     }

@@ -3,11 +3,13 @@
 //! Owns the conversions. Must never convert where MySQL would do it differently in some version, mode or type: such a
 //! value is unknown, which routes a read to every shard and refuses an INSERT.
 
+use std::collections::BTreeMap;
+
 use dbmesh_model::topology::sharding::KeyKind;
 use dbmesh_model::topology::sharding::time::{self, Precision};
 use dbmesh_sql::ast::LiteralKind;
 use dbmesh_sql::parsed::Operand;
-use dbmesh_sql::{Dialect, Flavor, literal};
+use dbmesh_sql::{Dialect, Flavor, Span, literal};
 
 /// A string that is compared with an integer may be compared as a double: beyond, doubles are not exact.
 const EXACT_DOUBLE_MAX: i128 = 1 << 53;
@@ -70,6 +72,16 @@ pub enum Parameter {
     Other,
 }
 
+/// What is known of the session's user variables.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Variables<'a> {
+    /// One connection alone has them, or the statement changes them while it runs.
+    #[default]
+    Hidden,
+    /// They have these values on every connection, by name in lower case; others are NULL.
+    Known(&'a BTreeMap<Box<str>, Parameter>),
+}
+
 /// How texts of the statement are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
@@ -81,6 +93,8 @@ pub struct Reading<'a> {
     pub utf8: bool,
     /// Bound values; none while they are not bound.
     pub parameters: Option<&'a [Parameter]>,
+    /// User variables.
+    pub variables: Variables<'a>,
 }
 
 /// A value as it is written; numbers as their texts.
@@ -136,6 +150,12 @@ impl Reading<'_> {
                 _ => Compared::Unknown,
             },
             (KeyKind::Text, Written::Text(text)) => value(KeyValue::Text(text)),
+            // Whether a variable is compared as a time or as a text is the server's to say.
+            (KeyKind::Date | KeyKind::Datetime, Written::Text(_))
+                if matches!(operand, Operand::UserVariable(_)) =>
+            {
+                Compared::Unknown
+            }
             (KeyKind::Date | KeyKind::Datetime, Written::Text(text)) => match moment(&text) {
                 Some((at, _)) => value(KeyValue::Time(at)),
                 None => Compared::Unknown,
@@ -203,7 +223,7 @@ impl Reading<'_> {
         let (kind, span) = match operand {
             Operand::Literal(kind, span) => (kind, span),
             Operand::Parameter(ordinal, _) => return self.bound(ordinal),
-            Operand::UserVariable(_) => return Written::Unknown,
+            Operand::UserVariable(span) => return self.variable(span),
         };
         let text = span.of(self.sql);
         match kind {
@@ -231,9 +251,23 @@ impl Reading<'_> {
         }
     }
 
+    fn variable(&self, span: Span) -> Written {
+        let Variables::Known(known) = self.variables else {
+            return Written::Unknown;
+        };
+        match dbmesh_sql::variables::user_variable(span.of(self.sql), self.dialect) {
+            Some(name) => self.given(Some(known.get(&name).unwrap_or(&Parameter::Null))),
+            None => Written::Unknown,
+        }
+    }
+
     fn bound(&self, ordinal: u32) -> Written {
         let index = usize::try_from(ordinal).unwrap_or(usize::MAX);
-        match self.parameters.and_then(|all| all.get(index)) {
+        self.given(self.parameters.and_then(|all| all.get(index)))
+    }
+
+    fn given(&self, value: Option<&Parameter>) -> Written {
+        match value {
             Some(Parameter::Null) => Written::Null,
             Some(Parameter::Integer(number)) => Written::Number(number.to_string()),
             Some(Parameter::Decimal(text)) => Written::Number(text.clone()),
@@ -315,6 +349,7 @@ mod tests {
                 dialect: &dialect,
                 utf8: true,
                 parameters: None,
+                variables: Variables::Hidden,
             };
             let whole = dbmesh_sql::Span { start: 0, end: 4 };
             reading.compared(

@@ -2,7 +2,6 @@
 //!
 //! Owns which changes run on one shard or on several, and that no row leaves its shard.
 
-use dbmesh_sql::Facts;
 use dbmesh_sql::ast::{
     Assignment, Body, Call, ExplainedBody, Limit, List, SelectItem, TableRef, TableRefKind, Update,
 };
@@ -97,7 +96,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         Route::One(target) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
         Route::Many(set) => {
             read::aggregates_are_inner(scope)?;
-            if scope.facts.session != Facts::NONE || scope.facts.server_local {
+            if scope.hangs_on_session() || scope.facts.server_local {
                 return Err(RefuseReason::SessionState.into());
             }
             if change.limit.is_some() {
@@ -159,7 +158,7 @@ fn copied(scope: &Scope<'_>, change: &Change) -> Result<ShardPlan, Stop> {
 pub(super) fn deterministic(scope: &Scope<'_>) -> bool {
     let mut calls = scope.ast.all::<Call>().iter();
     let varies = |call: &Call| PER_SERVER.contains(&scope.lower(call.name.name).as_str());
-    scope.facts.session == Facts::NONE && !scope.facts.server_local && !calls.any(varies)
+    !scope.hangs_on_session() && !scope.facts.server_local && !calls.any(varies)
 }
 
 /// The statement for every source.

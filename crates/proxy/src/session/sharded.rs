@@ -23,6 +23,7 @@ mod scatter;
 mod schema;
 mod several;
 mod shown;
+mod variables;
 mod work;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use scatter::{Answers, Spread};
 
 use crate::catalog::Known;
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::position::Position;
 use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
@@ -139,6 +141,22 @@ impl ShardSession {
 impl Session {
     /// A statement in text, of a sharded service.
     pub(super) async fn query_sharded(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let hidden = self.state.pins.has(PinReason::UserVariable);
+        let executed = self.query_placed(packet, query, statement, route).await?;
+        if !hidden && statement.facts.has(Facts::USER_VARIABLE_ASSIGNED) {
+            Box::pin(self.keep_variables(query.sql)).await?;
+        }
+        Ok(executed)
+    }
+
+    /// The statement where its rows are.
+    async fn query_placed(
         &mut self,
         packet: &[u8],
         query: &Query<'_>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dbmesh_plan::shard::{
-    Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown,
+    Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
 };
 
 use super::super::{Failure, Session};
@@ -137,6 +137,7 @@ impl Session {
         }
         let dialect = self.dialect();
         let utf8 = self.text_is_utf8();
+        let variables = self.known_variables(sql, &dialect);
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
         let schema = sharded.home.service.schema.as_deref();
@@ -156,6 +157,10 @@ impl Session {
             here: Some(sharded.source),
             utf8,
             parameters: bound,
+            variables: match &variables {
+                Some(known) => Variables::Known(known),
+                None => Variables::Hidden,
+            },
             hint: self.demand.shard.as_ref(),
         };
         Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
-use dbmesh_sql::{Statement, analyze};
+use dbmesh_sql::{Facts, Statement, analyze};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
 use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
 use dbmesh_wire::relay::Names;
@@ -22,6 +22,7 @@ use super::super::{Executed, Failure, Session};
 use super::scatter::{Answers, Spread};
 use crate::fault::Fault;
 use crate::pieces::Pieces;
+use crate::pins::PinReason;
 use crate::prepared::{Answer, Key};
 use crate::state::Warnings;
 use crate::vector::Vector;
@@ -101,6 +102,19 @@ impl Session {
 
     /// COM_STMT_EXECUTE, of a statement of this text.
     pub(in super::super) async fn execute_sharded(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+    ) -> Result<Executed, Failure> {
+        let hidden = self.state.pins.has(PinReason::UserVariable);
+        let executed = self.execute_planned(packet, run).await?;
+        if !hidden && run.statement.facts.has(Facts::USER_VARIABLE_ASSIGNED) {
+            Box::pin(self.keep_variables(&run.key.sql)).await?;
+        }
+        Ok(executed)
+    }
+
+    async fn execute_planned(
         &mut self,
         packet: &mut [u8],
         run: &Run<'_>,

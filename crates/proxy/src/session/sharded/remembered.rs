@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::value::Reading;
+use dbmesh_plan::shard::value::{Reading, Variables};
 use dbmesh_plan::shard::{Parameter, ShardPlan, ShardPlanner, Template};
 use dbmesh_sql::{Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
@@ -49,6 +49,7 @@ impl Session {
             dialect: &asked.dialect,
             utf8: asked.utf8,
             parameters: None,
+            variables: Variables::Hidden,
         };
         let mut text = Vec::with_capacity(packet.len() + 64);
         for remembered in &variants {
@@ -87,6 +88,7 @@ impl Session {
             dialect: &asked.dialect,
             utf8: asked.utf8,
             parameters: Some(bound),
+            variables: Variables::Hidden,
         };
         let state = run.under.prepare_hash();
         for remembered in &variants {
