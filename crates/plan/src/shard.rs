@@ -252,6 +252,22 @@ impl ShardPlanner {
         moving::plan(&scope)
     }
 
+    /// A gather on a connection that sees nothing else: whatever is read is pulled.
+    pub fn gather_apart(&mut self, input: &Input<'_>, reason: GatherReason) -> ShardPlan {
+        let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
+            return ShardPlan::Refuse(RefuseReason::Routine);
+        };
+        self.facts.fill(ast, input.sql, input.dialect);
+        let scope = match Scope::of(*input, ast, &self.facts) {
+            Ok(scope) => scope,
+            Err(stop) => return stop.into_plan(None),
+        };
+        match gather::gather(&scope, reason, gather::Keeps::Nothing) {
+            Ok(gather) => ShardPlan::Gather(Box::new(gather)),
+            Err(stop) => stop.into_plan(None),
+        }
+    }
+
     /// A query with all that it reads pulled to a connection that sees nothing else.
     fn gather_all(&mut self, input: &Input<'_>) -> Result<Gather, Stop> {
         let parsed = self.parser.parse(input.sql, input.dialect);

@@ -1,6 +1,7 @@
 //! Statements that one server finishes over rows of several.
 
-use crate::ground::{Answer, Ground, KINDS, Options, alike};
+use crate::ground::{Answer, Client, Ground, KINDS, Options, alike};
+use crate::prepared::{Value, execute, prepare};
 
 const ROWS: &str = "
     INSERT INTO t_user VALUES (1, 'Ann', 10)
@@ -70,6 +71,104 @@ fn any_query_is_answered_as_by_one_server() {
                 mesh.ask("SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total");
             assert_eq!(rows.rows(), [[Some("10".to_owned())]], "{kind:?}");
         }
+    }
+}
+
+/// Within a transaction that has changed rows itself.
+const CHANGED: &str = "
+    UPDATE t_order SET total = total + 1 WHERE user_id IN (1, 7)
+    INSERT INTO t_item VALUES (9, 7, 4, 'bolt')
+    DELETE FROM t_order WHERE user_id = 6
+    INSERT INTO t_dict VALUES (1, 'one')
+    UPDATE t_conf SET v = 'z' WHERE id = 1
+";
+
+/// What only a transaction shows.
+const WITHIN: &str = "
+    SELECT d.word, o.id, c.v FROM t_order o JOIN t_dict d ON d.id = o.id JOIN t_conf c ON c.id = o.id ORDER BY 2
+    SELECT COUNT(*), MAX(o.total) INTO @n, @m FROM t_order o JOIN t_item i ON i.order_id = o.id
+    SELECT @n, @m
+    SET @x = (SELECT SUM(total) FROM t_order)
+    SELECT @x, id FROM t_order WHERE total < @x ORDER BY id
+    SELECT o.id, 1 / 0 FROM t_order o JOIN t_item i ON i.order_id = o.id ORDER BY 1
+    SHOW WARNINGS
+    SELECT SUM(total) FROM t_order WHERE nothing = 1
+    SELECT DISTINCT a.note FROM t_order a, t_order b WHERE a.total > b.total ORDER BY a.note
+    SET sql_select_limit = 2
+    SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total >= b.total
+    SELECT a.id FROM t_order a JOIN t_order b ON a.total >= b.total ORDER BY a.id, b.id
+    SET sql_select_limit = DEFAULT
+";
+
+#[test]
+fn a_transaction_sees_its_own_changes() {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: bestEffort}"],
+        ..Options::default()
+    };
+    for kind in KINDS {
+        let ground = Ground::new(kind, &options);
+        ground.both(ROWS);
+        let begins = [
+            "BEGIN",
+            "SET autocommit = 0",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+        ];
+        for begin in begins {
+            let after =
+                "SELECT a.id, b.id FROM t_order a JOIN t_item b ON a.id = b.order_id ORDER BY 1, 2";
+            ground.both(&format!(
+                "{begin}\n{WITHIN}\n{SHAPES}\n{CHANGED}\n{WITHIN}\n{SHAPES}\nROLLBACK\n{after}\nSET autocommit = 1\n{after}"
+            ));
+        }
+        ground.both(&format!(
+            "START TRANSACTION READ ONLY\n{WITHIN}\nUPDATE t_user SET name = 'x'\nCOMMIT\nBEGIN\n{CHANGED}\n{WITHIN}\nCOMMIT\n{WITHIN}"
+        ));
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let sql = "SELECT a.id, b.note FROM t_order a JOIN t_order b ON a.total > b.total WHERE b.id > ? ORDER BY 1, 2";
+        for begin in [
+            "BEGIN",
+            "UPDATE t_order SET total = 50 WHERE id = 1",
+            "COMMIT",
+        ] {
+            alike(kind, begin, &mut mesh, &mut one);
+            let ran = |client: &mut Client| {
+                let (id, ..) = prepare(client, sql).unwrap();
+                execute(client, id, &[Value::Int(1)], sql)
+            };
+            assert_eq!(ran(&mut mesh), ran(&mut one), "{kind:?}: {begin}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_gather_leaves_the_transaction() {
+    let options = Options {
+        data_shard: &[
+            "transactions: {acrossNodes: bestEffort}",
+            "execution: {gatherBytes: 2000}",
+        ],
+        ..Options::default()
+    };
+    for kind in KINDS {
+        let ground = Ground::new(kind, &options);
+        let mut mesh = ground.mesh();
+        mesh.ask("BEGIN");
+        for id in 0..40 {
+            let user = id % 8;
+            let insert = format!(
+                "INSERT INTO t_order (id, user_id, note, total) VALUES ({id}, {user}, REPEAT('x', 40), {id})"
+            );
+            assert!(matches!(mesh.ask(&insert), Answer::Done(1, ..)));
+        }
+        let wide = "SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.note = b.note";
+        let why = mesh.refused(wide);
+        assert!(why.contains("2000 bytes"), "{kind:?}: {why}");
+        let count = mesh.ask("SELECT COUNT(*) FROM t_order");
+        assert_eq!(count.rows(), [[Some("40".to_owned())]], "{kind:?}");
+        assert!(matches!(mesh.ask("COMMIT"), Answer::Done(..)), "{kind:?}");
+        let count = ground.mesh().ask("SELECT COUNT(*) FROM t_order");
+        assert_eq!(count.rows(), [[Some("40".to_owned())]], "{kind:?}");
     }
 }
 
@@ -145,7 +244,14 @@ fn what_cannot_be_gathered_says_why() {
         assert_eq!(mesh.ask(few).rows(), [[Some("9".to_owned())]]);
         assert!(matches!(mesh.ask("BEGIN"), Answer::Done(..)));
         let why = mesh.refused(join);
-        assert!(why.contains("outside of transactions"), "{why}");
+        // Nothing binds the transaction yet but its first node.
+        assert!(why.contains("transactions.acrossNodes"), "{why}");
+        assert_eq!(
+            mesh.ask("SELECT COUNT(*) FROM t_order WHERE user_id = 1")
+                .rows()
+                .len(),
+            1
+        );
         assert!(matches!(mesh.ask("COMMIT"), Answer::Done(..)));
         let why = mesh.refused(
             "SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total FOR UPDATE",

@@ -1,14 +1,15 @@
 //! Statements that one server finishes over rows of several: pulled into temporary tables on one connection.
 //!
 //! Owns the path of such a statement. Must never let a row be read under another snapshot than the session's transaction
-//! has: there is no gather inside of transactions. Temporary tables go with the statement, or with their connection. Input:
-//! a plan that says what to pull, and the text that finishes.
+//! has: inside of one, its own connections read. Temporary tables go with the statement, or with their connection. Input: a
+//! plan that says what to pull, and the text that finishes.
 
 mod apart;
 mod batches;
 mod connections;
 mod dictionary;
 mod rows;
+mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +18,8 @@ use std::time::Instant;
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_plan::shard::{Gather, NodeStatement};
-use dbmesh_sql::literal;
+use dbmesh_sql::{analyze, literal};
 use dbmesh_wire::command::Query;
-use dbmesh_wire::status::Status;
 
 use super::super::{Executed, Failure, Session};
 use crate::backend::{Backend, BackendError};
@@ -73,9 +73,32 @@ impl Session {
         gather: &Gather,
         route: Route,
     ) -> Result<Executed, Failure> {
+        if self.is_open() {
+            let within = self.execute_within(packet, query, gather, route);
+            return Box::pin(within).await;
+        }
         let finish = self.begin_gather(gather, route).await?;
         let executed = self.execute_at(packet, query, finish, route).await;
         self.end_gather(gather).await;
+        executed
+    }
+
+    /// The same within the session's transaction.
+    async fn execute_within(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        gather: &Gather,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let mut gather = self.plan_apart(query.sql, None, gather)?;
+        let elsewhere = self.begin_within(&mut gather, route).await?;
+        let executed = match &gather.finish {
+            Some(finish) => self.execute_at(packet, query, finish, route).await,
+            None => Err(Fault::Sharding("nothing finishes it".into()).into()),
+        };
+        let statement = analyze(query.sql, &self.dialect());
+        self.end_within(elsewhere, query.sql, &statement).await?;
         executed
     }
 
@@ -116,9 +139,6 @@ impl Session {
             let why = format!("it needs rows of several nodes in one place, {why}");
             Err(Fault::Sharding(why))
         };
-        if self.state.in_transaction() || !self.state.status.contains(Status::AUTOCOMMIT) {
-            return refused("which is served outside of transactions only");
-        }
         if self.is_bound() {
             return refused("and the session has state that only its connection has");
         }
@@ -201,7 +221,8 @@ impl Session {
                 if part.source != home {
                     let select = table.select(&part.table, &pull.alias, condition(pull));
                     let (from, to) = connections.pair(part.source)?;
-                    self.pull(from, to, table, &select, &mut budget).await?;
+                    let mut rows = Rows::begin(from, &select).await.map_err(broken)?;
+                    self.pull(from, to, table, &mut rows, &mut budget).await?;
                 }
             }
         }
@@ -214,10 +235,9 @@ impl Session {
         from: &mut Backend,
         to: &mut Backend,
         table: &ScratchTable,
-        select: &[u8],
+        rows: &mut Rows,
         budget: &mut Budget,
     ) -> Result<(), Failure> {
-        let mut rows = Rows::begin(from, select).await.map_err(broken)?;
         let mut batch = table.insert();
         let head = batch.len();
         while rows.more(from).await.map_err(broken)?.map_err(refused)? {

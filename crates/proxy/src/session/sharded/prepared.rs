@@ -211,9 +211,33 @@ impl Session {
         run: &Run<'_>,
         route: Route,
     ) -> Result<Executed, Failure> {
+        if self.is_open() {
+            let within = self.within_bound(gather, values, run, route);
+            return Box::pin(within).await;
+        }
         let finish = self.begin_gather(gather, route).await?;
         let executed = self.execute_bound(finish, values, run, route).await;
         self.end_gather(gather).await;
+        executed
+    }
+
+    /// The same within the session's transaction.
+    async fn within_bound(
+        &mut self,
+        gather: &Gather,
+        values: &[Parameter<'_>],
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
+        let mut gather = self.plan_apart(&run.key.sql, Some(&bound), gather)?;
+        let elsewhere = self.begin_within(&mut gather, route).await?;
+        let executed = match &gather.finish {
+            Some(finish) => self.execute_bound(finish, values, run, route).await,
+            None => Err(Fault::Sharding("nothing finishes it".into()).into()),
+        };
+        self.end_within(elsewhere, &run.key.sql, run.statement)
+            .await?;
         executed
     }
 

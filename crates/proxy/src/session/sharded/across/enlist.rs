@@ -156,15 +156,20 @@ impl Session {
             self.note_session_statement();
             return Ok(());
         };
+        Err(self.lose_transaction(endpoint))
+    }
+
+    /// One of the transaction's connections is gone, and the transaction with it.
+    pub(in super::super) fn lose_transaction(&mut self, endpoint: String) -> Failure {
         self.drop_parts();
         self.lease = None;
         self.state.pins.clear();
         let trans = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
         self.state.status = self.state.status.difference(trans);
-        Err(Fault::BackendLost {
+        Fault::BackendLost {
             endpoint,
             state_lost: true,
         }
-        .into())
+        .into()
     }
 }

@@ -5,6 +5,7 @@
 //! connection is closed. Input: what to pull.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
@@ -21,17 +22,22 @@ use crate::backend::{Applied, Backend, BackendError, Cell, Flags};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::prepared::Key;
-use crate::upstream::Need;
+use crate::upstream::{Member, Need};
 use crate::vector::{Charset, Vector};
 
 /// utf8mb4_general_ci, which every server knows.
 const UTF8: u16 = 45;
+
+/// How long what was broken off may take to end at its server.
+const CALM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How pulled rows are locked until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Locks<'a> {
     /// As servers lock what a change reads, and for a change what is of this table.
     Change(&'a str),
+    /// Not at all.
+    None,
 }
 
 impl Locks<'_> {
@@ -39,6 +45,7 @@ impl Locks<'_> {
         match self {
             Self::Change(table) if table == pull.table => b" FOR UPDATE",
             Self::Change(_) => b" LOCK IN SHARE MODE",
+            Self::None => b"",
         }
     }
 }
@@ -46,7 +53,9 @@ impl Locks<'_> {
 /// A connection with temporary tables.
 #[derive(Debug)]
 pub(in super::super) struct Scratch {
-    lease: Lease,
+    /// None while the session uses it.
+    lease: Option<Lease>,
+    member: Arc<Member>,
     source: usize,
     /// The session's state there.
     own: Arc<Vector>,
@@ -56,7 +65,31 @@ pub(in super::super) struct Scratch {
 
 impl Scratch {
     pub(super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
-        self.lease.backend().map_err(broken)
+        match &mut self.lease {
+            Some(lease) => lease.backend().map_err(broken),
+            None => Err(Fault::NoEndpoint("the connection is gone".into()).into()),
+        }
+    }
+
+    pub(super) fn source(&self) -> usize {
+        self.source
+    }
+
+    pub(super) fn member(&self) -> Arc<Member> {
+        self.member.clone()
+    }
+
+    pub(super) fn take_lease(&mut self) -> Option<Lease> {
+        self.lease.take()
+    }
+
+    pub(super) fn put_lease(&mut self, lease: Lease) {
+        self.lease = Some(lease);
+    }
+
+    /// The session's whole state from here on.
+    pub(super) async fn own(&mut self) -> Result<(), Failure> {
+        self.apply(self.own.clone()).await
     }
 
     async fn apply(&mut self, vector: Arc<Vector>) -> Result<(), Failure> {
@@ -184,13 +217,15 @@ impl Scratch {
         if !self.tables.is_empty() {
             let mut sql = b"DROP TEMPORARY TABLE IF EXISTS ".to_vec();
             sql.extend(self.tables.join(&b", "[..]));
-            let idle = self.lease.backend().is_ok_and(|backend| backend.is_idle());
+            let idle = self.backend().is_ok_and(|backend| backend.is_idle());
             if !idle || self.run(&sql).await.is_err() {
                 return;
             }
         }
-        if self.apply(self.own.clone()).await.is_ok() {
-            self.lease.give_back();
+        if self.apply(self.own.clone()).await.is_ok()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
         }
     }
 }
@@ -236,7 +271,8 @@ impl Session {
             Err(NotReady::Schema(_, error)) => return Err(refused(error)),
         };
         Ok(Scratch {
-            lease,
+            lease: Some(lease),
+            member: member.clone(),
             source,
             own,
             tables: Vec::new(),
@@ -304,18 +340,64 @@ impl Session {
         for (source, pull, table, part) in work {
             self.reach(source, route).await?;
             let mut select = table.select(&part.table, &pull.alias, condition(pull));
+            if self.state.vector.variables.contains_key("sql_select_limit") {
+                // A limit of the client's is for its own rows.
+                select.extend_from_slice(b" LIMIT 18446744073709551615");
+            }
             select.extend_from_slice(locks.words(pull));
             let Some(mut lease) = self.lease.take() else {
                 return Err(Fault::NoEndpoint("the connection is gone".into()).into());
             };
+            let mut rows = None;
             let pulled = match (lease.backend(), scratch.backend()) {
-                (Ok(from), Ok(to)) => self.pull(from, to, &table, &select, budget).await,
+                (Ok(from), Ok(to)) => {
+                    let begun = Rows::begin(from, &select).await.map_err(broken);
+                    match begun {
+                        Ok(begun) => {
+                            let rows = rows.insert(begun);
+                            self.pull(from, to, &table, rows, budget).await
+                        }
+                        Err(failure) => Err(failure),
+                    }
+                }
                 (Err(error), _) => Err(broken(error)),
                 (_, Err(error)) => Err(error),
             };
+            let sound = pulled.is_ok() || self.calm(&mut lease, rows).await;
             self.lease = Some(lease);
+            if !sound {
+                let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string());
+                return Err(self.lose_transaction(endpoint.unwrap_or_default()));
+            }
             pulled?;
         }
         Ok(())
+    }
+
+    /// After rows that are not wanted any more: ends their statement and reads the rest, so that the transaction stays.
+    async fn calm(&self, lease: &mut Lease, rows: Option<Rows>) -> bool {
+        let Ok(backend) = lease.backend() else {
+            return false;
+        };
+        if backend.is_idle() {
+            return true;
+        }
+        let (Some(member), Some(mut rows)) = (self.member.clone(), rows) else {
+            return false;
+        };
+        let calming = async {
+            let kill = format!("KILL QUERY {}", backend.thread_id);
+            let vector = backend.vector.clone();
+            member.pool.run_aside(&vector, &kill).await.ok()?;
+            while rows.more(backend).await.ok()?.unwrap_or(false) {
+                while rows.next().ok()?.is_some() {}
+            }
+            // A KILL that came too late would end the next statement: this one takes it.
+            let ping = [dbmesh_wire::command::CommandCode::Ping as u8];
+            let pinged = backend.run(&ping, dbmesh_wire::relay::Shape::Single).await;
+            pinged.ok().map(|_| ())
+        };
+        let calmed = tokio::time::timeout(CALM_TIMEOUT, calming).await;
+        matches!(calmed, Ok(Some(()))) && lease.backend().is_ok_and(|backend| backend.is_idle())
     }
 }
