@@ -14,6 +14,7 @@ mod generate;
 mod group;
 mod insert;
 pub mod keyed;
+mod load;
 mod locality;
 pub mod merge;
 mod moving;
@@ -39,10 +40,11 @@ pub use dictionary::Dictionary;
 pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
 pub use keyed::{Keyed, NotKeyed};
+pub use load::{Load, LoadFault, Records};
 pub use merge::MergeSpec;
 pub use moving::{Moving, Unmoved};
 pub use print::Shown;
-pub use reason::{GatherReason, RefuseReason};
+pub use reason::{GatherReason, LoadReason, RefuseReason};
 pub use rewrite::Splice;
 pub use template::Template;
 pub use value::{KeyValue, Parameter, Variables};
@@ -155,6 +157,8 @@ pub enum ShardPlan {
         /// Whether all of them must see one time.
         clock: Clock,
     },
+    /// A client's file is split by its records.
+    Load(Box<Load>),
     /// Rows are pulled to one server that finishes the statement.
     Gather(Box<Gather>),
     /// It reads views of information_schema: their rows are put together under the client's names.

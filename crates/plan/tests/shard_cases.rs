@@ -160,6 +160,7 @@ fn statements(plan: &ShardPlan) -> Vec<&NodeStatement> {
         ShardPlan::Broadcast { statements, .. } | ShardPlan::Scatter { statements, .. } => {
             statements.iter().collect()
         }
+        ShardPlan::Load(load) => load.statements.iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -211,6 +212,7 @@ fn outcome(plan: &ShardPlan) -> String {
         ShardPlan::Single(_) => "single".to_owned(),
         ShardPlan::Broadcast { .. } => "broadcast".to_owned(),
         ShardPlan::Scatter { .. } => "scatter".to_owned(),
+        ShardPlan::Load(_) => "load".to_owned(),
         ShardPlan::Gather(gather) => format!("gather {}", word(gather.reason.to_string())),
         ShardPlan::Dictionary(_) => "dictionary".to_owned(),
         ShardPlan::Refuse(reason) => format!("refuse {}", word(reason.to_string())),

@@ -29,6 +29,8 @@ mod hints;
 mod keyed;
 #[path = "sharding/live.rs"]
 mod live;
+#[path = "sharding/load.rs"]
+mod load;
 #[path = "sharding/modules.rs"]
 mod modules;
 #[path = "sharding/moved.rs"]

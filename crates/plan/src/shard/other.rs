@@ -10,7 +10,9 @@ use super::reason::{GatherReason, RefuseReason, Stop};
 use super::rewrite::{self, Splice};
 use super::route::{self, Target};
 use super::scope::{Place, Scope};
-use super::{Clock, Merge, NodeStatement, ShardPlan, define, dictionary, insert, read, write};
+use super::{
+    Clock, Merge, NodeStatement, ShardPlan, define, dictionary, insert, load, read, write,
+};
 
 /// What SHOW may show without a table's or schema's name in the answer.
 const SHOWN: [&str; 15] = [
@@ -54,7 +56,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         Kind::CreateView | Kind::AlterView | Kind::DropView => {
             on_one_node(scope, RefuseReason::View)
         }
-        Kind::LoadData => on_one_node(scope, RefuseReason::LoadData),
+        Kind::LoadData => known(scope).and_then(|()| load::plan(scope)),
         Kind::LockTables => on_one_node(scope, RefuseReason::LockTables),
         Kind::Maintenance => on_one_node(scope, RefuseReason::PhysicalNames),
         Kind::Show => show(scope),

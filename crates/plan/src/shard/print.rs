@@ -58,6 +58,10 @@ impl fmt::Display for Shown<'_> {
                 }
                 self.node(f, &dictionary.finish)
             }
+            ShardPlan::Load(load) => {
+                write!(f, "a file split over {}", load.statements.len())?;
+                load.statements.iter().try_for_each(|s| self.node(f, s))
+            }
             ShardPlan::Refuse(reason) => write!(f, "refuse: {reason}"),
             ShardPlan::Learn(tables) => write!(f, "learn: {}", tables.join(", ")),
         }

@@ -160,7 +160,7 @@ pub enum RefuseReason {
     /// The name of a sharded table changes.
     Rename,
     /// LOAD DATA into a sharded table.
-    LoadData,
+    LoadData(LoadReason),
     /// LOCK TABLES.
     LockTables,
     /// SHOW or ANALYZE and its like, whose answer has physical names.
@@ -297,7 +297,7 @@ impl RefuseReason {
             Self::MixedTables => "tables of different layouts in one definition",
             Self::CreateSelect => "a table is created from a query",
             Self::Rename => "a sharded table cannot be renamed",
-            Self::LoadData => "LOAD DATA into a sharded table",
+            Self::LoadData(reason) => return reason.why().to_owned(),
             Self::LockTables => "LOCK TABLES of sharded tables",
             Self::PhysicalNames => "its answer would have the names of shards",
             Self::Explain => "EXPLAIN of rows that are brought to one place: see EXPLAIN MESH",
@@ -324,6 +324,45 @@ impl RefuseReason {
             }
             Self::Kind(kind) => format!("{kind:?} is not served on sharded tables"),
             other => format!("{other:?}"),
+        }
+    }
+}
+
+/// Why a file is not split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoadReason {
+    /// Every node would need the file.
+    Copies,
+    /// It reads other tables, or sets the key.
+    Values,
+    /// Fields go to user variables.
+    Variables,
+    /// The file is at one server.
+    ServersFile,
+    /// Separators by which a file can be cut in two ways, and forms of its own.
+    Options,
+    /// The columns are not known.
+    Columns,
+    /// The key would have to be generated.
+    Generated,
+    /// The key is not in the file.
+    KeyMissing,
+}
+
+impl LoadReason {
+    /// In words.
+    fn why(self) -> &'static str {
+        match self {
+            Self::Copies => "LOAD DATA into a table of which every node has a copy",
+            Self::Values => "LOAD DATA that reads other tables or sets the sharding key",
+            Self::Variables => "LOAD DATA with user variables over several shards",
+            Self::ServersFile => "LOAD DATA of a file at one server into a sharded table",
+            Self::Options => {
+                "LOAD DATA with separators by which records are not told apart for certain (STARTING BY, none at all, beginning alike, or not of ASCII), or with CHARACTER SET after them"
+            }
+            Self::Columns => "LOAD DATA without a list of columns, and the table's are not known",
+            Self::Generated => "LOAD DATA whose sharding key would have to be generated",
+            Self::KeyMissing => "LOAD DATA of a file without the sharding key",
         }
     }
 }

@@ -167,36 +167,7 @@ impl Reading<'_> {
     /// What a column of that kind holds after it was stored; NULL is `Compared::Null`.
     #[must_use]
     pub fn stored(&self, kind: KeyKind, operand: Operand) -> Compared {
-        let value = |value| Compared::Value(value);
-        let stores = |number: &i128| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number);
-        match (kind, self.written(operand)) {
-            (_, Written::Null) => Compared::Null,
-            (KeyKind::Integer, Written::Number(text)) => match decimal(&text) {
-                Some((number, false)) if stores(&number) => value(KeyValue::Integer(number)),
-                _ => Compared::Unknown,
-            },
-            (KeyKind::Integer, Written::Text(text)) => match canonical_integer(&text) {
-                Some(number) if stores(&number) => value(KeyValue::Integer(number)),
-                _ => Compared::Unknown,
-            },
-            (KeyKind::Text | KeyKind::Collated, Written::Text(text)) => value(KeyValue::Text(text)),
-            (KeyKind::Text | KeyKind::Collated, Written::Number(text)) => {
-                match canonical_integer(text.as_bytes()) {
-                    Some(_) => value(KeyValue::Text(text.into_bytes())),
-                    None => Compared::Unknown,
-                }
-            }
-            (KeyKind::Date, Written::Text(text)) => match moment(&text) {
-                Some((at, Precision::Day)) => value(KeyValue::Time(at)),
-                _ => Compared::Unknown,
-            },
-            // A fraction of a second is rounded or not, by the column.
-            (KeyKind::Datetime, Written::Text(text)) => match moment(&text) {
-                Some((at, _)) if at % time::SECOND == 0 => value(KeyValue::Time(at)),
-                _ => Compared::Unknown,
-            },
-            _ => Compared::Unknown,
-        }
+        stored(kind, self.written(operand))
     }
 
     /// The value as it is written.
@@ -277,6 +248,48 @@ impl Reading<'_> {
             Some(Parameter::Time(text)) => Written::Text(text.clone().into_bytes()),
             _ => Written::Unknown,
         }
+    }
+}
+
+/// What a column of that kind holds after a field with these bytes was loaded into it.
+#[must_use]
+pub fn loaded(kind: KeyKind, bytes: &[u8], utf8: bool) -> Compared {
+    match utf8 || bytes.is_ascii() {
+        true => stored(kind, Written::Text(bytes.to_vec())),
+        false => Compared::Unknown,
+    }
+}
+
+fn stored(kind: KeyKind, written: Written) -> Compared {
+    let value = |value| Compared::Value(value);
+    let stores = |number: &i128| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number);
+    match (kind, written) {
+        (_, Written::Null) => Compared::Null,
+        (KeyKind::Integer, Written::Number(text)) => match decimal(&text) {
+            Some((number, false)) if stores(&number) => value(KeyValue::Integer(number)),
+            _ => Compared::Unknown,
+        },
+        (KeyKind::Integer, Written::Text(text)) => match canonical_integer(&text) {
+            Some(number) if stores(&number) => value(KeyValue::Integer(number)),
+            _ => Compared::Unknown,
+        },
+        (KeyKind::Text | KeyKind::Collated, Written::Text(text)) => value(KeyValue::Text(text)),
+        (KeyKind::Text | KeyKind::Collated, Written::Number(text)) => {
+            match canonical_integer(text.as_bytes()) {
+                Some(_) => value(KeyValue::Text(text.into_bytes())),
+                None => Compared::Unknown,
+            }
+        }
+        (KeyKind::Date, Written::Text(text)) => match moment(&text) {
+            Some((at, Precision::Day)) => value(KeyValue::Time(at)),
+            _ => Compared::Unknown,
+        },
+        // A fraction of a second is rounded or not, by the column.
+        (KeyKind::Datetime, Written::Text(text)) => match moment(&text) {
+            Some((at, _)) if at % time::SECOND == 0 => value(KeyValue::Time(at)),
+            _ => Compared::Unknown,
+        },
+        _ => Compared::Unknown,
     }
 }
 

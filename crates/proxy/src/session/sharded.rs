@@ -14,6 +14,7 @@ mod explained;
 mod gather;
 mod keyed;
 mod keys;
+mod load;
 mod planning;
 mod prepared;
 mod remembered;
@@ -223,6 +224,7 @@ impl Session {
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Dictionary(views) => self.execute_views(&views, None).await,
+            ShardPlan::Load(load) => self.load(statement, load, route).await,
             other => Err(self.unplanned(other)),
         }
     }

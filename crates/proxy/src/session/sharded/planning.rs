@@ -23,6 +23,7 @@ impl Session {
         }
         let why = match plan {
             ShardPlan::Learn(_) => "its tables are not known".to_owned(),
+            ShardPlan::Load(_) => "a prepared LOAD DATA: send it as text".to_owned(),
             _ => "it was planned and not executed".to_owned(),
         };
         Fault::Sharding(why).into()

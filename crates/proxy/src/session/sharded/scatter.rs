@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_commit::Gtrid;
 use dbmesh_model::topology::sharding::AcrossSources;
-use dbmesh_plan::shard::{Clock, Merge, MergeSpec, NodeStatement};
+use dbmesh_plan::shard::{Clock, Load, Merge, MergeSpec, NodeStatement};
 use dbmesh_plan::{Aim, Route};
 use dbmesh_sql::{Class, Statement, Verb};
 use dbmesh_wire::command::Parameter;
@@ -20,9 +20,9 @@ use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::definition::{self, Report};
-use super::explained;
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
+use super::{explained, load};
 use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
@@ -43,6 +43,8 @@ pub(super) enum Answers {
     Alike,
     /// Each is of its own node, which is named.
     Explained,
+    /// Counts are added, of what the nodes take of a client's file.
+    Loaded(Box<Load>),
 }
 
 impl From<Merge> for Answers {
@@ -305,6 +307,7 @@ impl Session {
                 let status = self.state.status;
                 worked.rows = Some(explained::relay(work, names, &mut around, status).await?);
             }
+            Answers::Loaded(file) => load::run(work, file, &mut around, names).await?,
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }
         if unit == Unit::Definition {

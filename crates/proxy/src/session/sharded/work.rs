@@ -386,7 +386,7 @@ fn is_unclean(outcome: &Outcome) -> bool {
     outcome.tracked_overflow || !track::items(&outcome.tracked).all(explained)
 }
 
-async fn warnings(leg: &mut Leg, names: &Names) -> Result<Vec<Warning>, Broken> {
+pub(super) async fn warnings(leg: &mut Leg, names: &Names) -> Result<Vec<Warning>, Broken> {
     let endpoint = leg.endpoint().to_owned();
     let rows = match leg.backend() {
         Ok(backend) => backend.query(b"SHOW WARNINGS").await,

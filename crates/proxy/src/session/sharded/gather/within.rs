@@ -100,7 +100,7 @@ impl Session {
         let part = sharded.home.sources.get(source).cloned().ok_or_else(gone)?;
         let elsewhere = Elsewhere {
             lease: std::mem::replace(&mut self.lease, scratch.take_lease()),
-            member: std::mem::replace(&mut self.member, Some(scratch.member())),
+            member: self.member.replace(scratch.member()),
             fixed: self.fixed.take(),
             serving: std::mem::replace(&mut self.serving, part),
             source: std::mem::replace(&mut sharded.source, source),

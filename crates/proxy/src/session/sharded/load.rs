@@ -1,0 +1,409 @@
+//! LOAD DATA LOCAL over several shards: the client's file, record by record to the shards.
+//!
+//! Owns the records that wait for their shard, which are bounded, and the numbers by which warnings name them. The file is read to
+//! its end whatever happens, as the protocol wants it. Input: the planner's word on the file, connections to all sources.
+
+use std::io;
+use std::pin::pin;
+use std::time::Instant;
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::{Clock, Load, LoadFault, Records};
+use dbmesh_sql::Statement;
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD};
+use dbmesh_wire::relay::{Names, Outcome, Progress, Relay, Shape};
+use dbmesh_wire::reply::{self, LOCAL_INFILE_MARKER};
+
+use super::super::exchange::{Done, guarded};
+use super::super::infile::Infile;
+use super::super::{Executed, Failure, Session};
+use super::scatter::{Answers, Spread};
+use super::work::{Around, Broken, Ended, Work, copy, place, warnings};
+use crate::backend::{Backend, BackendError};
+use crate::fault::Fault;
+use crate::state::Warning;
+
+/// Bytes of one shard's records that go in one statement.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of all shards' records that wait.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Most warnings of a statement that are kept, as servers do.
+const WARNINGS_MAX: usize = 1_024;
+
+/// Records that wait for their shard.
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Their numbers in the file.
+    numbers: Vec<u64>,
+}
+
+struct Loading<'a> {
+    load: &'a Load,
+    names: &'a Names,
+    records: Records,
+    chunks: Vec<Chunk>,
+    waiting: usize,
+    warnings: Vec<(u64, Warning)>,
+}
+
+impl Session {
+    /// LOAD DATA LOCAL over several shards, as one change.
+    pub(super) async fn load(
+        &mut self,
+        statement: &Statement,
+        load: Box<Load>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        if self.infile(statement) == Infile::Refused {
+            return Err(Fault::LocalInfileRefused.into());
+        }
+        let spread = Spread {
+            nodes: load.statements.clone(),
+            answers: Answers::Loaded(load),
+            clock: Clock::Read,
+            bound: None,
+        };
+        self.spread(statement, spread, route).await
+    }
+}
+
+/// Asks the client for its file and loads it.
+pub(super) async fn run(
+    work: &mut Work<'_>,
+    load: &Load,
+    around: &mut Around<'_>,
+    names: &Names,
+) -> Result<(), Broken> {
+    work.legs.iter_mut().for_each(|leg| leg.queue.clear());
+    work.ended.clear();
+    let charset = match &load.charset {
+        Some(charset) => charset.clone(),
+        None => charset(work).await?,
+    };
+    let mut loading = Loading {
+        load,
+        names,
+        records: load.records(&charset).map_err(refused)?,
+        chunks: work.nodes.iter().map(|_| Chunk::default()).collect(),
+        waiting: 0,
+        warnings: Vec::new(),
+    };
+    let request = [&[LOCAL_INFILE_MARKER], load.file.as_slice()].concat();
+    let asked = around.client.packet(&request).await;
+    asked.map_err(|_| Broken::ClientGone)?;
+    loading.read(work, around).await?;
+    loading.records.finish();
+    loading.take(work).await?;
+    for shard in 0..loading.chunks.len() {
+        loading.flush(work, shard).await?;
+    }
+    if work.ended.is_empty() {
+        // A server says how many records there were also when there were none.
+        loading.send(work, 0, Chunk::default()).await?;
+    }
+    loading.warnings.sort_by_key(|(record, _)| *record);
+    let kept = loading.warnings.into_iter().take(WARNINGS_MAX);
+    if let Some(Some(first)) = work.ended.first_mut() {
+        first.warnings = kept.map(|(_, warning)| warning).collect();
+    }
+    Ok(())
+}
+
+fn refused(fault: LoadFault) -> Broken {
+    Broken::Fault(Fault::Sharding(fault.to_string()))
+}
+
+/// The character set of files that say none.
+async fn charset(work: &mut Work<'_>) -> Result<String, Broken> {
+    let Some(leg) = work.legs.first_mut() else {
+        return Ok(String::new());
+    };
+    let endpoint = leg.endpoint().to_owned();
+    let answer = match leg.backend() {
+        Ok(backend) => backend.query(b"SELECT @@character_set_database").await,
+        Err(error) => Err(error),
+    };
+    let rows = answer.map_err(|error| Broken::Lost { endpoint, error })?;
+    let rows = rows.unwrap_or_default();
+    let name = rows.first().and_then(|row| row.first()?.as_deref());
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+}
+
+impl Loading<'_> {
+    /// Reads the file to its end; what went wrong meanwhile comes then.
+    async fn read(&mut self, work: &mut Work<'_>, around: &mut Around<'_>) -> Result<(), Broken> {
+        let mut broken = None;
+        let mut expected = around.client.seq;
+        loop {
+            let header = header(around, expected).await?;
+            expected = expected.wrapping_add(1);
+            let mut left = header.len as usize;
+            if left == 0 {
+                around.client.seq = expected;
+                return broken.map_or(Ok(()), Err);
+            }
+            while left > 0 {
+                let channel = &mut around.client.channel;
+                let unread = channel.inbox().unread();
+                let take = left.min(unread.len());
+                if broken.is_none() {
+                    self.records.push(unread.get(..take).unwrap_or_default());
+                }
+                channel.consume(take);
+                left -= take;
+                if broken.is_none() {
+                    broken = self.take(work).await.err();
+                }
+                if left > 0 {
+                    fill(around).await?;
+                }
+            }
+        }
+    }
+
+    /// Gives every record that is whole to its shard.
+    async fn take(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
+        let long = |_| {
+            let why = "a record of the file is longer than 64 MiB".to_owned();
+            Broken::Fault(Fault::Sharding(why))
+        };
+        while self.records.advance().map_err(long)? {
+            let shard = self.load.shard(&self.records).map_err(refused)?;
+            let record = self.records.record();
+            let Some(chunk) = self.chunks.get_mut(shard) else {
+                continue;
+            };
+            chunk.bytes.extend_from_slice(record);
+            chunk.numbers.push(self.records.number());
+            self.waiting += record.len();
+            if chunk.bytes.len() >= CHUNK_BYTES {
+                self.flush(work, shard).await?;
+            }
+            if self.waiting >= WAITING_BYTES_MAX {
+                let chunks = self.chunks.iter().enumerate();
+                let largest = chunks.max_by_key(|(_, chunk)| chunk.bytes.len());
+                if let Some(largest) = largest.map(|(shard, _)| shard) {
+                    self.flush(work, largest).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits for a shard.
+    async fn flush(&mut self, work: &mut Work<'_>, shard: usize) -> Result<(), Broken> {
+        let chunk = self.chunks.get_mut(shard).map(std::mem::take);
+        let Some(chunk) = chunk.filter(|chunk| !chunk.bytes.is_empty()) else {
+            return Ok(());
+        };
+        self.waiting = self.waiting.saturating_sub(chunk.bytes.len());
+        self.send(work, shard, chunk).await
+    }
+
+    async fn send(
+        &mut self,
+        work: &mut Work<'_>,
+        shard: usize,
+        chunk: Chunk,
+    ) -> Result<(), Broken> {
+        let Some(node) = work.nodes.get(shard) else {
+            return Ok(());
+        };
+        let leg = work.legs.iter_mut().find(|leg| leg.source == node.source);
+        let Some(leg) = leg else {
+            return Err(Fault::NoEndpoint("the connection is gone".into()).into());
+        };
+        let place = place(leg, Some(node));
+        let lost = |error, endpoint: &str| Broken::Lost {
+            endpoint: endpoint.to_owned(),
+            error,
+        };
+        let endpoint = leg.endpoint().to_owned();
+        let sent = match leg.backend() {
+            Ok(backend) => load(backend, &node.sql, &chunk.bytes).await,
+            Err(error) => Err(error),
+        };
+        let (outcome, end) = sent.map_err(|error| lost(error, &endpoint))?;
+        if outcome.error.is_some() {
+            return Err(Broken::Refused {
+                payload: end,
+                place,
+                names: Box::new(self.names.clone()),
+            });
+        }
+        if loaded(&end) != Some(chunk.numbers.len() as u64) {
+            // Nothing is kept that was cut into other records there.
+            let why = "a server found other records in a part of the file than there are";
+            return Err(Fault::Sharding(why.into()).into());
+        }
+        if outcome.warnings > 0 {
+            let mut last = chunk.numbers.first().copied().unwrap_or(0);
+            for mut warning in warnings(leg, self.names).await? {
+                if let Some(record) = renumber(&mut warning.message, &chunk.numbers) {
+                    last = record;
+                }
+                self.warnings.push((last, warning));
+            }
+        }
+        work.ended.push(Some(Ended {
+            outcome,
+            end,
+            warnings: Vec::new(),
+            source: leg.source,
+            place,
+        }));
+        Ok(())
+    }
+}
+
+/// How many records a server found.
+fn loaded(end: &[u8]) -> Option<u64> {
+    let caps = Capabilities::PROTOCOL_41.union(Capabilities::SESSION_TRACK);
+    let ok = reply::Ok::decode(end, caps).ok()?;
+    let info = std::str::from_utf8(ok.info).ok()?;
+    let number = info.strip_prefix("Records: ")?.split(' ').next()?;
+    number.parse().ok()
+}
+
+/// The next packet of the client's file.
+async fn header(around: &mut Around<'_>, expected: u8) -> Result<Header, Broken> {
+    let control = around.control;
+    let limit = around
+        .deadline
+        .map(|at| at.saturating_duration_since(Instant::now()));
+    let done = {
+        let reading = pin!(around.client.channel.read_header());
+        guarded(control, limit, reading).await
+    };
+    match done {
+        Done::Io(Ok(Some(header))) if header.seq == expected => {
+            around.client.channel.consume(HEADER_BYTES);
+            Ok(header)
+        }
+        Done::Stopped => Err(Broken::Stopped),
+        // In the middle of a file, only the end of the connection stops the client.
+        _ => Err(Broken::ClientGone),
+    }
+}
+
+async fn fill(around: &mut Around<'_>) -> Result<(), Broken> {
+    let control = around.control;
+    let limit = around
+        .deadline
+        .map(|at| at.saturating_duration_since(Instant::now()));
+    let filling = pin!(around.client.channel.fill());
+    match guarded(control, limit, filling).await {
+        Done::Io(Ok(n)) if n > 0 => Ok(()),
+        Done::Stopped => Err(Broken::Stopped),
+        _ => Err(Broken::ClientGone),
+    }
+}
+
+/// Loads records at one connection; gives what came of it and the packet that says so.
+async fn load(
+    backend: &mut Backend,
+    sql: &[u8],
+    records: &[u8],
+) -> Result<(Outcome, Vec<u8>), BackendError> {
+    let mut packets = Vec::new();
+    codec::put_packet(&mut packets, &mut 0, &backend.query_payload(sql));
+    backend.send(&packets).await?;
+    let mut relay = Relay::new(Shape::Results, backend.own_hops());
+    let mut answer = Vec::new();
+    loop {
+        let (taken, progress) = relay.feed(backend.channel().inbox().unread(), &mut answer)?;
+        backend.channel().consume(taken);
+        match progress {
+            Progress::Done => break,
+            Progress::LocalInfile(_) => {
+                let (own, theirs) = relay.sequence();
+                // A server that compresses counts by its frames.
+                let mut seq = backend.channel().frame_sequence().unwrap_or(own);
+                packets.clear();
+                for piece in records.chunks(MAX_PAYLOAD - 1) {
+                    codec::put_packet(&mut packets, &mut seq, piece);
+                }
+                codec::put_packet(&mut packets, &mut seq, &[]);
+                backend.channel().write(&packets).await?;
+                relay.set_sequence(seq, theirs);
+            }
+            Progress::More => {
+                if backend.channel().fill().await? == 0 {
+                    return Err(BackendError::Lost(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+        }
+    }
+    let outcome = copy(relay.outcome());
+    backend.answered(outcome.status);
+    let mut last = answer.as_slice();
+    while let Some(header) = Header::first(last) {
+        match last.get(HEADER_BYTES + header.len as usize..) {
+            Some(rest) if !rest.is_empty() => last = rest,
+            _ => break,
+        }
+    }
+    let end = last.get(HEADER_BYTES..).unwrap_or_default().to_vec();
+    Ok((outcome, end))
+}
+
+/// Puts the number of the record in the file in the place of that among these; gives it.
+fn renumber(message: &mut Vec<u8>, numbers: &[u64]) -> Option<u64> {
+    let text = String::from_utf8_lossy(message).into_owned();
+    let (head, number, tail) = match text.strip_prefix("Row ") {
+        Some(rest) => {
+            let (number, tail) = rest.split_once(' ')?;
+            ("Row ", number, format!(" {tail}"))
+        }
+        None => {
+            let (head, number) = text.rsplit_once(" at row ")?;
+            let record = record(number, numbers)?;
+            *message = format!("{head} at row {record}").into_bytes();
+            return Some(record);
+        }
+    };
+    let record = record(number, numbers)?;
+    *message = format!("{head}{record}{tail}").into_bytes();
+    Some(record)
+}
+
+fn record(number: &str, numbers: &[u64]) -> Option<u64> {
+    let place: usize = number.parse().ok()?;
+    numbers.get(place.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_name_the_record_of_the_file() {
+        let renumbered = |text: &str| {
+            let mut message = text.as_bytes().to_vec();
+            let record = renumber(&mut message, &[3, 7, 9]);
+            (String::from_utf8(message).unwrap(), record)
+        };
+        for (text, expected, record) in [
+            (
+                "Row 2 was truncated; it contained more",
+                "Row 7 was truncated; it contained more",
+                Some(7),
+            ),
+            (
+                "Data truncated for column 'a at row 9' at row 3",
+                "Data truncated for column 'a at row 9' at row 9",
+                Some(9),
+            ),
+            (
+                "Duplicate entry '1' for key 'x'",
+                "Duplicate entry '1' for key 'x'",
+                None,
+            ),
+            ("Out of range at row 4", "Out of range at row 4", None),
+        ] {
+            assert_eq!(renumbered(text), (expected.to_owned(), record));
+        }
+    }
+}

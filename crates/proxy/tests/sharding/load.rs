@@ -1,0 +1,263 @@
+//! LOAD DATA LOCAL over shards: every record where its key leads, and the answer of one server.
+
+use dbmesh_testkit::Kind;
+use dbmesh_wire::Capabilities;
+
+use crate::faultkit::client::{Credentials, RawClient, error_packet};
+use crate::ground::{Answer, Client, Ground, KINDS, Options};
+
+/// Nodes whose changes are one; MariaDB keeps no atomic commit over nodes.
+fn ground(kind: Kind) -> Ground {
+    let data_shard: &[&str] = match kind {
+        Kind::MySql => &["transactions: {acrossNodes: atomic}"],
+        Kind::MariaDb => &["transactions: {acrossNodes: bestEffort}"],
+    };
+    let options = Options {
+        data_shard,
+        durable: true,
+        ..Options::default()
+    };
+    Ground::new(kind, &options)
+}
+
+/// Without the note of a change that several nodes committed by best effort.
+fn noted(answer: Answer) -> Answer {
+    match answer {
+        Answer::Rows(columns, mut rows, status, warnings) => {
+            let own = |row: &Vec<Option<String>>| {
+                row.iter()
+                    .flatten()
+                    .any(|cell| cell.contains("without a promise"))
+            };
+            rows.retain(|row| !own(row));
+            Answer::Rows(columns, rows, status, warnings)
+        }
+        other => other,
+    }
+}
+
+/// What stands in the client's file, by pieces of so many bytes.
+fn load(client: &mut Client, sql: &str, file: &[u8], piece: usize) -> Answer {
+    client.raw.begin_query(sql);
+    let first = client.raw.packet().unwrap();
+    match first.first() {
+        Some(0xFB) => {}
+        Some(0xFF) => {
+            let error = error_packet(&first);
+            client.said = Some(error.message);
+            return Answer::Error(error.code);
+        }
+        other => panic!("{sql}: {other:?}"),
+    }
+    for piece in file.chunks(piece) {
+        client.raw.send_next(piece);
+    }
+    client.raw.send_next(&[]);
+    client.answer()
+}
+
+fn clients(ground: &Ground) -> [Client; 2] {
+    let files = Credentials::app()
+        .schema("shop")
+        .more(Capabilities::LOCAL_FILES);
+    [ground.stage.port, ground.servers[0].port()]
+        .map(|port| Client::of(RawClient::logged_in(port, &files)))
+}
+
+const USERS: &str = "LOAD DATA LOCAL INFILE 'users' INTO TABLE t_user";
+const CSV: &str =
+    "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' LINES TERMINATED BY '\\r\\n'";
+
+/// Each sees what those before it left.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let users = |options: &str, file: &str| {
+        let sql = match options.strip_prefix("REPLACE") {
+            Some(rest) => format!("{} {rest}", USERS.replace("'users'", "'users' REPLACE")),
+            None => format!("{USERS} {options}"),
+        };
+        (sql, file.as_bytes().to_vec())
+    };
+    let orders = |options: &str, file: &[u8]| {
+        let sql = format!("LOAD DATA LOCAL INFILE 'orders' INTO TABLE t_order {options}");
+        (sql, file.to_vec())
+    };
+    let many: String = (0..60_000)
+        .map(|n| format!("{}\tname {}\t{}\n", n % 20_000 + 1_000, n, n % 7))
+        .collect();
+    vec![
+        users("", "1\tAnn\t10\n2\tBob\t\\N\n6\tCid\t18446744073709551615\n"),
+        users("", "3\tDan\t1"),
+        users("", ""),
+        users("(name, user_id)", "Eve\t11\nFay\t12\nEve\t13\n"),
+        // Kept as they are, and replaced.
+        users("", "1\tnew\t1\n14\tnew\t1\n1\tagain\t2\n"),
+        users("REPLACE", "1\tnew\t1\n15\tnew\t1\n1\tagain\t2\n"),
+        // Too few, too many, too long, no number, out of range.
+        users("", "16\n17\tx\n18\tx\t1\tmore\n"),
+        users("", &format!("19\t{}\t1\n20\tx\tabc\n21\tx\t-1\n22\tx\t1.5\n", "y".repeat(50))),
+        users(
+            &format!("{CSV} IGNORE 1 LINES (user_id, name, score)"),
+            "user_id,name,score\r\n\"30\",\"a, b\",1\r\n31,\"quo\"\"te\r\nline\",2\r\n32,NULL,\\N\r\n33,\"NULL\",3\r\n",
+        ),
+        users("CHARACTER SET latin1 (user_id, name)", "34\tcaf\u{e9}\n"),
+        users(
+            "(user_id, name) SET score = user_id * @factor, name = UPPER(name)",
+            "40\tgrace\n41\thope\n47\tiris\n",
+        ),
+        users("FIELDS TERMINATED BY '||' LINES TERMINATED BY '##'", "50||a|b||1##51||c||2##"),
+        users("FIELDS ESCAPED BY ''", "52\ta\\b\t1\n"),
+        orders(
+            "CHARACTER SET binary (id, user_id, total, note, at, kind, flags, blob_, ratio, bits)",
+            b"1\t1\t9.50\tone\t2024-01-02 03:04:05.678\ta\tx,y\t\\0\xff'\\\\\t0.25\t7\n2\t7\t1\ttwo\tnot a time\tz\tx,z\tb\t1e300\t900\n3\t5\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n",
+        ),
+        users("REPLACE", &many),
+    ]
+}
+
+#[test]
+fn a_file_is_loaded_as_by_one_server() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, mut one] = clients(&ground);
+        for client in [&mut mesh, &mut one] {
+            client.ask("SET @factor = 1 + 1");
+        }
+        for (sql, file) in files() {
+            for piece in [7, 4096] {
+                if piece == 7 && file.len() > 4096 {
+                    continue;
+                }
+                let ours = load(&mut mesh, &sql, &file, piece);
+                let theirs = load(&mut one, &sql, &file, piece);
+                let said = mesh.said.take();
+                assert_eq!(ours.unlabelled(&theirs), theirs, "{kind:?}: {sql} {said:?}");
+                let shown = "SHOW WARNINGS";
+                let (ours, theirs) = (mesh.ask(shown), one.ask(shown));
+                assert_eq!(noted(ours), theirs, "{kind:?}: warnings of {sql}");
+            }
+            for then in [
+                "SELECT user_id, name, score FROM t_user ORDER BY user_id",
+                "SELECT id, user_id, total, note, at, kind, flags, HEX(blob_), ratio, bits + 0 FROM t_order ORDER BY id",
+            ] {
+                assert_eq!(
+                    mesh.ask(then),
+                    one.ask(then),
+                    "{kind:?}: {then} after {sql}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_is_loaded_wholly_or_not_at_all() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, mut one] = clients(&ground);
+        for client in [&mut mesh, &mut one] {
+            client.ask("BEGIN");
+            let done = load(client, USERS, b"1\tAnn\t1\n5\tEve\t2\n", 100);
+            let said = client.said.take();
+            assert!(
+                matches!(done, Answer::Done(2, ..)),
+                "{kind:?}: {done:?} {said:?}"
+            );
+            let count = client.ask("SELECT COUNT(*) FROM t_user");
+            assert_eq!(count.rows(), [[Some("2".to_owned())]], "{kind:?}");
+            client.ask("ROLLBACK");
+            let count = client.ask("SELECT COUNT(*) FROM t_user");
+            assert_eq!(count.rows(), [[Some("0".to_owned())]], "{kind:?}");
+        }
+        // What stands in the file beyond the first chunk of a shard is wrong.
+        let mut file: String = (0..40_000)
+            .map(|n| format!("{n}\tsomebody whose name takes some room\t1\n"))
+            .collect();
+        file.push_str("x7\tnobody\t1\n");
+        for (file, said) in [
+            (
+                file.as_str(),
+                "record 40001 of the file: its key user_id may be stored otherwise than 'x7' says",
+            ),
+            (
+                "1\tAnn\t1\n\\N\tnobody\t1\n",
+                "record 2 of the file: its key user_id is NULL",
+            ),
+            ("1\tAnn\t1\n99999999999\tx\t1\n", "record 2"),
+            ("1\tAnn\t1\n\n", "record 2"),
+        ] {
+            let failed = load(&mut mesh, USERS, file.as_bytes(), 16_000);
+            assert!(
+                matches!(failed, Answer::Error(1235)),
+                "{kind:?}: {failed:?}"
+            );
+            let message = mesh.said.take().unwrap();
+            assert!(message.contains(said), "{kind:?}: {message}");
+            let count = mesh.ask("SELECT COUNT(*) FROM t_user");
+            assert_eq!(count.rows(), [[Some("0".to_owned())]], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_loaded_says_why() {
+    let ground = ground(KINDS[0]);
+    let [mut mesh, mut one] = clients(&ground);
+    for (sql, why) in [
+        (
+            "LOAD DATA INFILE '/tmp/x' INTO TABLE t_user",
+            "file at one server",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user LINES STARTING BY 'a'",
+            "STARTING BY",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (user_id, @n)",
+            "user variables",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (name) SET user_id = 5",
+            "sharding key",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (name)",
+            "without the sharding key",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_dict",
+            "every node has a copy",
+        ),
+        (
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (user_id) SET name = (SELECT word FROM t_dict LIMIT 1)",
+            "reads other tables",
+        ),
+    ] {
+        let said = mesh.refused(sql);
+        assert!(said.contains(why), "{sql}: {said}");
+    }
+    // A table of one node is loaded there.
+    let conf = "LOAD DATA LOCAL INFILE 'conf' INTO TABLE t_conf";
+    for client in [&mut mesh, &mut one] {
+        assert_eq!(load(client, conf, b"1\ta\n2\tb\n", 3).done(), 2);
+    }
+    let then = "SELECT * FROM t_conf ORDER BY id";
+    assert_eq!(mesh.ask(then), one.ask(then));
+    // A client that sends no files, and a client that goes away in the middle of one.
+    let said = ground.mesh().refused(USERS);
+    assert!(said.contains("LOCAL"), "{said}");
+    let [mut gone, _] = clients(&ground);
+    gone.raw.begin_query(USERS);
+    assert_eq!(gone.raw.packet().unwrap().first(), Some(&0xFB));
+    gone.raw.send_next(b"77\tx\t1\n");
+    drop(gone);
+    let count = mesh.ask("SELECT COUNT(*) FROM t_user");
+    assert_eq!(count.rows(), [[Some("0".to_owned())]]);
+}
+
+#[test]
+fn without_a_common_commit_a_file_for_several_nodes_is_refused() {
+    let ground = Ground::new(KINDS[0], &Options::default());
+    let [mut mesh, _] = clients(&ground);
+    let said = mesh.refused(USERS);
+    assert!(said.contains("transactions.acrossNodes"), "{said}");
+}
