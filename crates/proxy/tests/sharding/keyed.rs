@@ -241,7 +241,7 @@ fn what_is_not_served_says_why() {
                 "sharding key",
             ),
             (
-                "UPDATE t_order SET note = @x ORDER BY id LIMIT 2",
+                "UPDATE t_order SET note = @x := 'a' ORDER BY id LIMIT 2",
                 "state of one connection",
             ),
         ] {

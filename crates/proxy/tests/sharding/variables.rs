@@ -71,6 +71,10 @@ const STATEMENTS: &str = "
     UPDATE t_user SET score = @k WHERE user_id IN (@k, @k + 1, 1)
     UPDATE t_user SET name = CONCAT(name, @k) WHERE score = @k
     SELECT user_id, name, score FROM t_user ORDER BY user_id
+    UPDATE t_user SET name = CONCAT(@name, user_id) ORDER BY user_id DESC LIMIT 2
+    INSERT INTO t_user (user_id, name) SELECT user_id + 100 + @k, @name FROM t_user WHERE user_id < @k
+    SELECT user_id, name, score FROM t_user ORDER BY user_id
+    DELETE FROM t_user WHERE user_id > @k + 1
     DELETE FROM t_user WHERE name = CONCAT('Dan', @k)
     SELECT COUNT(*) FROM t_user
     BEGIN
