@@ -11,12 +11,12 @@ mod scratch;
 use std::collections::BTreeSet;
 
 use dbmesh_model::topology::sharding::ShardedTable;
-use dbmesh_sql::{Facts, StatementKind};
 use dbmesh_sql::ast::{
     BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, IntoKind,
     Join, JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
+use dbmesh_sql::{Facts, StatementKind};
 
 use super::locality::{self, Locality};
 use super::reason::{GatherReason, RefuseReason, Stop};
