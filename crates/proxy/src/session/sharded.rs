@@ -168,9 +168,7 @@ impl Session {
         if let Some(done) = early {
             return Ok(done);
         }
-        if let Some(aim) = self.deferred_aim() {
-            route.aim = aim;
-        }
+        route.aim = self.deferred_aim().unwrap_or(route.aim);
         if let Some(known) = self.remembered_text(packet, query, statement) {
             let sql = known.packet.get(query.sql_offset..);
             self.note_node(sql.unwrap_or_default());
