@@ -5,6 +5,7 @@
 //! never serve a text that its template does not vouch for. Input: statements that were planned for one shard.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use dbmesh_plan::shard::Template;
@@ -28,7 +29,7 @@ const GENERATION_BYTES_MAX: usize = 1 << 20;
 const VARIANTS_MAX: usize = 4;
 
 /// What a plan depends on besides its text and the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Of the text.
     pub digest: u64,
@@ -38,6 +39,34 @@ pub struct Asked {
     pub in_schema: bool,
     /// Whether the client's texts are UTF-8.
     pub utf8: bool,
+}
+
+/// By the digest alone: what else differs is the same for all statements of a service, or nearly.
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
+}
+
+/// Digests are hashes already. A generation is small, so that clients who make digests alike gain nothing.
+#[derive(Debug, Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        // The low bits have chosen the segment.
+        self.0 = digest.rotate_right(8);
+    }
 }
 
 /// A template, and what was made of it.
@@ -78,10 +107,12 @@ impl Remembered {
 /// The templates of a digest.
 pub type Variants = SmallVec<[Arc<Remembered>; 1]>;
 
+type Generation = HashMap<Asked, Variants, BuildHasherDefault<DigestHasher>>;
+
 #[derive(Debug, Default)]
 struct Segment {
-    young: HashMap<Asked, Variants>,
-    old: HashMap<Asked, Variants>,
+    young: Generation,
+    old: Generation,
     young_bytes: usize,
 }
 

@@ -38,6 +38,7 @@ pub struct Vector {
     /// User variables by folded name, their values as SQL literals.
     pub user_variables: BTreeMap<Box<[u8]>, Arc<[u8]>>,
     hash: u64,
+    prepare_hash: u64,
 }
 
 impl Vector {
@@ -50,12 +51,13 @@ impl Vector {
             variables: BTreeMap::new(),
             user_variables: BTreeMap::new(),
             hash: 0,
+            prepare_hash: 0,
         };
         vector.rehash();
         vector
     }
 
-    /// Brings the hash up to date after a change.
+    /// Brings the hashes up to date after a change.
     pub fn rehash(&mut self) {
         let mut h = DefaultHasher::new();
         (
@@ -66,6 +68,7 @@ impl Vector {
         )
             .hash(&mut h);
         self.hash = h.finish();
+        self.prepare_hash = self.hash_for_preparing();
     }
 
     /// A hash of the whole vector: connections are looked up by it.
@@ -77,6 +80,10 @@ impl Vector {
     /// A hash of what a prepared statement depends on when it is prepared: schema, character set and variables.
     #[must_use]
     pub fn prepare_hash(&self) -> u64 {
+        self.prepare_hash
+    }
+
+    fn hash_for_preparing(&self) -> u64 {
         let mut h = DefaultHasher::new();
         (&self.schema, &self.charset, self.variables.get("sql_mode")).hash(&mut h);
         for (name, value) in &self.variables {

@@ -115,6 +115,13 @@ pub struct Token {
     pub unterminated: bool,
 }
 
+/// What came before a place in a text, as far as the tokens behind it hang on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    in_executable: bool,
+    name_next: bool,
+}
+
 /// Cuts a statement text into tokens. Cheap to copy: a copy remembers a place in the text.
 #[derive(Debug, Clone, Copy)]
 pub struct Lexer<'a> {
@@ -152,6 +159,22 @@ impl<'a> Lexer<'a> {
             start: offset,
             ..Self::new(sql, dialect)
         }
+    }
+
+    /// What the lexer knows between two tokens, to go on from a like place of another text.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            in_executable: self.in_executable,
+            name_next: self.name_next,
+        }
+    }
+
+    /// Goes on at `offset`, as if it had come there with this mark.
+    pub fn resume(&mut self, offset: usize, mark: Mark) {
+        self.pos = offset;
+        self.start = offset;
+        self.in_executable = mark.in_executable;
+        self.name_next = mark.name_next;
     }
 
     /// The whole text.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dbmesh_model::topology::sharding::{Axis, KeyKind, ShardedTable, Table};
 use dbmesh_sql::ast::{BinaryOp, ColumnName, ExprId, ExprKind};
+use dbmesh_sql::lexer::Mark;
 use dbmesh_sql::parsed::{self, Operand, Predicate};
 use dbmesh_sql::{Lexer, Span, StatementKind, TokenKind};
 
@@ -37,10 +38,18 @@ pub struct Template {
 #[derive(Debug, PartialEq, Eq)]
 struct Gap {
     text: Box<[u8]>,
-    /// Tokens in it: the next literal does not change how it is cut.
-    tokens: usize,
+    /// The last tokens in it: the next literal must not change how they are cut. No token looks further ahead.
+    tail: Tail,
     /// The literal behind it; none at the end.
     literal: Option<TokenKind>,
+}
+
+/// The end of a gap, from its last but one token on.
+#[derive(Debug, PartialEq, Eq)]
+struct Tail {
+    /// Where it begins in the gap, and what came before; none where it is the whole gap.
+    from: Option<(usize, Mark)>,
+    tokens: usize,
 }
 
 /// One change, inside of a gap.
@@ -241,28 +250,33 @@ impl Template {
     fn literals(&self, reading: &Reading<'_>) -> Option<Literals> {
         let sql = reading.sql;
         let mut literals = Literals::new();
-        let mut gaps = self.gaps.iter();
-        let (mut from, mut tokens) = (0, 0);
-        for token in Lexer::new(sql, reading.dialect) {
-            if token.unterminated {
+        let mut lexer = Lexer::new(sql, reading.dialect);
+        let mut from = 0;
+        for gap in &self.gaps {
+            let end = from + gap.text.len();
+            if *gap.text != *sql.get(from..end)? {
                 return None;
             }
-            if !varies(token.kind) {
-                tokens += 1;
-                continue;
+            let Some(literal) = gap.literal else {
+                return (end == sql.len()).then_some(literals);
+            };
+            if let Some((at, mark)) = gap.tail.from {
+                lexer.resume(from + at, mark);
             }
-            let gap = gaps.next()?;
-            let here = sql.get(from..token.span.start)?;
-            if gap.literal != Some(token.kind) || gap.tokens != tokens || *gap.text != *here {
+            for _ in 0..gap.tail.tokens {
+                let token = lexer.next()?;
+                if token.unterminated || varies(token.kind) {
+                    return None;
+                }
+            }
+            let token = lexer.next()?;
+            if token.unterminated || token.kind != literal || token.span.start != end {
                 return None;
             }
             literals.push(token.span);
-            (from, tokens) = (token.span.end, 0);
+            from = token.span.end;
         }
-        let last = gaps.next()?;
-        let whole =
-            last.literal.is_none() && last.tokens == tokens && *last.text == *sql.get(from..)?;
-        whole.then_some(literals)
+        None
     }
 
     /// The one shard that the values lead to.
@@ -344,26 +358,44 @@ fn varies(kind: TokenKind) -> bool {
 
 fn cut(sql: &[u8], reading: &Reading<'_>) -> Option<(Vec<Gap>, Vec<Span>)> {
     let (mut gaps, mut literals) = (Vec::new(), Vec::new());
-    let (mut from, mut tokens) = (0, 0);
-    for token in Lexer::new(sql, reading.dialect) {
+    let mut lexer = Lexer::new(sql, reading.dialect);
+    // Where each token of the gap begins, and what came before.
+    let mut tokens: Vec<(usize, Mark)> = Vec::new();
+    let mut from = 0;
+    loop {
+        let mark = lexer.mark();
+        let Some(token) = lexer.next() else {
+            break;
+        };
         if token.unterminated || literals.len() > LITERALS_MAX {
             return None;
         }
         if !varies(token.kind) {
-            tokens += 1;
+            tokens.push((token.span.start - from, mark));
             continue;
         }
         gaps.push(Gap {
             text: sql.get(from..token.span.start)?.into(),
-            tokens: std::mem::take(&mut tokens),
+            tail: Tail {
+                from: tokens
+                    .len()
+                    .checked_sub(3)
+                    .and_then(|_| tokens.iter().nth_back(1))
+                    .copied(),
+                tokens: tokens.len().min(2),
+            },
             literal: Some(token.kind),
         });
         literals.push(token.span);
         from = token.span.end;
+        tokens.clear();
     }
     gaps.push(Gap {
         text: sql.get(from..)?.into(),
-        tokens,
+        tail: Tail {
+            from: None,
+            tokens: 0,
+        },
         literal: None,
     });
     Some((gaps, literals))

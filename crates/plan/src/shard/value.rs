@@ -14,6 +14,9 @@ use dbmesh_sql::{Dialect, Flavor, Span, literal};
 /// A string that is compared with an integer may be compared as a double: beyond, doubles are not exact.
 const EXACT_DOUBLE_MAX: i128 = 1 << 53;
 
+/// So many digits are a u64 for certain.
+const DIGITS_OF_U64: usize = 19;
+
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyValue {
@@ -134,6 +137,9 @@ impl Reading<'_> {
     #[must_use]
     pub fn compared(&self, kind: KeyKind, operand: Operand) -> Compared {
         let value = |value| Compared::Value(value);
+        if let (KeyKind::Integer, Some(number)) = (kind, self.plain_integer(operand)) {
+            return value(KeyValue::Integer(number));
+        }
         match (kind, self.written(operand)) {
             (_, Written::Null) => Compared::Null,
             (KeyKind::Integer, Written::Number(text)) => match decimal(&text) {
@@ -190,6 +196,23 @@ impl Reading<'_> {
         }
     }
 
+    /// A whole number as most are given: bound, or in few digits. What it does not know, [`Self::written`] does.
+    fn plain_integer(&self, operand: Operand) -> Option<i128> {
+        match operand {
+            Operand::Parameter(ordinal, _) => match self.parameter(ordinal)? {
+                Parameter::Integer(number) => Some(*number),
+                _ => None,
+            },
+            Operand::Literal(LiteralKind::Number, span) => {
+                let digits = span.of(self.sql);
+                let few = digits.len() <= DIGITS_OF_U64 && digits.iter().all(u8::is_ascii_digit);
+                let digits = std::str::from_utf8(digits).ok().filter(|_| few)?;
+                digits.parse::<u64>().ok().map(i128::from)
+            }
+            Operand::Literal(..) | Operand::UserVariable(_) => None,
+        }
+    }
+
     fn written(&self, operand: Operand) -> Written {
         let (kind, span) = match operand {
             Operand::Literal(kind, span) => (kind, span),
@@ -232,9 +255,12 @@ impl Reading<'_> {
         }
     }
 
+    fn parameter(&self, ordinal: u32) -> Option<&Parameter> {
+        self.parameters?.get(usize::try_from(ordinal).ok()?)
+    }
+
     fn bound(&self, ordinal: u32) -> Written {
-        let index = usize::try_from(ordinal).unwrap_or(usize::MAX);
-        self.given(self.parameters.and_then(|all| all.get(index)))
+        self.given(self.parameter(ordinal))
     }
 
     fn given(&self, value: Option<&Parameter>) -> Written {

@@ -86,7 +86,7 @@ impl Session {
         let cursor = execute.flags.asks_for_cursor() && opens_cursor(&statement, &self.sharded);
         let key = known.key_for(id, u64::from(self.registered.handle.id), cursor);
         let (bytes, text) = (packet.len(), key.clone());
-        let asked = Asked {
+        let mut asked = Asked {
             id,
             params,
             execute: &execute,
@@ -104,7 +104,7 @@ impl Session {
             protocol: Protocol::Prepared,
             bytes_in: bytes,
         };
-        let ran = self.run_execute(packet, asked, observed).await;
+        let ran = self.run_execute(packet, &mut asked, &observed).await;
         self.observe(observed, &ran);
         ran.map(|_| ())
     }
@@ -112,65 +112,53 @@ impl Session {
     async fn run_execute(
         &mut self,
         packet: &mut [u8],
-        asked: Asked<'_>,
-        observed: Observed<'_>,
+        asked: &mut Asked<'_>,
+        observed: &Observed<'_>,
     ) -> Result<Executed, Failure> {
-        let carried = self.carried(&asked, packet);
-        let sql_key = asked.key.clone();
-        self.trace(asked.statement, &sql_key.sql, &carried.attributes);
-        let proof = self.take_demand(asked.statement, &sql_key.sql, carried);
+        let (id, statement) = (asked.id, asked.statement);
+        let carried = self.carried(asked, packet);
+        self.trace(statement, observed.sql, &carried.attributes);
+        let proof = self.take_demand(statement, observed.sql, carried);
         let proof = proof.await?;
-        let Asked {
-            id,
-            params,
-            execute,
-            types,
-            statement,
-            mut key,
-            under,
-            pieces,
-            cursor,
-            ..
-        } = asked;
         self.recollect(statement).await?;
         let functions = functions(statement, self.view(proof));
         if functions.any(Functions::DIAGNOSTICS) {
             // The connection does not know, or not any more: this one execution has the values written into its text.
             let dialect = self.dialect();
             if let (Some(text), Some(known)) = (
-                self.splice(&key.sql, functions, &dialect),
+                self.splice(observed.sql, functions, &dialect),
                 self.state.statements.find(id),
             ) {
-                key = known.respelled(&text, id, u64::from(self.registered.handle.id));
+                asked.key = known.respelled(&text, id, u64::from(self.registered.handle.id));
             }
         }
         let Some(known) = self.state.statements.find(id) else {
             return Ok(Executed::LOCAL);
         };
         known.cursor = Cursor::Closed;
-        if execute.flags.asks_for_cursor() && !cursor {
+        if asked.execute.flags.asks_for_cursor() && !asked.cursor {
             clear_cursor_flags(packet);
         }
-        let planned = plan(statement, &key.sql, self.view(proof));
+        let planned = plan(statement, &asked.key.sql, self.view(proof));
         let admitted = self.govern(planned).await?;
         let mut route = match &admitted.plan {
             Plan::Route(route) => *route,
-            Plan::Local(_) | Plan::Refuse(_) => route(statement, &key.sql, self.view(proof)),
+            Plan::Local(_) | Plan::Refuse(_) => route(statement, &asked.key.sql, self.view(proof)),
         };
-        route.aim = binding(route.aim, cursor);
+        route.aim = binding(route.aim, asked.cursor);
         if self.is_recorded(statement) {
-            Box::pin(self.record(observed)).await?;
+            Box::pin(self.record(*observed)).await?;
         }
         self.begin_processing();
         let run = Run {
             id,
-            params,
-            execute,
-            types,
+            params: asked.params,
+            execute: asked.execute,
+            types: asked.types.take(),
             statement,
-            key: &key,
-            under: &under,
-            pieces: pieces.as_deref(),
+            key: &asked.key,
+            under: &asked.under,
+            pieces: asked.pieces.as_deref(),
             route,
         };
         let executed = self.run_somewhere(packet, &run).await;
@@ -186,7 +174,7 @@ impl Session {
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
         match self.sharded {
-            Some(_) => Box::pin(self.execute_sharded(packet, run)).await,
+            Some(_) => self.execute_sharded(packet, run).await,
             None => self.run_prepared(packet, run).await,
         }
     }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use dbmesh_model::topology::Sharding;
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::{NodeStatement, ShardPlan};
-use dbmesh_sql::{Facts, Statement, analyze};
+use dbmesh_sql::{Facts, Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
 use dbmesh_wire::result_set::RowFormat;
@@ -174,6 +174,18 @@ impl Session {
             self.note_node(sql.unwrap_or_default());
             return self.execute_placed(&known, statement, route).await;
         }
+        // What most statements do not need is not a part of every session's task.
+        Box::pin(self.query_by_plan(packet, query, statement, route)).await
+    }
+
+    /// A statement in text that has to be planned.
+    async fn query_by_plan(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        route: Route,
+    ) -> Result<Executed, Failure> {
         let plan = self.shard_plan(query.sql, None).await?;
         self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
@@ -243,20 +255,31 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Option<Executed>, Failure> {
-        if let Some(done) = self.cross(sql, statement).await? {
-            return Ok(Some(done));
+        let on_rows = matches!(
+            statement.verb,
+            Verb::Select | Verb::Insert | Verb::Replace | Verb::Update | Verb::Delete
+        );
+        let filtered = self.governed.filtered.is_some();
+        if on_rows && statement.statements == 1 && !filtered && !self.is_across() {
+            return Ok(None);
         }
-        if let Some(done) = self.client_branch(sql, statement).await? {
-            return Ok(Some(done));
-        }
-        if let Some(done) = self.defer(sql, statement, route.aim).await? {
-            return Ok(Some(done));
-        }
-        if let Some(filtered) = self.governed.filtered.take() {
-            return self.list_permitted(&filtered).await.map(Some);
-        }
-        let chooses = self.uses_own_schema(statement).await?;
-        Ok(chooses.then_some(Executed::LOCAL))
+        Box::pin(async {
+            if let Some(done) = self.cross(sql, statement).await? {
+                return Ok(Some(done));
+            }
+            if let Some(done) = self.client_branch(sql, statement).await? {
+                return Ok(Some(done));
+            }
+            if let Some(done) = self.defer(sql, statement, route.aim).await? {
+                return Ok(Some(done));
+            }
+            if let Some(filtered) = self.governed.filtered.take() {
+                return self.list_permitted(&filtered).await.map(Some);
+            }
+            let chooses = self.uses_own_schema(statement).await?;
+            Ok(chooses.then_some(Executed::LOCAL))
+        })
+        .await
     }
 
     /// Scatters a statement in text; what rows do not tell, one server that has them all knows.

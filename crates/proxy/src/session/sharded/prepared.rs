@@ -130,6 +130,22 @@ impl Session {
         if let Some(aim) = self.deferred_aim() {
             route.aim = aim;
         }
+        if let Some(known) = self.remembered_bound(packet, run)? {
+            self.go_to_known(&known).await?;
+            return self.run_placed(packet, &known.part(run, route)).await;
+        }
+        // What most statements do not need is not a part of every session's task.
+        Box::pin(self.execute_by_plan(packet, run, route)).await
+    }
+
+    /// A bound statement that has to be planned.
+    async fn execute_by_plan(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let sql = &run.key.sql;
         let original = packet.to_vec();
         let types = run.types.clone().unwrap_or_default();
         let whole = run.pieces.map(Pieces::whole).unwrap_or_default();
@@ -137,9 +153,6 @@ impl Session {
         let values = run.execute.values(&original, &types, &in_pieces);
         let values = values_of(run, values, &whole)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
-        if let Some(known) = self.remembered_bound(sql, run, &bound) {
-            return self.run_known(packet, &known, run, route).await;
-        }
         let plan = self.shard_plan(sql, Some(&bound)).await?;
         self.remember(sql, run.statement, Some(&bound), &plan);
         let keyed = self.with_keys(sql, run.statement, Some(&bound), plan);

@@ -3,18 +3,22 @@
 //! Owns the way from a text to its node by a remembered plan, and what is kept of a new one. Must never be asked for what
 //! generates keys. Input: statements in text, or bound; the plans that rest on what is known of the tables.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::value::{Reading, Variables};
 use dbmesh_plan::shard::{Parameter, ShardPlan, ShardPlanner, Template};
 use dbmesh_sql::{Statement, Verb, analyze};
+use dbmesh_wire::DecodeError;
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
 
 use super::super::prepared::Run;
-use super::super::{Executed, Failure, Session};
+use super::super::{Failure, Session};
 use super::PlacedText;
+use super::prepared::planned;
+use crate::fault::Fault;
 use crate::plans::{Asked, Placed, Remembered, Variants};
 use crate::prepared::Key;
 
@@ -74,15 +78,33 @@ impl Session {
     /// The same for a bound statement, whose text is then the same for all values.
     pub(super) fn remembered_bound(
         &mut self,
-        sql: &[u8],
+        packet: &[u8],
         run: &Run<'_>,
+    ) -> Result<Option<KnownRun>, Fault> {
+        // The client's packet lacks what came before.
+        if run.pieces.is_some() {
+            return Ok(None);
+        }
+        let Some((asked, variants)) = self.variants(run.statement) else {
+            return Ok(None);
+        };
+        let types = run.types.as_deref().unwrap_or_default();
+        let none = BTreeSet::new();
+        let values = run.execute.values(packet, types, &none);
+        let values = values.take(usize::from(run.params));
+        let bound: Result<Vec<Parameter>, DecodeError> =
+            values.map(|value| Ok(planned(&value?))).collect();
+        let bound = bound.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
+        Ok(self.known_run(run, (&asked, &variants), &bound))
+    }
+
+    fn known_run(
+        &self,
+        run: &Run<'_>,
+        (asked, variants): (&Asked, &Variants),
         bound: &[Parameter],
     ) -> Option<KnownRun> {
-        // The client's packet lacks what came before.
-        let (asked, variants) = match run.pieces {
-            None => self.variants(run.statement)?,
-            Some(_) => return None,
-        };
+        let sql = &*run.key.sql;
         let reading = Reading {
             sql,
             dialect: &asked.dialect,
@@ -91,7 +113,7 @@ impl Session {
             variables: Variables::Hidden,
         };
         let state = run.under.prepare_hash();
-        for remembered in &variants {
+        for remembered in variants {
             let template = remembered.template.as_ref();
             let Some(template) = template.filter(|template| !template.has_literals()) else {
                 continue;
@@ -190,31 +212,31 @@ impl Session {
         known.plans.keep(asked, template);
     }
 
-    /// Executes a bound statement at its node, with the client's own packet.
-    pub(super) async fn run_known(
-        &mut self,
-        packet: &mut [u8],
-        known: &KnownRun,
-        run: &Run<'_>,
-        route: Route,
-    ) -> Result<Executed, Failure> {
+    /// Makes the node of a remembered plan the session's place.
+    pub(super) async fn go_to_known(&mut self, known: &KnownRun) -> Result<(), Failure> {
         self.note_node(&known.key.sql);
         self.go_to(known.source).await?;
         self.in_own_schema(true).await?;
         if let Some(sharded) = &mut self.sharded {
             sharded.names.clone_from(&known.names);
         }
-        let part = Run {
+        Ok(())
+    }
+}
+
+impl KnownRun {
+    /// The execution there, with the client's own packet.
+    pub(super) fn part<'a>(&'a self, run: &Run<'a>, route: Route) -> Run<'a> {
+        Run {
             id: run.id,
             params: run.params,
             types: run.types.clone(),
             execute: run.execute,
-            statement: &known.statement,
-            key: &known.key,
+            statement: &self.statement,
+            key: &self.key,
             under: run.under,
             pieces: None,
             route,
-        };
-        self.run_placed(packet, &part).await
+        }
     }
 }
