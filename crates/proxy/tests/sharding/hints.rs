@@ -1,5 +1,7 @@
 //! Tables that are split by hint, and what is said of plans.
 
+use dbmesh_testkit::Kind;
+
 use crate::ground::{Ground, KINDS, Options};
 use crate::scatter::fill;
 
@@ -84,4 +86,38 @@ fn explain_shows_the_plan_of_every_shard() {
             .refused("EXPLAIN SELECT COUNT(*) FROM t_order a JOIN t_order b ON a.total = b.total");
         assert!(said.contains("EXPLAIN MESH"), "{said}");
     }
+}
+
+#[test]
+fn explain_mesh_says_what_becomes_of_changes_in_several_steps() {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: atomic}"],
+        durable: true,
+        ..Options::default()
+    };
+    let ground = Ground::new(Kind::MySql, &options);
+    fill(&ground);
+    let mut mesh = ground.mesh();
+    for (sql, expected) in [
+        (
+            "UPDATE t_order SET user_id = 5 WHERE user_id = 1 AND id = 1",
+            "those that come to another shard move there",
+        ),
+        (
+            "UPDATE t_order SET user_id = user_id + 1 WHERE id = 1",
+            "refused: ",
+        ),
+        (
+            "DELETE FROM t_order WHERE total > (SELECT MAX(score) FROM t_user)",
+            "in two steps: rows of t_order are found",
+        ),
+        ("DELETE FROM t_order WHERE user_id = 1", "ds_0"),
+    ] {
+        let answer = mesh.ask(&format!("EXPLAIN MESH {sql}"));
+        let said = format!("{:?}", answer.rows());
+        assert!(said.contains(expected), "{sql}: {said}");
+        // What it explains, it does not do.
+        mesh.ask("ROLLBACK").done();
+    }
+    ground.both("SELECT COUNT(*), SUM(user_id) FROM t_order");
 }

@@ -82,20 +82,7 @@ impl Session {
         }
         let keyed = match self.keyed_plan(sql).await? {
             Ok(keyed) => keyed,
-            Err(NotKeyed::Unserved(reason)) => {
-                let why = reason.why();
-                let why = format!(
-                    "it changes rows by rows of several nodes in a form that is not served: {why}"
-                );
-                return Err(Fault::Sharding(why).into());
-            }
-            // What was wrong at first says it better.
-            Err(_) if matches!(plan, ShardPlan::Refuse(_)) => return Err(self.unplanned(plan)),
-            Err(NotKeyed::Refused(reason)) => return Err(self.refusal(&reason).into()),
-            Err(NotKeyed::Unknown(table)) => {
-                let why = format!("the columns of `{table}` are not known");
-                return Err(Fault::Sharding(why).into());
-            }
+            Err(why) => return Err(self.not_keyed(plan, why)),
         };
         self.has_plain_charset()?;
         let own = self.begin_change(route).await?;
@@ -106,6 +93,45 @@ impl Session {
         let found = self.end_change(own, &changed, done).await?;
         let pulled = !keyed.find.pulls.is_empty();
         self.answer_changed(statement, pulled, found, changed).await
+    }
+
+    /// Why it is not done by keys; `plan` is why it was tried.
+    fn not_keyed(&self, plan: ShardPlan, why: NotKeyed) -> Failure {
+        match why {
+            NotKeyed::Unserved(reason) => {
+                let why = reason.why();
+                let why = format!(
+                    "it changes rows by rows of several nodes in a form that is not served: {why}"
+                );
+                Fault::Sharding(why).into()
+            }
+            // What was wrong at first says it better.
+            _ if matches!(plan, ShardPlan::Refuse(_)) => self.unplanned(plan),
+            NotKeyed::Refused(reason) => self.refusal(&reason).into(),
+            NotKeyed::Unknown(table) => {
+                let why = format!("the columns of `{table}` are not known");
+                Fault::Sharding(why).into()
+            }
+        }
+    }
+
+    /// What would be done, in a sentence.
+    pub(super) async fn explain_steps(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        plan: ShardPlan,
+    ) -> Result<String, Failure> {
+        if moved::is_moving(&plan, statement) {
+            return self.explain_move(sql);
+        }
+        match self.keyed_plan(sql).await? {
+            Ok(keyed) => Ok(format!(
+                "in two steps: rows of {} are found where they are, with locks, and changed by their keys, as one change",
+                keyed.table
+            )),
+            Err(why) => Err(self.not_keyed(plan, why)),
+        }
     }
 
     /// Begins a change of several steps, as a transaction if none is open; says whether it is the change's own.

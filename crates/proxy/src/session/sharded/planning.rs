@@ -10,7 +10,10 @@ use dbmesh_plan::shard::{
     Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
 };
 
+use dbmesh_sql::analyze;
+
 use super::super::{Failure, Session};
+use super::keyed;
 use crate::catalog::Known;
 use crate::fault::Fault;
 use crate::scatter::spec::Settings;
@@ -104,7 +107,15 @@ impl Session {
         let Some(rules) = rules.cloned() else {
             return Vec::new();
         };
+        let statement = analyze(sql, &self.dialect());
         let planned = match self.shard_plan(sql, None).await {
+            Ok(plan) if keyed::is_keyed(&plan, &statement) => {
+                match self.explain_steps(sql, &statement, plan).await {
+                    Ok(steps) => steps,
+                    Err(Failure::Fault(fault)) => format!("refused: {fault}"),
+                    Err(_) => "refused".to_owned(),
+                }
+            }
             Ok(ShardPlan::Refuse(reason)) => format!("refused: {}", reason.why()),
             Ok(plan) => Shown {
                 plan: &plan,

@@ -39,11 +39,7 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let known = self.known_tables().ok_or_else(gone)?;
-        let moving = self.planned(sql, &known, &known.catalog, None, ShardPlanner::moving)?;
-        let moving = moving.map_err(unmoved)?;
-        self.may_move(&moving)?;
+        let moving = self.moving_plan(sql)?;
         let own = self.begin_change(route).await?;
         let mut changed = Changed::default();
         let done = self
@@ -57,6 +53,25 @@ impl Session {
         let done = done.map(|()| found);
         let found = self.end_change(own, &changed, done).await?;
         self.answer_changed(statement, true, found, changed).await
+    }
+
+    /// What moves, and whether it may.
+    fn moving_plan(&mut self, sql: &[u8]) -> Result<Moving, Failure> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let moving = self.planned(sql, &known, &known.catalog, None, ShardPlanner::moving)?;
+        let moving = moving.map_err(unmoved)?;
+        self.may_move(&moving)?;
+        Ok(moving)
+    }
+
+    /// What would be done, in a sentence.
+    pub(super) fn explain_move(&mut self, sql: &[u8]) -> Result<String, Failure> {
+        let moving = self.moving_plan(sql)?;
+        Ok(format!(
+            "rows are changed where they are ({} shards), and those that come to another shard move there, as one change",
+            moving.statements.len()
+        ))
     }
 
     /// Whether the nodes in question commit as one, and texts can stand among those of dbmesh.
