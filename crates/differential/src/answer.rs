@@ -3,11 +3,13 @@
 //! Owns the connections of one comparison. Must never change what was said: values stay as the driver gives them. The driver
 //! hides packets; the tests of the protocol have their own client.
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::{Protocol, Queryable};
-use mysql_async::{Conn, OptsBuilder, QueryResult, Row, Value};
+use mysql_async::{Conn, OptsBuilder, QueryResult, Row, Value, WhiteListFsHandler};
 use tokio::runtime::Runtime;
 
 use crate::statement::{Form, Statement};
@@ -93,6 +95,21 @@ pub struct Place {
     pub schema: String,
     /// What to say first.
     pub greeting: String,
+}
+
+impl Place {
+    /// The file that a client sends there.
+    fn file(&self) -> PathBuf {
+        let name = format!("dbmesh-differential-{}-{}", std::process::id(), self.port);
+        std::env::temp_dir().join(name)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // It is there only if a statement needed it.
+        drop(std::fs::remove_file(self.place.file()));
+    }
 }
 
 /// One connection.
@@ -186,6 +203,7 @@ impl Client {
                     .db_name(Some(&place.schema))
                     .prefer_socket(false)
                     .stmt_cache_size(0)
+                    .local_infile_handler(Some(WhiteListFsHandler::new([place.file()])))
                     .max_allowed_packet(Some(64 << 20))
                     .wait_timeout(Some(28_800))
                     .init(vec![place.greeting.clone()]);
@@ -194,6 +212,17 @@ impl Client {
             }
         };
         Ok(self.conn.insert(conn))
+    }
+
+    /// LOAD DATA with the file's contents in the place of its name: writes the file, and names it.
+    fn with_file<'s>(&self, sql: &'s str) -> Result<Cow<'s, str>> {
+        const HEAD: &str = "LOAD DATA LOCAL INFILE '";
+        let Some((rows, rest)) = sql.strip_prefix(HEAD).and_then(|sql| sql.split_once('\'')) else {
+            return Ok(Cow::Borrowed(sql));
+        };
+        let file = self.place.file();
+        std::fs::write(&file, rows.replace("\\n", "\n")).map_err(failed("write a file"))?;
+        Ok(Cow::Owned(format!("{HEAD}{}'{rest}", file.display())))
     }
 
     /// What it says to a statement.
@@ -205,8 +234,9 @@ impl Client {
     /// What it says to a text with values.
     pub async fn ask_in(&mut self, form: Form, sql: &str, parameters: Vec<Value>) -> Answer {
         let asked = async {
+            let sql = self.with_file(sql).map_err(Outcome::Lost)?;
             let conn = self.connected().await.map_err(Outcome::Lost)?;
-            ask(conn, form, sql, parameters).await.map_err(outcome)
+            ask(conn, form, &sql, parameters).await.map_err(outcome)
         };
         let answered = tokio::time::timeout(ANSWER_LIMIT, asked).await;
         let late = || Err(Outcome::Lost(format!("no answer in {ANSWER_LIMIT:?}")));

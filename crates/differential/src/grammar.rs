@@ -7,6 +7,7 @@ mod change;
 mod columns;
 mod condition;
 mod select;
+mod variable;
 
 use crate::draw::Draw;
 use crate::statement::{Form, Statement};
@@ -21,6 +22,8 @@ pub struct Grammar {
     depth: usize,
 }
 
+/// The family of statements that assign user variables: both sides must run them, or neither.
+pub const ASSIGNS: &str = "random.variable";
 /// Most queries inside of each other.
 const DEPTH_MAX: usize = 2;
 
@@ -39,10 +42,11 @@ impl Grammar {
         self.names = 0;
         let changes = self.draw.percent(12);
         let (family, marked) = match changes {
-            true => ("random.change", self.change()),
+            true => self.change(),
+            false if self.draw.percent(4) => (ASSIGNS, self.assignment()),
             false => self.query(),
         };
-        let form = match self.draw.percent(35) {
+        let form = match self.draw.percent(35) && family != "random.load" {
             true => Form::Prepared,
             false => Form::Text,
         };

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::answer::Pair;
 use crate::compare::{self, Difference, DifferenceKind, Verdict, compare};
+use crate::grammar::ASSIGNS;
 use crate::ground::Ground;
 use crate::report::Report;
 use crate::statement::Statement;
@@ -74,6 +75,10 @@ impl<'a> Run<'a> {
         }
         let verdict = self.verdict(statement)?;
         self.report.count(statement, &verdict);
+        if statement.family == ASSIGNS && verdict != Verdict::Equal {
+            // One side has assigned what the other has not.
+            self.pair = self.ground.connect()?;
+        }
         if statement.changes {
             self.changes += 1;
         }

@@ -5,11 +5,14 @@ use super::{DEPTH_MAX, Grammar};
 
 impl Grammar {
     /// A change.
-    pub(super) fn change(&mut self) -> String {
-        match self.draw.below(10) {
-            0..=2 => self.insert(),
-            3..=6 => self.update(),
-            _ => self.delete(),
+    pub(super) fn change(&mut self) -> (&'static str, String) {
+        match self.draw.below(16) {
+            0..=2 => ("random.change", self.insert()),
+            3..=6 => ("random.change", self.update()),
+            7..=9 => ("random.change", self.delete()),
+            10..=11 => ("random.insert_select", self.insert_select()),
+            12..=13 => ("random.joined", self.joined_change()),
+            _ => ("random.load", self.load()),
         }
     }
 
@@ -22,7 +25,7 @@ impl Grammar {
     }
 
     /// A column that is no key, for a value of its class.
-    fn target(&mut self, table: &'static str) -> (&'static str, Class) {
+    pub(super) fn target(&mut self, table: &'static str) -> (&'static str, Class) {
         let free: Vec<(&str, Class)> = of_table(table)
             .iter()
             .filter(|(name, class)| !primary(table).contains(name) && *class != Class::Json)

@@ -146,6 +146,9 @@ impl Grammar {
 
     /// A literal to compare with.
     pub(super) fn literal(&mut self, class: Class) -> String {
+        if let Some(variable) = self.variable(class) {
+            return variable.to_owned();
+        }
         let draw = &mut self.draw;
         let text = match class {
             _ if draw.percent(3) => "NULL".to_owned(),

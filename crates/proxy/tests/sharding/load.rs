@@ -261,3 +261,32 @@ fn without_a_common_commit_a_file_for_several_nodes_is_refused() {
     let said = mesh.refused(USERS);
     assert!(said.contains("transactions.acrossNodes"), "{said}");
 }
+
+#[test]
+fn the_record_that_fails_first_in_the_file_is_named() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, mut one] = clients(&ground);
+        let sql =
+            "LOAD DATA LOCAL INFILE 'orders' REPLACE INTO TABLE t_order (id, user_id, kind, bits)";
+        for file in [
+            // Of two records on two shards, whichever shard is asked first.
+            "1\t1\ta\t1\n2\t2\tzz\t1\n3\t1\tb\t9999\n",
+            "1\t2\ta\t1\n2\t1\tzz\t1\n3\t2\tb\t9999\n",
+            "1\t7\ta\t1\n2\t1\ta\t1\n3\t1\ta\t9999\n4\t7\tzz\t1\n",
+        ] {
+            let answers = [&mut mesh, &mut one].map(|client| {
+                let answer = load(client, sql, file.as_bytes(), 7);
+                (answer, client.said.take().unwrap_or_default())
+            });
+            let [(ours, said), (theirs, expected)] = &answers;
+            assert_eq!(ours, theirs, "{kind:?}: {file}");
+            assert!(expected.contains(" at row "), "{kind:?}: {expected}");
+            assert!(
+                said.starts_with(expected.as_str()),
+                "{kind:?}: {said}, not {expected}"
+            );
+        }
+        ground.both("SELECT COUNT(*) FROM t_order");
+    }
+}

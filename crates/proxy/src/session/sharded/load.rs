@@ -26,8 +26,12 @@ use crate::state::Warning;
 
 /// Bytes of one shard's records that go in one statement.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes that are kept of a record besides its own.
+const RECORD_BYTES: usize = size_of::<u64>() + size_of::<usize>();
 /// Bytes of all shards' records that wait.
 const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Bytes of an error packet before its message: the marker, the number, the SQLSTATE with its own.
+const ERROR_HEAD_BYTES: usize = 9;
 /// Most warnings of a statement that are kept, as servers do.
 const WARNINGS_MAX: usize = 1_024;
 
@@ -37,6 +41,20 @@ struct Chunk {
     bytes: Vec<u8>,
     /// Their numbers in the file.
     numbers: Vec<u64>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Chunk {
+    /// The records before one of the file.
+    fn before(mut self, record: u64) -> Self {
+        let count = self.numbers.partition_point(|number| *number < record);
+        let end = count.checked_sub(1).and_then(|last| self.ends.get(last));
+        self.bytes.truncate(end.copied().unwrap_or(0));
+        self.numbers.truncate(count);
+        self.ends.truncate(count);
+        self
+    }
 }
 
 struct Loading<'a> {
@@ -46,6 +64,8 @@ struct Loading<'a> {
     chunks: Vec<Chunk>,
     waiting: usize,
     warnings: Vec<(u64, Warning)>,
+    /// The record for which a server refused the statement.
+    refused_at: Option<u64>,
 }
 
 impl Session {
@@ -89,19 +109,13 @@ pub(super) async fn run(
         chunks: work.nodes.iter().map(|_| Chunk::default()).collect(),
         waiting: 0,
         warnings: Vec::new(),
+        refused_at: None,
     };
     let request = [&[LOCAL_INFILE_MARKER], load.file.as_slice()].concat();
     let asked = around.client.packet(&request).await;
     asked.map_err(|_| Broken::ClientGone)?;
-    loading.read(work, around).await?;
-    loading.records.finish();
-    loading.take(work).await?;
-    for shard in 0..loading.chunks.len() {
-        loading.flush(work, shard).await?;
-    }
-    if work.ended.is_empty() {
-        // A server says how many records there were also when there were none.
-        loading.send(work, 0, Chunk::default()).await?;
+    if let Err(broken) = loading.all(work, around).await {
+        return Err(loading.earliest(work, broken).await);
     }
     loading.warnings.sort_by_key(|(record, _)| *record);
     let kept = loading.warnings.into_iter().take(WARNINGS_MAX);
@@ -132,6 +146,43 @@ async fn charset(work: &mut Work<'_>) -> Result<String, Broken> {
 }
 
 impl Loading<'_> {
+    async fn all(&mut self, work: &mut Work<'_>, around: &mut Around<'_>) -> Result<(), Broken> {
+        self.read(work, around).await?;
+        self.records.finish();
+        self.take(work).await?;
+        for shard in 0..self.chunks.len() {
+            self.flush(work, shard).await?;
+        }
+        if work.ended.is_empty() {
+            // A server says how many records there were also when there were none.
+            self.send(work, 0, Chunk::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// The error that one server would have given, which takes records in their order: of one that a server refused, or of one
+    /// before it that still waits for its shard.
+    async fn earliest(&mut self, work: &mut Work<'_>, mut broken: Broken) -> Broken {
+        let Some(mut first) = self.refused_at.take() else {
+            return broken;
+        };
+        for shard in 0..self.chunks.len() {
+            let chunk = self.chunks.get_mut(shard).map(std::mem::take);
+            let chunk = chunk.unwrap_or_default().before(first);
+            if chunk.bytes.is_empty() {
+                continue;
+            }
+            if let Err(earlier) = self.send(work, shard, chunk).await {
+                broken = earlier;
+                match self.refused_at.take() {
+                    Some(record) => first = record,
+                    None => return broken,
+                }
+            }
+        }
+        broken
+    }
+
     /// Reads the file to its end; what went wrong meanwhile comes then.
     async fn read(&mut self, work: &mut Work<'_>, around: &mut Around<'_>) -> Result<(), Broken> {
         let mut broken = None;
@@ -177,7 +228,8 @@ impl Loading<'_> {
             };
             chunk.bytes.extend_from_slice(record);
             chunk.numbers.push(self.records.number());
-            self.waiting += record.len();
+            chunk.ends.push(chunk.bytes.len());
+            self.waiting += record.len() + RECORD_BYTES;
             if chunk.bytes.len() >= CHUNK_BYTES {
                 self.flush(work, shard).await?;
             }
@@ -198,7 +250,8 @@ impl Loading<'_> {
         let Some(chunk) = chunk.filter(|chunk| !chunk.bytes.is_empty()) else {
             return Ok(());
         };
-        self.waiting = self.waiting.saturating_sub(chunk.bytes.len());
+        let waited = chunk.bytes.len() + chunk.numbers.len() * RECORD_BYTES;
+        self.waiting = self.waiting.saturating_sub(waited);
         self.send(work, shard, chunk).await
     }
 
@@ -225,8 +278,11 @@ impl Loading<'_> {
             Ok(backend) => load(backend, &node.sql, &chunk.bytes).await,
             Err(error) => Err(error),
         };
-        let (outcome, end) = sent.map_err(|error| lost(error, &endpoint))?;
+        let (outcome, mut end) = sent.map_err(|error| lost(error, &endpoint))?;
         if outcome.error.is_some() {
+            let mut message = end.split_off(ERROR_HEAD_BYTES.min(end.len()));
+            self.refused_at = renumber(&mut message, &chunk.numbers);
+            end.append(&mut message);
             return Err(Broken::Refused {
                 payload: end,
                 place,
