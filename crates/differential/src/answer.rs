@@ -325,6 +325,11 @@ pub fn plain_column(column: Column) -> Column {
     );
     Column {
         kind,
+        // MariaDB says the length of a name with a prefix that no name has any more.
+        length: match column.name.starts_with("Tables_in_") {
+            true => 0,
+            false => column.length,
+        },
         flags: column.flags & !FLAGS_OF_THE_PLAN,
         decimals: match is_text {
             true => 0,

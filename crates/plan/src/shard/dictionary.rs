@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::ast::{BinaryOp, Body, ExplainedBody, ExprId, ExprKind, Name};
 use dbmesh_sql::parsed::{self, Operand, Predicate};
-use dbmesh_sql::{StatementKind as Kind, literal};
+use dbmesh_sql::{Flavor, StatementKind as Kind, literal};
 
 use super::gather::{self, common};
 use super::reason::{RefuseReason, Stop};
@@ -48,8 +48,10 @@ pub struct Reading {
     pub scratch: String,
     /// What is looked at, in lower case; none: all columns.
     pub columns: Option<BTreeSet<String>>,
-    /// The tables that matter, as they were written, in any letters; none: all.
+    /// The tables that matter, as they were written; none: all.
     pub tables: Option<BTreeSet<String>>,
+    /// Whether their names are taken to the letter: MariaDB looks one table up before it compares.
+    pub to_the_letter: bool,
     /// Whether rows of the servers' own schemas matter.
     pub system: bool,
 }
@@ -63,6 +65,7 @@ impl Reading {
             scratch: String::new(),
             columns: Some(columns.map(str::to_owned).into()),
             tables: Some([table.to_owned()].into()),
+            to_the_letter: false,
             system: false,
         })
     }
@@ -72,6 +75,9 @@ impl Reading {
         let Some(tables) = &self.tables else {
             return true;
         };
+        if self.to_the_letter {
+            return tables.contains(table);
+        }
         // Other letters may be equal by a collation.
         !table.is_ascii() || tables.iter().any(|name| name.eq_ignore_ascii_case(table))
     }
@@ -181,10 +187,12 @@ fn dictionary(scope: &Scope<'_>) -> Result<Dictionary, Stop> {
             return None;
         };
         let (tables, system) = restriction(scope, *place, table, view);
+        let mariadb = scope.input.dialect.flavor == Flavor::MariaDb;
         Some(Reading {
             view,
             scratch: scratch.clone(),
             columns: gather::columns(scope, *place, table),
+            to_the_letter: mariadb && tables.as_ref().is_some_and(|tables| tables.len() == 1),
             tables,
             system,
         })

@@ -333,7 +333,12 @@ fn text(listing: &Listing, schema: Option<&str>, tail: &[u8], input: &Input<'_>)
         sql.extend(conditions.join(&b" AND "[..]));
     }
     sql.extend_from_slice(b") AS `");
-    sql.extend_from_slice(listing.view.as_bytes());
+    let names = listing.view == "TABLES" && listing.columns.len() <= 2;
+    let view = match names && input.dialect.flavor == Flavor::MariaDb {
+        true => "TABLE_NAMES",
+        false => listing.view,
+    };
+    sql.extend_from_slice(view.as_bytes());
     sql.push(b'`');
     sql.extend(tail);
     sql.extend_from_slice(listing.order.as_bytes());

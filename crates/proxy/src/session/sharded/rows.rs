@@ -46,18 +46,48 @@ pub(super) struct Recipe<'a> {
     pub memory: &'a Arc<SharedMemory>,
 }
 
+/// Class of SQLSTATE of what goes wrong with a value.
+const OF_DATA: &[u8] = b"22";
+
 /// Writes all rows; gives their number. The end of the answer is the caller's.
 pub(super) async fn relay(
     work: &mut Work<'_>,
     recipe: &Recipe<'_>,
     around: &mut Around<'_>,
 ) -> Result<u64, Broken> {
+    let begun = around.client.seq;
+    let mut sent = false;
+    match merge(work, recipe, around, &mut sent).await {
+        Err(broken) if !sent && recipe.plan.limit.is_some() && is_of_data(&broken) => {
+            around.client.seq = begun;
+            Err(Broken::Unread(Box::new(broken)))
+        }
+        done => done,
+    }
+}
+
+/// Whether a server could not compute a value: behind a LIMIT, one server with all rows might not have tried.
+fn is_of_data(broken: &Broken) -> bool {
+    let Broken::Refused { payload, .. } = broken else {
+        return false;
+    };
+    // Behind the marker, the number and the state's own mark.
+    let state = payload.get(4..).unwrap_or_default();
+    state.starts_with(OF_DATA)
+}
+
+async fn merge(
+    work: &mut Work<'_>,
+    recipe: &Recipe<'_>,
+    around: &mut Around<'_>,
+    sent: &mut bool,
+) -> Result<u64, Broken> {
     work.begin(recipe.names).await?;
     describe(work, around, recipe.names).await?;
     let mut merging = Merging::new(work, recipe)?;
     let mut out = output_buffer();
     put_head(&mut out, &merging.merger, recipe, around.client);
-    let rows = merging.run(work, recipe, around, &mut out).await;
+    let rows = merging.run(work, recipe, around, (&mut out, sent)).await;
     return_buffer(out);
     let rows = rows?;
     leave(work, around, recipe.names).await?;
@@ -171,7 +201,7 @@ impl Merging {
         work: &mut Work<'_>,
         recipe: &Recipe<'_>,
         around: &mut Around<'_>,
-        out: &mut Vec<u8>,
+        (out, sent): (&mut Vec<u8>, &mut bool),
     ) -> Result<u64, Broken> {
         let mut rows = 0;
         loop {
@@ -184,14 +214,15 @@ impl Merging {
             work.begin(recipe.names).await?;
             let stopped = self.step(out, &mut around.client.seq, &mut rows);
             let stopped = stopped.map_err(|e| of_merge(&e, work))?;
+            // What the columns are waits for the first row, or for the end.
+            if rows > 0 || !matches!(stopped, Stopped::Need(_)) {
+                *sent = true;
+                flush(around, out).await?;
+            }
             match stopped {
-                Stopped::Flush => flush(around, out).await?,
-                Stopped::Done => {
-                    flush(around, out).await?;
-                    return Ok(rows);
-                }
+                Stopped::Flush => {}
+                Stopped::Done => return Ok(rows),
                 Stopped::Need(needed) => {
-                    flush(around, out).await?;
                     let at_work =
                         |leg: &Leg| leg.running.as_ref().is_some_and(|(at, _)| *at == needed);
                     // Who has not begun waits for the others' end.

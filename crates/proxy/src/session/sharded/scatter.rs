@@ -450,6 +450,12 @@ impl Session {
                 }
                 Fault::Sharding(why).into()
             }
+            Broken::Unread(broken) => {
+                if let Some(sharded) = &mut self.sharded {
+                    sharded.unmergeable = true;
+                }
+                self.spread_failed(*broken)
+            }
             Broken::Fault(fault) => fault.into(),
             Broken::Refused {
                 payload,

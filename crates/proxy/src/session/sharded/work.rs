@@ -51,6 +51,8 @@ pub(super) enum Broken {
         place: String,
         names: Box<Names>,
     },
+    /// That refusal, of rows that one server might not have looked at; nothing was sent yet.
+    Unread(Box<Self>),
     /// A connection broke.
     Lost {
         endpoint: String,
