@@ -151,15 +151,16 @@ fn rules_rights_audit_and_listings_see_the_whole_service() {
         assert_ne!(listed[0][0], listed[1][0]);
     }
     let denied = |line: &Value| line["error"] == 1142;
-    eventually("the last line", Duration::from_secs(30), || {
-        lines(&path).iter().any(denied)
+    let pulled = |line: &&Value| line["nodes"][0]["table"].is_string();
+    eventually("the last lines", Duration::from_secs(30), || {
+        let lines = lines(&path);
+        lines.iter().any(denied) && lines.iter().any(|line| pulled(&line))
     });
     let all = lines(&path);
     let _ = std::fs::remove_file(&path);
     let refused = all.iter().find(|line| denied(line)).unwrap();
     assert_eq!(refused["rules"][0]["rule"], "rights", "{refused}");
     assert_nodes_are_told(&all);
-    let pulled = |line: &&Value| line["nodes"][0]["table"].is_string();
     let pulled = all.iter().find(pulled).unwrap();
     let names = pulled["nodes"].as_array().unwrap().iter();
     let names: BTreeSet<_> = names.map(|node| node["endpoint"].to_string()).collect();
