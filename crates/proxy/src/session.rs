@@ -266,10 +266,7 @@ impl Session {
     }
 
     /// Serves the client until it leaves, or must.
-    #[allow(
-        clippy::manual_async_fn,
-        reason = "an async fn would hold the session twice: as it was given, and as its own"
-    )]
+    #[allow(clippy::manual_async_fn, reason = "an async fn would hold it twice")]
     pub fn run(mut self) -> impl Future<Output = CloseReason> + Send {
         async move {
             let reason = self.serve_all().await;
