@@ -334,10 +334,17 @@ pub(super) fn delete<'a>(scope: &Scope<'a>) -> Option<&'a Delete> {
 /// The physical name in place of the logical one before columns, where no alias keeps it.
 fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Splice>, Stop> {
     let mut found = Vec::new();
+    // A query whose rows are inserted does not see the table that they come to.
+    let query = scope.inserts().and_then(|insert| match insert.source {
+        InsertSource::Query(query) => Some(scope.ast.node(query)?.span),
+        _ => None,
+    });
+    let elsewhere =
+        |at: Span| query.is_some_and(|query| query.start <= at.start && at.end <= query.end);
     let means = |column: &Name| {
-        column
-            .qualifier
-            .is_some_and(|qualifier| scope.lower(qualifier) == table.exposed)
+        column.qualifier.is_some_and(|qualifier| {
+            scope.lower(qualifier) == table.exposed && !elsewhere(qualifier)
+        })
     };
     let assigned = scope.ast.all::<Assignment>().iter().map(|a| a.column);
     let inserted = scope.inserts().map(|i| scope.ast.list(i.columns));
