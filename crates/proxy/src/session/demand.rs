@@ -22,6 +22,7 @@ use super::judging::Occasion;
 use super::{Failure, Session};
 use crate::balance::hash_of;
 use crate::fault::{Fault, Overdue};
+use crate::pins::PinReason;
 
 /// The query attribute that carries hints.
 const ATTRIBUTE: &[u8] = b"mesh";
@@ -410,6 +411,18 @@ impl Session {
         self.state.in_transaction() || !self.state.pins.is_empty()
     }
 
+    /// What the session has that only its connection has, in words.
+    pub(super) fn own_state(&self) -> String {
+        let reasons: Vec<_> = self.state.pins.reasons().map(PinReason::label).collect();
+        match reasons.is_empty() {
+            true => "state that only its connection has".to_owned(),
+            false => format!(
+                "state that only its connection has ({})",
+                reasons.join(", ")
+            ),
+        }
+    }
+
     /// Whether the session's connection is where the statement has to run.
     pub(super) fn is_in_place(&self) -> bool {
         let away = matches!(self.lease_place, Place::Away(..));
@@ -424,9 +437,9 @@ impl Session {
 
     fn bound_elsewhere(&self) -> String {
         let by = if self.state.in_transaction() {
-            "its transaction"
+            "its transaction".to_owned()
         } else {
-            "state that only its connection has"
+            self.own_state()
         };
         let at = self.member.as_ref().map(|m| m.endpoint.name.as_str());
         let at = at.unwrap_or("another endpoint");

@@ -471,8 +471,8 @@ impl Session {
             source.map_or("?", |source| source.name.as_str())
         };
         let by = match self.state.in_transaction() {
-            true => "its transaction",
-            false => "state that only its connection has",
+            true => "its transaction".to_owned(),
+            false => self.own_state(),
         };
         format!(
             "the session is bound to node {} by {by}, and the statement needs node {} (`transactions.acrossNodes` of the DataShard)",

@@ -140,7 +140,7 @@ impl Session {
             Err(Fault::Sharding(why))
         };
         if self.is_bound() {
-            return refused("and the session has state that only its connection has");
+            return refused(&format!("and the session has {}", self.own_state()));
         }
         self.has_plain_charset()
     }

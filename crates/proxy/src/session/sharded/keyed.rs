@@ -137,8 +137,11 @@ impl Session {
     /// Begins a change of several steps, as a transaction if none is open; says whether it is the change's own.
     async fn begin_change(&mut self, route: Route) -> Result<bool, Failure> {
         if !self.state.in_transaction() && !self.state.pins.is_empty() {
-            let why = "it needs rows of several nodes in one place, and the session has state that only its connection has";
-            return Err(Fault::Sharding(why.into()).into());
+            let why = format!(
+                "it needs rows of several nodes in one place, and the session has {}",
+                self.own_state()
+            );
+            return Err(Fault::Sharding(why).into());
         }
         let begins = !self.state.in_transaction();
         if begins {
