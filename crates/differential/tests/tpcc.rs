@@ -22,6 +22,7 @@ fn tpcc_is_what_one_server_makes_of_it_and_stays_consistent_under_kills() {
     };
     let outcome = tpcc::endure(&ground, endurance).unwrap();
     println!("{outcome}");
+    assert_eq!(outcome.unexplained, Vec::<String>::new());
     assert!(outcome.kills > 1, "{outcome}");
     assert!(outcome.committed() > 20, "{outcome}");
     assert_eq!(tpcc::check(&ground).unwrap(), Vec::<String>::new());

@@ -12,7 +12,7 @@ use dbmesh_testkit::Session;
 
 use super::TPCC;
 use super::conditions::{self, Condition};
-use super::terminal::{End, Kind, Terminal};
+use super::terminal::{End, Kind, Terminal, WRONG_ROWS};
 use crate::answer::{Client, Outcome as Said};
 use crate::draw::Draw;
 use crate::ground::Ground;
@@ -206,7 +206,8 @@ fn of_client(
             (_, End::Withdrawn) => outcome.withdrawn += 1,
             (kind, End::Failed(code, message)) => {
                 *outcome.failed.entry(code).or_default() += 1;
-                if !endurance.kills && !RUN_AGAIN.contains(&code) {
+                let explained = code != WRONG_ROWS && endurance.kills;
+                if !explained && !RUN_AGAIN.contains(&code) {
                     outcome
                         .unexplained
                         .push(format!("{kind:?}: {code} {message}"));

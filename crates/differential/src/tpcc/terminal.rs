@@ -17,6 +17,8 @@ const REMOTE_LINES: u64 = 5;
 const REMOTE_PAYMENTS: u64 = 30;
 /// Orders in a hundred whose last item does not exist.
 const WITHDRAWN: u64 = 2;
+/// No server's error: there are none or several rows where one must be.
+pub const WRONG_ROWS: u16 = 0;
 /// Times are drawn: the clock of a server would make two databases differ.
 const DAYS: i64 = 28;
 
@@ -160,10 +162,10 @@ impl Terminal {
         let mut rows = self.say(marked)?;
         match (rows.pop(), rows.len()) {
             (Some(row), 0) => Ok(row),
-            (_, more) => Err(Stop::Error(
-                0,
-                format!("{more} rows too many, or none: {marked}"),
-            )),
+            (found, more) => {
+                let found = more + usize::from(found.is_some());
+                Err(Stop::Error(WRONG_ROWS, format!("{found} rows: {marked}")))
+            }
         }
     }
 
@@ -364,7 +366,10 @@ impl Terminal {
                 format!("o_w_id = {{={w}}} AND o_d_id = {{={d}}} AND o_id = {{={order}}}");
             let of_line =
                 format!("ol_w_id = {{={w}}} AND ol_d_id = {{={d}}} AND ol_o_id = {{={order}}}");
-            let c = self.number(&format!("SELECT o_c_id FROM orders WHERE {of_order}"))?;
+            // As the open order was: the transaction's snapshot may be older than the order.
+            let c = self.number(&format!(
+                "SELECT o_c_id FROM orders WHERE {of_order} FOR UPDATE"
+            ))?;
             self.say(&format!(
                 "UPDATE orders SET o_carrier_id = {{={carrier}}} WHERE {of_order}"
             ))?;
