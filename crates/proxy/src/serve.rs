@@ -80,10 +80,6 @@ impl std::fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Steps of tasks between two looks at the sockets, while a worker has something to do all the time: what has come for a
-/// calm session is not seen earlier.
-const STEPS_PER_LOOK: u32 = 16;
-
 /// Serves until told to stop.
 ///
 /// # Errors
@@ -99,7 +95,6 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
         .worker_threads(workers)
         .on_thread_park(move || resting.rest())
         .thread_stack_size(STACK_BYTES)
-        .event_interval(STEPS_PER_LOOK)
         .enable_all()
         .build()
         .map_err(|e| ServeError::System(format!("cannot start worker threads: {e}")))?;
