@@ -69,12 +69,13 @@ pub(super) async fn judge(
         password: !claim.response.is_empty(),
     };
     let lockout = &process.lockout;
-    if lockout.is_locked(&user, host, Instant::now()) {
+    let locked = || lockout.is_locked(&user, host, Instant::now());
+    if locked() {
         return Err(denied.into());
     }
     let costly = chosen.as_ref().or(services.first()).filter(|_| by_hash);
     let logins = costly.map(|serving| &*serving.logins);
-    let proof = prove(client, auth, claim, logins).await?;
+    let proof = prove(client, auth, claim, logins, locked).await?;
     let (Some(proof), Some(serving)) = (proof, chosen) else {
         cost_a_failure(process, services, &user, host).await;
         return Err(denied.into());
@@ -162,12 +163,14 @@ async fn checked(
     }
 }
 
-/// The exchange of credentials; nothing when they are refused.
+/// The exchange of credentials; nothing when they are refused, or when others of the same user failed too often meanwhile:
+/// then nothing tells a right password from a wrong one.
 async fn prove(
     client: &mut Client,
     auth: ServerAuth,
     claim: &Claim<'_>,
     logins: Option<&Logins>,
+    locked: impl Fn() -> bool,
 ) -> Result<Option<Proof>, Failure> {
     let plugin = claim.plugin.map(str::to_owned);
     let response = Secret::new(claim.response);
@@ -189,6 +192,7 @@ async fn prove(
                 }
                 step = checked(logins, move || next.step(&answer)).await?;
             }
+            ServerStep::Accept(_) | ServerStep::AcceptAfter(..) if locked() => return Ok(None),
             ServerStep::Accept(proof) => return Ok(Some(proof)),
             ServerStep::AcceptAfter(payload, proof) => {
                 client.packet(&payload).await?;

@@ -1,9 +1,12 @@
 //! Users: where from, how, until when, and what they may do.
 
 use dbmesh_testkit::server::Kind;
+use dbmesh_wire::auth::{AuthSwitchRequest, scramble_caching_sha2};
+use dbmesh_wire::greeting::NONCE_BYTES;
+use dbmesh_wire::handshake::HandshakeResponse;
 
 use crate::ask::{assert_error, execute, prepare};
-use crate::faultkit::client::{Credentials, RawClient, Reply};
+use crate::faultkit::client::{Credentials, RawClient, Reply, USUAL};
 use crate::faultkit::stage::Stage;
 use crate::ground::{Ground, KINDS};
 
@@ -132,6 +135,25 @@ fn logins_come_from_where_and_when_they_may() {
     );
 }
 
+/// A login that has been told by which plugin to prove itself, and has not yet.
+fn halfway(port: u16, user: &str) -> (RawClient, AuthSwitchRequest) {
+    let mut client = RawClient::connect(port);
+    client.greeting().unwrap();
+    let response = HandshakeResponse {
+        capabilities: USUAL,
+        max_packet_bytes: 1 << 24,
+        collation: 45,
+        user: user.into(),
+        auth_plugin: Some("none_that_is_known".into()),
+        ..HandshakeResponse::default()
+    };
+    let mut payload = Vec::new();
+    response.encode(&mut payload);
+    client.send_next(&payload);
+    let switch = client.packet().unwrap();
+    (client, AuthSwitchRequest::decode(&switch).unwrap())
+}
+
 #[test]
 fn who_guesses_is_shut_out() {
     let ground = Ground::new(Kind::MySql, "gov_lockout");
@@ -144,10 +166,15 @@ fn who_guesses_is_shut_out() {
         let reply = RawClient::connect(stage.port).login(&Credentials::of(user, "guess"));
         assert_error(&reply, 1045, "Access denied");
     };
+    let (mut before, switch) = halfway(stage.port, "app");
     for _ in 0..3 {
         wrong("app");
         wrong("nobody");
     }
+    let nonce = &switch.data[..NONCE_BYTES];
+    before.send_next(&scramble_caching_sha2(b"app-password", nonce));
+    // Not even the word that the password was right comes before the error.
+    assert_error(&before.reply(), 1045, "Access denied");
     let right = RawClient::connect(stage.port).login(&ground.credentials());
     assert_error(&right, 1045, "Access denied");
     login(&ground, stage.port, "other");
