@@ -10,6 +10,7 @@ mod normal;
 mod text;
 
 use crate::dialect::Dialect;
+use crate::lexer::Chars;
 use std::fmt;
 
 pub(crate) use hash::{GuardedSink, HashSink};
@@ -43,11 +44,11 @@ pub fn digest_text(sql: &[u8], dialect: &Dialect, max_bytes: usize) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// A keyword or built-in function: letter case ignored.
-    Keyword(&'a [u8]),
+    Keyword(Chars<'a>),
     /// A name, without quotes.
-    Name(&'a [u8]),
+    Name(Chars<'a>),
     /// An operator or punctuation, or a variable with its `@`.
-    Symbol(&'a [u8]),
+    Symbol(Chars<'a>),
     /// A literal or parameter: `?`.
     Value,
     /// A parenthesised list of literals: `(...)`.

@@ -10,6 +10,7 @@ mod number;
 mod quoted;
 
 use crate::dialect::{Dialect, LexCharset};
+use crate::eight;
 
 /// A range of bytes in the statement text: `start..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -24,6 +25,25 @@ impl Span {
     /// The bytes of the span; empty when the span does not belong to `sql`.
     pub fn of(self, sql: &[u8]) -> &[u8] {
         sql.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// The bytes of a word or symbol, and the first eight of them as a number, which looking up and hashing begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chars<'a> {
+    /// All of them.
+    pub(crate) bytes: &'a [u8],
+    /// The first eight, little-endian, zero after the last.
+    pub(crate) head: u64,
+}
+
+impl<'a> Chars<'a> {
+    #[inline]
+    pub(crate) const fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            head: eight::short(bytes),
+        }
     }
 }
 
@@ -236,11 +256,30 @@ impl<'a> Lexer<'a> {
         if !self.plain {
             return self.word_end_by_charset(pos);
         }
-        let rest = self.rest(pos);
-        pos + rest
+        let mut end = pos;
+        while let Some(eight) = eight::load(self.sql, end) {
+            let run = eight::name_run(eight);
+            end += run;
+            if run < 8 {
+                return end;
+            }
+        }
+        let rest = self.rest(end);
+        end + rest
             .iter()
             .position(|&b| !is_name_byte(b))
             .unwrap_or(rest.len())
+    }
+
+    /// The first eight bytes of the token read last, as [`Chars`] wants them.
+    #[inline(always)]
+    pub(crate) fn last_chars(&self) -> Chars<'a> {
+        let bytes = self.sql.get(self.start..self.pos).unwrap_or_default();
+        let head = match eight::load(self.sql, self.start) {
+            Some(eight) => eight::first(eight, bytes.len()),
+            None => eight::short(bytes),
+        };
+        Chars { bytes, head }
     }
 
     #[cold]
@@ -333,10 +372,10 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn word_like(&mut self, start: usize, byte: u8) -> TokenKind {
-        let special = matches!(
-            byte,
-            b'n' | b'N' | b'x' | b'X' | b'b' | b'B' | b'$' | b'_' | 0x80..
-        );
+        let special = match byte {
+            b'n' | b'N' | b'x' | b'X' | b'b' | b'B' => self.byte(start + 1) == Some(b'\''),
+            _ => matches!(byte, b'$' | b'_'),
+        };
         if special && let Some(token) = self.special_word(start, byte) {
             return token;
         }

@@ -52,6 +52,7 @@ pub mod variables;
 pub mod verb;
 
 mod cursor;
+mod eight;
 mod scan;
 mod words;
 

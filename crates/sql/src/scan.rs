@@ -98,6 +98,8 @@ struct Seen {
     span: Span,
     /// What stood before this token, when it is a name.
     lead: Lead,
+    /// What this token is to a name that follows.
+    gives: Lead,
 }
 
 /// What stands before a name.
@@ -117,6 +119,7 @@ const NOTHING: Seen = Seen {
     word: Word::NAME,
     span: Span { start: 0, end: 0 },
     lead: Lead::Start,
+    gives: Lead::Start,
 };
 
 struct Scanner<'a, S: Sink> {
@@ -191,19 +194,53 @@ impl<'a, S: Sink> Scanner<'a, S> {
             };
             let token = self.lexer.read_last(kind);
             self.unterminated |= token.unterminated;
-            match token.kind {
+            // What texts are made of comes first, each kind by the shortest way.
+            match kind {
+                TokenKind::Word => self.word_token(token),
+                TokenKind::Dot => {
+                    self.expected(kind);
+                    self.normal.dot();
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Dot);
+                }
+                TokenKind::Comma => {
+                    self.expected(kind);
+                    self.normal.comma();
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Other);
+                }
+                TokenKind::Equal => {
+                    self.expected(kind);
+                    self.normal.equal();
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Other);
+                }
+                TokenKind::Number | TokenKind::String | TokenKind::Parameter => {
+                    self.expected(kind);
+                    self.normal.literal(kind);
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Operand);
+                }
+                TokenKind::Open => {
+                    self.parenthesis(token.span);
+                    self.expected(kind);
+                    self.normal.open();
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Other);
+                }
+                TokenKind::Close => {
+                    self.close();
+                    self.expected(kind);
+                    self.normal.close();
+                    self.pass(token, Word::NAME, Lead::Other, Lead::Close);
+                }
                 TokenKind::Comment => self.comment(token.span),
-                TokenKind::ExecutableClose => continue,
+                TokenKind::ExecutableClose => {}
                 TokenKind::Hint => self.current.add(Facts::HINT),
                 TokenKind::ExecutableOpen => self.current.add(Facts::EXECUTABLE_COMMENT),
                 TokenKind::Semicolon if !self.block.holds_semicolon(self.context) => {
-                    self.normal.token(token, b";", Word::NAME);
+                    self.normal.semicolon();
                     if let Some(ends) = &mut self.ends {
                         ends.push(token.span.end);
                     }
                     self.end_statement();
                 }
-                _ => self.token(token),
+                _ => self.other_token(token),
             }
         }
         self.unterminated |= self.lexer.in_executable_comment();
@@ -218,50 +255,85 @@ impl<'a, S: Sink> Scanner<'a, S> {
         }
     }
 
-    #[inline]
-    fn token(&mut self, token: Token) {
+    #[inline(always)]
+    fn word_token(&mut self, token: Token) {
+        let chars = self.lexer.last_chars();
+        let word = words::lookup_chars(chars);
+        let lead = self.last.gives;
+        if self.verb.is_none() {
+            self.start_statement(word);
+        }
+        self.word(chars.bytes, word, lead);
+        self.expected(token.kind);
+        self.normal.word(chars, word);
+        let (word, gives) = match lead {
+            Lead::Dot => (Word::NAME, Lead::Operand),
+            _ if word == Word::NAME => (word, Lead::Operand),
+            _ if word.keyword == Keyword::As => (word, Lead::As),
+            _ => (word, Lead::Other),
+        };
+        self.pass(token, word, lead, gives);
+    }
+
+    fn other_token(&mut self, token: Token) {
         let bytes = token.span.of(self.lexer.sql());
-        let mut word = Word::NAME;
         let mut lead = Lead::Other;
+        let mut gives = Lead::Other;
         match token.kind {
-            TokenKind::Word => {
-                word = words::lookup(bytes);
-                lead = self.lead();
-                if self.verb.is_none() {
-                    self.start_statement(word);
-                }
-                self.word(bytes, word, lead);
-            }
             TokenKind::QuotedName | TokenKind::Introducer => {
-                lead = self.lead();
+                lead = self.last.gives;
                 self.name(bytes);
             }
-            TokenKind::Open => self.parenthesis(token.span),
-            TokenKind::Close => self.close(),
             TokenKind::UserVariable => self.user_variable(token.span),
             TokenKind::SystemVariable => self.system_variable(bytes),
             TokenKind::Assign => self.assign(),
             _ => {}
         }
-        if self.last_insert_id_pending && token.kind != TokenKind::Open {
+        if token.kind == TokenKind::QuotedName || token.kind.is_literal() {
+            gives = Lead::Operand;
+        }
+        self.expected(token.kind);
+        self.normal.token(token.kind, bytes);
+        self.pass(token, Word::NAME, lead, gives);
+    }
+
+    /// What earlier tokens left to be decided by the next one: seldom anything.
+    #[inline(always)]
+    fn expected(&mut self, kind: TokenKind) {
+        let none = self.verb.is_none();
+        if none | self.last_insert_id_pending | self.scope_pending | self.normal.separates() {
+            self.decide(kind);
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, kind: TokenKind) {
+        if self.last_insert_id_pending && kind != TokenKind::Open {
             self.last_insert_id_pending = false;
-            self.current.add(match token.kind {
+            self.current.add(match kind {
                 TokenKind::Close => Facts::READS_LAST_INSERT_ID,
                 _ => Facts::SETS_LAST_INSERT_ID,
             });
         }
-        if self.verb.is_none() && token.kind != TokenKind::Open {
+        if self.verb.is_none() && kind != TokenKind::Open {
             self.start_statement(Word::NAME);
         }
-        if !matches!(token.kind, TokenKind::Dot | TokenKind::SystemVariable) {
+        if !matches!(kind, TokenKind::Dot | TokenKind::SystemVariable) {
             self.scope_pending = false;
         }
-        self.normal.token(token, bytes, word);
+        if self.normal.separates() && kind != TokenKind::Semicolon {
+            self.normal.separate_statements();
+        }
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, token: Token, word: Word, lead: Lead, gives: Lead) {
         self.last = Seen {
             kind: Some(token.kind),
-            word: if lead == Lead::Dot { Word::NAME } else { word },
+            word,
             span: token.span,
             lead,
+            gives,
         };
     }
 
@@ -269,20 +341,6 @@ impl<'a, S: Sink> Scanner<'a, S> {
         if self.open(open) {
             let name = self.last.span.of(self.lexer.sql());
             self.normal.name_is_function(self.last.kind, name);
-        }
-    }
-
-    #[inline]
-    fn lead(&self) -> Lead {
-        match self.last.kind {
-            None => Lead::Start,
-            Some(TokenKind::Dot) => Lead::Dot,
-            Some(TokenKind::Close) => Lead::Close,
-            Some(TokenKind::Word) if self.last.word.keyword == Keyword::As => Lead::As,
-            Some(TokenKind::Word) if self.last.word == Word::NAME => Lead::Operand,
-            Some(TokenKind::QuotedName) => Lead::Operand,
-            Some(kind) if kind.is_literal() => Lead::Operand,
-            _ => Lead::Other,
         }
     }
 

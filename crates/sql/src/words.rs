@@ -11,6 +11,8 @@ pub(crate) use keyword::Keyword;
 pub(crate) use term::Term;
 
 use crate::dialect::{Dialect, Flavor};
+use crate::eight::short;
+use crate::lexer::Chars;
 use lists::{
     CHARSETS, CLAUSES, KEYWORD_FUNCTIONS, MARIADB_11_FUNCTIONS, MARIADB_FUNCTIONS, MYSQL_FUNCTIONS,
     PARENTHESISED, PARENTHESISED_MYSQL, RESERVED, SHARED_FUNCTIONS, SOFT_KEYWORDS,
@@ -103,7 +105,13 @@ impl Word {
 /// The word in `bytes`, letter case ignored.
 #[inline]
 pub(crate) fn lookup(bytes: &[u8]) -> Word {
-    find(bytes).map_or(Word::NAME, |entry| entry.word)
+    lookup_chars(Chars::of(bytes))
+}
+
+/// The word in `chars`, letter case ignored.
+#[inline]
+pub(crate) fn lookup_chars(chars: Chars<'_>) -> Word {
+    find(chars).map_or(Word::NAME, |entry| entry.word)
 }
 
 /// What the parser knows of a word: its term, and whether this server reserves it.
@@ -129,7 +137,7 @@ impl GrammarWord {
 /// The word in `bytes` as the parser of `flavor` sees it, letter case ignored.
 #[inline]
 pub(crate) fn lookup_grammar(bytes: &[u8], flavor: Flavor) -> GrammarWord {
-    let Some(entry) = find(bytes) else {
+    let Some(entry) = find(Chars::of(bytes)) else {
         return GrammarWord::NAME;
     };
     let by_flavor = match flavor {
@@ -147,14 +155,14 @@ pub(crate) fn lookup_grammar(bytes: &[u8], flavor: Flavor) -> GrammarWord {
 }
 
 #[inline]
-fn find(bytes: &[u8]) -> Option<&'static Entry> {
+fn find(chars: Chars<'_>) -> Option<&'static Entry> {
     // Aliases of one letter are everywhere; only MariaDB's X() and Y() are words.
-    if let [byte] = bytes
+    if let [byte] = chars.bytes
         && !matches!(byte, b'x' | b'y' | b'X' | b'Y')
     {
         return None;
     }
-    let key = Key::of(bytes)?;
+    let key = Key::of(chars)?;
     let mut slot = key.slot();
     // The table is sparse, so the walk is short; its length bounds it anyway.
     for _ in 0..SLOTS {
@@ -193,12 +201,13 @@ const FOLD: u64 = 0x2020_2020_2020_2020;
 
 impl Key {
     #[inline]
-    const fn of(bytes: &[u8]) -> Option<Self> {
+    const fn of(chars: Chars<'_>) -> Option<Self> {
+        let bytes = chars.bytes;
         let length = bytes.len();
         if length == 0 || length > LONGEST {
             return None;
         }
-        let head = chunk(bytes, 0);
+        let head = chars.head | FOLD;
         let tail = if length <= 8 {
             [0; 3]
         } else {
@@ -236,26 +245,7 @@ const fn chunk(bytes: &[u8], at: usize) -> u64 {
         return 0;
     }
     let (_, rest) = bytes.split_at(at);
-    if let Some(eight) = rest.first_chunk::<8>() {
-        return u64::from_le_bytes(*eight) | FOLD;
-    }
-    // Two overlapping reads instead of a loop: both halves are within the word.
-    if let Some(first) = rest.first_chunk::<4>()
-        && let Some(last) = rest.last_chunk::<4>()
-    {
-        let low = u32::from_le_bytes(*first) as u64;
-        let high = u32::from_le_bytes(*last) as u64;
-        return (low | (high << ((rest.len() - 4) * 8))) | FOLD;
-    }
-    let mut value = 0u64;
-    let mut shift = 0;
-    let mut left = rest;
-    while let Some((&byte, after)) = left.split_first() {
-        value |= (byte as u64) << shift;
-        shift += 8;
-        left = after;
-    }
-    value | FOLD
+    short(rest) | FOLD
 }
 
 #[derive(Clone, Copy)]
@@ -357,7 +347,7 @@ impl Table {
 
     /// The index of the word's entry, made when absent.
     const fn entry(&mut self, word: &[u8]) -> usize {
-        let key = match Key::of(word) {
+        let key = match Key::of(Chars::of(word)) {
             Some(key) => key,
             None => panic!("a listed word is longer than a key"),
         };

@@ -1,6 +1,8 @@
 //! The digest as a running 64-bit hash: one multiplication per short piece.
 
 use super::{Digest, Piece, Sink};
+use crate::eight;
+use crate::lexer::Chars;
 
 const SEED: u64 = 0x6d65_7368_5f73_716c;
 const ROW_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -40,42 +42,54 @@ impl HashSink {
         Digest(fold(self.state ^ MIX, self.state.rotate_left(32) | 1))
     }
 
-    #[inline]
+    #[inline(always)]
     fn mix(&mut self, value: u64, tag: u64) {
         let left = self.state ^ value;
         let right = self.state.rotate_left(29) ^ tag.wrapping_mul(MIX);
         // The sum keeps a zero product from erasing what came before.
         self.state = fold(left, right).wrapping_add(self.state ^ value.rotate_left(11));
     }
+}
 
-    #[inline]
-    fn bytes(&mut self, bytes: &[u8], kind: u64, mask: u64) {
-        let tag = kind | ((bytes.len() as u64) << 8);
-        let mut rest = bytes;
-        while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-            if after.is_empty() {
-                break;
-            }
-            self.mix(u64::from_le_bytes(*eight) | mask, kind);
-            rest = after;
-        }
-        self.mix(tail(rest) | mask, tag);
+/// What a piece adds to a hash: values, each with a tag of its kind and length.
+#[inline(always)]
+fn feed(piece: Piece<'_>, mix: impl FnMut(u64, u64)) {
+    match piece {
+        Piece::Keyword(word) => feed_chars(word, 1, FOLD, mix),
+        Piece::Name(name) => feed_chars(name, 2, 0, mix),
+        Piece::Symbol(symbol) => feed_chars(symbol, 3, 0, mix),
+        Piece::Value => feed_value(4, mix),
+        Piece::List => feed_value(5, mix),
     }
+}
+
+#[inline(always)]
+fn feed_value(kind: u64, mut mix: impl FnMut(u64, u64)) {
+    mix(kind, kind);
+}
+
+#[inline(always)]
+fn feed_chars(chars: Chars<'_>, kind: u64, mask: u64, mut mix: impl FnMut(u64, u64)) {
+    let tag = kind | ((chars.bytes.len() as u64) << 8);
+    let Some((_, mut rest)) = chars.bytes.split_first_chunk::<8>() else {
+        return mix(chars.head | mask, tag);
+    };
+    let mut last = chars.head;
+    while !rest.is_empty() {
+        mix(last | mask, kind);
+        last = eight::short(rest);
+        rest = rest.get(8..).unwrap_or_default();
+    }
+    mix(last | mask, tag);
 }
 
 impl Sink for HashSink {
     type Mark = u64;
     type Row = u64;
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, piece: Piece<'_>) {
-        match piece {
-            Piece::Keyword(word) => self.bytes(word, 1, FOLD),
-            Piece::Name(name) => self.bytes(name, 2, 0),
-            Piece::Symbol(symbol) => self.bytes(symbol, 3, 0),
-            Piece::Value => self.mix(4, 4),
-            Piece::List => self.mix(5, 5),
-        }
+        feed(piece, |value, tag| self.mix(value, tag));
     }
 
     #[inline]
@@ -131,10 +145,12 @@ impl Sink for GuardedSink {
     type Mark = (u64, u64);
     type Row = (u64, u64);
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, piece: Piece<'_>) {
-        self.digest.put(piece);
-        self.guard.put(piece);
+        feed(piece, |value, tag| {
+            self.digest.mix(value, tag);
+            self.guard.mix(value, tag);
+        });
     }
 
     #[inline]
@@ -168,24 +184,7 @@ impl Sink for GuardedSink {
     }
 }
 
-/// Up to eight bytes, little-endian.
-#[inline]
-fn tail(bytes: &[u8]) -> u64 {
-    if let Some(eight) = bytes.first_chunk::<8>() {
-        return u64::from_le_bytes(*eight);
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let low = u64::from(u32::from_le_bytes(*first));
-        let high = u64::from(u32::from_le_bytes(*last));
-        return low | (high << ((bytes.len() - 4) * 8));
-    }
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |value, &byte| (value << 8) | u64::from(byte))
-}
-
-#[inline]
+#[inline(always)]
 fn fold(left: u64, right: u64) -> u64 {
     let product = u128::from(left) * u128::from(right);
     (product as u64) ^ ((product >> 64) as u64)

@@ -3,7 +3,7 @@
 //! Owns the rules of normalisation. Must see every token that is not trivia, in order, once.
 
 use super::{Piece, Sink};
-use crate::lexer::{Token, TokenKind};
+use crate::lexer::{Chars, TokenKind};
 use crate::words::{Keyword, Word};
 
 /// Feeds a sink with the normalised pieces of a token stream.
@@ -72,30 +72,30 @@ impl<S: Sink> Normalizer<S> {
         self.sink
     }
 
-    /// Takes one token; `word` is what is known of it when it is a word.
-    #[inline]
-    pub(crate) fn token(&mut self, token: Token, bytes: &[u8], word: Word) {
-        if token.kind == TokenKind::Semicolon {
-            self.pending_semicolon = true;
-            self.statement_start = true;
-            return;
-        }
-        if self.pending_semicolon {
-            self.separate_statements();
-        }
-        match token.kind {
-            TokenKind::Word => self.word(bytes, word),
-            TokenKind::QuotedName => self.name(unquoted(bytes)),
+    /// Takes a `;`: before the next token of any other kind, [`Normalizer::separate_statements`] is due.
+    pub(crate) fn semicolon(&mut self) {
+        self.pending_semicolon = true;
+        self.statement_start = true;
+    }
+
+    /// Whether a `;` came and no token after it.
+    #[inline(always)]
+    pub(crate) fn separates(&self) -> bool {
+        self.pending_semicolon
+    }
+
+    /// Takes a token that has no function of its own here.
+    pub(crate) fn token(&mut self, kind: TokenKind, bytes: &[u8]) {
+        let chars = Chars::of(bytes);
+        match kind {
+            TokenKind::Semicolon => self.semicolon(),
+            TokenKind::QuotedName => self.name(Chars::of(unquoted(bytes))),
             TokenKind::Introducer => {}
-            TokenKind::Open => self.open(),
-            TokenKind::Close => self.close(),
-            TokenKind::Comma => self.comma(),
-            TokenKind::Operator if matches!(bytes, b"-" | b"+") => self.sign(bytes),
-            TokenKind::SystemVariable => self.plain(Piece::Keyword(bytes), Last::Operand),
-            TokenKind::UserVariable => self.plain(Piece::Symbol(bytes), Last::Operand),
-            TokenKind::Dot => self.plain(Piece::Symbol(bytes), Last::Dot),
+            TokenKind::Operator if matches!(bytes, b"-" | b"+") => self.sign(chars),
+            TokenKind::SystemVariable => self.plain(Piece::Keyword(chars), Last::Operand),
+            TokenKind::UserVariable => self.plain(Piece::Symbol(chars), Last::Operand),
             kind if kind.is_literal() => self.literal(kind),
-            _ => self.plain(Piece::Symbol(bytes), Last::Other),
+            _ => self.plain(Piece::Symbol(chars), Last::Other),
         }
     }
 
@@ -104,32 +104,35 @@ impl<S: Sink> Normalizer<S> {
     pub(crate) fn name_is_function(&mut self, kind: Option<TokenKind>, bytes: &[u8]) {
         if let Some(mark) = self.name.take() {
             self.sink.reset(mark);
-            self.sink.put(Piece::Keyword(match kind {
+            self.sink.put(Piece::Keyword(Chars::of(match kind {
                 Some(TokenKind::QuotedName) => unquoted(bytes),
                 _ => bytes,
-            }));
+            })));
         }
     }
 
-    fn separate_statements(&mut self) {
+    /// A statement begins after a `;`.
+    #[cold]
+    pub(crate) fn separate_statements(&mut self) {
         self.pending_semicolon = false;
         self.list = None;
         self.rows = None;
         self.depth = 0;
         if self.last != Last::Start {
-            self.sink.put(Piece::Symbol(b";"));
+            self.sink.put(Piece::Symbol(SEMICOLON));
         }
         self.last = Last::Start;
     }
 
-    #[inline]
-    fn word(&mut self, bytes: &[u8], word: Word) {
+    /// Takes a word, of which this is known.
+    #[inline(always)]
+    pub(crate) fn word(&mut self, chars: Chars<'_>, word: Word) {
         if self.statement_start {
             self.statement_start = false;
             self.soft = is_soft_statement(word.keyword);
         }
         if self.last == Last::Dot || !word.folds(self.soft) {
-            return self.name(bytes);
+            return self.name(chars);
         }
         if word.keyword == Keyword::Null && self.takes_value() {
             return self.literal(TokenKind::Number);
@@ -145,7 +148,7 @@ impl<S: Sink> Normalizer<S> {
         } else if word.keyword != Keyword::Row {
             self.interrupt_rows();
         }
-        self.emit(Piece::Keyword(bytes), last_of(word.keyword));
+        self.emit(Piece::Keyword(chars), last_of(word.keyword));
         self.last_keyword = word.keyword;
     }
 
@@ -173,21 +176,32 @@ impl<S: Sink> Normalizer<S> {
             || (self.last == Last::Other && self.last_keyword == Keyword::None)
     }
 
-    #[inline]
-    fn name(&mut self, bytes: &[u8]) {
-        self.statement_start = false;
+    #[inline(always)]
+    fn name(&mut self, chars: Chars<'_>) {
         let mark = self.sink.mark();
-        self.plain(Piece::Name(bytes), Last::Operand);
+        self.plain(Piece::Name(chars), Last::Operand);
         self.name = Some(mark);
     }
 
-    #[inline]
+    /// Takes a `.`.
+    #[inline(always)]
+    pub(crate) fn dot(&mut self) {
+        self.plain(Piece::Symbol(DOT), Last::Dot);
+    }
+
+    /// Takes an `=`.
+    #[inline(always)]
+    pub(crate) fn equal(&mut self) {
+        self.plain(Piece::Symbol(EQUAL), Last::Other);
+    }
+
+    #[inline(always)]
     fn plain(&mut self, piece: Piece<'_>, last: Last) {
         self.interrupt_rows();
         self.emit(piece, last);
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit(&mut self, piece: Piece<'_>, last: Last) {
         self.statement_start = false;
         self.list = None;
@@ -198,8 +212,9 @@ impl<S: Sink> Normalizer<S> {
         self.last = last;
     }
 
-    #[inline]
-    fn literal(&mut self, kind: TokenKind) {
+    /// Takes a literal or a parameter.
+    #[inline(always)]
+    pub(crate) fn literal(&mut self, kind: TokenKind) {
         let text = matches!(kind, TokenKind::String | TokenKind::NationalString);
         if text && self.last == Last::Text {
             return;
@@ -221,19 +236,20 @@ impl<S: Sink> Normalizer<S> {
         self.last = if text { Last::Text } else { Last::Operand };
     }
 
-    fn sign(&mut self, bytes: &[u8]) {
+    fn sign(&mut self, chars: Chars<'_>) {
         let unary = !matches!(self.last, Last::Operand | Last::Text);
         let mark = self.sink.mark();
         let earlier = self.sign;
         let list = self.list;
-        self.plain(Piece::Symbol(bytes), Last::Sign);
+        self.plain(Piece::Symbol(chars), Last::Sign);
         if unary {
             self.sign = earlier.or(Some(mark));
             self.list = list;
         }
     }
 
-    fn open(&mut self) {
+    /// Takes a `(`.
+    pub(crate) fn open(&mut self) {
         let nested = self.last == Last::Open && self.list.is_some_and(|list| list.expects_value);
         if nested && self.rows.as_ref().is_none_or(|rows| rows.open.is_none()) {
             // `IN ((1, 2), (3, 4))`: the inner parentheses are rows.
@@ -254,7 +270,7 @@ impl<S: Sink> Normalizer<S> {
             _ => self.interrupt_rows(),
         }
         let before = self.sink.mark();
-        self.emit(Piece::Symbol(b"("), Last::Open);
+        self.emit(Piece::Symbol(OPEN), Last::Open);
         self.list = listed.then_some(List {
             before,
             expects_value: true,
@@ -262,14 +278,15 @@ impl<S: Sink> Normalizer<S> {
         self.depth += 1;
     }
 
-    fn close(&mut self) {
+    /// Takes a `)`.
+    pub(crate) fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
         match self.list.take() {
             Some(list) if !list.expects_value => {
                 self.sink.reset(list.before);
                 self.emit(Piece::List, Last::Operand);
             }
-            _ => self.emit(Piece::Symbol(b")"), Last::Operand),
+            _ => self.emit(Piece::Symbol(CLOSE), Last::Operand),
         }
         let depth = self.depth;
         let Some(rows) = &mut self.rows else { return };
@@ -283,16 +300,25 @@ impl<S: Sink> Normalizer<S> {
         }
     }
 
-    fn comma(&mut self) {
+    /// Takes a `,`.
+    #[inline(always)]
+    pub(crate) fn comma(&mut self) {
         let mut list = self.list;
         match &mut list {
             Some(open) if !open.expects_value => open.expects_value = true,
             _ => list = None,
         }
-        self.emit(Piece::Symbol(b","), Last::Comma);
+        self.emit(Piece::Symbol(COMMA), Last::Comma);
         self.list = list;
     }
 }
+
+const COMMA: Chars<'static> = Chars::of(b",");
+const DOT: Chars<'static> = Chars::of(b".");
+const EQUAL: Chars<'static> = Chars::of(b"=");
+const OPEN: Chars<'static> = Chars::of(b"(");
+const CLOSE: Chars<'static> = Chars::of(b")");
+const SEMICOLON: Chars<'static> = Chars::of(b";");
 
 /// What a word leaves behind for the sign that may follow it.
 fn last_of(keyword: Keyword) -> Last {

@@ -1,7 +1,7 @@
 //! The digest as text for logs and views.
 
 use super::{Piece, Sink};
-use crate::lexer::is_name_byte;
+use crate::lexer::{Chars, is_name_byte};
 
 /// Writes pieces as one line, up to a number of bytes.
 #[derive(Debug)]
@@ -50,8 +50,11 @@ impl TextSink {
 
     fn separate(&mut self, piece: Piece<'_>) {
         let tight = match piece {
-            Piece::Symbol(b"," | b")" | b"." | b";") => true,
-            Piece::Symbol(b"(") => self.last == Last::Name,
+            Piece::Symbol(symbol) => match symbol.bytes {
+                b"," | b")" | b"." | b";" => true,
+                b"(" => self.last == Last::Name,
+                _ => false,
+            },
             _ => false,
         };
         if !(tight || matches!(self.last, Last::Nothing | Last::Tight)) {
@@ -80,7 +83,7 @@ impl Sink for TextSink {
     fn put(&mut self, piece: Piece<'_>) {
         self.separate(piece);
         self.last = match piece {
-            Piece::Keyword(word) => {
+            Piece::Keyword(Chars { bytes: word, .. }) => {
                 if word.starts_with(b"@") {
                     self.write(&word.to_ascii_lowercase());
                 } else {
@@ -93,11 +96,11 @@ impl Sink for TextSink {
                     Last::Name
                 }
             }
-            Piece::Name(name) => {
+            Piece::Name(Chars { bytes: name, .. }) => {
                 self.write_name(name);
                 Last::Name
             }
-            Piece::Symbol(symbol) => {
+            Piece::Symbol(Chars { bytes: symbol, .. }) => {
                 self.write(symbol);
                 match symbol {
                     b"(" | b"." => Last::Tight,

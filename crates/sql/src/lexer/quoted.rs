@@ -4,6 +4,7 @@
 //! `literal`'s task.
 
 use super::{Lexer, TokenKind, is_name_byte};
+use crate::eight;
 
 impl Lexer<'_> {
     /// A string whose opening quote is at `open`; `start` is where the token starts (`N`, `@` come before the quote).
@@ -16,8 +17,20 @@ impl Lexer<'_> {
     ) -> TokenKind {
         let escapes = !self.dialect.no_backslash_escapes;
         let multi_byte = self.multi_byte();
+        let escape = if escapes { b'\\' } else { quote };
+        let wide = if multi_byte { eight::HIGHS } else { 0 };
         let mut pos = open + 1;
-        while let Some(byte) = self.byte(pos) {
+        loop {
+            // Past what is neither a quote nor begins anything longer than a byte.
+            while let Some(eight) = eight::load(self.sql, pos) {
+                let found =
+                    eight::equal(eight, quote) | eight::equal(eight, escape) | (eight & wide);
+                pos += (found.trailing_zeros() / 8) as usize;
+                if found != 0 {
+                    break;
+                }
+            }
+            let Some(byte) = self.byte(pos) else { break };
             if byte == quote {
                 if self.byte(pos + 1) != Some(quote) {
                     return self.finish(kind, start, pos + 1);
