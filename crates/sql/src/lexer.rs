@@ -217,12 +217,12 @@ impl<'a> Lexer<'a> {
         self.in_executable
     }
 
-    #[inline]
+    #[inline(always)]
     fn byte(&self, pos: usize) -> Option<u8> {
         self.sql.get(pos).copied()
     }
 
-    #[inline]
+    #[inline(always)]
     fn rest(&self, pos: usize) -> &'a [u8] {
         self.sql.get(pos..).unwrap_or_default()
     }
@@ -235,7 +235,7 @@ impl<'a> Lexer<'a> {
         )
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip_blanks(&mut self) {
         while let Some(byte) = self.byte(self.pos) {
             if !is_blank(byte) && (self.plain || !self.is_blank_by_charset(byte)) {
@@ -251,7 +251,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The end of the run of name characters that starts at `pos`.
-    #[inline]
+    #[inline(always)]
     fn word_end(&self, pos: usize) -> usize {
         if !self.plain {
             return self.word_end_by_charset(pos);
@@ -300,7 +300,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads the next token and gives its kind; [`Lexer::read_last`] has the rest. This is what the statement path uses: a
     /// token that is put together in pieces and copied costs more than reading it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&mut self) -> Option<TokenKind> {
         self.skip_blanks();
         let start = self.pos;
@@ -330,7 +330,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, kind: TokenKind, start: usize, end: usize) -> TokenKind {
         self.start = start;
         self.pos = end;
@@ -342,7 +342,7 @@ impl<'a> Lexer<'a> {
         self.finish(kind, start, end)
     }
 
-    #[inline]
+    #[inline(always)]
     fn token(&mut self, start: usize, byte: u8) -> TokenKind {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' | 0x80..=0xff => self.word_like(start, byte),
@@ -370,7 +370,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word_like(&mut self, start: usize, byte: u8) -> TokenKind {
         let special = match byte {
             b'n' | b'N' | b'x' | b'X' | b'b' | b'B' => self.byte(start + 1) == Some(b'\''),
@@ -384,6 +384,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Words that may turn out to be literals or introducers, or not to be words in this charset.
+    #[inline(never)]
     fn special_word(&mut self, start: usize, byte: u8) -> Option<TokenKind> {
         let quote_follows = self.byte(start + 1) == Some(b'\'');
         match byte {
@@ -406,7 +407,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, kind: TokenKind, start: usize, end: usize) -> TokenKind {
         // A token has at least one byte, whatever the charset makes of it.
         let end = end.max(start + 1);
@@ -423,6 +424,7 @@ impl<'a> Lexer<'a> {
         self.finish(TokenKind::Dot, start, start + 1)
     }
 
+    #[inline(never)]
     fn variable(&mut self, start: usize) -> TokenKind {
         match self.byte(start + 1) {
             Some(b'@') => match self.byte(start + 2) {
@@ -462,6 +464,7 @@ impl<'a> Lexer<'a> {
         kind
     }
 
+    #[inline(never)]
     fn operator(&mut self, start: usize, byte: u8) -> TokenKind {
         let next = self.byte(start + 1);
         let third = self.byte(start + 2);
