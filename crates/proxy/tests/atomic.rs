@@ -4,6 +4,8 @@
 //! between any two of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "atomic/failover.rs"]
+mod failover;
 #[path = "atomic/steps.rs"]
 mod steps;
 #[path = "atomic/texts.rs"]

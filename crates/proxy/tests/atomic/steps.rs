@@ -112,8 +112,22 @@ impl<'a> Transfer<'a> {
         self.actions = actions;
     }
 
+    /// Others are the primaries now.
+    pub fn moved(&mut self, servers: [&'a Server; 2]) {
+        self.servers = servers;
+    }
+
     /// Sends the next step; false when there is none.
     pub fn step(&mut self) -> bool {
+        self.send(true)
+    }
+
+    /// The same, and its answer is lost with its connection.
+    pub fn step_unheard(&mut self) -> bool {
+        self.send(false)
+    }
+
+    fn send(&mut self, heard: bool) -> bool {
         let Some(commit) = &mut self.commit else {
             return false;
         };
@@ -133,7 +147,11 @@ impl<'a> Transfer<'a> {
             Action::End { .. } => return false,
         };
         let texts = commit.texts(at, &step);
-        let reply = run(self.sessions[at].as_ref(), &step, &texts);
+        let mut reply = run(self.sessions[at].as_ref(), &step, &texts);
+        if !heard {
+            assert!(matches!(reply, Reply::Done(_)), "{step:?}: {reply:?}");
+            reply = Reply::Lost;
+        }
         if !matches!(reply, Reply::Done(_)) {
             self.sessions[at] = None;
         }
