@@ -35,6 +35,8 @@ mod load;
 mod modules;
 #[path = "sharding/moved.rs"]
 mod moved;
+#[path = "sharding/pairs.rs"]
+mod pairs;
 #[path = "sharding/prepared.rs"]
 mod prepared;
 #[path = "sharding/scatter.rs"]

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use dbmesh_commit::Outcome;
-use dbmesh_testkit::{Durability, Fleet, FleetOptions, Kind, Server, operator};
+use dbmesh_testkit::{Pair, Server, operator};
 
 use crate::steps::{Transfer, prepare, resolve};
 
@@ -15,70 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sent by a whole commit: the promise, the decision with the home's COMMIT, the branch's XA COMMIT.
 const STEPS: usize = 3;
 
-/// Two servers of which one follows the other, and which of them leads.
-struct Pair {
-    fleet: Fleet,
-    lead: usize,
-}
-
-impl Pair {
-    fn start(first_server_id: u32) -> Self {
-        let mut options = FleetOptions::new(Kind::MySql, 1);
-        options.first_server_id = first_server_id;
-        options.durability = Durability::Full;
-        options.extra_args = operator::semi_synchronous(Kind::MySql);
-        let pair = Self {
-            fleet: Fleet::start(options).unwrap(),
-            lead: 0,
-        };
-        prepare(pair.primary());
-        pair.fleet.wait_until_caught_up().unwrap();
-        pair.never_alone(true);
-        pair
-    }
-
-    fn two() -> [Self; 2] {
-        std::thread::scope(|scope| {
-            let starting = [10, 20].map(|id| scope.spawn(move || Self::start(id)));
-            starting.map(|one| one.join().unwrap())
+fn pairs() -> [Pair; 2] {
+    let start = |id| {
+        Pair::start(id, |server| {
+            prepare(server);
+            Ok(())
         })
-    }
-
-    fn server(&self, place: usize) -> &Server {
-        self.fleet.servers().nth(place).unwrap()
-    }
-
-    fn primary(&self) -> &Server {
-        self.server(self.lead)
-    }
-
-    fn replica(&self) -> &Server {
-        self.server(1 - self.lead)
-    }
-
-    /// Whether the primary waits for a replica also while none is connected.
-    fn never_alone(&self, waits: bool) {
-        let waits = u8::from(waits);
-        let set = format!("SET GLOBAL rpl_semi_sync_source_wait_no_replica = {waits}");
-        self.primary().execute(&set).unwrap();
-    }
-
-    /// The old primary comes back as a replica.
-    fn reunite(&self) {
-        let old = self.replica();
-        old.restart().unwrap();
-        let more = operator::has_more_than(old, self.primary()).unwrap();
-        assert!(!more, "the old primary kept what nobody else has");
-        operator::return_as_replica(old, self.primary()).unwrap();
-        let has = "SELECT @@global.gtid_executed";
-        let has = self.primary().query_value(has).unwrap().unwrap();
-        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{has}', 60)");
-        assert_eq!(old.query_value(&wait).unwrap().as_deref(), Some("0"));
-        until("its replica is heard", || {
-            status(self.primary(), "Rpl_semi_sync_source_clients") == 1
-        });
-        self.never_alone(true);
-    }
+    };
+    std::thread::scope(|scope| {
+        let starting = [10, 20].map(|id| scope.spawn(move || start(id)));
+        starting.map(|one| one.join().unwrap().unwrap())
+    })
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -87,13 +34,6 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn status(server: &Server, name: &str) -> u64 {
-    let rows = server
-        .query(&format!("SHOW GLOBAL STATUS LIKE '{name}'"))
-        .unwrap();
-    rows[0][1].as_deref().unwrap().parse().unwrap()
 }
 
 fn balance(server: &Server) -> i64 {
@@ -131,12 +71,11 @@ impl Victim {
 }
 
 /// A step that its server never answers, as no replica acknowledges it.
-fn step_that_waits(transfer: &mut Transfer<'_>, primary: &Server, kill: impl FnOnce()) {
-    let waiting = "Rpl_semi_sync_source_wait_sessions";
+fn step_that_waits(transfer: &mut Transfer<'_>, pair: &Pair, kill: impl FnOnce()) {
     std::thread::scope(|scope| {
         scope.spawn(|| transfer.step());
         until("the step waits for a replica", || {
-            status(primary, waiting) > 0
+            pair.waiting().unwrap() > 0
         });
         kill();
     });
@@ -171,9 +110,8 @@ fn round(pairs: &mut [Pair; 2], sequence: u64, steps: usize, last: Last, victim:
             }
             Last::NotReplicated => {
                 let at = usize::from(steps != 2);
-                let replica = pairs[at].replica();
-                replica.execute("STOP REPLICA IO_THREAD").unwrap();
-                step_that_waits(&mut transfer, moved[at], die);
+                pairs[at].cut_off().unwrap();
+                step_that_waits(&mut transfer, &pairs[at], die);
             }
         }
         for place in victim.places() {
@@ -190,7 +128,7 @@ fn round(pairs: &mut [Pair; 2], sequence: u64, steps: usize, last: Last, victim:
         drop(transfer);
     }
     for place in victim.places() {
-        pairs[*place].lead = 1 - pairs[*place].lead;
+        pairs[*place].change_places();
     }
     let primaries = [0, 1].map(|place| pairs[place].primary());
     resolve(primaries);
@@ -215,19 +153,17 @@ fn round(pairs: &mut [Pair; 2], sequence: u64, steps: usize, last: Last, victim:
 
 #[test]
 fn a_server_acknowledges_no_step_before_its_replica_has_it() {
-    let pairs = Pair::two();
+    let pairs = pairs();
     let primaries = [pairs[0].primary(), pairs[1].primary()];
     let mut transfer = Transfer::begin(primaries, 1);
     transfer.commit();
     for (step, at) in [1, 0, 1].into_iter().enumerate() {
-        let replica = pairs[at].replica();
-        replica.execute("STOP REPLICA IO_THREAD").unwrap();
-        let waits = "Rpl_semi_sync_source_wait_sessions";
+        pairs[at].cut_off().unwrap();
         std::thread::scope(|scope| {
             let stepping = scope.spawn(|| assert!(transfer.step()));
-            until("the step waits", || status(primaries[at], waits) > 0);
+            until("the step waits", || pairs[at].waiting().unwrap() > 0);
             assert!(!stepping.is_finished(), "step {step}");
-            replica.execute("START REPLICA IO_THREAD").unwrap();
+            pairs[at].reconnect().unwrap();
         });
     }
     transfer.finish();
@@ -236,20 +172,23 @@ fn a_server_acknowledges_no_step_before_its_replica_has_it() {
 
 #[test]
 fn a_replica_takes_over_after_every_step() {
-    let mut pairs = Pair::two();
+    let mut pairs = pairs();
     let mut sequence = 100;
     for victim in [Victim::Home, Victim::Branch, Victim::Both] {
         for steps in 0..=STEPS {
             sequence += 1;
             round(&mut pairs, sequence, steps, Last::Heard, victim);
-            victim.places().iter().for_each(|at| pairs[*at].reunite());
+            for at in victim.places() {
+                let more = pairs[*at].reunite().unwrap();
+                assert!(!more, "the old primary kept what nobody else has");
+            }
         }
     }
 }
 
 #[test]
 fn a_replica_takes_over_when_a_step_s_answer_is_lost() {
-    let mut pairs = Pair::two();
+    let mut pairs = pairs();
     for (steps, victim) in [
         (1, Victim::Branch),
         (2, Victim::Home),
@@ -258,15 +197,22 @@ fn a_replica_takes_over_when_a_step_s_answer_is_lost() {
     ] {
         let sequence = 200 + steps as u64 * 10 + victim as u64;
         round(&mut pairs, sequence, steps, Last::Unheard, victim);
-        victim.places().iter().for_each(|at| pairs[*at].reunite());
+        for at in victim.places() {
+            let more = pairs[*at].reunite().unwrap();
+            assert!(!more, "the old primary kept what nobody else has");
+        }
     }
 }
 
 #[test]
 fn a_replica_takes_over_that_did_not_get_the_step() {
+    let mut pairs = pairs();
     for (steps, victim) in [(1, Victim::Branch), (2, Victim::Home), (3, Victim::Branch)] {
-        // The old primary keeps what nobody else has, so it is not used again.
-        let mut pairs = Pair::two();
-        round(&mut pairs, 300, steps, Last::NotReplicated, victim);
+        let sequence = 300 + steps as u64;
+        round(&mut pairs, sequence, steps, Last::NotReplicated, victim);
+        for at in victim.places() {
+            let more = pairs[*at].reunite().unwrap();
+            assert!(more, "the old primary has what its replica never got");
+        }
     }
 }

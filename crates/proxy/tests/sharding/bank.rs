@@ -14,9 +14,9 @@ use dbmesh_testkit::{Error, Kind, Proxy, Server, Session};
 use crate::faultkit::eventually;
 use crate::ground::{Ground, Options, yaml};
 
-const WORKERS: u64 = 4;
-const ACCOUNTS: u64 = 8;
-const BALANCE: i64 = 1_000;
+pub const WORKERS: u64 = 4;
+pub const ACCOUNTS: u64 = 8;
+pub const BALANCE: i64 = 1_000;
 /// How long the long ones go on.
 pub const LONG: Duration = Duration::from_secs(300);
 /// A transfer that was rolled back at its COMMIT, says its error.
@@ -89,7 +89,8 @@ fn transfers_under_kills(lasts: Duration) {
             .collect::<BTreeMap<u64, Told>>()
     });
     settle(&ground);
-    check(&ground, &told);
+    let servers: Vec<&Server> = ground.servers.iter().collect();
+    check(&servers, &ground.stage.proxy, &told);
 }
 
 /// How long the kills go on.
@@ -123,7 +124,7 @@ pub fn torment(servers: &[Server], config: &str, until: Instant) {
     proxy.kill();
 }
 
-fn transfers(worker: u64, port: u16, over: &AtomicBool) -> BTreeMap<u64, Told> {
+pub fn transfers(worker: u64, port: u16, over: &AtomicBool) -> BTreeMap<u64, Told> {
     let mut random = Random(worker + 1);
     let mut told = BTreeMap::new();
     let mut session = None;
@@ -176,24 +177,29 @@ pub fn told_of(answer: Result<(), Error>) -> Told {
 
 /// The proxy that is left finishes everything.
 pub fn settle(ground: &Ground) {
+    settled(&ground.servers.iter().collect::<Vec<_>>());
+}
+
+/// Waits until these servers have nothing unfinished.
+pub fn settled(servers: &[&Server]) {
     let left = |server: &Server, sql: &str| server.query(sql).map_or(true, |rows| !rows.is_empty());
     let undone = "SELECT 1 FROM _mesh.mesh_txn WHERE state = 1";
     eventually("nothing is in doubt", RESOLVED_WITHIN, || {
-        let mut servers = ground.servers.iter();
+        let mut servers = servers.iter();
         !servers.any(|server| left(server, "XA RECOVER") || left(server, undone))
     });
 }
 
-fn check(ground: &Ground, told: &BTreeMap<u64, Told>) {
+pub fn check(servers: &[&Server], proxy: &Proxy, told: &BTreeMap<u64, Told>) {
     let (mut sum, mut rows) = (0_i64, BTreeMap::<u64, u32>::new());
-    for (place, server) in ground.servers.iter().enumerate() {
+    for (place, server) in servers.iter().enumerate() {
         for shard in place * 4..place * 4 + 4 {
             let table = format!("SELECT score FROM shop_{place}.t_user_{shard} FOR UPDATE");
             let scores = server.query(&table).unwrap_or_else(|error| {
                 let held = "SELECT trx_id, trx_state, trx_started, trx_mysql_thread_id, trx_query, trx_rows_locked FROM \
                             information_schema.innodb_trx";
                 let (held, prepared) = (server.query(held), server.query("XA RECOVER"));
-                let said = ground.stage.proxy.admin_get("/debug/transactions");
+                let said = proxy.admin_get("/debug/transactions");
                 let working = server.query("SHOW FULL PROCESSLIST");
                 panic!("{error}: {held:?} {prepared:?} {working:?} {said:?}");
             });

@@ -91,24 +91,7 @@ impl Ground {
         let starting = [start(11), start(12)];
         let servers: Vec<Server> = starting.map(|s| s.join().unwrap().unwrap()).into();
         for (place, server) in servers.iter().enumerate() {
-            server
-                .execute(&format!("CREATE DATABASE shop_{place}"))
-                .unwrap();
-            let mut text = String::new();
-            for (name, columns) in TABLES {
-                match SHARDED.contains(&name) {
-                    true => {
-                        for shard in 0..4 {
-                            let shard = place * 4 + shard;
-                            text += &format!("CREATE TABLE shop_{place}.{name}_{shard} {columns};");
-                        }
-                    }
-                    false => text += &format!("CREATE TABLE shop_{place}.{name} {columns};"),
-                }
-            }
-            for statement in text.split_terminator(';') {
-                server.execute(statement).unwrap();
-            }
+            make_shards(server, place);
         }
         let whole = &servers[0];
         whole.execute("CREATE DATABASE shop").unwrap();
@@ -189,7 +172,47 @@ pub fn alike(kind: Kind, sql: &str, mesh: &mut Client, one: &mut Client) {
     );
 }
 
+/// The database of a node with its shards.
+pub fn make_shards(server: &Server, place: usize) {
+    server
+        .execute(&format!("CREATE DATABASE shop_{place}"))
+        .unwrap();
+    let mut text = String::new();
+    for (name, columns) in TABLES {
+        match SHARDED.contains(&name) {
+            true => {
+                for shard in place * 4..place * 4 + 4 {
+                    text += &format!("CREATE TABLE shop_{place}.{name}_{shard} {columns};");
+                }
+            }
+            false => text += &format!("CREATE TABLE shop_{place}.{name} {columns};"),
+        }
+    }
+    for statement in text.split_terminator(';') {
+        server.execute(statement).unwrap();
+    }
+}
+
 pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
+    let endpoints = servers.iter().enumerate();
+    let endpoints =
+        endpoints.map(|(place, server)| endpoint(&format!("ds_{place}"), server, place));
+    yaml_of(&endpoints.collect::<String>(), port, options)
+}
+
+/// A server of a node.
+pub fn endpoint(name: &str, server: &Server, node: usize) -> String {
+    format!(
+        "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DatabaseEndpoint\nmetadata: {{name: {name}, labels: {{source: \
+         shop}}}}\nspec: {{database: {{{}: {{host: 127.0.0.1, port: {}, user: {APP_USER}, password: {APP_PASSWORD}, \
+         db: shop_{node}}}}}}}\n",
+        server.kind(),
+        server.port(),
+    )
+}
+
+/// The same with other endpoints.
+pub fn yaml_of(endpoints: &str, port: u16, options: &Options) -> String {
     let lines = |lines: &[&str], indent: &str| -> String {
         lines
             .iter()
@@ -206,15 +229,7 @@ pub fn yaml(servers: &[Server], port: u16, options: &Options) -> String {
         lines(options.service, "    "),
         lines(options.strategy, "  "),
     );
-    for (place, server) in servers.iter().enumerate() {
-        text += &format!(
-            "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DatabaseEndpoint\nmetadata: {{name: ds_{place}, labels: \
-             {{source: shop}}}}\nspec: {{database: {{{}: {{host: 127.0.0.1, port: {}, user: {APP_USER}, password: {APP_PASSWORD}, \
-             db: shop_{place}}}}}}}\n",
-            server.kind(),
-            server.port(),
-        );
-    }
+    text += endpoints;
     text += "---\napiVersion: core.database-mesh.io/v1alpha1\nkind: DataShard\nmetadata: {name: shop}\nspec:\n  \
              bindingTables: [[t_order, t_item, t_user]]\n  broadcastTables: [t_dict]\n  \
              singleTables: [{tableName: t_conf, node: ds_1}]\n  \

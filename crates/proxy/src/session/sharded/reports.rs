@@ -20,6 +20,7 @@ impl Session {
             unit == Unit::Definition || (unit != Unit::None && ended.outcome.affected_rows > 0)
         };
         let mut silent: Vec<usize> = ended().filter(wrote).map(|ended| ended.source).collect();
+        silent.retain(|source| !worked.heard_of.contains(source));
         let reports = worked
             .reports
             .iter()

@@ -315,7 +315,7 @@ impl Session {
         }
         worked.alike = matches!(answers, Answers::Alike);
         match (one, unit) {
-            (Some(gtrid), _) => self.end_as_one(work, gtrid).await?,
+            (Some(gtrid), _) => worked.heard_of = self.end_as_one(work, gtrid).await?,
             (None, Unit::Transaction) => {
                 worked.reports = self.commit_in_turn(work).await?;
                 worked.committed_apart = work.legs.len();
@@ -549,6 +549,8 @@ pub(super) struct Worked {
     pub ended: Vec<Option<Ended>>,
     /// What commits reported.
     pub reports: Vec<(usize, Outcome)>,
+    /// Sources whose commit is known already.
+    pub heard_of: Vec<usize>,
     rows: Option<u64>,
     skipped: u64,
     alike: bool,

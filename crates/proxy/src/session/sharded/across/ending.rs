@@ -19,6 +19,7 @@ use crate::atomic::{run_chain, run_step};
 use crate::backend::{Backend, Flavor};
 use crate::fault::Fault;
 use crate::pins::PinReason;
+use crate::position::Position;
 use crate::state::{Warning, Warnings};
 use crate::upstream::{Need, Upstream};
 
@@ -47,8 +48,7 @@ impl Session {
         }
         // A node that never came to join has nothing to end; one that wrote and is gone ends all of it.
         let home = parts.first().map(|part| part.source);
-        let wrote = |part: &Part| part.work == dbmesh_commit::Work::Writes;
-        parts.retain(|part| part.lease.is_some() || wrote(part) || Some(part.source) == home);
+        parts.retain(|part| part.lease.is_some() || writes(part) || Some(part.source) == home);
         (parts, across.gtrid)
     }
 
@@ -60,10 +60,7 @@ impl Session {
             .as_ref()
             .and_then(|sharded| sharded.home.atomic.clone());
         let upstreams = self.upstreams();
-        let writers = parts
-            .iter()
-            .filter(|part| part.work == dbmesh_commit::Work::Writes)
-            .count();
+        let writers = parts.iter().filter(|part| writes(part)).count();
         let home_open = parts.first_mut().is_some_and(is_open);
         let answers = self.answers();
         let (commit, actions) = machine(&parts, gtrid, atomic.as_ref(), home_open, answers);
@@ -78,6 +75,12 @@ impl Session {
         let promised = parts.iter().any(|part| part.joined == Joined::Branch);
         for (source, gtid) in reports(&mut parts) {
             self.note_written_at(source, &gtid);
+        }
+        if !finished && outcome == Outcome::Committed {
+            // A resolver commits what is left, and what it is called then nobody knows yet.
+            for part in parts.iter().filter(|part| writes(part)) {
+                self.note_position_at(part.source, &Position::Unknown);
+            }
         }
         give_back(parts);
         if let (Some(atomic), Some(gtrid)) = (&atomic, gtrid)
@@ -248,6 +251,10 @@ impl Session {
             .iter()
             .all(|(_, reply)| matches!(reply, Reply::Done(_)))
     }
+}
+
+fn writes(part: &Part) -> bool {
+    part.work == dbmesh_commit::Work::Writes
 }
 
 /// Whether the server said last that the part's transaction is open.

@@ -75,7 +75,12 @@ impl Session {
         tokio::spawn(async move {
             let to_the_end = Answers::AfterBranches;
             let driven = drive(commit, actions, &mut parts, &upstreams, to_the_end).await;
-            let reported = reports(&mut parts);
+            let finished = matches!(driven, Driven::Ended { finished: true, .. });
+            // Where a resolver commits what is left, the promise's name says nothing of that.
+            let reported = match finished {
+                true => reports(&mut parts),
+                false => Vec::new(),
+            };
             give_back(parts);
             for (source, gtid) in &reported {
                 let mut position = Position::Start;
@@ -84,7 +89,7 @@ impl Session {
                     upstream.note_written(&position);
                 }
             }
-            if let (Driven::Ended { finished: true, .. }, Some(atomic)) = (driven, atomic) {
+            if let Some(atomic) = atomic.filter(|_| finished) {
                 atomic.note_finished(gtrid);
             }
             // Nobody listens when the session has ended.

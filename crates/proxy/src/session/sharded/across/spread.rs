@@ -64,12 +64,12 @@ impl Session {
         }
     }
 
-    /// Commits on every connection.
+    /// Commits on every connection; says at which sources the session knows that commit.
     pub(in super::super) async fn end_as_one(
         &mut self,
         work: &mut Work<'_>,
         gtrid: Gtrid,
-    ) -> Result<(), Broken> {
+    ) -> Result<Vec<usize>, Broken> {
         let atomic = self.atomic();
         let upstreams = self.upstreams();
         let part = |(at, leg): (usize, &mut Leg)| Part {
@@ -94,6 +94,10 @@ impl Session {
             Driven::Ended { outcome, finished } => (outcome, finished),
             Driven::Decided(..) => (Outcome::Committed, false),
         };
+        let heard_of = match finished {
+            true => parts.iter().map(|part| part.source).collect(),
+            false => Vec::new(),
+        };
         for (source, gtid) in reports(&mut parts) {
             self.note_written_at(source, &gtid);
         }
@@ -107,7 +111,7 @@ impl Session {
         if let Some(atomic) = atomic.filter(|_| finished) {
             atomic.note_finished(gtrid);
         }
-        Ok(())
+        Ok(heard_of)
     }
 }
 
