@@ -15,6 +15,11 @@ pub const USER_VARIABLES_MAX: usize = 32;
 /// Bytes of all restored user variables; more pin the session.
 pub const USER_VARIABLE_BYTES_MAX: usize = 4096;
 
+/// Bytes that are NULL.
+pub const NULL_BYTES: &[u8] = b"CAST(NULL AS BINARY)";
+/// Before the character set of a text that is NULL, and `)`.
+pub const NULL_TEXT: &[u8] = b"CAST(NULL AS CHAR CHARACTER SET ";
+
 /// How the character set of a session came about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Charset {
@@ -271,12 +276,15 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         }
     }
     for (name, value) in &want.user_variables {
-        if have.user_variables.get(name) != Some(value) {
-            let mut part = b"@`".to_vec();
-            part.extend_from_slice(name);
-            part.extend_from_slice(b"` = ");
-            part.extend_from_slice(value);
-            users.push(part);
+        let before = have.user_variables.get(name);
+        if before == Some(value) {
+            continue;
+        }
+        let assign = |value: &[u8]| [b"@`".as_slice(), name, b"` = ", value].concat();
+        match before.and_then(|_| empty_of_null(value)) {
+            // What was another value keeps its type and character set when it becomes NULL.
+            Some(empty) => users.extend([assign(&empty), assign(b"NULL")]),
+            None => users.push(assign(value)),
         }
     }
     let (set, set_users) = (set_statement(&parts), set_statement(&users));
@@ -290,6 +298,18 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         set_users,
         schema,
     }
+}
+
+/// The empty text of the type and collation that this literal of a NULL has; none if it is none, or no text's.
+fn empty_of_null(value: &[u8]) -> Option<Vec<u8>> {
+    if value.eq_ignore_ascii_case(b"NULL") || value == NULL_BYTES {
+        return Some(b"_binary''".to_vec());
+    }
+    let rest = value.strip_prefix(NULL_TEXT)?;
+    let end = rest.iter().position(|byte| *byte == b')')?;
+    let (charset, collated) = rest.split_at(end);
+    let collated = collated.strip_prefix(b")").unwrap_or_default();
+    Some([b"_", charset, b"''", collated].concat())
 }
 
 fn set_statement(parts: &[Vec<u8>]) -> Vec<u8> {
@@ -399,6 +419,32 @@ mod tests {
         b.rehash();
         assert_eq!(sql(&a, &b), "SET @`x` = 1");
         assert_eq!(transition(&b, &a), Transition::Reset);
+    }
+
+    #[test]
+    fn what_becomes_null_gets_the_type_of_that_null() {
+        let of = |value: &str| {
+            let mut v = vector(Charset::Handshake(255), &[]);
+            let value = value.as_bytes().into();
+            v.user_variables.insert(b"x".as_slice().into(), value);
+            v.rehash();
+            v
+        };
+        let none = vector(Charset::Handshake(255), &[]);
+        assert_eq!(sql(&none, &of("NULL")), "SET @`x` = NULL");
+        let bytes = "SET @`x` = _binary'', @`x` = NULL";
+        assert_eq!(sql(&of("5"), &of("NULL")), bytes);
+        assert_eq!(sql(&of("5"), &of("CAST(NULL AS BINARY)")), bytes);
+        let text = "CAST(NULL AS CHAR CHARACTER SET latin1) COLLATE latin1_bin";
+        assert_eq!(
+            sql(&of("5"), &of(text)),
+            "SET @`x` = _latin1'' COLLATE latin1_bin, @`x` = NULL"
+        );
+        let number = "CAST(NULL AS SIGNED)";
+        assert_eq!(
+            sql(&of("'a'"), &of(number)),
+            "SET @`x` = CAST(NULL AS SIGNED)"
+        );
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Leg {
     pub running: Option<(usize, Part)>,
     /// Something was said of its session's state that nobody explains.
     pub unclean: bool,
+    /// It was said that something of its session changed, and not what.
+    pub changed: bool,
     /// From its first statement's beginning to its last answer's end, so far.
     pub worked: Option<Range<Instant>>,
     began: Instant,
@@ -53,6 +55,7 @@ impl Leg {
             queue: VecDeque::new(),
             running: None,
             unclean: false,
+            changed: false,
             worked: None,
             began: Instant::now(),
             vector,

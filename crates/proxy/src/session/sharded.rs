@@ -97,6 +97,8 @@ pub(super) struct ShardSession {
     failed: bool,
     /// What the client hears of the keys of the statement at hand.
     keys: Option<keys::FirstKey>,
+    /// Variables that the statement at hand reads, and nobody has assigned.
+    unassigned: Vec<Box<str>>,
 }
 
 impl ShardSession {
@@ -125,6 +127,7 @@ impl ShardSession {
             unmergeable: false,
             failed: false,
             keys: None,
+            unassigned: Vec::new(),
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -148,9 +151,14 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
+        self.find_unassigned(query.sql, statement);
         let hidden = self.state.pins.has(PinReason::UserVariable);
+        let knew_all = !self.is_hidden();
         let executed = self.query_placed(packet, query, statement, route).await?;
-        if !hidden && statement.facts.has(Facts::USER_VARIABLE_ASSIGNED) {
+        if knew_all && self.is_hidden() {
+            Box::pin(self.keep_created()).await?;
+        }
+        if !hidden && self.state.pins.has(PinReason::UserVariable) {
             Box::pin(self.keep_variables(query.sql)).await?;
         }
         Ok(executed)

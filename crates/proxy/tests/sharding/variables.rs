@@ -92,6 +92,18 @@ const STATEMENTS: &str = "
     SET @A = 'upper'
     SELECT @a
     SELECT u.user_id, v.user_id, @a FROM t_user u JOIN t_user v ON u.score = v.score ORDER BY 1, 2
+    SELECT @nobody, @nobody + 0
+    UPDATE t_user SET score = @nobody WHERE user_id = 1
+    SELECT @nobody, @nobody + 0, COLLATION(@nobody)
+    UPDATE t_user SET score = COALESCE(@nobody, @never, 4)
+    INSERT INTO t_user (user_id, name) VALUES (21, @unheard), (22, 'v')
+    DELETE FROM t_user WHERE user_id = 22 AND name = @ever
+    INSERT INTO t_user (user_id, name) SELECT user_id + 200, COALESCE(@alas, name) FROM t_user WHERE user_id < 10
+    SELECT user_id, name, score, @alas, @alas + 0, @ever, @unheard, @never FROM t_user ORDER BY user_id
+    SET @alas = 5
+    SET @alas = NULL, @never = NULL
+    UPDATE t_user SET score = COALESCE(@alas, @never, 5) WHERE user_id > 1
+    SELECT user_id, name, score, @alas, @never FROM t_user ORDER BY user_id
 ";
 
 #[test]
@@ -137,6 +149,16 @@ fn prepared_statements_read_and_assign_them() {
         run(
             "SELECT COUNT(*), MAX(name) INTO @a, @b FROM t_user WHERE user_id < ?",
             &[Value::Int(7)],
+            true,
+        );
+        run(
+            "UPDATE t_user SET score = COALESCE(@a, @b, 1) WHERE user_id = ?",
+            &[Value::Int(7)],
+            true,
+        );
+        run(
+            "INSERT INTO t_user (user_id, name) VALUES (?, @a) ON DUPLICATE KEY UPDATE name = @b",
+            &[Value::Int(70)],
             true,
         );
         run(

@@ -26,6 +26,7 @@ use super::counts::{self, Sum};
 use super::gather::{Locks, Scratch};
 use super::work::{Ended, of_server};
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::state::{Warning, Warnings};
 
 /// What undoes the statement within the session's transaction.
@@ -202,7 +203,11 @@ impl Session {
         let mut scratch = self.scratch(source).await?;
         // Dropped before its end, it is closed.
         let mut found = self.find(keyed, &mut scratch, route).await?;
-        scratch.end().await;
+        // What it cannot be known to have created goes with it.
+        let backend = scratch.backend()?;
+        if self.learn_created(backend).await.is_some() {
+            scratch.end().await;
+        }
         let statements = std::mem::take(&mut found.statements);
         for sql in statements {
             self.check_deadline()?;
@@ -392,7 +397,24 @@ impl Session {
             });
             ended.warnings.extend(rows);
         }
+        self.learn_here().await?;
         Ok(ended)
+    }
+
+    /// Takes in which variables a change created on the connection at hand.
+    async fn learn_here(&mut self) -> Result<(), Failure> {
+        let Some(mut lease) = self.lease.take() else {
+            return Ok(());
+        };
+        let learned = match lease.backend() {
+            Ok(backend) => self.learn_created(backend).await,
+            Err(error) => return Err(super::gather::broken(error)),
+        };
+        self.lease = Some(lease);
+        if learned.is_none() {
+            self.state.pins.add_unnamed(PinReason::StateChange);
+        }
+        Ok(())
     }
 
     /// Runs a statement of dbmesh's own on the connection at hand.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
-use dbmesh_sql::{Facts, Statement, analyze};
+use dbmesh_sql::{Statement, analyze};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
 use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
 use dbmesh_wire::relay::Names;
@@ -38,6 +38,7 @@ impl Session {
         sql: &[u8],
         statement: Statement,
     ) -> Result<(), Failure> {
+        self.find_unassigned(sql, &statement);
         let node = self.described(sql).await?;
         let (text, names) = match &node {
             Some(node) => (
@@ -106,9 +107,14 @@ impl Session {
         packet: &mut [u8],
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
+        self.find_unassigned(&run.key.sql, run.statement);
         let hidden = self.state.pins.has(PinReason::UserVariable);
+        let knew_all = !self.is_hidden();
         let executed = self.execute_planned(packet, run).await?;
-        if !hidden && run.statement.facts.has(Facts::USER_VARIABLE_ASSIGNED) {
+        if knew_all && self.is_hidden() {
+            Box::pin(self.keep_created()).await?;
+        }
+        if !hidden && self.state.pins.has(PinReason::UserVariable) {
             Box::pin(self.keep_variables(&run.key.sql)).await?;
         }
         Ok(executed)

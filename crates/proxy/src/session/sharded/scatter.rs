@@ -391,6 +391,9 @@ impl Session {
             if sound && work.sets_clock {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
             }
+            if sound {
+                self.learn_leg(&mut leg).await;
+            }
             if leg.unclean && bound {
                 self.state.pins.add_unnamed(PinReason::StateChange);
             }
@@ -431,6 +434,15 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes in which variables a change created on a connection. What else its server said, nobody explains.
+    pub(super) async fn learn_leg(&mut self, leg: &mut Leg) {
+        let learned = match leg.backend() {
+            Ok(backend) => self.learn_created(backend).await,
+            Err(_) => None,
+        };
+        leg.unclean |= learned.is_none() || (leg.changed && learned == Some(0));
     }
 
     fn spread_failed(&mut self, broken: Broken) -> Failure {

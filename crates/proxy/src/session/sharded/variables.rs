@@ -5,9 +5,10 @@
 //! Input: statements that assign; the connection that they ran on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dbmesh_plan::shard::Parameter;
-use dbmesh_sql::{Dialect, literal, user_variables};
+use dbmesh_sql::{Class, Dialect, Facts, Statement, literal, user_variables};
 use dbmesh_wire::column::{Column, ColumnFlags, ColumnType};
 use dbmesh_wire::relay::Shape;
 
@@ -15,22 +16,122 @@ use super::super::exchange::Lost;
 use super::super::{Failure, Session};
 use crate::backend::{Answer, Backend, BackendError, Cell, definitions_of};
 use crate::pins::PinReason;
-use crate::vector::{USER_VARIABLE_BYTES_MAX, USER_VARIABLES_MAX, Vector};
+use crate::vector::{NULL_BYTES, NULL_TEXT, USER_VARIABLE_BYTES_MAX, USER_VARIABLES_MAX, Vector};
 
 /// Character sets whose texts are written as their bytes.
 const CHARSETS: [&str; 5] = ["utf8mb4", "utf8mb3", "latin1", "ascii", "binary"];
 
+/// A variable, and the literal that gives it.
+type Assigned = (Box<str>, Arc<[u8]>);
+
+/// What tells that a connection may have variables of which the session knows nothing.
+const HIDDEN: [PinReason; 2] = [PinReason::StateChange, PinReason::AfterError];
+
 impl Session {
+    /// Before a change: which variables it reads that nobody has assigned. Servers create them, so that something may say of
+    /// it behind the change: MariaDB as `SET @x = NULL` does, before the change begins; MySQL when it comes to read them.
+    pub(super) fn find_unassigned(&mut self, sql: &[u8], statement: &Statement) {
+        let mut names = Vec::new();
+        let mariadb = self.is_mariadb();
+        let changes = matches!(statement.class, Class::Write | Class::Ddl);
+        let reads = changes && statement.facts.has(Facts::USER_VARIABLE);
+        if reads && !self.state.pins.has(PinReason::UserVariable) {
+            names = user_variables(sql, &self.dialect()).unwrap_or_default();
+            let known = &self.state.vector.user_variables;
+            let null = |value: &Arc<[u8]>| mariadb && **value == *NULL;
+            names.retain(|name| known.get(name.as_bytes()).is_none_or(null) && is_plain(name));
+        }
+        if mariadb && !names.is_empty() {
+            // A connection that prepares it creates them as well, and says so behind another statement.
+            let null: Arc<[u8]> = NULL.into();
+            let created = names.iter().map(|name| (name.clone(), null.clone()));
+            self.take_assigned(created.collect());
+        }
+        if let Some(sharded) = &mut self.sharded {
+            sharded.unassigned = names;
+        }
+    }
+
+    /// Variables that a server created are the session's, if they are not too many; says whether they are.
+    fn take_assigned(&mut self, assigned: Vec<Assigned>) -> bool {
+        if assigned.is_empty() {
+            return true;
+        }
+        let mut vector = Vector::clone(&self.state.vector);
+        for (name, value) in assigned {
+            let name = name.as_bytes().into();
+            drop(vector.user_variables.insert(name, value));
+        }
+        let fits = vector.user_variables_fit();
+        if fits {
+            let variables = vector.user_variables;
+            self.state.change_vector(|v| v.user_variables = variables);
+        }
+        fits
+    }
+
+    fn unassigned(&self) -> Vec<Box<str>> {
+        let sharded = self.sharded.as_ref();
+        sharded.map_or_else(Vec::new, |sharded| sharded.unassigned.clone())
+    }
+
+    /// Whether the session's connection may have a variable that the statement at hand made there.
+    pub(super) fn is_hidden(&self) -> bool {
+        HIDDEN.iter().any(|reason| self.state.pins.has(*reason))
+    }
+
+    /// After a change on the session's own connection, whose state nothing was hidden of before: variables that its server
+    /// created become known, and do not bind the session to it.
+    pub(super) async fn keep_created(&mut self) -> Result<(), Failure> {
+        let names = self.unassigned();
+        if names.is_empty() || !self.is_hidden() || self.lease.is_none() {
+            return Ok(());
+        }
+        if !self.recall().await {
+            return Err(Failure::AnswerCut);
+        }
+        let learned = match self.backend()?.learn(&names).await {
+            Ok(learned) => learned,
+            Err(error) => {
+                drop(self.lost(Lost::before(error), None));
+                return Err(Failure::AnswerCut);
+            }
+        };
+        self.state.diagnostics.row_count_only_here = true;
+        if let Ok(Some(assigned)) = learned
+            && !assigned.is_empty()
+            && self.take_assigned(assigned)
+        {
+            self.translate_vector();
+            for reason in HIDDEN {
+                self.state.pins.remove_all(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// After a change on one of several connections: how many variables its server created, which are known now; none if they
+    /// cannot be known.
+    pub(super) async fn learn_created(&mut self, backend: &mut Backend) -> Option<usize> {
+        let names = self.unassigned();
+        if names.is_empty() {
+            return Some(0);
+        }
+        match backend.learn(&names).await {
+            Ok(Ok(Some(assigned))) => {
+                let count = assigned.len();
+                self.take_assigned(assigned).then_some(count)
+            }
+            _ => None,
+        }
+    }
+
     /// After a statement that assigned the variables in its text: they become part of the session's state.
     pub(super) async fn keep_variables(&mut self, sql: &[u8]) -> Result<(), Failure> {
-        let plain = |name: &str| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'`' && byte != b'\\')
-        };
         let names = user_variables(sql, &self.dialect()).unwrap_or_default();
         let few = (1..=USER_VARIABLES_MAX).contains(&names.len());
         let pinned = self.state.pins.has(PinReason::UserVariable);
-        if !few || !pinned || !names.iter().all(|name| plain(name)) || self.lease.is_none() {
+        if !few || !pinned || !names.iter().all(|name| is_plain(name)) || self.lease.is_none() {
             return Ok(());
         }
         // The next statement may ask for what this one left.
@@ -54,7 +155,11 @@ impl Session {
             let known = vector.user_variables.contains_key(name.as_bytes());
             match value {
                 Found::Unset if !known => {}
-                Found::Unset => return Ok(()),
+                // Nothing unsets a variable.
+                Found::Unset => {
+                    let name = name.as_bytes().into();
+                    drop(vector.user_variables.insert(name, NULL_BYTES[..].into()));
+                }
                 Found::Value(value) => {
                     let name = name.as_bytes().into();
                     drop(vector.user_variables.insert(name, value.into()));
@@ -96,6 +201,12 @@ impl Session {
     }
 }
 
+/// Whether a name can be written between backquotes, whatever the session's character set and sql_mode are.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'`' && byte != b'\\')
+}
+
 /// What a variable is.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
@@ -106,6 +217,34 @@ enum Found {
 }
 
 impl Backend {
+    /// Which of these variables are there now, as literals; they are of the connection's known state from here on. None if
+    /// no literal gives one of them back.
+    async fn learn(
+        &mut self,
+        names: &[Box<str>],
+    ) -> Result<Answer<Option<Vec<Assigned>>>, BackendError> {
+        let found = match self.variables(names).await? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(found) = found else {
+            return Ok(Ok(None));
+        };
+        let mut vector = Vector::clone(&self.vector);
+        let mut assigned = Vec::new();
+        for (name, value) in names.iter().zip(found) {
+            if let Found::Value(value) = value {
+                let value: Arc<[u8]> = value.into();
+                let key = name.as_bytes().into();
+                drop(vector.user_variables.insert(key, value.clone()));
+                assigned.push((name.clone(), value));
+            }
+        }
+        vector.rehash();
+        self.vector = Arc::new(vector);
+        Ok(Ok(Some(assigned)))
+    }
+
     /// What these variables are; none if no literal gives one of them back.
     async fn variables(
         &mut self,
@@ -147,6 +286,9 @@ impl Backend {
         Ok(Ok(found.filter(|found| found.len() == names.len())))
     }
 }
+
+/// What a variable is of which only this is known.
+const NULL: &[u8] = b"NULL";
 
 /// What MariaDB says of a variable of bytes is longer by one before anything is assigned.
 const ASSIGNED_BYTES: u32 = 0xFF_FFFF;
@@ -207,8 +349,8 @@ fn text(collation: &str, value: Option<&[u8]>, assigned: bool) -> Option<Found> 
     }
     let text = match value {
         None if charset == "binary" && !assigned => return Some(Found::Unset),
-        None if charset == "binary" => "CAST(NULL AS BINARY)".to_owned(),
-        None => format!("CAST(NULL AS CHAR CHARACTER SET {charset})"),
+        None if charset == "binary" => String::from_utf8_lossy(NULL_BYTES).into_owned(),
+        None => format!("{}{charset})", String::from_utf8_lossy(NULL_TEXT)),
         Some(b"") => format!("_{charset}''"),
         Some(bytes) => {
             // A server refuses what is no text.

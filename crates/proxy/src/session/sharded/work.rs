@@ -321,6 +321,7 @@ impl<'a> Work<'a> {
                 place: place(leg, self.nodes.get(number)),
             };
             leg.unclean |= is_unclean(&ended.outcome);
+            leg.changed |= says_changed(&ended.outcome);
             if ended.outcome.error.is_some() && self.refusal == Refusal::Ends {
                 return Err(Broken::Refused {
                     payload: ended.end,
@@ -380,12 +381,17 @@ pub(super) fn place(leg: &Leg, node: Option<&NodeStatement>) -> String {
 fn is_unclean(outcome: &Outcome) -> bool {
     let explained = |item: Result<Item<'_>, _>| match item {
         Ok(Item::SystemVariable { name, .. }) => name == LAST_GTID.as_bytes(),
-        Ok(Item::StateChange(changed)) => !changed,
         Ok(Item::Schema(_)) => false,
         Ok(_) => true,
         Err(_) => false,
     };
     outcome.tracked_overflow || !track::items(&outcome.tracked).all(explained)
+}
+
+/// Whether a server says that its session changed, without saying how.
+fn says_changed(outcome: &Outcome) -> bool {
+    let changed = |item: Result<Item<'_>, _>| matches!(item, Ok(Item::StateChange(true)));
+    track::items(&outcome.tracked).any(changed)
 }
 
 pub(super) async fn warnings(leg: &mut Leg, names: &Names) -> Result<Vec<Warning>, Broken> {

@@ -133,6 +133,9 @@ impl Session {
             if sound && work.sets_clock {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
             }
+            if sound {
+                self.learn_leg(&mut leg).await;
+            }
             if leg.unclean {
                 self.state.pins.add_unnamed(PinReason::StateChange);
             }

@@ -64,7 +64,7 @@ pub(in super::super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
+    pub(in super::super) fn backend(&mut self) -> Result<&mut Backend, Failure> {
         match &mut self.lease {
             Some(lease) => lease.backend().map_err(broken),
             None => Err(Fault::NoEndpoint("the connection is gone".into()).into()),
