@@ -259,3 +259,36 @@ fn what_cannot_be_gathered_says_why() {
         assert!(why.contains("sharded tables"), "{why}");
     }
 }
+
+/// As shards are while a definition is under way, or after one that stopped.
+#[test]
+fn shards_that_are_not_defined_alike_are_no_matter_while_rows_fit() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both(ROWS);
+        let node = &ground.servers[1];
+        let alter = |what: &str| {
+            node.execute(&format!("ALTER TABLE shop_1.t_user_7 MODIFY {what}"))
+                .unwrap();
+        };
+        alter("score INT");
+        ground.both(
+            "SELECT user_id, name, score FROM t_user ORDER BY user_id
+             SELECT user_id, score FROM t_user WHERE user_id IN (7, 2) ORDER BY user_id
+             SELECT MAX(score), COUNT(score) FROM t_user",
+        );
+        let mut mesh = ground.mesh();
+        let sql = "SELECT user_id, score FROM t_user WHERE user_id > ? ORDER BY user_id";
+        let (id, ..) = prepare(&mut mesh, sql).unwrap();
+        let answer = execute(&mut mesh, id, &[Value::Int(1)], sql);
+        assert_eq!(answer.rows().len(), 3, "{kind:?}: {answer:?}");
+        alter("name VARCHAR(200)");
+        let long = "x".repeat(120);
+        node.execute(&format!("UPDATE shop_1.t_user_7 SET name = '{long}'"))
+            .unwrap();
+        let refused = mesh.refused(
+            "SELECT user_id, MAX(name) OVER (ORDER BY user_id) FROM t_user ORDER BY user_id",
+        );
+        assert!(refused.contains("not defined alike"), "{refused}");
+    }
+}

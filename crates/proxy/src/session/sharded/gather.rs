@@ -27,7 +27,7 @@ use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::upstream::Member;
 pub(super) use batches::Batches;
-use connections::{Connections, Held};
+use connections::{Connections, Held, store};
 pub(super) use connections::{broken, loading, refused, run};
 use rows::Rows;
 
@@ -211,7 +211,7 @@ impl Session {
                 if part.source == home {
                     self.check_deadline()?;
                     let copy = table.copy(&part.table, &pull.alias, condition(pull));
-                    connections.copy(&copy).await?;
+                    connections.copy(&copy, &pull.table).await?;
                 }
             }
         }
@@ -222,6 +222,7 @@ impl Session {
                     let select = table.select(&part.table, &pull.alias, condition(pull));
                     let (from, to) = connections.pair(part.source)?;
                     let mut rows = Rows::begin(from, &select).await.map_err(broken)?;
+                    let table = (table, pull.table.as_str());
                     self.pull(from, to, table, &mut rows, &mut budget).await?;
                 }
             }
@@ -234,7 +235,7 @@ impl Session {
         &self,
         from: &mut Backend,
         to: &mut Backend,
-        table: &ScratchTable,
+        (table, name): (&ScratchTable, &str),
         rows: &mut Rows,
         budget: &mut Budget,
     ) -> Result<(), Failure> {
@@ -252,14 +253,14 @@ impl Session {
                 }
                 budget.take(batch.len() - before)?;
                 if batch.len() >= BATCH_BYTES {
-                    run(to, &batch).await?;
+                    store(to, &batch, name).await?;
                     batch.truncate(head);
                     self.check_deadline()?;
                 }
             }
         }
         match batch.len() > head {
-            true => run(to, &batch).await,
+            true => store(to, &batch, name).await,
             false => self.check_deadline(),
         }
     }

@@ -62,6 +62,12 @@ pub(super) async fn relay(
             around.client.seq = begun;
             Err(Broken::Unread(Box::new(broken)))
         }
+        // What has been said cannot be taken back.
+        Err(Broken::Unmergeable(why)) if sent => Err(Fault::Sharding(why).into()),
+        Err(broken @ Broken::Unmergeable(_)) => {
+            around.client.seq = begun;
+            Err(broken)
+        }
         done => done,
     }
 }
@@ -185,6 +191,7 @@ impl Merging {
         let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
         let mut merger = merger.map_err(|e| match e {
             MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
+            e @ MergeError::ColumnsDiffer { .. } => Broken::Unmergeable(e.to_string()),
             e => of_merge(&e, work),
         })?;
         merger.share(recipe.memory.clone());
@@ -253,7 +260,7 @@ impl Merging {
                 && !alike(part.columns(), &self.columns)
             {
                 let why = "shards describe their columns differently";
-                return Err(Fault::Sharding(why.into()).into());
+                return Err(Broken::Unmergeable(why.to_owned()));
             }
             if part.rows().is_empty() {
                 continue;

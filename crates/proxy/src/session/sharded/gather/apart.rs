@@ -355,7 +355,8 @@ impl Session {
                     match begun {
                         Ok(begun) => {
                             let rows = rows.insert(begun);
-                            self.pull(from, to, &table, rows, budget).await
+                            let table = (table.as_ref(), pull.table.as_str());
+                            self.pull(from, to, table, rows, budget).await
                         }
                         Err(failure) => Err(failure),
                     }

@@ -13,7 +13,7 @@ use dbmesh_sql::literal;
 use dbmesh_wire::relay::Shape;
 
 use super::super::super::Failure;
-use crate::backend::{Applied, Backend, BackendError, ServerError};
+use crate::backend::{Applied, Backend, BackendError, Cell, ServerError};
 use crate::fault::Fault;
 use crate::pool::Lease;
 use crate::upstream::Member;
@@ -162,8 +162,8 @@ impl Connections {
     }
 
     /// Copies rows on the server that finishes.
-    pub async fn copy(&mut self, sql: &[u8]) -> Result<(), Failure> {
-        run(self.backend(self.home)?, sql).await
+    pub async fn copy(&mut self, sql: &[u8], table: &str) -> Result<(), Failure> {
+        store(self.backend(self.home)?, sql, table).await
     }
 
     /// Rows of other servers are written from here on.
@@ -203,6 +203,36 @@ pub(in super::super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(
         .await
         .map_err(broken)?;
     answer.map(|_| ()).map_err(refused)
+}
+
+/// What servers say of a value that a column does not take as it is.
+const CUT: [&[u8]; 4] = [b"1264", b"1265", b"1366", b"1406"];
+
+/// Stores rows of this table. Those that do not fit are of a shard that is defined otherwise than the first.
+pub(in super::super) async fn store(
+    backend: &mut Backend,
+    sql: &[u8],
+    table: &str,
+) -> Result<(), Failure> {
+    let payload = backend.query_payload(sql);
+    let answer = backend.run(&payload, Shape::Results).await;
+    let (outcome, _) = answer.map_err(broken)?.map_err(refused)?;
+    if outcome.warnings == 0 {
+        return Ok(());
+    }
+    let rows = backend.query(b"SHOW WARNINGS").await.map_err(broken)?;
+    let cut = |row: &Vec<Cell>| {
+        let code = row.get(1)?.as_deref()?;
+        CUT.contains(&code).then(|| row.get(2)?.clone())?
+    };
+    match rows.map_err(refused)?.iter().find_map(cut) {
+        Some(message) => {
+            let message = String::from_utf8_lossy(&message);
+            let why = format!("shards of `{table}` are not defined alike: {message}");
+            Err(Fault::Sharding(why).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// A connection broke: nothing of the statement has been seen by anybody.
