@@ -158,7 +158,7 @@ impl Session {
                 // Nothing unsets a variable.
                 Found::Unset => {
                     let name = name.as_bytes().into();
-                    drop(vector.user_variables.insert(name, NULL_BYTES[..].into()));
+                    drop(vector.user_variables.insert(name, NULL_BYTES.into()));
                 }
                 Found::Value(value) => {
                     let name = name.as_bytes().into();
