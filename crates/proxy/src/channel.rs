@@ -4,6 +4,7 @@
 //! buffer while nothing is there to be read: an idle connection costs its socket only. Input: a connected socket.
 
 mod inbox;
+mod leaving;
 mod stream;
 
 use std::io;
@@ -54,6 +55,7 @@ pub struct Channel {
     stream: Stream,
     inbox: Inbox,
     compression: Option<Box<Compression>>,
+    watch: leaving::Watch,
     /// Bytes read from and written to the socket.
     pub bytes_in: u64,
     /// Bytes written.
@@ -70,6 +72,7 @@ impl Channel {
             stream,
             inbox: Inbox::default(),
             compression: None,
+            watch: None,
             bytes_in: 0,
             bytes_out: 0,
             progress_timeout: None,
@@ -108,6 +111,7 @@ impl Channel {
     /// Gives the read buffer back while nothing is unread.
     pub fn rest(&mut self) {
         self.inbox.shrink();
+        self.watch = None;
     }
 
     /// Compresses from here on, in both directions. Bytes that were already read belong to the compressed stream.
@@ -121,11 +125,6 @@ impl Channel {
             raw,
             out: Vec::new(),
         }));
-    }
-
-    /// Ready when the peer hung up; looked at while it waits for an answer.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_gone(cx)
     }
 
     /// Whether the connection is compressed.

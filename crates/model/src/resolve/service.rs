@@ -350,7 +350,8 @@ fn limits(spec: Option<&LimitsSpec>) -> Limits {
         login_lock_ms: spec.login_lock_ms.unwrap_or(defaults.login_lock_ms),
         local_infile: match spec.local_infile {
             Some(true) => LocalInfile::Allow,
-            Some(false) | None => LocalInfile::Refuse,
+            Some(false) => LocalInfile::Refuse,
+            None => defaults.local_infile,
         },
     }
 }

@@ -194,7 +194,7 @@ pub struct LimitsSpec {
     /// Milliseconds for which logins are refused then; 30000 if absent.
     #[schemars(range(min = 1, max = 86_400_000))]
     pub login_lock_ms: Option<u64>,
-    /// Whether clients may use `LOAD DATA LOCAL INFILE`; false if absent.
+    /// Whether clients may use `LOAD DATA LOCAL INFILE`, where the server lets them too; true if absent.
     pub local_infile: Option<bool>,
 }
 

@@ -3,6 +3,7 @@
 //! Owns the dispatch among them and the upgrade to TLS. It must never buffer. Input: connected sockets.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -45,6 +46,29 @@ impl Rewound {
     #[must_use]
     pub fn new(unread: Vec<u8>, socket: TcpOrUnix) -> Self {
         Self { unread, socket }
+    }
+
+    /// The socket.
+    pub(super) fn socket(&self) -> &TcpOrUnix {
+        &self.socket
+    }
+}
+
+/// What is next of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Its end.
+    End,
+    /// Bytes, and perhaps the end behind them.
+    Unclear,
+}
+
+impl AsFd for TcpOrUnix {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(s) => s.as_fd(),
+            Self::Unix(s) => s.as_fd(),
+        }
     }
 }
 
@@ -178,22 +202,23 @@ impl Stream {
         }
     }
 
-    /// Ready when the peer hung up. Bytes that wait to be read are no hanging up, and end the watch. Unix sockets are not
-    /// watched.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What is next to be read of a peer that waits for an answer; pending where nothing is.
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Seen> {
         let socket = match self {
             Self::Tcp(s) => s,
             Self::Server(s) => match &mut s.get_mut().0.socket {
                 TcpOrUnix::Tcp(s) => s,
-                TcpOrUnix::Unix(_) => return Poll::Pending,
+                TcpOrUnix::Unix(_) => return Poll::Ready(Seen::Unclear),
             },
-            Self::Unix(_) | Self::Client(_) => return Poll::Pending,
-            Self::Closed => return Poll::Ready(()),
+            // Unix sockets have no peeking that waits.
+            Self::Unix(_) | Self::Client(_) => return Poll::Ready(Seen::Unclear),
+            Self::Closed => return Poll::Ready(Seen::End),
         };
         let mut byte = [0u8; 1];
         match socket.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Seen::End),
+            Poll::Ready(Ok(_)) => Poll::Ready(Seen::Unclear),
+            Poll::Pending => Poll::Pending,
         }
     }
 

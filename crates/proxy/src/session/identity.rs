@@ -107,7 +107,10 @@ impl Session {
         self.registered = self.registered.replace(Arc::new(handle));
         let charset = crate::login::handshake_charset(&serving, collation);
         self.client.tracking = Tracking::default();
+        // A statement's id is never given to another.
+        let statements = std::mem::take(&mut self.state.statements);
         self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
+        self.state.statements = statements;
         self.governed.begin_anew(serving.rules.clone());
         (self.sharded, self.serving) = ShardSession::of(&serving);
         self.begin_with_client_flags();

@@ -1,7 +1,7 @@
 //! `SET session_track_…` of clients.
 //!
 //! Owns taking such assignments out of a statement: connections keep the proxy's own tracking, on which everything else
-//! rests. What cannot be answered for is left in, and pins. Input: SET statements that name `session_track_*`.
+//! rests. What not every connection reports is left in, and pins. Input: SET statements that name `session_track_*`.
 
 use dbmesh_plan::Aim;
 use dbmesh_sql::{Facts, Lexer, Statement, TokenKind, TrackingSet, Verb, split_tracking_set};
@@ -15,7 +15,7 @@ use super::{Executed, Failure, Session};
 use crate::backend::Cell;
 use crate::pins::PinReason;
 use crate::state::Warnings;
-use crate::tracking::Tracking;
+use crate::tracking::Asked;
 
 impl Session {
     /// Executes a SET that chooses what the session reports; `None` when it must go to the server as it is.
@@ -30,12 +30,10 @@ impl Session {
             | Facts::UNPARSED
             | Facts::UNPARSED_SET
             | Facts::UNTRUSTED_TEXT;
-        if statement.verb != Verb::Set
-            || statement.facts.has_any(acts)
-            || self.state.pins.has(PinReason::SessionTracking)
-        {
+        if statement.verb != Verb::Set || statement.facts.has_any(acts) {
             return Ok(None);
         }
+        let is_bound = self.state.pins.has(PinReason::SessionTracking);
         let dialect = self.dialect();
         let Some(TrackingSet { rest, assignments }) = split_tracking_set(sql, &dialect) else {
             return Ok(None);
@@ -44,17 +42,22 @@ impl Session {
             return Ok(None);
         }
         self.acquire(aim).await?;
-        let Some(tracking) = self.chosen(&assignments).await? else {
+        let Some(Asked { tracking, reported }) = self.chosen(&assignments).await? else {
             return Ok(None);
         };
-        let executed = match rest {
-            Some(rest) => {
-                let statement = self.interpret(&rest);
-                let payload = self.backend()?.query_payload(&rest);
+        let before = self.client.tracking.clone();
+        let (at_server, meanwhile) = match reported && !is_bound {
+            true => (rest, before.changing_to(&tracking)),
+            // The server changes over too.
+            false => (Some(sql.to_vec()), tracking.clone()),
+        };
+        let executed = match at_server {
+            Some(sql) => {
+                let statement = self.interpret(&sql);
+                let payload = self.backend()?.query_payload(&sql);
                 let mut out = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
                 codec::put_packet(&mut out, &mut 0, &payload);
-                let before = std::mem::take(&mut self.client.tracking);
-                self.client.tracking = before.changing_to(&tracking);
+                self.client.tracking = meanwhile;
                 let exchanged = self
                     .exchange(
                         Command::Packets(&out),
@@ -65,7 +68,7 @@ impl Session {
                     .await;
                 self.client.tracking = before;
                 let outcome = exchanged.map_err(|lost| self.lost(lost, Some(&statement)))?;
-                let executed = self.take_in(&statement, &outcome, &rest).await?;
+                let executed = self.take_in(&statement, &outcome, &sql).await?;
                 if outcome.error.is_some() {
                     return Ok(Some(executed));
                 }
@@ -86,10 +89,13 @@ impl Session {
     async fn chosen(
         &mut self,
         assignments: &[(String, Vec<u8>)],
-    ) -> Result<Option<Tracking>, Failure> {
+    ) -> Result<Option<Asked>, Failure> {
         let dialect = self.dialect();
-        let mut tracking = self.client.tracking.clone();
-        let own = format!("'{}'", tracking.variables());
+        let mut asked = Asked {
+            tracking: self.client.tracking.clone(),
+            reported: true,
+        };
+        let own = format!("'{}'", asked.tracking.variables());
         let mut select = b"SELECT ".to_vec();
         for (index, (_, value)) in assignments.iter().enumerate() {
             if index > 0 {
@@ -134,11 +140,16 @@ impl Session {
                 (false, Some(Some(value))) => Some(value.as_slice()),
                 (false, _) => return Ok(None),
             };
-            match tracking.with(name, value, &reported.tracked) {
-                Some(new) => tracking = new,
+            match asked.tracking.with(name, value, &reported.tracked) {
+                Some(new) => {
+                    asked = Asked {
+                        reported: asked.reported && new.reported,
+                        ..new
+                    }
+                }
                 None => return Ok(None),
             }
         }
-        Ok(Some(tracking))
+        Ok(Some(asked))
     }
 }

@@ -116,10 +116,16 @@ impl Part {
 fn item_text(item: Item<'_>) -> Option<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match item {
+        // It counts what the server executes.
+        Item::SystemVariable {
+            name: b"statement_id",
+            ..
+        } => return None,
         Item::SystemVariable { name, value } => format!("{}={}", text(name), text(value)),
         Item::Schema(schema) => format!("schema={}", text(schema)),
         Item::StateChange(changed) => format!("changed={changed}"),
-        Item::Gtids(gtids) => format!("gtids={}", text(gtids)),
+        // Each server has its own.
+        Item::Gtids(gtids) => format!("gtids={}", text(gtids).matches(':').count()),
         Item::TransactionCharacteristics(sql) => format!("characteristics={}", text(sql)),
         Item::TransactionState(_) => return None,
         Item::Unknown(kind, bytes) => format!("unknown {kind}={}", text(bytes)),

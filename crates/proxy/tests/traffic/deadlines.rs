@@ -35,13 +35,18 @@ fn locked_row(kind: Kind, table: &str) -> dbmesh_testkit::query::Session {
 }
 
 fn assert_nothing_runs(kind: Kind, text: &str) {
+    assert_run(kind, text, 0);
+}
+
+/// So many statements with this text run at the server, soon.
+fn assert_run(kind: Kind, text: &str, count: usize) {
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{text}%' AND info NOT LIKE '%processlist%'"
     );
     eventually(
-        "the server does nothing more",
-        Duration::from_secs(10),
-        || shared(kind).query_value(&sql).unwrap().as_deref() == Some("0"),
+        &format!("{count} statements run"),
+        Duration::from_secs(30),
+        || shared(kind).query_value(&sql).unwrap() == Some(count.to_string()),
     );
 }
 
@@ -275,6 +280,23 @@ fn kill_query_reaches_a_statement_that_dbmesh_holds() {
         client.query("/* mesh: timeout_ms=300 */ SELECT 1")
     });
     assert_error(&reply, 3024, "was not executed");
+}
+
+#[test]
+fn a_client_that_says_goodbye_takes_its_statement_along() {
+    for kind in KINDS {
+        let stage = Stage::before(kind, shared(kind).port(), |c| c.service("pool: {size: 8}"));
+        let mut clients = [RawClient::app(stage.port), RawClient::app(stage.port)];
+        for client in &mut clients {
+            client.begin_query("SELECT SLEEP(300), 'goodbye'");
+        }
+        assert_run(kind, "goodbye", 2);
+        let [mut polite, curt] = clients;
+        polite.command(&[1]);
+        drop((polite, curt));
+        assert_nothing_runs(kind, "goodbye");
+        stage.assert_pool_calm();
+    }
 }
 
 /// Sleeps longer than it may, over and over.

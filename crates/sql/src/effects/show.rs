@@ -29,6 +29,11 @@ pub(super) fn read(cursor: &mut Cursor<'_>, outcome: &mut Outcome<'_>) {
     if cursor.take_any(&["profile", "profiles"]).is_some() {
         outcome.facts.add(Facts::READS_PROFILE);
     }
+    // `last_insert_id` and `identity` are among them.
+    cursor.take_any(&["session", "local"]);
+    if cursor.take_word("variables") {
+        outcome.facts.add(Facts::READS_LAST_INSERT_ID);
+    }
 }
 
 fn take_conditions(cursor: &mut Cursor<'_>) -> Option<ConditionKind> {
