@@ -57,7 +57,9 @@ pub fn absorb(
         state.status = lasting(status);
     }
     let reported = report(state, outcome, around.facts);
-    if outcome.error.is_some() {
+    let (failed, open) = (outcome.error.is_some(), state.in_transaction());
+    state.pins.follow(statement, failed, open);
+    if failed {
         return absorb_error(state, statement, outcome, &reported, around);
     }
     text_effects(state, statement, &reported, around);
@@ -183,18 +185,8 @@ fn report(state: &mut SessionState, outcome: &Outcome, facts: &ServerFacts) -> R
                 state.change_vector(|v| v.schema = schema);
             }
             Item::StateChange(true) => reported.changed = true,
-            Item::TransactionCharacteristics(text) => {
-                // Only "SET TRANSACTION …" announces something for a transaction that has not begun.
-                state.pins.set(
-                    PinReason::NextTransaction,
-                    text.starts_with(b"SET TRANSACTION"),
-                );
-            }
-            Item::TransactionState(text) => {
-                if text.contains(&b'L') {
-                    state.pins.add(PinReason::TableLock);
-                }
-            }
+            Item::TransactionCharacteristics(words) => state.pins.announce(words),
+            Item::TransactionState(done) => state.pins.note_transaction(done),
             Item::Gtids(gtids) => state.note_position(gtids, Flavor::MySql),
             Item::StateChange(false) | Item::Unknown(..) => {}
         }

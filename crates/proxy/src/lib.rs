@@ -10,6 +10,7 @@
 mod absorb;
 mod admin;
 mod allowance;
+mod announced;
 mod atomic;
 mod backend;
 mod balance;

@@ -6,6 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dbmesh_sql::Statement;
+
+use crate::announced::Announced;
+
 /// Names remembered for one kind of pin; beyond this the pin lasts until the session is reset.
 const NAMES_MAX: usize = 256;
 
@@ -157,6 +161,7 @@ pub enum Parting {
 pub struct Pins {
     bits: u32,
     names: Option<Box<Names>>,
+    announced: Announced,
 }
 
 /// What the pins that end by name still hold.
@@ -267,6 +272,34 @@ impl Pins {
     /// Forgets everything: the connection is gone or was reset.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// The server tells which statements lead to the transaction at hand, or announce the next one.
+    pub fn announce(&mut self, words: &[u8]) {
+        // Only "SET TRANSACTION …" announces something for a transaction that has not begun.
+        let next = words.starts_with(b"SET TRANSACTION");
+        self.set(PinReason::NextTransaction, next);
+        self.announced.note(words);
+    }
+
+    /// The server tells what has been done in the transaction.
+    pub fn note_transaction(&mut self, state: &[u8]) {
+        if state.contains(&b'L') {
+            self.add(PinReason::TableLock);
+        }
+        self.announced.note_state(state);
+    }
+
+    /// A statement was answered; `open` while a transaction is.
+    pub fn follow(&mut self, statement: &Statement, failed: bool, open: bool) {
+        let alone = statement.statements <= 1;
+        self.announced.follow(statement.verb, alone, failed, open);
+    }
+
+    /// What was announced for a transaction.
+    #[must_use]
+    pub fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     fn named(

@@ -251,6 +251,7 @@ impl Session {
                 true => Withhold::ReadOnlyOption,
                 false => Withhold::ReadOnly,
             },
+            true if elsewhere && self.has_only_announced() => Withhold::ReadOnly,
             _ => Withhold::Nothing,
         }
     }

@@ -180,6 +180,9 @@ impl Session {
         error: TurnedAway,
         at_hand: AtHand<'_>,
     ) -> Result<Aim, Failure> {
+        if self.has_only_announced() && !self.plays_on(at_hand.statement) {
+            return Box::pin(self.announce_elsewhere(aim, error)).await;
+        }
         if !self.state.in_transaction() {
             return Box::pin(self.turned_away(aim, error)).await;
         }
@@ -510,7 +513,7 @@ async fn answer(
 }
 
 /// Whether the session has nothing on its connection but its transaction, or what makes no difference.
-fn holds_nothing_else(pins: &Pins) -> bool {
+pub(super) fn holds_nothing_else(pins: &Pins) -> bool {
     let harmless = [
         PinReason::Transaction,
         PinReason::NextTransaction,

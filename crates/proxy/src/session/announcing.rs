@@ -1,0 +1,77 @@
+//! A transaction in which nothing has run, at a server that takes no writes any more: it is announced at another one.
+//!
+//! Owns the decision whether nothing has run, and the doing. Must never leave behind what the client believes to be there:
+//! where no other server is found in time, the client hears that the transaction is gone. Input: the session's pins.
+
+use std::pin::pin;
+
+use dbmesh_plan::Aim;
+use dbmesh_wire::status::Status;
+
+use super::demand::in_time;
+use super::exchange::Lost;
+use super::leave::TurnedAway;
+use super::replaying::holds_nothing_else;
+use super::{Failure, Session};
+use crate::fault::Fault;
+
+impl Session {
+    /// Whether all that the session has on its connection is a transaction in which nothing has run, begun or not.
+    pub(super) fn has_only_announced(&self) -> bool {
+        let state = &self.state;
+        let elsewhere = self.sharded.is_some() || self.is_away();
+        // One that only reads may be at a replica, which never takes writes.
+        let reads = state.status.contains(Status::IN_TRANS_READONLY);
+        let open = state.in_transaction();
+        !elsewhere
+            && !reads
+            && self.lease.is_some()
+            && holds_nothing_else(&state.pins)
+            && state.pins.announced().again(open).is_some()
+    }
+
+    /// The server takes no writes: the transaction is announced where they are taken.
+    pub(super) async fn announce_elsewhere(
+        &mut self,
+        aim: Aim,
+        error: TurnedAway,
+    ) -> Result<Aim, Failure> {
+        let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string());
+        let (pins, status) = (std::mem::take(&mut self.state.pins), self.state.status);
+        let open = self.state.in_transaction();
+        self.state.status = status.difference(Status::IN_TRANS);
+        // Closed, it is rolled back.
+        self.lease = None;
+        let found = match self.turned_away(aim, error).await {
+            Ok(aim) => self.acquire(aim).await.map(|()| aim),
+            Err(failure) => Err(failure),
+        };
+        let aim = found.map_err(|failure| match failure {
+            Failure::Fault(_) => Failure::from(Fault::BackendLost {
+                endpoint: endpoint.unwrap_or_default(),
+                state_lost: true,
+            }),
+            other => other,
+        })?;
+        for statement in pins.announced().again(open).into_iter().flatten() {
+            self.announce(statement).await?;
+        }
+        (self.state.pins, self.state.status) = (pins, status);
+        Ok(aim)
+    }
+
+    async fn announce(&mut self, statement: &[u8]) -> Result<(), Failure> {
+        let deadline = self.demand.deadline;
+        let backend = self.backend()?;
+        match in_time(deadline, pin!(backend.query(statement))).await {
+            Some(Ok(Ok(_))) => Ok(()),
+            Some(Ok(Err(e))) => Err(Fault::StateReplay {
+                code: e.code,
+                message: e.message,
+            }
+            .into()),
+            Some(Err(e)) => Err(self.lost(Lost::before(e), None)),
+            None => Err(self.lost(Lost::Overdue, None)),
+        }
+    }
+}
