@@ -63,7 +63,8 @@ impl Session {
     async fn announce(&mut self, statement: &[u8]) -> Result<(), Failure> {
         let deadline = self.demand.deadline;
         let backend = self.backend()?;
-        match in_time(deadline, pin!(backend.query(statement))).await {
+        let answer = in_time(deadline, pin!(backend.query(statement))).await;
+        match answer {
             Some(Ok(Ok(_))) => Ok(()),
             Some(Ok(Err(e))) => Err(Fault::StateReplay {
                 code: e.code,
