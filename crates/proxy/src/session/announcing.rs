@@ -14,6 +14,7 @@ use super::leave::TurnedAway;
 use super::replaying::holds_nothing_else;
 use super::{Failure, Session};
 use crate::fault::Fault;
+use crate::pins::Pins;
 
 impl Session {
     /// Whether all that the session has on its connection is a transaction in which nothing has run, begun or not.
@@ -42,21 +43,34 @@ impl Session {
         self.state.status = status.difference(Status::IN_TRANS);
         // Closed, it is rolled back.
         self.lease = None;
-        let found = match self.turned_away(aim, error).await {
-            Ok(aim) => self.acquire(aim).await.map(|()| aim),
-            Err(failure) => Err(failure),
-        };
-        let aim = found.map_err(|failure| match failure {
-            Failure::Fault(_) => Failure::from(Fault::BackendLost {
-                endpoint: endpoint.unwrap_or_default(),
+        let found = self.announce_at_next(aim, error, &pins, open).await;
+        if let Err(Failure::Fault(_)) = found {
+            // The client must not go on as if its transaction were there.
+            self.lease = None;
+            let endpoint = endpoint.unwrap_or_default();
+            return Err(Fault::BackendLost {
+                endpoint,
                 state_lost: true,
-            }),
-            other => other,
-        })?;
+            }
+            .into());
+        }
+        let aim = found?;
+        (self.state.pins, self.state.status) = (pins, status);
+        Ok(aim)
+    }
+
+    async fn announce_at_next(
+        &mut self,
+        aim: Aim,
+        error: TurnedAway,
+        pins: &Pins,
+        open: bool,
+    ) -> Result<Aim, Failure> {
+        let aim = self.turned_away(aim, error).await?;
+        self.acquire(aim).await?;
         for statement in pins.announced().again(open).into_iter().flatten() {
             self.announce(statement).await?;
         }
-        (self.state.pins, self.state.status) = (pins, status);
         Ok(aim)
     }
 
