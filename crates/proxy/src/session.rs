@@ -5,7 +5,6 @@
 //! hold a connection beyond what its pins say. Input: an authenticated client.
 
 mod acquire;
-mod announcing;
 mod columns;
 mod commands;
 mod deadline;

@@ -3,6 +3,8 @@
 //! Owns the decision whether that may be, and the doing. It must never execute again what may have been committed, nor go
 //! on behind an answer that is not the one the client has. Input: the journal of the transaction, the loss.
 
+mod announcing;
+
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -513,7 +515,7 @@ async fn answer(
 }
 
 /// Whether the session has nothing on its connection but its transaction, or what makes no difference.
-pub(super) fn holds_nothing_else(pins: &Pins) -> bool {
+fn holds_nothing_else(pins: &Pins) -> bool {
     let harmless = [
         PinReason::Transaction,
         PinReason::NextTransaction,

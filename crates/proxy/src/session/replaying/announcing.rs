@@ -8,17 +8,17 @@ use std::pin::pin;
 use dbmesh_plan::Aim;
 use dbmesh_wire::status::Status;
 
-use super::demand::in_time;
-use super::exchange::Lost;
-use super::leave::TurnedAway;
-use super::replaying::holds_nothing_else;
-use super::{Failure, Session};
+use super::holds_nothing_else;
 use crate::fault::Fault;
 use crate::pins::Pins;
+use crate::session::demand::in_time;
+use crate::session::exchange::Lost;
+use crate::session::leave::TurnedAway;
+use crate::session::{Failure, Session};
 
 impl Session {
     /// Whether all that the session has on its connection is a transaction in which nothing has run, begun or not.
-    pub(super) fn has_only_announced(&self) -> bool {
+    pub(in crate::session) fn has_only_announced(&self) -> bool {
         let state = &self.state;
         let elsewhere = self.sharded.is_some() || self.is_away();
         // One that only reads may be at a replica, which never takes writes.
