@@ -27,6 +27,7 @@ mod prepared;
 mod ready;
 mod replaying;
 mod settle;
+mod several;
 mod sharded;
 mod steering;
 mod tracking;

@@ -43,6 +43,8 @@ pub(super) struct Noted {
     reached: bool,
     /// At how many nodes of a sharded service it runs; 0 where there are none, or nobody had it.
     shards: u32,
+    /// A server refused it.
+    pub failed: bool,
     /// Pins that it added, as bits.
     pub pins: u32,
     /// Whether it says something of itself with hints.

@@ -22,7 +22,6 @@ mod reports;
 mod rows;
 mod scatter;
 mod schema;
-mod several;
 mod shown;
 mod variables;
 mod work;
@@ -93,8 +92,6 @@ pub(super) struct ShardSession {
     in_own_schema: bool,
     /// Rows of the statement at hand cannot be put together as they come.
     unmergeable: bool,
-    /// A server refused the statement at hand.
-    failed: bool,
     /// What the client hears of the keys of the statement at hand.
     keys: Option<keys::FirstKey>,
     /// Variables that the statement at hand reads, and nobody has assigned.
@@ -125,7 +122,6 @@ impl ShardSession {
             known: None,
             in_own_schema: false,
             unmergeable: false,
-            failed: false,
             keys: None,
             unassigned: Vec::new(),
         };
@@ -316,8 +312,8 @@ impl Session {
             return;
         };
         self.refused |= refuses_writes(code);
+        self.noted.failed = true;
         if let Some(sharded) = &mut self.sharded {
-            sharded.failed = true;
             sharded.across.note_error(code);
         }
         let tables = self.sharded.as_ref().and_then(|s| s.home.tables.as_ref());

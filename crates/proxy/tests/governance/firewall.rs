@@ -191,6 +191,38 @@ fn raw(client: &mut RawClient, command: u8, sql: &[u8]) -> Reply {
     reply
 }
 
+/// Texts of which a statement changes how the server reads the rest: read as the first one is, the DELETE is in a string.
+const CHANGING: [&[u8]; 4] = [
+    br"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\'; DELETE FROM secrets; -- '",
+    br"PREPARE s FROM 'SET sql_mode = ''NO_BACKSLASH_ESCAPES'''; EXECUTE s; SELECT '\'; DELETE FROM secrets; -- '",
+    b"SET NAMES gbk; SELECT '\xbf\\'; DELETE FROM secrets; -- '",
+    b"SET @@session.character_set_client = sjis; SELECT '\x95\\'; DELETE FROM secrets; -- '",
+];
+
+#[test]
+fn what_stands_behind_a_change_of_mode_is_judged_as_the_server_reads_it() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, "gov_changing");
+        let deny =
+            "rules: [{name: secret, match: {tables: [\"*.secrets\", secrets]}, action: deny}]";
+        let stage = ground.stage(|config| config.strategy(deny));
+        for sql in CHANGING {
+            let shown = String::from_utf8_lossy(sql);
+            let credentials = ground.credentials().more(Capabilities::MULTI_STATEMENTS);
+            let mut client = RawClient::logged_in(stage.port, &credentials);
+            let mut reply = raw(&mut client, 0x03, sql);
+            let mut before = 0;
+            while !matches!(reply, Reply::Error(_)) && before < 4 {
+                before += 1;
+                reply = client.reply();
+            }
+            assert_error(&reply, 1105, "secret");
+            assert!(before >= 2, "{kind:?} {shown}: {reply:?}");
+            assert_eq!(ground.ask("SELECT COUNT(*) FROM {schema}.secrets"), "1");
+        }
+    }
+}
+
 #[test]
 fn nothing_of_the_bypass_catalogue_happens() {
     let folder = Folder::new("bypass");

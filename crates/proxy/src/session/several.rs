@@ -1,0 +1,240 @@
+//! Several statements in one text that do not go to a server as they came: those of a sharded service, as each may go
+//! elsewhere, and those of which one may change how the next is read.
+//!
+//! Owns the text's division. Each statement takes the whole path by itself, is read as its server reads it then, and all but
+//! the last say that more comes. Must never go on behind an error. Input: a text of several statements.
+
+use std::pin::Pin;
+
+use dbmesh_sql::effects::{Effect, VariableScope};
+use dbmesh_sql::{Dialect, Facts, Lexer, Span, Statement, TokenKind, split};
+use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::command::Query;
+use dbmesh_wire::status::Status;
+
+use super::{Failure, Flow, Session};
+use crate::fault::Fault;
+
+/// How often a text may change how the rest of it is read: each time, all of that is looked at anew.
+const CHANGES_MAX: u32 = 64;
+
+impl Session {
+    /// Whether a text is divided before it is looked at any further.
+    pub(super) fn divides(&self, statement: &Statement) -> bool {
+        statement.statements > 1 && (self.sharded.is_some() || changes_reading(statement))
+    }
+
+    /// Runs the statements of a text one after the other.
+    pub(super) fn query_several<'a>(
+        &'a mut self,
+        packet: &'a [u8],
+        query: &'a Query<'a>,
+        statement: &'a Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Flow, Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            let obscure = Facts::COMPOUND | Facts::UNPARSED;
+            if self.sharded.is_some() && statement.facts.has_any(obscure) {
+                let why = "a text of several statements that cannot be told apart";
+                return Err(Fault::Sharding(why.into()).into());
+            }
+            if !self
+                .client
+                .capabilities
+                .contains(Capabilities::MULTI_STATEMENTS)
+            {
+                return Err(Fault::Server {
+                    code: 1064,
+                    sqlstate: "42000".into(),
+                    message: "You have an error in your SQL syntax: the client did not ask for several statements".into(),
+                }
+                .into());
+            }
+            let head = packet.get(..query.sql_offset).unwrap_or_default();
+            let mut pieces = Pieces::of(query.sql, self.dialect());
+            let mut flow = Flow::Continue;
+            while let Some((piece, more)) = pieces.next(self.dialect())? {
+                self.say_more(more);
+                let text = [head, piece].concat();
+                let answered = self.query_text(&text).await;
+                let failed = self.noted.failed;
+                self.say_more(false);
+                flow = answered?;
+                if flow == Flow::Quit || failed {
+                    break;
+                }
+            }
+            Ok(flow)
+        })
+    }
+
+    /// Says in the answers that come whether another one follows.
+    fn say_more(&mut self, more: bool) {
+        let status = self.state.status;
+        self.state.status = match more {
+            true => status.union(Status::MORE_RESULTS),
+            false => status.difference(Status::MORE_RESULTS),
+        };
+        self.noted.failed = false;
+    }
+}
+
+/// Whether a statement of the text may change how servers read what stands behind it: sql_mode, or the character set of
+/// statements.
+fn changes_reading(statement: &Statement) -> bool {
+    // Whatever they do is not seen.
+    let obscure = Facts::DYNAMIC_SQL
+        | Facts::CALLS_ROUTINE
+        | Facts::COMPOUND
+        | Facts::UNPARSED
+        | Facts::UNPARSED_SET
+        | Facts::UNTRUSTED_TEXT;
+    let changes = |effect: &Effect| match effect {
+        Effect::SetNames { .. } | Effect::SetCharacterSet { .. } => true,
+        Effect::ExecuteSql { .. } | Effect::ExecuteImmediate { .. } => true,
+        Effect::SetSystem { name, scope, .. } => {
+            let reads = ["sql_mode", "character_set_client"];
+            *scope == VariableScope::Session && reads.contains(&name.as_ref())
+        }
+        _ => false,
+    };
+    statement.facts.has_any(obscure) || statement.effects.iter().any(changes)
+}
+
+/// The statements of a text, without empty ones.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    dialect: Dialect,
+    /// Of the rest, the first one last.
+    spans: Vec<Span>,
+    /// Where the rest stands in what they are places of.
+    origin: usize,
+    changes: u32,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(sql: &'a [u8], dialect: Dialect) -> Self {
+        let mut pieces = Self {
+            rest: sql,
+            dialect,
+            spans: Vec::new(),
+            origin: 0,
+            changes: 0,
+        };
+        pieces.read();
+        pieces
+    }
+
+    fn read(&mut self) {
+        self.spans = split(self.rest, &self.dialect);
+        self.spans.reverse();
+        self.origin = 0;
+    }
+
+    /// The next statement, as it is read now, and whether another one follows.
+    fn next(&mut self, dialect: Dialect) -> Result<Option<(&'a [u8], bool)>, Fault> {
+        if dialect != self.dialect {
+            self.changes += 1;
+            if self.changes > CHANGES_MAX {
+                let message = format!(
+                    "a text that changes sql_mode or its character set more than {CHANGES_MAX} times; send it in parts"
+                );
+                return Err(Fault::Server {
+                    code: 1235,
+                    sqlstate: "42000".into(),
+                    message: format!("dbmesh: {message}"),
+                });
+            }
+            self.dialect = dialect;
+            self.read();
+        }
+        while let Some(span) = self.spans.pop() {
+            let len = span.end.saturating_sub(self.origin);
+            let (piece, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, &[]));
+            (self.rest, self.origin) = (rest, span.end);
+            if says(piece, &self.dialect) {
+                return Ok(Some((piece, says(rest, &self.dialect))));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether there is anything but comments and semicolons.
+fn says(sql: &[u8], dialect: &Dialect) -> bool {
+    let mut kinds = Lexer::new(sql, dialect).map(|token| token.kind);
+    kinds.any(|kind| !kind.is_trivia() && kind != TokenKind::Semicolon)
+}
+
+#[cfg(test)]
+mod tests {
+    use dbmesh_sql::analyze;
+
+    use super::*;
+
+    fn texts(sql: &str, mode_behind_first: Option<Dialect>) -> Vec<(String, bool)> {
+        let mut dialect = Dialect::default();
+        let mut pieces = Pieces::of(sql.as_bytes(), dialect.clone());
+        let mut all = Vec::new();
+        while let Some((piece, more)) = pieces.next(dialect.clone()).unwrap() {
+            let piece = piece.trim_ascii();
+            all.push((String::from_utf8(piece.to_vec()).unwrap(), more));
+            dialect = mode_behind_first.clone().unwrap_or(dialect);
+        }
+        all
+    }
+
+    #[test]
+    fn a_text_is_divided_at_its_semicolons() {
+        let sql = "SELECT ';' ; ; /* x */; UPDATE t SET a = 1; -- x";
+        let expected = [
+            ("SELECT ';' ;", true),
+            ("/* x */; UPDATE t SET a = 1;", false),
+        ];
+        let texts = texts(sql, None);
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|(text, more)| (text.as_str(), *more))
+            .collect();
+        assert_eq!(texts.len(), expected.len(), "{texts:?}");
+        assert_eq!(texts[0], expected[0]);
+        assert!(texts[1].0.ends_with("UPDATE t SET a = 1;") && !texts[1].1);
+    }
+
+    #[test]
+    fn the_rest_is_read_as_what_ran_left_it() {
+        let sql = r"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\'; DELETE FROM t; -- '";
+        let behind = Dialect {
+            no_backslash_escapes: true,
+            ..Dialect::default()
+        };
+        let as_read = texts(sql, Some(behind));
+        assert_eq!(as_read.len(), 3, "{as_read:?}");
+        assert_eq!(as_read[1], (r"SELECT '\';".to_owned(), true));
+        assert_eq!(texts(sql, None).len(), 2);
+    }
+
+    #[test]
+    fn what_may_change_the_reading_is_known() {
+        let changes = |sql: &str| changes_reading(&analyze(sql.as_bytes(), &Dialect::default()));
+        for sql in [
+            "SET sql_mode = ''; SELECT 1",
+            "SET @a = 1, @@session.SQL_MODE = ANSI; SELECT 1",
+            "SET NAMES gbk; SELECT 1",
+            "SET CHARACTER SET gbk; SELECT 1",
+            "SET character_set_client = gbk; SELECT 1",
+            "EXECUTE s; SELECT 1",
+            "CALL p(); SELECT 1",
+            "SELECT f(); SELECT 1",
+            "SELECT 1; SET sql_mode = ''; SELECT 2",
+        ] {
+            assert!(changes(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 1; SELECT 2",
+            "SET time_zone = '+00:00'; SELECT COUNT(*) FROM t",
+            "SET GLOBAL sql_mode = ''; SELECT 1",
+        ] {
+            assert!(!changes(sql), "{sql}");
+        }
+    }
+}
