@@ -88,6 +88,8 @@ pub struct Catalog {
     pub tables: BTreeMap<String, Vec<String>>,
     /// Columns of the primary key, by the table's name.
     pub primary: BTreeMap<String, Vec<String>>,
+    /// Columns of primary keys that are TIMESTAMP, by the table's name.
+    pub moments: BTreeMap<String, BTreeSet<String>>,
     /// Tables whose key is of another type than the rules say: nothing of them can be routed.
     pub mistyped: BTreeSet<String>,
     /// What fits into the columns of keys, by table and column in lower case.

@@ -218,6 +218,9 @@ impl Tables {
                 .insert(name.to_owned(), limits.collect());
         }
         let primary = columns.iter().filter(|column| column.primary);
+        let moments = primary.clone().filter(|c| c.data_type == "timestamp");
+        let moments = moments.map(|column| column.name.clone()).collect();
+        next.catalog.moments.insert(name.to_owned(), moments);
         let primary = primary.map(|column| column.name.clone()).collect();
         next.catalog.primary.insert(name.to_owned(), primary);
         // What `INSERT … VALUES` and `*` mean is not the list of columns then: it is planned without.

@@ -15,6 +15,8 @@ mod define;
 mod dictionary;
 #[path = "sharding/doubts.rs"]
 mod doubts;
+#[path = "sharding/exact.rs"]
+mod exact;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "sharding/gather.rs"]

@@ -61,6 +61,8 @@ pub struct Pull {
     pub alias: Vec<u8>,
     /// What must hold for a row.
     pub condition: Option<PullCondition>,
+    /// Which rows of a part are enough: ` ORDER BY … LIMIT …`, in the client's words. Empty if all are needed.
+    pub first: Vec<u8>,
 }
 
 /// Where some of the rows are.
@@ -296,6 +298,7 @@ fn pull(
         of: set.map_or(1, Positions::size),
         alias: alias(scope, table).to_vec(),
         condition: condition(scope, place)?,
+        first: Vec::new(),
     })
 }
 
@@ -400,6 +403,20 @@ fn condition(scope: &Scope<'_>, place: usize) -> Result<Option<PullCondition>, S
         sql: all.text,
         parameters: all.parameters,
     }))
+}
+
+/// Whether the condition of a use says all that the statement, which reads no other table, says of its rows.
+pub(super) fn says_all(scope: &Scope<'_>, block: usize, place: usize) -> bool {
+    let mut terms = Vec::new();
+    for expr in route::certain(scope, block) {
+        locality::conjuncts(scope, expr, &mut terms);
+    }
+    let plain = Plain {
+        scope,
+        block,
+        place,
+    };
+    terms.into_iter().all(|term| plain.condition(term))
 }
 
 /// The ON of outer joins that say which rows of this use, the nullable side, match at all.

@@ -5,11 +5,13 @@
 //! follows from the row alone: such assignments go with the change as they are written. Input: an INSERT, REPLACE, UPDATE
 //! or DELETE, its values in its text.
 
+use std::collections::BTreeSet;
+
 use dbmesh_sql::ast::{
-    Assignment, Body, ColumnName, ExprId, ExprKind, Insert, InsertSource, JoinKind, List, Name,
-    OrderItem, Row, Select, SelectItem, TableRef, Update, With,
+    Assignment, Body, ColumnName, ExprId, ExprKind, Insert, InsertSource, JoinKind, Limit, List,
+    Name, OrderItem, Row, Select, SelectItem, TableRef, Update, With,
 };
-use dbmesh_sql::parsed::Access;
+use dbmesh_sql::parsed::{self, Access};
 use dbmesh_sql::{Span, StatementKind, literal};
 
 use super::gather::{self, Gather};
@@ -30,6 +32,8 @@ pub struct Keyed {
     pub find: Gather,
     /// The columns of the table that the query gives, in its order.
     pub columns: Vec<String>,
+    /// Those of them of which it gives seconds since 1970: moments of an hour that a clock shows twice are told apart so.
+    pub moments: BTreeSet<String>,
     /// Words between INSERT and INTO: how values are stored that do not fit.
     pub ignore: bool,
     /// What is done with every row that was found.
@@ -103,6 +107,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<Keyed, NotKeyed> {
                     assignments: List::default(),
                     assigned: None,
                     ordered: delete.order_by,
+                    limit: delete.limit,
                     returning: delete.returning,
                 },
             ),
@@ -121,6 +126,7 @@ struct Change {
     /// Where the assignments stand.
     assigned: Option<Span>,
     ordered: List<OrderItem>,
+    limit: Option<Limit>,
     returning: List<SelectItem>,
 }
 
@@ -133,6 +139,7 @@ impl Change {
             assignments: update.assignments,
             assigned: Some(update.assignments_span),
             ordered: update.order_by,
+            limit: update.limit,
             returning: update.returning,
         }
     }
@@ -203,6 +210,7 @@ fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotKeyed> {
         table: table.table.clone(),
         find,
         columns,
+        moments: BTreeSet::new(),
         ignore: insert.modifiers.ignore,
         then: Then::Insert { head, tail },
     })
@@ -422,11 +430,17 @@ impl Target<'_, '_> {
         }
         let in_order = !scope.ast.list(self.change.ordered).is_empty()
             && assigned.iter().any(|column| self.keys.contains(column));
-        let key = self.keys.iter().map(|key| quoted(key)).collect();
+        let key = self.keys.iter().map(|key| self.compared(key, quoted(key)));
+        let key = key.collect();
+        let mut find = find(scope, &self.query(&computed))?;
+        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?) {
+            pull.first = first;
+        }
         Ok(Keyed {
             table: self.table.table.clone(),
-            find: find(scope, &self.query(&computed))?,
+            find,
             columns,
+            moments: self.moments().into_iter().flatten().cloned().collect(),
             ignore: self.change.ignore,
             then: Then::Change {
                 head,
@@ -435,6 +449,18 @@ impl Target<'_, '_> {
                 in_order,
             },
         })
+    }
+
+    fn moments(&self) -> Option<&BTreeSet<String>> {
+        self.scope.input.catalog.moments.get(&self.table.table)
+    }
+
+    /// How a column of the key is read and compared.
+    fn compared(&self, key: &String, column: Vec<u8>) -> Vec<u8> {
+        match self.moments().is_some_and(|moments| moments.contains(key)) {
+            true => [&b"UNIX_TIMESTAMP("[..], &column, b")"].concat(),
+            false => column,
+        }
     }
 
     /// UPDATE or DELETE, up to its table's name.
@@ -466,7 +492,7 @@ impl Target<'_, '_> {
             let mut column = gather::alias(scope, self.table).to_vec();
             column.push(b'.');
             column.extend(quoted(key));
-            column
+            self.compared(key, column)
         });
         let computed = computed.iter().map(|text| text.to_vec());
         let items: Vec<Vec<u8>> = own.chain(computed).collect();
@@ -485,6 +511,34 @@ impl Target<'_, '_> {
         };
         sql.extend_from_slice(scope.text(rest));
         sql
+    }
+
+    /// Which rows of every shard are enough, where those that come first of all are among those that come first on each:
+    /// the order is of columns, and nothing but the row says whether it is wanted.
+    fn first_rows(&self) -> Result<Option<Vec<u8>>, NotKeyed> {
+        let scope = self.scope;
+        let Some(limit) = self.change.limit else {
+            return Ok(None);
+        };
+        let ordered = scope.ast.list(self.change.ordered);
+        let by_columns = ordered.iter().all(|item| {
+            let column = parsed::column(scope.ast, item.expr);
+            column.is_some_and(|column| self.is_ours(column))
+        });
+        let alone = scope.uses.len() == 1 && scope.ast.all::<Select>().is_empty();
+        let whole = gather::says_all(scope, self.block, self.place);
+        if !by_columns || !alone || !whole || limit.offset.is_some() || limit.with_ties {
+            return Ok(None);
+        }
+        let qualifiers = rewrite::qualifiers(scope)?;
+        let mut first = Vec::new();
+        for (number, item) in ordered.iter().enumerate() {
+            first.extend_from_slice(if number == 0 { b" ORDER BY " } else { b", " });
+            first.extend(rewrite::copy(scope, item.span, &qualifiers).text);
+        }
+        first.push(b' ');
+        first.extend_from_slice(scope.text(limit.span));
+        Ok(Some(first))
     }
 
     fn is_ours(&self, name: Name) -> bool {

@@ -113,7 +113,7 @@ impl fmt::Display for Pull {
                 write!(f, " -- ? = {:?}", condition.parameters)?;
             }
         }
-        Ok(())
+        f.write_str(&String::from_utf8_lossy(&self.first))
     }
 }
 

@@ -11,11 +11,12 @@ pub enum Value<'a> {
     Null,
     Int(i64),
     Text(&'a str),
+    Bytes(&'a [u8]),
     /// In pieces, before the execution.
     Long(&'a [&'a str]),
 }
 
-use Value::{Int, Long, Null, Text};
+use Value::{Bytes, Int, Long, Null, Text};
 
 /// What PREPARE says: columns, number of parameters; or the error's number.
 pub type Prepared = Result<(u32, Vec<String>, u16), u16>;
@@ -73,13 +74,14 @@ pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) ->
                 Null => &[6, 0],
                 Int(_) => &[8, 0],
                 Text(_) => &[253, 0],
-                Long(_) => &[252, 0],
+                Long(_) | Bytes(_) => &[252, 0],
             });
         }
         for value in values {
             match value {
                 Null | Long(_) => {}
                 Int(n) => payload.extend_from_slice(&n.to_le_bytes()),
+                Bytes(bytes) => put_lenenc_bytes(&mut payload, bytes),
                 Text(text) => put_lenenc_bytes(&mut payload, text.as_bytes()),
             }
         }

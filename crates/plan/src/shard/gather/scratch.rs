@@ -47,6 +47,8 @@ pub struct Writing {
     pub no_backslash_escapes: bool,
     /// Whether texts are UTF-8.
     pub utf8: bool,
+    /// Whether literals of moments may have a time zone of their own.
+    pub zones: bool,
 }
 
 /// A temporary table.
@@ -85,16 +87,32 @@ impl ScratchTable {
     }
 
     /// A table for values of these columns (in lower case), in this order, before they go to their rows: it takes what
-    /// the columns take, and any row. None if one of them is not there, or is computed from others.
-    pub fn of_columns(shown: &[u8], name: &str, wanted: &[String]) -> Option<Self> {
+    /// the columns take, and any row. Of those in `moments`, which are columns of TIMESTAMP, the seconds since 1970 are
+    /// taken. None if one of them is not there, or is computed from others.
+    pub fn of_columns(
+        shown: &[u8],
+        name: &str,
+        wanted: &[String],
+        moments: &BTreeSet<String>,
+    ) -> Option<Self> {
         let definition = Definition::read(shown)?;
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut columns = Vec::new();
-        for name in wanted {
+        for wanted in wanted {
             let mut all = definition.columns.iter();
-            let column = all.find(|column| lower(&column.name) == *name)?;
+            let column = all.find(|column| lower(&column.name) == *wanted)?;
             if column.generated || holds(&without_strings(column.line), b" DEFAULT (") {
                 return None;
+            }
+            if moments.contains(&lower(&column.name)) {
+                let quoted = literal::quote_identifier(&column.name);
+                parts.push([quoted.as_slice(), b" decimal(20,6)"].concat());
+                columns.push(Column {
+                    quoted,
+                    carried: Carried::Number,
+                    charset: Vec::new(),
+                });
+                continue;
             }
             // Only a key may count.
             let counting = b" AUTO_INCREMENT";
@@ -179,6 +197,10 @@ impl ScratchTable {
             into.extend(literal::quote_literal(value, writing.no_backslash_escapes));
         };
         match column.carried {
+            Carried::Moment if writing.zones && !is_zero(value) => {
+                let moment = moment::of_unix_time(value);
+                into.extend(moment.unwrap_or_else(|| b"NULL".to_vec()));
+            }
             Carried::Number | Carried::Index | Carried::Real | Carried::Moment => {
                 push_value(column.carried, value, into);
             }
@@ -192,6 +214,26 @@ impl ScratchTable {
             }
             Carried::Plain | Carried::Binary => into.extend(literal::hex_literal(value)),
         }
+    }
+
+    /// Of which rows a moment would not come back from its time in the session's zone, in which one hour comes twice. None
+    /// if no column has moments.
+    #[must_use]
+    pub fn ambiguous(&self) -> Option<Vec<u8>> {
+        let moments = self.columns.iter();
+        let moments = moments.filter(|column| column.carried == Carried::Moment);
+        let twice = |column: &Column| {
+            let name = column.quoted.as_slice();
+            let (at, back) = (
+                &b"UNIX_TIMESTAMP("[..],
+                b") <> UNIX_TIMESTAMP(FROM_UNIXTIME(",
+            );
+            [at, name, back, at, name, b")))"].concat()
+        };
+        let all: Vec<Vec<u8>> = moments.map(twice).collect();
+        let from = [b" FROM ", self.name.as_slice(), b" WHERE "].concat();
+        let count = |all: Vec<u8>| [&b"SELECT COUNT(*)"[..], &from, &all].concat();
+        (!all.is_empty()).then(|| count(all.join(&b" OR "[..])))
     }
 
     /// Of which rows a JSON value would not come back as it is: what a document holds can be more than its text says. None
@@ -208,6 +250,13 @@ impl ScratchTable {
         };
         let all: Vec<Vec<u8>> = documents.map(lossy).collect();
         (!all.is_empty()).then(|| all.join(&b" OR "[..]))
+    }
+
+    /// Whether this is what stands for a document whose text does not give it back: dates and decimals in it become others.
+    #[must_use]
+    pub fn is_lost(&self, column: usize, value: &[u8]) -> bool {
+        let column = self.columns.get(column);
+        value == LOST && column.is_some_and(|column| column.carried == Carried::Json)
     }
 
     /// How many values a pulled row has.
@@ -230,12 +279,15 @@ impl ScratchTable {
                 sql.extend_from_slice(b", ");
             }
             let (before, after): (&[u8], &[u8]) = match column.carried {
+                Carried::Json => {
+                    sql.extend(document(&column.quoted));
+                    continue;
+                }
                 Carried::Number | Carried::Plain | Carried::Binary => (b"", b""),
                 Carried::Index => (b"", b" + 0"),
                 Carried::Real => (b"", b" * 1e0"),
                 Carried::Moment => (b"UNIX_TIMESTAMP(", b")"),
                 Carried::Text => (b"CAST(", b" AS BINARY)"),
-                Carried::Json => (b"CAST(CAST(", b" AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
             };
             sql.extend_from_slice(before);
             sql.extend_from_slice(&column.quoted);
@@ -297,6 +349,29 @@ impl ScratchTable {
     }
 }
 
+/// No text of a document begins so.
+const LOST: &[u8] = &[0];
+
+/// A document as its text, if that gives it back.
+fn document(name: &[u8]) -> Vec<u8> {
+    let text = [b"CAST(", name, b" AS CHAR CHARACTER SET utf8mb4)"].concat();
+    let text = text.as_slice();
+    [
+        b"IF(".as_slice(),
+        name,
+        b" <=> CAST(",
+        text,
+        b" AS JSON) AND ",
+        text,
+        b" <=> CAST(CAST(",
+        text,
+        b" AS JSON) AS CHAR CHARACTER SET utf8mb4), CAST(",
+        text,
+        b" AS BINARY), x'00')",
+    ]
+    .concat()
+}
+
 fn push_from(sql: &mut Vec<u8>, table: &str, alias: &[u8], condition: Option<&[u8]>) {
     sql.extend_from_slice(b" FROM ");
     sql.extend(literal::quote_identifier(table.as_bytes()));
@@ -306,6 +381,10 @@ fn push_from(sql: &mut Vec<u8>, table: &str, alias: &[u8], condition: Option<&[u
         sql.extend_from_slice(b" WHERE ");
         sql.extend_from_slice(condition);
     }
+}
+
+fn is_zero(moment: &[u8]) -> bool {
+    moment.iter().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 fn push_value(carried: Carried, value: &[u8], into: &mut Vec<u8>) {
@@ -319,7 +398,7 @@ fn push_value(carried: Carried, value: &[u8], into: &mut Vec<u8>) {
             }
         }
         // The moment 0 stands for the date of zeros.
-        Carried::Moment if value.iter().all(|byte| matches!(byte, b'0' | b'.')) => {
+        Carried::Moment if is_zero(value) => {
             into.extend_from_slice(b"'0000-00-00 00:00:00'");
         }
         Carried::Moment => {
@@ -571,5 +650,6 @@ fn carried(line: &[u8]) -> Carried {
     }
 }
 
+mod moment;
 #[cfg(test)]
 mod tests;

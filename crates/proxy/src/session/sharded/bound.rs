@@ -70,16 +70,17 @@ fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<V
             let digits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
             bytes.iter().all(digits).then(|| bytes.to_vec())
         }
+        // Servers take these for bytes, whatever the session's character set is.
         (
-            ColumnType::VARCHAR
-            | ColumnType::VAR_STRING
-            | ColumnType::STRING
-            | ColumnType::TINY_BLOB
+            ColumnType::TINY_BLOB
             | ColumnType::BLOB
             | ColumnType::MEDIUM_BLOB
             | ColumnType::LONG_BLOB,
             _,
-        ) => Some(literal::quote_literal(bytes, no_backslash_escapes)),
+        ) => Some([&b"_binary "[..], &literal::hex_literal(bytes)].concat()),
+        (ColumnType::VARCHAR | ColumnType::VAR_STRING | ColumnType::STRING, _) => {
+            Some(literal::quote_literal(bytes, no_backslash_escapes))
+        }
         _ => None,
     }
 }
@@ -111,6 +112,11 @@ mod tests {
             "1.5e0"
         );
         assert_eq!(literal(ColumnType::VAR_STRING, false, b"it's"), "'it''s'");
+        assert_eq!(
+            literal(ColumnType::BLOB, false, &[0, 0xFF]),
+            "_binary x'00ff'"
+        );
+        assert_eq!(literal(ColumnType::LONG_BLOB, false, b""), "_binary x''");
         assert_eq!(
             literal(ColumnType::DATE, false, &[0xE8, 7, 1, 2]),
             "DATE'2024-01-02'"

@@ -22,7 +22,7 @@ use dbmesh_sql::{analyze, literal};
 use dbmesh_wire::command::Query;
 
 use super::super::{Executed, Failure, Session};
-use crate::backend::{Backend, BackendError};
+use crate::backend::Backend;
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::upstream::Member;
@@ -247,10 +247,7 @@ impl Session {
                     batch.push(b',');
                 }
                 let before = batch.len();
-                if !rows::push(table, row, &mut batch) {
-                    let what = "a row has other columns than its table".to_owned();
-                    return Err(broken(BackendError::Protocol(what)));
-                }
+                rows::push(table, name, row, &mut batch)?;
                 budget.take(batch.len() - before)?;
                 if batch.len() >= BATCH_BYTES {
                     store(to, &batch, name).await?;

@@ -25,6 +25,7 @@ use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::gather::{Locks, Scratch};
 use super::work::{Ended, of_server};
+use crate::backend::Flavor;
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::state::{Warning, Warnings};
@@ -229,7 +230,7 @@ impl Session {
         let mut budget = self.gather_budget();
         let part = self.part_of(&keyed.table, finish.source)?;
         let shown = self.shown(scratch, &part).await?;
-        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns);
+        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns, &keyed.moments);
         let table = table.ok_or_else(|| {
             unserved(
                 "its values cannot be put in one place: columns are not there, or are computed",
@@ -260,10 +261,23 @@ impl Session {
         for row in &mut warnings {
             row.message = names.text(&row.message);
         }
-        let rows = scratch.read(&table, &mut budget).await?;
+        // MySQL since 8.0.19; what the list of the key says is compared otherwise.
+        let facts = self.server_facts();
+        let zones = facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019);
+        if let Some(ambiguous) = table.ambiguous().filter(|_| !zones) {
+            let found = scratch.query(&ambiguous).await?;
+            let none = found.first().and_then(|row| row.first()?.as_deref()) == Some(b"0");
+            if !none {
+                return Err(unserved(
+                    "a TIMESTAMP is of an hour that the session's time zone has twice",
+                ));
+            }
+        }
+        let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
         let writing = Writing {
             no_backslash_escapes: self.dialect().no_backslash_escapes,
             utf8: self.text_is_utf8(),
+            zones,
         };
         Ok(Found {
             rows: rows.len(),

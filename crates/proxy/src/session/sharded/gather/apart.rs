@@ -185,10 +185,10 @@ impl Scratch {
         rows.map_err(refused)
     }
 
-    /// Reads all rows of a table, as they are carried.
+    /// Reads all rows of a table, as they are carried; errors name it so.
     pub async fn read(
         &mut self,
-        table: &ScratchTable,
+        (table, name): (&ScratchTable, &str),
         budget: &mut Budget,
     ) -> Result<Vec<Vec<Cell>>, Failure> {
         self.load().await?;
@@ -203,10 +203,7 @@ impl Scratch {
         {
             while let Some(row) = coming.next().map_err(broken)? {
                 budget.take(row.len())?;
-                let cells = rows::cells(row, table.width()).ok_or_else(|| {
-                    broken(BackendError::Protocol("a row has other columns".into()))
-                })?;
-                all.push(cells);
+                all.push(rows::cells_of(table, name, row)?);
             }
         }
         Ok(all)
@@ -340,7 +337,9 @@ impl Session {
         for (source, pull, table, part) in work {
             self.reach(source, route).await?;
             let mut select = table.select(&part.table, &pull.alias, condition(pull));
-            if self.state.vector.variables.contains_key("sql_select_limit") {
+            select.extend_from_slice(&pull.first);
+            let limited = self.state.vector.variables.contains_key("sql_select_limit");
+            if limited && pull.first.is_empty() {
                 // A limit of the client's is for its own rows.
                 select.extend_from_slice(b" LIMIT 18446744073709551615");
             }

@@ -7,19 +7,22 @@ use dbmesh_plan::shard::gather::ScratchTable;
 use super::super::super::Failure;
 use super::rows::Rows;
 use super::{BATCH_BYTES, Budget, broken, refused, rows};
-use crate::backend::{Backend, BackendError};
+use crate::backend::Backend;
 
 /// Statements that insert what was read.
 #[derive(Debug)]
 pub(in super::super) struct Batches {
+    /// What clients call the table.
+    name: String,
     head: Vec<u8>,
     statements: Vec<Vec<u8>>,
 }
 
 impl Batches {
     /// None yet, into this table.
-    pub fn of(table: &ScratchTable) -> Self {
+    pub fn of(table: &ScratchTable, name: &str) -> Self {
         Self {
+            name: name.to_owned(),
             head: table.insert(),
             statements: Vec::new(),
         }
@@ -50,16 +53,9 @@ impl Batches {
             Some(batch) if batch.len() < BATCH_BYTES => batch.push(b','),
             _ => self.statements.push(self.head.clone()),
         }
-        let whole = self
-            .statements
-            .last_mut()
-            .is_some_and(|batch| rows::push(table, row, batch));
-        match whole {
-            true => Ok(()),
-            false => {
-                let what = "a row has other columns than its table".to_owned();
-                Err(broken(BackendError::Protocol(what)))
-            }
+        match self.statements.last_mut() {
+            Some(batch) => rows::push(table, &self.name, row, batch),
+            None => Ok(()),
         }
     }
 

@@ -6,7 +6,10 @@ use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
 use dbmesh_wire::relay::{Progress, Relay, Shape};
 
+use super::super::super::Failure;
+use super::broken;
 use crate::backend::{Backend, BackendError, Cell, ServerError, server_error};
+use crate::fault::Fault;
 
 /// A result on its way.
 #[derive(Debug)]
@@ -170,16 +173,55 @@ pub(super) fn cells(row: &[u8], width: usize) -> Option<Vec<Cell>> {
     reader.is_empty().then_some(cells)
 }
 
-/// Adds a row to the INSERT of a table; says whether it has the table's columns.
-pub(super) fn push(table: &ScratchTable, row: &[u8], into: &mut Vec<u8>) -> bool {
+/// The values of a row of this table, which clients call by the name.
+pub(super) fn cells_of(table: &ScratchTable, name: &str, row: &[u8]) -> Result<Vec<Cell>, Failure> {
+    let cells = cells(row, table.width()).ok_or_else(otherwise)?;
+    let mut values = cells.iter().enumerate();
+    let is_lost = |(column, value): (usize, &Cell)| {
+        let value = value.as_deref();
+        value.is_some_and(|value| table.is_lost(column, value))
+    };
+    match values.any(is_lost) {
+        true => Err(lost(name)),
+        false => Ok(cells),
+    }
+}
+
+/// Adds a row to the INSERT of a table, which clients call by the name.
+pub(super) fn push(
+    table: &ScratchTable,
+    name: &str,
+    row: &[u8],
+    into: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let mut reader = Reader::new(row);
-    let mut whole = true;
-    let values = (0..table.width()).map_while(|_| match reader.lenenc_bytes_or_null() {
-        Ok(value) => Some(value),
+    let (mut whole, mut given_back) = (true, true);
+    let values = (0..table.width()).map_while(|column| match reader.lenenc_bytes_or_null() {
+        Ok(value) => {
+            given_back &= !value.is_some_and(|value| table.is_lost(column, value));
+            Some(value)
+        }
         Err(_) => {
             whole = false;
             None
         }
     });
-    table.push_row(values, into) && whole
+    let pushed = table.push_row(values, into);
+    match (pushed && whole, given_back) {
+        (true, true) => Ok(()),
+        (true, false) => Err(lost(name)),
+        (false, _) => Err(otherwise()),
+    }
+}
+
+fn otherwise() -> Failure {
+    let what = "a row has other columns than its table".to_owned();
+    broken(BackendError::Protocol(what))
+}
+
+fn lost(name: &str) -> Failure {
+    let why = format!(
+        "a JSON document of `{name}` holds values that its text does not give back (dates, decimals)"
+    );
+    Fault::Sharding(why).into()
 }

@@ -123,7 +123,7 @@ impl Session {
             let from = part_of(node).ok_or_else(|| unmoved("its shard has no name"))?;
             self.reach(from.source, route).await?;
             self.is_plain(&from).await?;
-            let mut batches = Batches::of(&table);
+            let mut batches = Batches::of(&table, &moving.table);
             let taken = self
                 .take_rows(moving, &table, &from, &mut batches, &mut budget)
                 .await?;

@@ -25,7 +25,7 @@ pub(super) fn statements(
             let all = 0..table.width();
             let tuples = rows
                 .iter()
-                .map(|row| tuple(table, row, all.clone(), writing));
+                .map(|row| tuple(all.clone(), |column| literal(table, row, column, writing)));
             batched(tuples)
                 .into_iter()
                 .map(|values| [head, values.as_slice(), tail].concat())
@@ -45,7 +45,7 @@ pub(super) fn statements(
             let mut of_values: BTreeMap<Vec<Vec<u8>>, Vec<Vec<u8>>> = BTreeMap::new();
             let mut all = Vec::new();
             for row in rows {
-                let which = tuple(table, row, 0..*keys, writing);
+                let which = tuple(0..*keys, |column| literal(table, row, column, writing));
                 // A row that several rows join is changed once.
                 if !seen.insert(which.clone()) {
                     continue;
@@ -98,15 +98,8 @@ fn literal(table: &ScratchTable, row: &[Cell], column: usize, writing: Writing) 
 }
 
 /// `(1, 2)`; IN takes one value in parentheses as well.
-fn tuple(
-    table: &ScratchTable,
-    row: &[Cell],
-    columns: std::ops::Range<usize>,
-    writing: Writing,
-) -> Vec<u8> {
-    let values: Vec<Vec<u8>> = columns
-        .map(|column| literal(table, row, column, writing))
-        .collect();
+fn tuple(columns: std::ops::Range<usize>, value: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let values: Vec<Vec<u8>> = columns.map(value).collect();
     [&b"("[..], &values.join(&b", "[..]), b")"].concat()
 }
 

@@ -1,0 +1,68 @@
+//! Moments as literals that say their time zone.
+//!
+//! Owns the way from seconds since 1970 to a date and a time in UTC. Input: what UNIX_TIMESTAMP prints.
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// `TIMESTAMP'2024-10-27 00:30:00.5+00:00'`; none if it is no such number.
+pub(super) fn of_unix_time(value: &[u8]) -> Option<Vec<u8>> {
+    let value = std::str::from_utf8(value).ok()?;
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let seconds: u64 = seconds.parse().ok()?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (days, within) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
+    let (year, month, day) = date_of(days);
+    let (hour, minute, second) = (within / 3600, within / 60 % 60, within % 60);
+    let point = if fraction.is_empty() { "" } else { "." };
+    let text = format!(
+        "TIMESTAMP'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction}+00:00'"
+    );
+    Some(text.into_bytes())
+}
+
+/// The date of a day, counted from 1970-01-01, in the Gregorian calendar: years begin in March, so that a leap day is the
+/// last of its year, and 400 of them are 146,097 days.
+fn date_of(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        let of =
+            |value: &str| of_unix_time(value.as_bytes()).map(|t| String::from_utf8(t).unwrap());
+        let is = |value: &str, text: &str| {
+            assert_eq!(
+                of(value),
+                Some(format!("TIMESTAMP'{text}+00:00'")),
+                "{value}"
+            );
+        };
+        is("1", "1970-01-01 00:00:01");
+        is("951782400", "2000-02-29 00:00:00");
+        is("1729989000.500", "2024-10-27 00:30:00.500");
+        is("2147483647.999999", "2038-01-19 03:14:07.999999");
+        is("4107542399", "2100-02-28 23:59:59");
+        is("4107542400", "2100-03-01 00:00:00");
+        assert_eq!(of("x"), None);
+        assert_eq!(of("1.x"), None);
+        assert_eq!(of("-1"), None);
+    }
+}
