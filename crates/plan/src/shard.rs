@@ -26,6 +26,7 @@ mod reason;
 mod rewrite;
 mod route;
 mod scope;
+mod search;
 pub mod slots;
 mod template;
 pub mod value;

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use dbmesh_sql::ast::{
-    Assignment, Body, ColumnName, ExprId, ExprKind, Insert, InsertSource, JoinKind, Limit, List,
-    Name, OrderItem, Row, Select, SelectItem, TableRef, Update, With,
+    Assignment, Body, ColumnName, Expr, ExprId, ExprKind, Insert, InsertSource, JoinKind, Limit,
+    List, Name, OrderItem, Row, Select, SelectItem, TableRef, Update, With,
 };
 use dbmesh_sql::parsed::{self, Access};
 use dbmesh_sql::{Span, StatementKind, literal};
@@ -303,28 +303,46 @@ fn around_values(
         }
     }
     if let Some(clause) = insert.on_duplicate {
-        // Behind literal values, columns of the query have no meaning.
-        let own = |column: &ColumnName| match column.name.qualifier {
-            Some(qualifier) => {
-                let qualifier = scope.lower(qualifier);
-                let alias = insert.row_alias.map(|alias| scope.lower(alias));
-                qualifier == table.exposed || alias == Some(qualifier)
-            }
-            None => scope.has_column(table, &scope.lower(column.name.name)) == Some(true),
-        };
-        let foreign = scope
-            .ast
-            .all::<ColumnName>()
-            .iter()
-            .any(|column| within(clause.span, column.name.span) && !own(column));
+        let mut names = scope.ast.all::<ColumnName>().iter();
+        let own = |column: &ColumnName| is_own(scope, insert, table, column);
+        let all_own = names.all(|column| !within(clause.span, column.name.span) || own(column));
         let selects = scope.ast.all::<Select>().iter();
-        if foreign || selects.into_iter().any(|s| within(clause.span, s.span)) {
+        if !all_own || selects.into_iter().any(|s| within(clause.span, s.span)) {
             return Err(NotKeyed::Unserved(GatherReason::InsertSelect));
         }
         tail.push(b' ');
         tail.extend_from_slice(scope.text(clause.span));
     }
     Ok((head, tail))
+}
+
+/// Whether a name in ON DUPLICATE KEY UPDATE means a column of the table, for certain: behind literal values, columns of the
+/// query have no meaning, and a server that has both refuses a name that may be either.
+fn is_own(scope: &Scope<'_>, insert: &Insert, table: &Use<'_>, column: &ColumnName) -> bool {
+    let name = scope.lower(column.name.name);
+    let exprs = scope.ast.all::<Expr>();
+    let inserted = exprs
+        .iter()
+        .any(|e| matches!(e.kind, ExprKind::ValuesOf(_)) && within(e.span, column.name.span));
+    let from_query = matches!(insert.source, InsertSource::Query(_)) && !inserted;
+    let mut others = scope
+        .uses
+        .iter()
+        .filter(|other| from_query && other.table_ref.is_some());
+    match column.name.qualifier {
+        Some(qualifier) => {
+            let qualifier = scope.lower(qualifier);
+            let alias = insert.row_alias.map(|alias| scope.lower(alias));
+            let ours = qualifier == table.exposed || alias.as_ref() == Some(&qualifier);
+            ours && others.all(|other| other.exposed != qualifier)
+        }
+        None => {
+            let ours = scope.has_column(table, &name) == Some(true);
+            // What a derived table calls its columns is not looked at.
+            let plain = !from_query || scope.ast.all::<Select>().len() == 1;
+            ours && plain && others.all(|other| scope.has_column(other, &name) == Some(false))
+        }
+    }
 }
 
 /// UPDATE and DELETE.

@@ -18,7 +18,7 @@ use super::rewrite::{self, Splice};
 use super::route::{self, Route, Target};
 use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
-use super::{Clock, Merge, NodeStatement, ShardPlan, group, order};
+use super::{Clock, Merge, NodeStatement, ShardPlan, group, order, search};
 
 /// Functions that read the clock.
 const CLOCKS: [&str; 13] = [
@@ -129,6 +129,9 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     into(scope)?;
     if ast.all::<Select>().iter().any(|s| s.calc_found_rows) {
         return Err(GatherReason::FoundRows.into());
+    }
+    if search::ranks(scope) {
+        return Err(RefuseReason::FullText.into());
     }
     let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
     if ast.all::<Call>().iter().any(seeded) {

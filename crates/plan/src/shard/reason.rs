@@ -246,7 +246,9 @@ impl RefuseReason {
             | Self::KeyType(_)
             | Self::AlgorithmFails { .. }
             | Self::Kind(_) => return self.why_of_it(),
-            Self::FullText => "a full-text search over several shards",
+            Self::FullText => {
+                "a full-text search over several shards, by relevance or with other tables' rows"
+            }
             Self::CommonTableTwice => "a common table expression that is read twice",
             Self::SeveralStatements => "several statements in one text",
             Self::SystemSchema => "a schema that describes one server",

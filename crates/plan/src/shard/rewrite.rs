@@ -348,12 +348,13 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
     };
     let assigned = scope.ast.all::<Assignment>().iter().map(|a| a.column);
     let inserted = scope.inserts().map(|i| scope.ast.list(i.columns));
-    let names = scope
+    let read = scope
         .ast
         .all::<ColumnName>()
         .iter()
         .map(|column| column.name);
-    let names = names
+    let reads = read.clone().any(|column| means(&column));
+    let names = read
         .chain(assigned)
         .chain(inserted.into_iter().flatten().copied());
     for column in names.filter(means) {
@@ -368,7 +369,8 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
             && other.table_ref != table.table_ref
             && other.exposed == table.exposed
     };
-    if !found.is_empty() && scope.uses.iter().any(|other| hides(&other)) {
+    // What is assigned is the table's own.
+    if reads && scope.uses.iter().any(|other| hides(&other)) {
         return Err(RefuseReason::AmbiguousName.into());
     }
     // Without its alias, the server would refuse to read the table that is changed; with it, it would not.

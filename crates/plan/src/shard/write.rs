@@ -15,7 +15,7 @@ use super::rewrite::{self, Splice};
 use super::route::{self, Route, Target};
 use super::scope::{Place, Scope};
 use super::value::Compared;
-use super::{Clock, Merge, ShardPlan, algorithm, read};
+use super::{Clock, Merge, ShardPlan, algorithm, read, search};
 
 /// Functions whose value differs from server to server.
 const PER_SERVER: [&str; 10] = [
@@ -98,6 +98,9 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             read::aggregates_are_inner(scope)?;
             if scope.hangs_on_session() || scope.facts.server_local {
                 return Err(RefuseReason::SessionState.into());
+            }
+            if search::ranks(scope) {
+                return Err(RefuseReason::FullText.into());
             }
             if change.limit.is_some() {
                 return Err(GatherReason::ChangeLimit.into());
