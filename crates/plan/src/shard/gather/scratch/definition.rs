@@ -1,0 +1,230 @@
+//! What SHOW CREATE TABLE says of a table.
+//!
+//! Owns the reading of its lines, which have one definition each. Must never take a word in a name or a comment for one of
+//! the definition. Input: the server's text.
+
+use std::collections::BTreeSet;
+
+use dbmesh_sql::literal;
+
+use super::{Carried, Column};
+
+/// What SHOW CREATE TABLE says, line by line.
+pub(super) struct Definition<'a> {
+    pub(super) columns: Vec<ColumnLine<'a>>,
+    pub(super) keys: Vec<KeyLine<'a>>,
+    pub(super) options: &'a [u8],
+}
+
+pub(super) struct ColumnLine<'a> {
+    pub(super) name: Vec<u8>,
+    pub(super) line: &'a [u8],
+    pub(super) generated: bool,
+    pub(super) counts: bool,
+}
+
+pub(super) struct KeyLine<'a> {
+    pub(super) columns: Vec<Vec<u8>>,
+    pub(super) line: &'a [u8],
+    pub(super) unique: bool,
+}
+
+impl<'a> Definition<'a> {
+    pub(super) fn read(shown: &'a [u8]) -> Option<Self> {
+        let mut lines = shown.split(|byte| *byte == b'\n');
+        let head = lines.next()?;
+        if !head.starts_with(b"CREATE TABLE ") || !head.ends_with(b"(") {
+            return None;
+        }
+        let mut found = Self {
+            columns: Vec::new(),
+            keys: Vec::new(),
+            options: b"",
+        };
+        for line in lines {
+            if line.starts_with(b")") {
+                found.options = line;
+                break;
+            }
+            let line = line.trim_ascii();
+            found.line(line.strip_suffix(b",").unwrap_or(line));
+        }
+        (!found.columns.is_empty() && !found.options.is_empty()).then_some(found)
+    }
+
+    fn line(&mut self, line: &'a [u8]) {
+        if line.starts_with(b"`") {
+            let mut rest = line;
+            if let Some(name) = identifier(&mut rest) {
+                let unquoted = without_strings(rest);
+                self.columns.push(ColumnLine {
+                    name,
+                    line,
+                    generated: holds(&unquoted, b" AS ("),
+                    counts: holds(&unquoted, b" AUTO_INCREMENT"),
+                });
+            }
+            return;
+        }
+        let unique = line.starts_with(b"PRIMARY KEY ") || line.starts_with(b"UNIQUE KEY ");
+        // Full-text and spatial indexes, foreign keys and checks say nothing about the rows of a query.
+        if !unique && !line.starts_with(b"KEY ") {
+            return;
+        }
+        let mut rest = line;
+        if !line.starts_with(b"PRIMARY") {
+            let start = line.iter().position(|byte| *byte == b'`').unwrap_or(0);
+            rest = line.get(start..).unwrap_or_default();
+            identifier(&mut rest);
+        }
+        let mut columns = Vec::new();
+        while let Some(start) = rest.iter().position(|byte| *byte == b'`') {
+            rest = rest.get(start..).unwrap_or_default();
+            match identifier(&mut rest) {
+                Some(name) => columns.push(name),
+                None => break,
+            }
+        }
+        self.keys.push(KeyLine {
+            columns,
+            line,
+            unique,
+        });
+    }
+
+    pub(super) fn column(&self, column: &ColumnLine<'_>) -> Column {
+        let carried = carried(column.line);
+        let said = option_of(&without_strings(column.line), b"CHARACTER SET ");
+        let charset = match (carried, said.strip_prefix(b" CHARACTER SET ")) {
+            (Carried::Json, _) => b"utf8mb4".to_vec(),
+            (_, Some(charset)) => charset.to_vec(),
+            (_, None) => {
+                let default = option_of(self.options, b"DEFAULT CHARSET=");
+                let default = default.strip_prefix(b" DEFAULT CHARSET=");
+                default.unwrap_or(b"utf8mb4").to_vec()
+            }
+        };
+        Column {
+            quoted: literal::quote_identifier(&column.name),
+            carried,
+            charset,
+        }
+    }
+
+    /// The columns that remain, in lower case; none if all do.
+    pub(super) fn kept(&self, needed: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
+        let mut kept = needed?.clone();
+        let computed = |column: &ColumnLine<'_>| {
+            column.generated || holds(&without_strings(column.line), b" DEFAULT (")
+        };
+        // What is computed from other columns needs those.
+        if self
+            .columns
+            .iter()
+            .any(|column| computed(column) && kept.contains(&lower(&column.name)))
+        {
+            return None;
+        }
+        for key in &self.keys {
+            let counts = |name: &Vec<u8>| self.columns.iter().any(|c| c.counts && c.name == *name);
+            if key.unique || key.columns.iter().any(counts) {
+                kept.extend(key.columns.iter().map(|column| lower(column)));
+            }
+        }
+        let named = |column: &ColumnLine<'_>| kept.contains(&lower(&column.name));
+        if self.columns.iter().any(|c| named(c) && computed(c)) {
+            return None;
+        }
+        if !self.columns.iter().any(named) {
+            let plain = self.columns.iter().find(|column| !computed(column))?;
+            kept.insert(lower(&plain.name));
+        }
+        Some(kept)
+    }
+}
+
+pub(super) fn lower(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).to_lowercase()
+}
+
+/// The name in backquotes at the beginning, which is taken away.
+fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    let mut bytes = rest.get(1..)?;
+    loop {
+        match bytes {
+            [b'`', b'`', after @ ..] => {
+                name.push(b'`');
+                bytes = after;
+            }
+            [b'`', after @ ..] => {
+                *rest = after;
+                return Some(name);
+            }
+            [byte, after @ ..] => {
+                name.push(*byte);
+                bytes = after;
+            }
+            [] => return None,
+        }
+    }
+}
+
+/// The text with strings and names cut out, which may hold any word.
+pub(super) fn without_strings(text: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut inside: Option<u8> = None;
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match (inside, *byte) {
+            (Some(b'\''), b'\\') => {
+                bytes.next();
+            }
+            (Some(quote), byte) if quote == byte => inside = None,
+            (Some(_), _) => {}
+            (None, b'\'' | b'`') => inside = Some(*byte),
+            (None, byte) => kept.push(byte),
+        }
+    }
+    kept
+}
+
+pub(super) fn holds(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
+}
+
+/// ` DEFAULT CHARSET=utf8mb4` of a table's options or a column's line, if it is there.
+pub(super) fn option_of(options: &[u8], name: &[u8]) -> Vec<u8> {
+    let Some(start) = options.windows(name.len()).position(|w| w == name) else {
+        return Vec::new();
+    };
+    let value = options.get(start + name.len()..).unwrap_or_default();
+    let value = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    [b" ", name, value].concat()
+}
+
+/// How values of a column travel, by the word of its type.
+pub(super) fn carried(line: &[u8]) -> Carried {
+    let mut rest = line;
+    if identifier(&mut rest).is_none() {
+        return Carried::Binary;
+    }
+    let word: Vec<u8> = rest
+        .trim_ascii_start()
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    match word.as_slice() {
+        b"tinyint" | b"smallint" | b"mediumint" | b"int" | b"bigint" | b"decimal" | b"year" => {
+            Carried::Number
+        }
+        b"bit" | b"enum" | b"set" => Carried::Index,
+        b"float" | b"double" => Carried::Real,
+        b"timestamp" => Carried::Moment,
+        b"json" => Carried::Json,
+        b"char" | b"varchar" | b"tinytext" | b"text" | b"mediumtext" | b"longtext" => Carried::Text,
+        b"date" | b"time" | b"datetime" | b"uuid" | b"inet4" | b"inet6" => Carried::Plain,
+        _ => Carried::Binary,
+    }
+}
