@@ -276,7 +276,12 @@ impl Target<'_, '_> {
         let key = self.keys.iter().map(|key| self.compared(key, quoted(key)));
         let key = key.collect();
         let mut find = find(scope, &self.query(&computed))?;
-        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?) {
+        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?)
+            && pull
+                .condition
+                .as_ref()
+                .is_none_or(|c| c.parameters.is_empty())
+        {
             pull.first = first;
         }
         Ok(Keyed {
