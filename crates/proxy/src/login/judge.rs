@@ -44,11 +44,7 @@ pub(super) async fn judge(
     let verifier = chosen
         .as_ref()
         .and_then(|serving| verifier_of(process, &serving.service, &user));
-    let transport = match client.channel.stream() {
-        Stream::Unix(_) => Transport::Local,
-        stream if stream.is_secure() => Transport::Secure,
-        _ => Transport::Plain,
-    };
+    let transport = transport_of(client.channel.stream());
     let plugin = default_plugin.clone();
     let mut auth = ServerAuth::new(nonce, plugin, transport, verifier, ALLOWED.to_vec());
     // A password in full is asked for only where a hash is all that is known of one.
@@ -100,6 +96,15 @@ pub(super) async fn judge(
         )
         .map_err(Fault::TooManyConnections)?;
     Ok((serving, login))
+}
+
+/// Who could listen on the way.
+fn transport_of(stream: &Stream) -> Transport {
+    match stream {
+        Stream::Unix(_) => Transport::Local,
+        stream if stream.is_secure() => Transport::Secure,
+        _ => Transport::Plain,
+    }
 }
 
 /// Counts a failed login, which costs time.
