@@ -38,6 +38,26 @@ pub enum Readiness {
     Short(Vec<Shortfall>),
 }
 
+/// What is known of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    readiness: Readiness,
+    /// The endpoint of which it is known: whoever takes its place as the primary may be another kind of server.
+    endpoint: Option<String>,
+}
+
+impl Known {
+    const NOTHING: Self = Self {
+        readiness: Readiness::Unknown,
+        endpoint: None,
+    };
+
+    fn is_of(&self, endpoint: Option<&str>) -> bool {
+        let same = endpoint.is_none_or(|wanted| self.endpoint.as_deref() == Some(wanted));
+        self.readiness != Readiness::Unknown && same
+    }
+}
+
 /// What became of transactions that touched several nodes; sums since the process began.
 #[derive(Debug, Default)]
 pub struct Ends {
@@ -88,7 +108,7 @@ pub struct Atomic {
     sequence: AtomicU64,
     /// Names of the sources, in their order.
     sources: Vec<String>,
-    readiness: watch::Sender<Vec<Readiness>>,
+    readiness: watch::Sender<Vec<Known>>,
     sight: Mutex<Sight>,
     finished: Mutex<Vec<Gtrid>>,
     forced: Mutex<Vec<Forced>>,
@@ -114,7 +134,7 @@ impl Atomic {
         let random = dbmesh_wire::auth::generate_nonce().unwrap_or_default();
         let (coordinator, rest) = random.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let epoch = rest.first_chunk().unwrap_or(&[0; 4]);
-        let unknown = vec![Readiness::Unknown; sources.len()];
+        let unknown = vec![Known::NOTHING; sources.len()];
         Some(Arc::new(Self {
             mesh,
             coordinator: u64::from_be_bytes(*coordinator),
@@ -157,12 +177,18 @@ impl Atomic {
         })
     }
 
-    /// Whether a source keeps the promise; waits a moment for what is not known yet.
-    pub async fn ready(&self, source: usize) -> Readiness {
+    /// Whether a source keeps the promise, and with this endpoint as its primary; waits a moment for what is not known yet.
+    pub async fn ready(&self, source: usize, endpoint: Option<&str>) -> Readiness {
         let mut seen = self.readiness.subscribe();
-        let known = seen.wait_for(|all| all.get(source).is_none_or(|r| *r != Readiness::Unknown));
-        match tokio::time::timeout(READINESS_WAIT, known).await {
-            Ok(Ok(all)) => all.get(source).cloned().unwrap_or(Readiness::Unknown),
+        let is_known = |all: &Vec<Known>| all.get(source).is_none_or(|k| k.is_of(endpoint));
+        if endpoint.is_some() && !is_known(&seen.borrow()) {
+            // Somebody else is the primary than before.
+            self.due.notify_one();
+        }
+        match tokio::time::timeout(READINESS_WAIT, seen.wait_for(is_known)).await {
+            Ok(Ok(all)) => all
+                .get(source)
+                .map_or(Readiness::Unknown, |known| known.readiness.clone()),
             _ => Readiness::Unknown,
         }
     }
@@ -171,14 +197,27 @@ impl Atomic {
     #[must_use]
     pub fn readiness(&self) -> Vec<(String, Readiness)> {
         let all = self.readiness.borrow().clone();
+        let all = all.into_iter().map(|known| known.readiness);
         self.sources.iter().cloned().zip(all).collect()
     }
 
-    fn set_readiness(&self, source: usize, readiness: Readiness) -> bool {
+    /// Whether what is known of a source is that it keeps the promise, and of this endpoint.
+    fn is_ready(&self, source: usize, endpoint: &str) -> bool {
+        let all = self.readiness.borrow();
+        let ready =
+            |known: &Known| known.readiness == Readiness::Ready && known.is_of(Some(endpoint));
+        all.get(source).is_some_and(ready)
+    }
+
+    fn set_readiness(&self, source: usize, readiness: Readiness, endpoint: String) -> bool {
+        let now = Known {
+            readiness,
+            endpoint: Some(endpoint),
+        };
         self.readiness
             .send_if_modified(|all| match all.get_mut(source) {
-                Some(known) if *known != readiness => {
-                    *known = readiness;
+                Some(known) if *known != now => {
+                    *known = now;
                     true
                 }
                 _ => false,

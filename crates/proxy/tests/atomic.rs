@@ -10,3 +10,5 @@ mod failover;
 mod steps;
 #[path = "atomic/texts.rs"]
 mod texts;
+#[path = "atomic/waits.rs"]
+mod waits;

@@ -124,12 +124,18 @@ impl Resolving {
     /// Looks whether servers keep the promise, where that is not known, and now and then again.
     async fn look(&mut self, upstreams: &[Arc<Upstream>]) {
         let again = self.sweeps.is_multiple_of(SWEEPS_PER_ROUND);
-        let known = self.atomic.readiness.borrow().clone();
-        for (source, readiness) in known.iter().enumerate() {
+        for source in 0..self.atomic.sources.len() {
             let Some(shard) = self.atomic.shard(source) else {
                 continue;
             };
-            if *readiness == Readiness::Ready && !again {
+            let primary = upstreams
+                .get(source)
+                .and_then(|upstream| upstream.choose(Need::Primary, None, &[], || 0));
+            let known = primary.is_none_or(|primary| {
+                let endpoint = primary.endpoint.name.to_string();
+                self.atomic.is_ready(source, &endpoint)
+            });
+            if known && !again {
                 continue;
             }
             let Some(mut connection) = self.take(upstreams, shard).await else {
@@ -138,9 +144,10 @@ impl Resolving {
             let Ok(found) = readiness_of(&mut connection.backend).await else {
                 continue;
             };
+            let endpoint = connection.member.endpoint.name.to_string();
             self.put(shard, Some(connection));
             let node = self.atomic.sources.get(source);
-            if self.atomic.set_readiness(source, found.clone())
+            if self.atomic.set_readiness(source, found.clone(), endpoint)
                 && let Readiness::Short(shortfalls) = &found
             {
                 for shortfall in shortfalls {

@@ -12,7 +12,7 @@ use crate::bank::{self, ACCOUNTS, BALANCE, Random, Told, WORKERS, lasts, settled
 use crate::faultkit::client::{Credentials, RawClient};
 use crate::faultkit::eventually;
 use crate::faultkit::stage::Stage;
-use crate::ground::{Client, Options, endpoint, make_shards, yaml_of};
+use crate::ground::{Answer, Client, Options, endpoint, make_shards, yaml_of};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const STRATEGY: &[&str] = &[
@@ -199,6 +199,53 @@ fn reads_of_shards_go_to_replicas_and_see_what_the_session_did() {
     };
     nodes.ready();
     sessions_see_their_own(&nodes);
+}
+
+/// Whether a transaction over both nodes commits; else what is said.
+fn transfers(client: &mut Client) -> Result<(), String> {
+    for text in [
+        "BEGIN",
+        "UPDATE t_user SET score = score - 1 WHERE user_id = 2",
+        "UPDATE t_user SET score = score + 1 WHERE user_id = 6",
+        "COMMIT",
+    ] {
+        if let Answer::Error(code) = client.ask(text) {
+            let said = client.said.take().unwrap_or_default();
+            client.ask("ROLLBACK");
+            return Err(format!("{code}: {said}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_takes_over_must_keep_the_promise_as_well() {
+    let mut nodes = Nodes::start(&["transactions: {acrossNodes: atomic}"]);
+    let mut client = nodes.client();
+    client
+        .ask("INSERT INTO t_user VALUES (2, 'a', 9), (6, 'b', 9)")
+        .done();
+    transfers(&mut client).unwrap();
+    let next = nodes.pairs[1].replica();
+    next.execute("SET GLOBAL sync_binlog = 0").unwrap();
+    nodes.pairs[1].fail_over().unwrap();
+    // Who was the primary before kept it; that says nothing of the one that is it now, from its first transaction on.
+    let mut client = nodes.client();
+    eventually("it is said why", WITHIN, || {
+        let refused = transfers(&mut client).expect_err("it was taken on trust");
+        if refused.contains("sync_binlog is not 1") {
+            return true;
+        }
+        client = nodes.client();
+        false
+    });
+    // Transactions of one node go on.
+    client
+        .ask("UPDATE t_user SET score = 1 WHERE user_id = 6")
+        .done();
+    let now = nodes.pairs[1].primary();
+    now.execute("SET GLOBAL sync_binlog = 1").unwrap();
+    eventually("it is trusted", WITHIN, || transfers(&mut client).is_ok());
 }
 
 /// Kills the primary of a node, lets its replica take over, and gives the old one back as a replica; or kills a proxy.

@@ -232,9 +232,10 @@ impl Session {
             .clone()
             .filter(|_| joined == Joined::Branch);
         if let Some(atomic) = &atomic {
-            for source in [home, source] {
-                self.must_be_ready(atomic, source).await?;
-            }
+            let first = across.parts.first().and_then(|part| part.member.clone());
+            self.must_be_ready(atomic, home, first.as_deref()).await?;
+            // Which server that is, is known when it has a connection.
+            self.must_be_ready(atomic, source, None).await?;
         }
         let Some(across) = self.across() else {
             return Ok(());
@@ -264,12 +265,19 @@ impl Session {
         Ok(())
     }
 
-    async fn must_be_ready(&self, atomic: &Arc<Atomic>, source: usize) -> Result<(), Failure> {
+    /// Refuses a node that is not seen to keep an atomic commit, with this endpoint as its primary.
+    async fn must_be_ready(
+        &self,
+        atomic: &Arc<Atomic>,
+        source: usize,
+        member: Option<&Member>,
+    ) -> Result<(), Fault> {
         let name = atomic
             .shard(source)
             .and_then(|shard| atomic.source_name(shard));
         let node = name.unwrap_or_default();
-        let why = match atomic.ready(source).await {
+        let endpoint = member.map(|member| member.endpoint.name.to_string());
+        let why = match atomic.ready(source, endpoint.as_deref()).await {
             Readiness::Ready => return Ok(()),
             Readiness::Unknown => {
                 format!("node {node} could not be asked whether it keeps an atomic commit")
@@ -282,7 +290,7 @@ impl Session {
                 )
             }
         };
-        Err(Fault::Sharding(why).into())
+        Err(Fault::Sharding(why))
     }
 
     /// Takes up the parked connection of the session's place.
@@ -298,8 +306,33 @@ impl Session {
         }
     }
 
+    /// A branch begins only at a server that is seen to keep the promise.
+    async fn joins_ready(&mut self) -> Result<(), Failure> {
+        let here = sharded_place(self);
+        let joins = |sharded: &super::ShardSession| {
+            let mut parts = sharded.across.parts.iter();
+            let part = parts.find(|part| part.source == here)?;
+            let atomic = sharded.home.atomic.clone()?;
+            (part.joined == Joined::Branch).then_some(atomic)
+        };
+        let Some(atomic) = self.sharded.as_deref().and_then(joins) else {
+            return Ok(());
+        };
+        let Err(refused) = self
+            .must_be_ready(&atomic, here, self.member.as_deref())
+            .await
+        else {
+            return Ok(());
+        };
+        // Nothing may run here as if it were part of the transaction.
+        self.lease = None;
+        Box::pin(self.roll_back_across()).await;
+        Err(Fault::RolledBack(format!("a node could not join it: {refused}")).into())
+    }
+
     /// Runs on a new connection what makes it part of the transaction.
     pub(super) async fn run_joining(&mut self, texts: &[String]) -> Result<(), Failure> {
+        self.joins_ready().await?;
         let backend = self.backend()?;
         for text in texts {
             let reply = run_step(backend, std::slice::from_ref(text)).await;

@@ -30,7 +30,7 @@ impl Session {
             return Ok(false);
         };
         for source in sources {
-            self.must_be_ready(&atomic, *source).await?;
+            self.must_be_ready(&atomic, *source, None).await?;
         }
         Ok(true)
     }
@@ -45,6 +45,10 @@ impl Session {
         let named = self.atomic().zip(first);
         let named = named.and_then(|(atomic, first)| Some((atomic.name(first)?, atomic)));
         let (gtrid, atomic) = named.ok_or_else(|| refused("it cannot be named"))?;
+        for leg in &work.legs {
+            let ready = self.must_be_ready(&atomic, leg.source, Some(&leg.member));
+            ready.await.map_err(Broken::Fault)?;
+        }
         let mut telling: Vec<Telling<'_>> = Vec::new();
         for (at, leg) in work.legs.iter_mut().enumerate() {
             let branch = atomic.shard(leg.source).map(|branch| Xid { gtrid, branch });
