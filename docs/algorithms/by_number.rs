@@ -26,8 +26,9 @@ extern "C" fn buffer() -> *mut u8 {
 extern "C" fn slot_text(length: u32, slots: u32) -> i32 {
     // SAFETY: dbmesh has written that many bytes, not more than there are, and calls nothing at the same time.
     let text = unsafe { core::slice::from_raw_parts(buffer(), length as usize) };
-    match number(text) {
-        Some(number) => (number % u64::from(slots)) as i32,
+    // Not `%`: words of a panic would be put on a stack in memory, and what writes to memory is slower to call.
+    match number(text).and_then(|number| number.checked_rem(u64::from(slots))) {
+        Some(slot) => slot as i32,
         None => -1,
     }
 }

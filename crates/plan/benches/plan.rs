@@ -114,12 +114,24 @@ fn slots(criterion: &mut Criterion) {
     let module = |bytes: &[u8]| Algorithm::Wasm {
         module: Arc::new(Module::compile("own", bytes).unwrap()),
     };
+    // One that might keep something: every call has an instance of its own.
+    let keeping = wat::parse_str(
+        r#"(module (memory 17) (global $sp (mut i32) (i32.const 0))
+          (func (export "slot_integer") (param i64 i32) (result i32) (global.set $sp (local.get 1))
+            (i32.wrap_i64 (i64.rem_u (local.get 0) (i64.extend_i32_u (local.get 1))))))"#,
+    )
+    .unwrap();
     let mut group = criterion.benchmark_group("slots");
     for (name, algorithm, value) in [
         ("MOD", Algorithm::Mod, KeyValue::Integer(1042)),
         (
             "WASM of a number",
             module(&integer),
+            KeyValue::Integer(1042),
+        ),
+        (
+            "WASM of a number, with state",
+            module(&keeping),
             KeyValue::Integer(1042),
         ),
         ("HASH_MOD", Algorithm::HashMod, KeyValue::Text(TEXT.into())),

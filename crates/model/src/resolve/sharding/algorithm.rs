@@ -13,7 +13,7 @@ use super::Modules;
 use crate::spec::{DataShardSpec, PropertySpec};
 use crate::suggest::suggest;
 use crate::topology::sharding::algorithm::ring_hash;
-use crate::topology::sharding::module::MODULE_BYTES_MAX;
+use crate::topology::sharding::module::{MODULE_BYTES_MAX, hex, sha256};
 use crate::topology::sharding::{Algorithm, Expression, KeyKind, Module, Target, time};
 
 /// Every type, as users write it.
@@ -410,11 +410,25 @@ impl Found<'_, '_> {
         let file = self.text("module", findings)?;
         let folder = self.at.document.file.parent().unwrap_or(Path::new(""));
         let path = folder.join(file);
-        let module = self.modules.find(self.name, &path).and_then(|module| {
-            let tried = module.try_out(targets.len());
-            tried.map_err(|reason| format!("{} {reason}", path.display()))?;
-            Ok(module)
-        });
+        let pin = match self.property("sha256") {
+            Some(text) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Some(text.to_ascii_lowercase())
+            }
+            Some(_) => {
+                let reason = "is not the 64 hexadecimal digits that `sha256sum` prints";
+                self.wrong("sha256", reason.to_owned(), findings);
+                return None;
+            }
+            None => None,
+        };
+        let module = self
+            .modules
+            .find(self.name, &path, pin.as_deref())
+            .and_then(|module| {
+                let tried = module.try_out(targets.len());
+                tried.map_err(|reason| format!("{} {reason}", path.display()))?;
+                Ok(module)
+            });
         match module {
             Ok(module) => Some(Algorithm::Wasm { module }),
             Err(reason) => {
@@ -474,11 +488,19 @@ impl Found<'_, '_> {
 
 impl Modules<'_> {
     /// The module of the algorithm of that name; it is read and compiled at the first call.
-    fn find(&self, name: &str, path: &Path) -> Result<Arc<Module>, String> {
+    /// One that is not what `sha256` says is not even compiled.
+    fn find(&self, name: &str, path: &Path, pin: Option<&str>) -> Result<Arc<Module>, String> {
         let compile = || {
             let bytes = self.host.read_bytes(path, MODULE_BYTES_MAX);
             let bytes =
                 bytes.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            let digest = hex(&sha256(&bytes));
+            if let Some(pin) = pin.filter(|pin| *pin != digest) {
+                let path = path.display();
+                return Err(format!(
+                    "{path} is another file than `sha256` says: it has {digest}, and not {pin}"
+                ));
+            }
             let module = Module::compile(name, &bytes);
             let module = module.map_err(|reason| format!("{} {reason}", path.display()))?;
             Ok(Arc::new(module))

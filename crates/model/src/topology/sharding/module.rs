@@ -1,8 +1,11 @@
 //! Algorithms of users: modules of WebAssembly that compute a slot, in a sandbox.
 //!
 //! It owns what a module must and may have (its exports, no imports, no floats, bounds on memory and on work of one call),
-//! and its calls: what a valid module is, only calls tell. A module can never end the process, keep a call for long, or
-//! take memory beyond its bound. Input: a file that anybody may have written, and keys of clients.
+//! and its calls: what a valid module is, only calls tell. A module can never end the process, keep a call for long, take
+//! memory beyond its bound, or answer by anything but the key: an instance that could keep something has one call only.
+//! Input: a file that anybody may have written, and keys of clients.
+
+mod state;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +17,6 @@ use wasmi::{
 };
 
 use super::KeyKind;
-use super::algorithm::ring_hash;
 
 /// Largest file.
 pub const MODULE_BYTES_MAX: u64 = 1 << 20;
@@ -40,8 +42,10 @@ const MEMORY: &str = "memory";
 /// A module, compiled, with instances that are not in use.
 pub struct Module {
     name: String,
-    hash: u64,
+    digest: [u8; 32],
     compiled: wasmi::Module,
+    /// Whether an instance can keep something from one call to the next.
+    keeps_state: bool,
     idle: Mutex<Vec<Running>>,
 }
 
@@ -68,6 +72,30 @@ struct Text {
     address: usize,
     /// Bytes of the buffer that may not be zero.
     used: usize,
+}
+
+impl Running {
+    /// What the next call may cost.
+    fn refuel(&mut self) -> Result<(), String> {
+        let refueled = self.store.set_fuel(FUEL_MAX);
+        refueled.map_err(|error| error.to_string())
+    }
+
+    fn slot_of_integer(&mut self, key: i64, slots: usize) -> Result<Option<usize>, String> {
+        let function = self.integer.ok_or_else(|| missing(SLOT_INTEGER))?;
+        let slot = function.call(&mut self.store, (key, count(slots)));
+        slot.map_err(|error| error.to_string())
+            .and_then(|slot| place(slot, slots))
+    }
+
+    fn slot_of_text(&mut self, key: &[u8], slots: usize) -> Result<Option<usize>, String> {
+        let text = self.text.as_mut().ok_or_else(|| missing(SLOT_TEXT))?;
+        text.put(&mut self.store, key)?;
+        let length = i32::try_from(key.len()).unwrap_or_default();
+        let slot = text.slot.call(&mut self.store, (length, count(slots)));
+        slot.map_err(|error| error.to_string())
+            .and_then(|slot| place(slot, slots))
+    }
 }
 
 impl Text {
@@ -112,8 +140,9 @@ impl Module {
         })?;
         let module = Self {
             name: name.to_owned(),
-            hash: ring_hash(bytes),
+            digest: sha256(bytes),
             compiled,
+            keeps_state: state::can_be_kept(bytes)?,
             idle: Mutex::default(),
         };
         module.check_shape()?;
@@ -125,6 +154,12 @@ impl Module {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What its file is known by, in hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        hex(&self.digest)
     }
 
     /// Whether it computes with keys of that type.
@@ -153,12 +188,7 @@ impl Module {
     /// Why there is no answer.
     pub fn slot_of_integer(&self, key: i128, slots: usize) -> Result<Option<usize>, Failed> {
         let key = i64::try_from(key).map_err(|_| Failed::Key)?;
-        self.call(|running| {
-            let function = running.integer.ok_or_else(|| missing(SLOT_INTEGER))?;
-            let slot = function.call(&mut running.store, (key, count(slots)));
-            slot.map_err(|error| error.to_string())
-                .and_then(|slot| place(slot, slots))
-        })
+        self.call(|running| running.slot_of_integer(key, slots))
     }
 
     /// The slot of a text; none if it has no place.
@@ -169,14 +199,7 @@ impl Module {
         if key.len() > TEXT_BYTES_MAX {
             return Err(Failed::Key);
         }
-        self.call(|running| {
-            let text = running.text.as_mut().ok_or_else(|| missing(SLOT_TEXT))?;
-            text.put(&mut running.store, key)?;
-            let length = i32::try_from(key.len()).unwrap_or_default();
-            let slot = text.slot.call(&mut running.store, (length, count(slots)));
-            slot.map_err(|error| error.to_string())
-                .and_then(|slot| place(slot, slots))
-        })
+        self.call(|running| running.slot_of_text(key, slots))
     }
 
     /// The slots of keys from `low` to `high`, as bits; none if the module does not tell.
@@ -198,7 +221,8 @@ impl Module {
         })
     }
 
-    /// One call with its own fuel. An instance that failed is not used again: its memory may be anything.
+    /// One call with its own fuel. An instance that failed is not used again: its memory may be anything. One that could
+    /// keep something of the call is not used again either, so that an answer depends on nothing but the key.
     fn call<T>(&self, work: impl FnOnce(&mut Running) -> Result<T, String>) -> Result<T, Failed> {
         let idle = self
             .idle
@@ -209,11 +233,11 @@ impl Module {
             Some(running) => running,
             None => self.start().map_err(Failed::Trap)?,
         };
-        running
-            .store
-            .set_fuel(FUEL_MAX)
-            .map_err(|error| Failed::Trap(error.to_string()))?;
+        running.refuel().map_err(Failed::Trap)?;
         let answer = work(&mut running).map_err(Failed::Trap)?;
+        if self.keeps_state {
+            return Ok(answer);
+        }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push(running);
@@ -314,13 +338,13 @@ impl Module {
     pub fn try_out(&self, slots: usize) -> Result<(), String> {
         let mut asked: Vec<(Trial, Option<usize>)> = Vec::new();
         for trial in Trial::all(self) {
-            self.forget();
-            let alone = self.ask(trial, slots)?;
+            let mut own = self.start()?;
+            let alone = trial.ask(&mut own, slots)?;
             asked.push((trial, alone));
         }
-        self.forget();
+        let mut one = self.start()?;
         for (trial, alone) in asked.iter().chain(asked.iter().rev()) {
-            if self.ask(*trial, slots)? != *alone {
+            if trial.ask(&mut one, slots)? != *alone {
                 return Err(format!(
                     "is no pure function: its slot for the key {trial} depends on earlier calls"
                 ));
@@ -353,20 +377,6 @@ impl Module {
         }
         Ok(())
     }
-
-    fn ask(&self, trial: Trial, slots: usize) -> Result<Option<usize>, String> {
-        let slot = match trial {
-            Trial::Integer(key) => self.slot_of_integer(i128::from(key), slots),
-            Trial::Text(key) => self.slot_of_text(key.as_bytes(), slots),
-        };
-        slot.map_err(|failed| format!("fails for the key {trial} and {slots} slots: {failed}"))
-    }
-
-    /// The next call has a new instance.
-    fn forget(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.clear();
-    }
 }
 
 /// A key to try.
@@ -384,6 +394,15 @@ impl Trial {
         let integers = integers.into_iter().filter(|_| module.has(SLOT_INTEGER));
         let texts = texts.into_iter().filter(|_| module.has(SLOT_TEXT));
         integers.map(Self::Integer).chain(texts.map(Self::Text))
+    }
+
+    fn ask(self, running: &mut Running, slots: usize) -> Result<Option<usize>, String> {
+        running.refuel()?;
+        let slot = match self {
+            Self::Integer(key) => running.slot_of_integer(key, slots),
+            Self::Text(key) => running.slot_of_text(key.as_bytes(), slots),
+        };
+        slot.map_err(|failed| format!("fails for the key {self} and {slots} slots: {failed}"))
     }
 }
 
@@ -452,14 +471,14 @@ fn text(instance: &Instance, store: &mut Store<StoreLimits>) -> Result<Text, Str
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "module {:016x}", self.hash)
+        write!(f, "module {}", self.sha256())
     }
 }
 
 /// By what it does.
 impl PartialEq for Module {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
+        self.digest == other.digest
     }
 }
 
@@ -468,7 +487,24 @@ impl PartialEq for Module {
 /// # Errors
 /// Those of the serializer.
 pub fn shown<S: Serializer>(module: &Module, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{:016x}", module.hash))
+    serializer.collect_str(&module.sha256())
+}
+
+/// What a file is known by.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+/// In hexadecimal digits.
+#[must_use]
+pub fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -107,6 +107,34 @@ fn memory_does_not_grow_beyond_its_bound() {
 }
 
 #[test]
+fn what_a_call_leaves_behind_is_gone_before_the_next() {
+    // Both answer the keys that are tried at the start as pure functions do, and others by what came before.
+    let global = r#"(module (global $seen (mut i32) (i32.const 0))
+        (func (export "slot_integer") (param i64 i32) (result i32)
+          (if (i64.eq (local.get 0) (i64.const 42)) (then (global.set $seen (i32.const 1))))
+          (select (global.get $seen) (i32.const 3) (i64.eq (local.get 0) (i64.const 43)))))"#;
+    let global = module(global).unwrap();
+    let memory = r#"(module (memory 1) (func (export "slot_integer") (param i64 i32) (result i32)
+          (if (i64.eq (local.get 0) (i64.const 42)) (then (i32.store8 (i32.const 8) (i32.const 1))))
+          (select (i32.load8_u (i32.const 8)) (i32.const 3) (i64.eq (local.get 0) (i64.const 43)))))"#;
+    let memory = module(memory).unwrap();
+    for module in [global, memory] {
+        assert!(module.keeps_state);
+        for _ in 0..3 {
+            assert_eq!(module.slot_of_integer(43, 4), Ok(Some(0)));
+            assert_eq!(module.slot_of_integer(42, 4), Ok(Some(3)));
+        }
+    }
+    let by_number = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/algorithms/by_number.wasm"
+    );
+    let by_number = Module::compile("own", &std::fs::read(by_number).unwrap()).unwrap();
+    assert!(!by_number.keeps_state, "the example is quick");
+    assert!(!module(MODULO).unwrap().keeps_state && !module(LENGTH).unwrap().keeps_state);
+}
+
+#[test]
 fn answers_may_not_depend_on_earlier_calls() {
     let counting = r#"(module (global $n (mut i32) (i32.const 0))
         (func (export "slot_integer") (param i64 i32) (result i32)
