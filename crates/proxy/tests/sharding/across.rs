@@ -1,9 +1,13 @@
 //! Transactions that touch several nodes: the same as on one server, all of it or nothing.
 
 use dbmesh_testkit::Kind;
+use dbmesh_testkit::port::Port;
+use dbmesh_testkit::relay::{Direction, Fault, FaultRelay};
 
+use crate::faultkit::client::{Credentials, RawClient};
 use crate::faultkit::eventually;
-use crate::ground::{Answer, Client, Ground, Options, alike};
+use crate::faultkit::stage::Stage;
+use crate::ground::{Answer, Client, Ground, Options, alike, yaml};
 
 const ATOMIC: &[&str] = &["transactions: {acrossNodes: atomic}"];
 const BEST_EFFORT: &[&str] = &["transactions: {acrossNodes: bestEffort}"];
@@ -306,4 +310,42 @@ fn a_commit_may_be_answered_once_it_is_decided() {
     for server in &ground.servers {
         assert!(server.query("XA RECOVER").unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_proxy_that_is_told_to_stop_sees_its_commits_through() {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: atomic, answers: afterDecision}"],
+        durable: true,
+        ..Options::default()
+    };
+    let ground = Ground::new(Kind::MySql, &options);
+    ground.both(ROWS);
+    // Behind a relay, by which the branch hears of its commit well after the client.
+    let relay = FaultRelay::start(ground.servers[0].port()).unwrap();
+    let port = Port::reserve().unwrap();
+    let direct = format!("port: {},", ground.servers[0].port());
+    let config = yaml(&ground.servers, port.number(), &options);
+    let config = config.replace(&direct, &format!("port: {},", relay.port()));
+    let stage = Stage::of_yaml(&config, port, &[]);
+    let credentials = Credentials::app().schema("shop");
+    let mut mesh = Client::of(RawClient::logged_in(stage.port, &credentials));
+    mesh.ask("BEGIN");
+    for user in [5, 1] {
+        let update = format!("UPDATE t_user SET score = 77 WHERE user_id = {user}");
+        assert!(matches!(mesh.ask(&update), Answer::Done(1, ..)), "{update}");
+    }
+    relay.set(
+        Direction::ToTarget,
+        Fault::Delay(std::time::Duration::from_millis(1_000)),
+    );
+    assert_eq!(mesh.ask("COMMIT"), Answer::Done(0, 0, 2, 0, String::new()));
+    stage.proxy.sigterm();
+    stage
+        .proxy
+        .wait(std::time::Duration::from_secs(60))
+        .unwrap();
+    let score = "SELECT score FROM shop_0.t_user_1";
+    let score = ground.servers[0].query_value(score).unwrap();
+    assert_eq!(score.as_deref(), Some("77"), "left to a resolver");
 }

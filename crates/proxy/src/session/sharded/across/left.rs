@@ -1,8 +1,8 @@
 //! What is left of a transaction whose COMMIT was answered when it was decided: the other nodes hear of it meanwhile.
 //!
-//! Owns the task that tells them, and the session's memory of it: before the session's next statement at such a node it waits
-//! until that node has committed, so that a session sees its own work. It must never keep a session for longer than a step
-//! of a commit may take. Input: a commit that is decided.
+//! Owns the task that tells them, which the end of the process waits for, and the session's memory of it: before the
+//! session's next statement at such a node it waits until that node has committed, so that a session sees its own work. It
+//! must never keep a session for longer than a step of a commit may take. Input: a commit that is decided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Left {
 }
 
 impl Session {
-    /// It is decided, and the client is told; the branches hear it meanwhile. When the process ends before they do, a
+    /// It is decided, and the client is told; the branches hear it meanwhile. When the process dies before they do, a
     /// resolver tells them.
     pub(super) fn leave_decided(
         &mut self,
@@ -72,7 +72,10 @@ impl Session {
         let sources = Some(sources);
         sharded.left.push(Left { sources, told });
         let gtrid = *commit.gtrid();
+        // The end of the process waits for it as for a session.
+        let guard = self.process.sessions_drain.guard();
         tokio::spawn(async move {
+            let _guard = guard;
             let to_the_end = Answers::AfterBranches;
             let driven = drive(commit, actions, &mut parts, &upstreams, to_the_end).await;
             let finished = matches!(driven, Driven::Ended { finished: true, .. });
