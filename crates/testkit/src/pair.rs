@@ -5,19 +5,23 @@
 //! replica is not heard. Its input is the id of the first server.
 
 use std::{
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{Durability, Error, Fleet, FleetOptions, Kind, Result, Server, operator};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// One that is set up anew has all to apply that was ever written, while its machine does other work.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Two servers, of which one follows the other.
 #[derive(Debug)]
 pub struct Pair {
     fleet: Fleet,
     lead: usize,
+    /// The id of a server that is set up anew: under its old one, it would skip what it wrote before.
+    next_id: AtomicU32,
 }
 
 impl Pair {
@@ -33,6 +37,7 @@ impl Pair {
         let pair = Pair {
             fleet: Fleet::start(options)?,
             lead: 0,
+            next_id: AtomicU32::new(first_server_id.saturating_mul(1_000)),
         };
         prepare(pair.primary())?;
         pair.become_whole()?;
@@ -87,6 +92,8 @@ impl Pair {
         let more = operator::has_more_than(old, self.primary())?;
         if more {
             empty(old)?;
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            old.execute(&format!("SET GLOBAL server_id = {id}"))?;
         }
         operator::return_as_replica(old, self.primary())?;
         self.become_whole()?;
@@ -105,8 +112,11 @@ impl Pair {
             || status(self.primary(), heard)? == 0
         {
             if Instant::now() > deadline {
+                let applier = "SELECT SERVICE_STATE, LAST_ERROR_MESSAGE, APPLYING_TRANSACTION FROM \
+                               performance_schema.replication_applier_status_by_worker";
                 let what = format!(
-                    "a replica that is heard; its log ends with\n{}",
+                    "a replica that is heard and has {has}; its appliers: {:?}, its log ends with\n{}",
+                    self.replica().query(applier),
                     self.replica().log_tail(10)
                 );
                 let after = PATIENCE;
@@ -144,6 +154,7 @@ fn status(server: &Server, name: &str) -> Result<u64> {
 
 /// Takes away all databases and the memory of all transactions.
 fn empty(server: &Server) -> Result<()> {
+    operator::allow_writes(server)?;
     for row in server.query("XA RECOVER CONVERT XID")? {
         let cell = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
         let number = |at: usize| cell(at).parse::<usize>().unwrap_or_default();

@@ -213,6 +213,11 @@ fn a_replica_takes_over_that_did_not_get_the_step() {
         for at in victim.places() {
             let more = pairs[*at].reunite().unwrap();
             assert!(more, "the old primary has what its replica never got");
+            let has = pairs[*at]
+                .replica()
+                .query_value("SELECT balance FROM bank.account");
+            let has = has.unwrap().unwrap().parse::<i64>().unwrap();
+            assert_eq!(has, balance(pairs[*at].primary()));
         }
     }
 }

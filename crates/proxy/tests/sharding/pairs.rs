@@ -248,6 +248,15 @@ fn who_takes_over_must_keep_the_promise_as_well() {
     eventually("it is trusted", WITHIN, || transfers(&mut client).is_ok());
 }
 
+/// Lets the clients end, also when the test fails before.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Kills the primary of a node, lets its replica take over, and gives the old one back as a replica; or kills a proxy.
 fn torment(pairs: &mut [Pair; 2], config: &str, until: Instant, random: &mut Random) -> [u32; 2] {
     let mut proxy = Proxy::start(config, &[]).unwrap();
@@ -303,6 +312,7 @@ fn takeovers(lasts: Duration) {
                 scope.spawn(move || bank::transfers(worker, port, over))
             })
             .collect();
+        let ends = Ends(over);
         let mut random = Random(0x51ed_270b_0a1f_39c5);
         let counts = torment(
             &mut nodes.pairs,
@@ -310,7 +320,7 @@ fn takeovers(lasts: Duration) {
             Instant::now() + lasts,
             &mut random,
         );
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         println!(
             "{} failovers, {} old primaries set up anew",
             counts[0], counts[1]
