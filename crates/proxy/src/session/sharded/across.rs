@@ -332,7 +332,8 @@ impl Session {
 
     /// Runs on a new connection what makes it part of the transaction.
     pub(super) async fn run_joining(&mut self, texts: &[String]) -> Result<(), Failure> {
-        self.joins_ready().await?;
+        // Rare, and no part of every session's task.
+        Box::pin(self.joins_ready()).await?;
         let backend = self.backend()?;
         for text in texts {
             let reply = run_step(backend, std::slice::from_ref(text)).await;
