@@ -1,6 +1,6 @@
-"""A dbmesh of the drivers' own, with a small pool, in front of a server that already runs.
+"""A dbmesh of the drivers' own, with a small pool, in front of servers that already run.
 
-Owns the process and its folder. It must never outlive the run. Input: the port of the server and the account.
+Owns the process and its folder. It must never outlive the run. Input: the resources.
 """
 
 import os
@@ -37,16 +37,21 @@ spec: {{database: {{{kind}: {{host: 127.0.0.1, port: {direct}, user: {user}, pas
 """
 
 
+def one_server(port, user, password, pool, kind, direct):
+    """The resources of a service in front of one server."""
+    name = {"mysql": "MySQL", "mariadb": "MariaDB"}[kind]
+    return CONFIG.format(port=port, user=user, password=password, pool=pool, kind=name, direct=direct)
+
+
 class Mesh:
     """A running proxy with a pool of so many connections."""
 
-    def __init__(self, binary, kind, direct, user, password, pool):
+    def __init__(self, binary, pool, text):
+        """`text(port)`: the resources of a service at that port."""
         self.pool = pool
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="dbmesh-drivers-"))
         self.port, admin = free_port(), free_port()
-        name = {"mysql": "MySQL", "mariadb": "MariaDB"}[kind]
-        text = CONFIG.format(port=self.port, user=user, password=password, pool=pool, kind=name, direct=direct)
-        (self.folder / "dbmesh.yaml").write_text(text)
+        (self.folder / "dbmesh.yaml").write_text(text(self.port))
         self.log = open(self.folder / "log", "w", encoding="utf-8")
         command = [binary, "proxy", "--config", str(self.folder / "dbmesh.yaml"), "--admin", f"127.0.0.1:{admin}"]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)

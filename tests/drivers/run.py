@@ -24,9 +24,11 @@ sys.path.insert(0, str(HERE))
 import install  # noqa: E402
 import mesh  # noqa: E402
 import scenarios  # noqa: E402
+import sharded  # noqa: E402
 
 SECONDS_MAX = int(os.environ.get("DBMESH_TEST_SECONDS", "240"))
 DIFFERENCES_SHOWN = 12
+DIFFERENCES_OF_ONE = 40 if os.environ.get("DBMESH_TEST_KEEP") else 3
 
 # `lacks`: scenarios in which the driver fails by itself, or which dbmesh does not serve, with the reason;
 # `name@kind` for one kind of server only. `pools`: the sizes of pool that can serve its two sessions.
@@ -95,6 +97,7 @@ DRIVERS = [
     Driver("perl mariadb", lambda: [*install.perl(), str(HERE / "perl/play.pl"), "MariaDB"], {}, pools=(2,)),
     program("sqlalchemy pymysql", lambda: [str(install.python()), str(HERE / "python/orm.py"), "pymysql"]),
     program("sqlalchemy mysqldb", lambda: [*install.mysqlclient(), str(HERE / "python/orm.py"), "mysqldb"]),
+    program("sqlalchemy shards", lambda: [str(install.python()), str(HERE / "python/orm_shards.py"), "pymysql"]),
     program("django", lambda: [*install.mysqlclient(), str(HERE / "django/play.py")]),
     program("sequelize mysql2", lambda: node_program("sequelize.js", "mysql")),
     program("sequelize mariadb", lambda: node_program("sequelize.js", "mariadb")),
@@ -121,7 +124,7 @@ class Bench:
         self.user, self.password = env["DBMESH_TEST_USER"], env["DBMESH_TEST_PASSWORD"]
         self.direct, self.wide = int(env["DBMESH_TEST_DIRECT_PORT"]), int(env["DBMESH_TEST_MESH_PORT"])
         self.binary = env["DBMESH_BIN"]
-        self.meshes, self.runs = {}, RUNS
+        self.meshes, self.runs, self.quick = {}, RUNS, QUICK
         self.folder = tempfile.TemporaryDirectory(prefix="dbmesh-drivers-")
         self.file = pathlib.Path(self.folder.name) / "load.tsv"
         self.file.write_text("".join(f"{n}\tline {n} ü\n" for n in range(5000)), encoding="utf-8")
@@ -129,19 +132,55 @@ class Bench:
     def mesh(self, pool):
         one = self.meshes.get(pool)
         if one is None or not one.alive():
-            one = mesh.Mesh(self.binary, self.kind, self.direct, self.user, self.password, pool)
+            one = mesh.Mesh(self.binary, pool, lambda port: mesh.one_server(port, self.user, self.password, pool, self.kind, self.direct))
             self.meshes[pool] = one
         return one
+
+    def through(self, driver, pool):
+        """The mesh that a driver's program talks to, and its port."""
+        own = None if driver.wide else self.mesh(pool)
+        return own, own.port if own else self.wide
+
+    def scenarios(self):
+        return scenarios.all_of(self.kind, str(self.file))
+
+    def plays(self, driver):
+        return driver.name not in sharded.ONLY_HERE
+
+    def is_quick(self, scenario):
+        return not scenario.startswith(NOT_QUICK)
+
+    def lacks(self, driver):
+        return {name.removesuffix(f"@{self.kind}") for name in driver.lacks}
 
     def close(self):
         for one in self.meshes.values():
             one.close()
         self.folder.cleanup()
 
-    def prepare(self):
+    def prepare(self, _meshed):
         """The schema as every run finds it, made on the server itself."""
+        self.judge(self.tables())
+
+    def tables(self):
         script = (HERE / "schema.sql").read_text(encoding="utf-8").splitlines()
-        statements = [line for line in script if line and not line.startswith("--")]
+        return [line for line in script if line and not line.startswith("--")]
+
+    def judge(self, tables):
+        start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers", "drivers_django", "test_drivers_django")]
+        start += [
+            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4", "CREATE DATABASE IF NOT EXISTS gotest CHARACTER SET utf8mb4",
+            "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
+            "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
+            "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",
+            "CREATE TABLE drivers_other.items_b (id INT)",
+        ]
+        self.execute(self.direct, start + self.made(tables))
+
+    def made(self, tables):
+        return ["USE drivers", "SET NAMES utf8mb4", *(line.replace("{s}", s) for s in ("a", "b") for line in tables)]
+
+    def execute(self, port, statements):
         code = (
             "import json, sys, pymysql\n"
             "o = json.load(sys.stdin)\n"
@@ -149,26 +188,80 @@ class Bench:
             "k = c.cursor()\n"
             "for s in o['statements']: k.execute(s)\n"
         )
-        start = [f"DROP DATABASE IF EXISTS {name}" for name in ("drivers_new_a", "drivers_new_b", "drivers_other", "drivers", "drivers_django", "test_drivers_django")]
-        start += [
-            "CREATE DATABASE drivers_django CHARACTER SET utf8mb4", "CREATE DATABASE IF NOT EXISTS gotest CHARACTER SET utf8mb4",
-            "CREATE DATABASE drivers CHARACTER SET utf8mb4", "CREATE DATABASE drivers_other CHARACTER SET utf8mb4",
-            "CREATE TABLE drivers_other.only_other (id INT PRIMARY KEY, name VARCHAR(20))",
-            "INSERT INTO drivers_other.only_other VALUES (1, 'other')", "CREATE TABLE drivers_other.items_a (id INT)",
-            "CREATE TABLE drivers_other.items_b (id INT)", "USE drivers", "SET NAMES utf8mb4",
-        ]
-        filled = [line.replace("{s}", s) for s in ("a", "b") for line in statements]
-        order = {"port": self.direct, "user": self.user, "password": self.password, "statements": start + filled}
+        order = {"port": port, "user": self.user, "password": self.password, "statements": statements}
         subprocess.run([str(install.python()), "-c", code], input=json.dumps(order).encode(), check=True, timeout=60)
 
-    def target(self, port):
+    def told(self, answer):
+        """An answer as it is compared."""
+        return answer
+
+    def target(self, port, _meshed):
         return {"port": port, "direct": self.direct, "user": self.user, "password": self.password, "kind": self.kind}
+
+
+class Sharded(Bench):
+    """The same before a sharded service, which is made anew, with its tables, for every program: so generated ids begin alike."""
+
+    # A statement over shards takes several connections, and one more finishes what has to be in one place.
+    POOL = 8
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.node = int(env["DBMESH_TEST_NODE_PORT"])
+        self.runs, self.quick = (("always", self.POOL),), sharded.QUICK
+        if self.kind == "mysql":
+            # What several nodes commit as one has to last: else dbmesh refuses it.
+            for port in (self.direct, self.node):
+                self.execute(port, ["SET GLOBAL sync_binlog = 1", "SET GLOBAL innodb_flush_log_at_trx_commit = 1"])
+
+    def mesh(self, pool):
+        return self.meshes[pool]
+
+    def through(self, driver, pool):
+        self.restart()
+        return self.meshes[self.POOL], self.meshes[self.POOL].port
+
+    def restart(self):
+        if self.POOL in self.meshes:
+            self.meshes.pop(self.POOL).close()
+        for port, name in zip((self.direct, self.node), sharded.NODES):
+            self.execute(port, [f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4"])
+        def text(port):
+            return sharded.config(port, self.user, self.password, self.POOL, self.kind, self.direct, self.node)
+        self.meshes[self.POOL] = mesh.Mesh(self.binary, self.POOL, text)
+
+    def scenarios(self):
+        return sharded.all_of(self.kind, str(self.file))
+
+    def plays(self, driver):
+        return driver.name not in sharded.DRIVERS_NOT_HERE
+
+    def is_quick(self, scenario):
+        return scenario.startswith("shards: ")
+
+    def lacks(self, driver):
+        return super().lacks(driver) | set(sharded.LACKS.get(driver.name.split(" ")[0], ()))
+
+    def prepare(self, meshed):
+        tables = [line for line in self.tables() if not line.startswith(sharded.ROUTINES)] + list(sharded.TABLES)
+        if meshed:
+            self.execute(self.meshes[self.POOL].port, self.made(tables))
+        else:
+            self.judge(tables)
+
+    def told(self, answer):
+        """Errors of several shards say which failed, behind the server's own words: docs/sharding.md."""
+        return sharded.without_place(answer)
+
+    def target(self, port, meshed):
+        return super().target(port, meshed) | ({"direct": port} if meshed else {})
 
 
 def play(bench, command, chosen, port, turns, more):
     """Runs a driver's program; what it printed, by scenario, and what it said when it failed."""
-    bench.prepare()
-    order = {"scenarios": chosen, "target": bench.target(port), "turns": turns, **more}
+    meshed = port != bench.direct
+    bench.prepare(meshed)
+    order = {"scenarios": chosen, "target": bench.target(port, meshed), "turns": turns, **more}
     try:
         done = subprocess.run(command, input=json.dumps(order).encode(), capture_output=True, timeout=SECONDS_MAX, check=False)
         out, problem = done.stdout, done.stderr.decode(errors="replace")[-2000:] if done.returncode else None
@@ -180,7 +273,7 @@ def play(bench, command, chosen, port, turns, more):
         if line.startswith("{"):
             record = json.loads(line)
             key = (record["session"], record["step"])
-            answer = record["answer"]
+            answer = bench.told(record["answer"])
             if (record["scenario"], record["step"]) in rows_only and "results" in answer:
                 answer = [result.get("rows") for result in answer["results"]]
             answers.setdefault(record["scenario"], collections.OrderedDict())[key] = answer
@@ -226,7 +319,7 @@ def differences(name, scenario, one, other):
         ours, theirs = apart(answer, other.get(key, "no answer"))
         yield f"{name}: {scenario['name']}: {session}{index} {str(what)[:160]}\n    server: {ours}\n    mesh:   {theirs}"
         shown += 1
-        if shown >= 3:
+        if shown >= DIFFERENCES_OF_ONE:
             break
 
 
@@ -252,17 +345,17 @@ def try_driver(bench, driver, every, tally):
         tally.differences.append(f"{driver.name}: missing: {why}")
         return tally.add(driver.name, 0, 1, "missing", 0)
     passed = failed = unsupported = 0
-    lacks = {name.removesuffix(f"@{bench.kind}") for name in driver.lacks}
-    for turns, pool in bench.runs if driver.more is None else RUNS[1:]:
-        if pool not in driver.pools:
+    lacks = bench.lacks(driver)
+    for turns, pool in bench.runs if driver.more is None or isinstance(bench, Sharded) else RUNS[1:]:
+        if pool not in driver.pools and pool < 3:
             continue
-        chosen = [s for s in every if pool in s["pools"] and s["name"] not in lacks] if driver.more is None else []
+        chosen = [s for s in every if min(pool, 2) in s["pools"] and s["name"] not in lacks] if driver.more is None else []
         direct, problem = play(bench, command, chosen, bench.direct, turns, more)
         if problem:
             failed += 1
             tally.differences.append(f"{driver.name}: against the server itself: {problem}")
-        meshed, problem = play(bench, command, chosen, bench.wide if driver.wide else bench.mesh(pool).port, turns, more)
-        own = None if driver.wide else bench.meshes[pool]
+        own, port = bench.through(driver, pool)
+        meshed, problem = play(bench, command, chosen, port, turns, more)
         if problem or (own and not own.alive()):
             failed += 1
             tally.differences.append(f"{driver.name}: through dbmesh: {problem}\n{own.tail() if own else ''}")
@@ -277,23 +370,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("drivers", nargs="*", help="only those whose name begins with one of these")
     parser.add_argument("--quick", action="store_true", help="what is run for every change")
+    parser.add_argument("--sharded", action="store_true", help="before a sharded service")
     parser.add_argument("--scenario", default="", help="only scenarios whose name contains this")
     options = parser.parse_args()
     try:
-        bench = Bench(os.environ)
+        bench = (Sharded if options.sharded else Bench)(os.environ)
     except KeyError as name:
         raise SystemExit(f"drivers: {name} is not set; `cargo xtask test --only drivers` sets it") from None
-    chosen_drivers = [d for d in DRIVERS if bench.kind in d.kinds and (not options.drivers or d.name.startswith(tuple(options.drivers)))]
+    chosen_drivers = [d for d in DRIVERS if bench.plays(d) and bench.kind in d.kinds and (not options.drivers or d.name.startswith(tuple(options.drivers)))]
     if not chosen_drivers:
         raise SystemExit(f"drivers: there are {', '.join(d.name for d in DRIVERS)}")
     if options.quick:
-        bench.runs = RUNS[:1]
-        chosen_drivers = [d for d in chosen_drivers if options.drivers or d.name in QUICK]
+        bench.runs = bench.runs[:1]
+        chosen_drivers = [d for d in chosen_drivers if options.drivers or d.name in bench.quick]
     tally = Tally()
     try:
-        chosen = [s for s in scenarios.all_of(bench.kind, str(bench.file)) if options.scenario in s["name"]]
+        chosen = [s for s in bench.scenarios() if options.scenario in s["name"]]
         if options.quick:
-            chosen = [s for s in chosen if not s["name"].startswith(NOT_QUICK)]
+            chosen = [s for s in chosen if bench.is_quick(s["name"])]
         for driver in chosen_drivers:
             print(f"drivers: {driver.name} on {bench.kind}", flush=True)
             try_driver(bench, driver, chosen, tally)

@@ -356,13 +356,20 @@ def mysql_only():
 
 def all_of(kind, file):
     """The scenarios for a kind of server, with the names that differ between kinds filled in."""
+    groups = (sessions, values, statements, states, answers, mariadb_only, mysql_only)
+    chosen = [one for group in groups for one in group() if kind in one["kinds"]]
+    for one, filled_one in zip(chosen, filled_in(chosen, kind, file)):
+        yield filled_one | {"reset": reset(one)}
+
+
+def filled_in(chosen, kind, file):
+    """Scenarios with the names that differ between kinds and sessions filled in."""
     names = {"isolation": "transaction_isolation", "read_only": "transaction_read_only"}
     if kind == "mariadb":
         names = {"isolation": "tx_isolation", "read_only": "tx_read_only"}
-    groups = (sessions, values, statements, states, answers, mariadb_only, mysql_only)
-    for one in (one for group in groups for one in group() if kind in one["kinds"]):
+    for one in chosen:
         yield {
-            "name": one["name"], "connect": one["connect"], "pools": one["pools"], "reset": reset(one),
+            "name": one["name"], "connect": one["connect"], "pools": one["pools"],
             "steps": {s: [filled(step, {**names, "s": s, "file": file}) for step in one["steps"]] for s in ("a", "b")},
         }
 

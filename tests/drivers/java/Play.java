@@ -153,6 +153,7 @@ public final class Play {
                 case "reset_or_close": close(); return "cleared";
                 case "reconnect": close(); open(); return "reconnected";
                 case "same_id": return number() == firstId;
+                case "metadata": return described((String) step.get("table"));
                 case "kill": return whileKilled(sql, "KILL QUERY " + firstId);
                 case "kill_connection": return whileKilled("SELECT SLEEP(8)", "KILL " + firstId).equals("killed too late") ? "killed too late" : "lost";
                 default: throw new Unsupported("no " + what);
@@ -244,6 +245,40 @@ public final class Play {
                 return bound(s, args);
             } finally {
                 cursors.setValue(false);
+            }
+        }
+
+        /** What frameworks and tools ask of a table: all that the server computes from statistics is left out. */
+        Object described(String table) throws SQLException {
+            var meta = conn.getMetaData();
+            String catalog = conn.getCatalog();
+            List<Object> all = new ArrayList<>();
+            all.add(described(meta.getTables(catalog, null, table, null)));
+            all.add(described(meta.getTables(catalog, null, "%", new String[] {"VIEW"})));
+            all.add(described(meta.getColumns(catalog, null, table, "%")));
+            all.add(described(meta.getPrimaryKeys(catalog, null, table)));
+            all.add(described(meta.getIndexInfo(catalog, null, table, false, true)));
+            all.add(described(meta.getImportedKeys(catalog, null, table)));
+            all.add(described(meta.getExportedKeys(catalog, null, table)));
+            all.add(described(meta.getBestRowIdentifier(catalog, null, table, java.sql.DatabaseMetaData.bestRowSession, true)));
+            all.add(described(meta.getVersionColumns(catalog, null, table)));
+            return all;
+        }
+
+        private Object described(ResultSet found) throws SQLException {
+            try (found) {
+                List<Object> all = new ArrayList<>();
+                while (found.next()) {
+                    Map<String, Object> row = new LinkedHashMap<>();
+                    for (int n = 1; n <= found.getMetaData().getColumnCount(); n++) {
+                        String label = found.getMetaData().getColumnLabel(n);
+                        if (!label.equals("CARDINALITY")) {
+                            row.put(label, shown(found.getObject(n)));
+                        }
+                    }
+                    all.add(row);
+                }
+                return all;
             }
         }
 

@@ -128,6 +128,9 @@ class Session:
         rows = self.driver.query(self.conn, "SELECT CONNECTION_ID()", [])["results"][0]["rows"]
         return rows[0][0] == self.driver.thread_id(self.conn) == self.first_id
 
+    def do_metadata(self, _):
+        raise Unsupported("the DB-API has no calls for what tables are")
+
     def do_kill(self, step):
         def killer(number):
             time.sleep(0.4)
