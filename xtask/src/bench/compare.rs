@@ -117,6 +117,7 @@ fn measure(rig: &Rig, target: &Target, load: Load, seconds: u32) -> Result<Sampl
             statements,
             clients,
             seconds,
+            pieces: target.pieces,
         },
     )?;
     if report.queries == 0 {

@@ -49,6 +49,8 @@ pub struct Target {
     pub port: u16,
     /// The process between client and server, if there is one.
     pub proxy_pid: Option<u32>,
+    /// How many tables of its own each table of the load is.
+    pub pieces: u32,
 }
 
 /// How dbmesh is to run.
@@ -262,6 +264,7 @@ impl Rig {
             kind: TargetKind::Direct,
             port: self.server().port(),
             proxy_pid: None,
+            pieces: 1,
         }
     }
 
@@ -462,6 +465,7 @@ impl Rig {
             kind,
             port,
             proxy_pid: Some(daemon.pid()),
+            pieces: 1,
         };
         self.daemons.push(daemon);
         Ok(target)

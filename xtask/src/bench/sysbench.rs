@@ -12,7 +12,7 @@ use super::stats::Histogram;
 /// Tables of the data set.
 const TABLES: u32 = 4;
 /// Rows of each table. Small enough to stay in memory: the proxy is measured, not the disk.
-const TABLE_ROWS: u32 = 25_000;
+pub const TABLE_ROWS: u32 = 25_000;
 
 /// What the clients do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
@@ -74,6 +74,8 @@ pub struct Run {
     pub clients: u32,
     /// Length.
     pub seconds: u32,
+    /// How many tables each table is: so that a server has as many to do with as where they are split.
+    pub pieces: u32,
 }
 
 /// What one run reports.
@@ -101,7 +103,7 @@ pub struct Report {
 /// # Errors
 /// What sysbench says when it fails.
 pub fn prepare(socket: &str) -> Result<(), String> {
-    let mut command = base(Workload::ReadWrite)?;
+    let mut command = base(Workload::ReadWrite, 1)?;
     command
         .arg(format!("--mysql-socket={socket}"))
         .arg("prepare");
@@ -113,7 +115,7 @@ pub fn prepare(socket: &str) -> Result<(), String> {
 /// # Errors
 /// What sysbench says when it fails, or the line its report lacks.
 pub fn run(port: u16, run: Run) -> Result<Report, String> {
-    let mut command = base(run.workload)?;
+    let mut command = base(run.workload, run.pieces)?;
     let ps_mode = match run.statements {
         Statements::Prepared => "auto",
         Statements::Text => "disable",
@@ -138,7 +140,7 @@ pub fn run(port: u16, run: Run) -> Result<Report, String> {
     parse(&text, client_cpu_us)
 }
 
-fn base(workload: Workload) -> Result<Command, String> {
+fn base(workload: Workload, pieces: u32) -> Result<Command, String> {
     let program =
         find_program("sysbench").ok_or("sysbench is missing: apt-get install sysbench")?;
     let mut command = Command::new(program);
@@ -147,8 +149,8 @@ fn base(workload: Workload) -> Result<Command, String> {
         .arg(format!("--mysql-user={USER}"))
         .arg(format!("--mysql-password={PASSWORD}"))
         .arg(format!("--mysql-db={SCHEMA}"))
-        .arg(format!("--tables={TABLES}"))
-        .arg(format!("--table-size={TABLE_ROWS}"));
+        .arg(format!("--tables={}", TABLES * pieces))
+        .arg(format!("--table-size={}", TABLE_ROWS / pieces));
     Ok(command)
 }
 

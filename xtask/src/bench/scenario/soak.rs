@@ -33,12 +33,14 @@ const LOADS: [Run; 2] = [
         statements: Statements::Text,
         clients: 48,
         seconds: CHUNK_SECONDS,
+        pieces: 1,
     },
     Run {
         workload: Workload::PointSelect,
         statements: Statements::Prepared,
         clients: 32,
         seconds: CHUNK_SECONDS,
+        pieces: 1,
     },
 ];
 
