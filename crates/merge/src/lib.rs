@@ -36,4 +36,4 @@ pub use spec::{
     Aggregate, Comparison, Direction, FloatSums, GroupConcat, Grouping, Key, Limit, MergeSpec,
     Output, OutputDefinition,
 };
-pub use spill::{Budgets, MemorySpill, RunId, SharedMemory, Spill, SpillError, Usage};
+pub use spill::{Budgets, MemorySpill, RunId, Share, SharedMemory, Spill, SpillError, Usage};

@@ -172,6 +172,15 @@ impl SharedMemory {
         wanted.min((left / 4).max(BUDGET_BYTES_MIN))
     }
 
+    /// There is no more: counted, and said.
+    fn refuse(&self) -> MergeError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        MergeError::OverBudget {
+            budget: Budget::Shared,
+            limit_bytes: self.bytes_max as u64,
+        }
+    }
+
     fn change(&self, before: usize, now: usize) -> bool {
         if now <= before {
             self.used_bytes.fetch_sub(before - now, Ordering::Relaxed);
@@ -180,6 +189,53 @@ impl SharedMemory {
         let more = now - before;
         let used = self.used_bytes.fetch_add(more, Ordering::Relaxed);
         used.saturating_add(more) <= self.bytes_max
+    }
+}
+
+/// A part of it, for what waits elsewhere than in a merger. Given back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<SharedMemory>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Nothing yet.
+    pub fn of(memory: Arc<SharedMemory>) -> Self {
+        Self { memory, bytes: 0 }
+    }
+
+    /// Makes it this many bytes; false when there is not so much left, and it is as it was.
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        let fits = self.memory.change(self.bytes, bytes);
+        if fits {
+            self.bytes = bytes;
+        } else {
+            self.memory.change(bytes, self.bytes);
+        }
+        fits
+    }
+
+    /// Makes it larger by so many bytes.
+    ///
+    /// # Errors
+    /// When there is not so much left; it is as it was then.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), MergeError> {
+        match self.resize(self.bytes.saturating_add(bytes)) {
+            true => Ok(()),
+            false => Err(self.refuse()),
+        }
+    }
+
+    /// That there is no more ends the statement.
+    pub fn refuse(&self) -> MergeError {
+        self.memory.refuse()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.change(self.bytes, 0);
     }
 }
 
@@ -251,11 +307,7 @@ impl Spiller {
         if let Some(shared) = &self.shared
             && !shared.change(before, used)
         {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(MergeError::OverBudget {
-                budget: Budget::Shared,
-                limit_bytes: shared.bytes_max as u64,
-            });
+            return Err(shared.refuse());
         }
         let limit = self.budgets.memory_bytes_max;
         if used > limit {
@@ -314,5 +366,24 @@ impl Spiller {
             budget: Budget::Memory,
             limit_bytes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_refused_where_nothing_is_left_and_given_back() {
+        let memory = Arc::new(SharedMemory::new(100));
+        let (mut one, mut other) = (Share::of(memory.clone()), Share::of(memory.clone()));
+        assert!(one.grow(60).is_ok() && other.grow(40).is_ok());
+        let refused = other.grow(1);
+        assert!(matches!(refused, Err(MergeError::OverBudget { .. })));
+        assert_eq!((memory.used_bytes(), memory.refused()), (100, 1));
+        assert!(!other.resize(41) && one.resize(10));
+        assert!(other.grow(1).is_ok());
+        drop((one, other));
+        assert_eq!(memory.used_bytes(), 0);
     }
 }

@@ -1,9 +1,12 @@
 //! LOAD DATA LOCAL over shards: every record where its key leads, and the answer of one server.
 
+use std::time::Duration;
+
 use dbmesh_testkit::Kind;
 use dbmesh_wire::Capabilities;
 
 use crate::faultkit::client::{Credentials, RawClient, error_packet};
+use crate::faultkit::eventually;
 use crate::ground::{Answer, Client, Ground, KINDS, Options};
 
 /// Nodes whose changes are one; MariaDB keeps no atomic commit over nodes.
@@ -288,5 +291,53 @@ fn the_record_that_fails_first_in_the_file_is_named() {
             );
         }
         ground.both("SELECT COUNT(*) FROM t_order");
+    }
+}
+
+/// A server that takes its time ends when the statement does.
+#[test]
+fn files_are_ended_by_kill_query_and_by_deadlines_while_a_server_takes_them() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, _] = clients(&ground);
+        // A row that the file has as well: the server waits for its lock.
+        let held = ground.servers[1].session().unwrap();
+        held.execute("BEGIN; INSERT INTO shop_1.t_user_5 VALUES (5, 'held', 1)")
+            .unwrap();
+        let waits = || {
+            let sql =
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%'";
+            ground.servers[1].query_value(sql).unwrap().unwrap() == "1"
+        };
+        let file: &[u8] = b"1\tAnn\t1\n5\tBob\t2\n6\tCid\t3\n";
+        for (sql, code) in [
+            (USERS, 1317),
+            (
+                "LOAD DATA /* mesh: timeout_ms=1500 */ LOCAL INFILE 'users' INTO TABLE t_user",
+                3024,
+            ),
+        ] {
+            mesh.raw.begin_query(sql);
+            let first = mesh.raw.packet().unwrap();
+            assert_eq!(first.first(), Some(&0xFB), "{sql}: {first:?}");
+            mesh.raw.send_next(file);
+            mesh.raw.send_next(&[]);
+            if code == 1317 {
+                eventually("a server waits", Duration::from_secs(30), waits);
+                let kill = format!("KILL QUERY {}", mesh.raw.id);
+                assert!(matches!(ground.mesh().ask(&kill), Answer::Done(..)));
+            }
+            match mesh.answer() {
+                Answer::Error(told) => assert_eq!(told, code, "{kind:?} {sql}: {:?}", mesh.said),
+                other => panic!("{kind:?} {sql}: {other:?}"),
+            }
+            eventually("it ends there", Duration::from_secs(30), || !waits());
+            let rows = mesh.ask("SELECT COUNT(*) FROM t_user");
+            assert_eq!(rows.rows(), [[Some("0".to_owned())]], "{kind:?} {sql}");
+        }
+        held.execute("ROLLBACK").unwrap();
+        let answer = load(&mut mesh, USERS, file, 7);
+        assert!(matches!(answer, Answer::Done(..)), "{answer:?}");
+        assert_eq!(answer.done(), 3);
     }
 }

@@ -124,6 +124,12 @@ impl Records {
         self.bytes.extend_from_slice(piece);
     }
 
+    /// Bytes of the file that are kept.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The file is whole.
     pub fn finish(&mut self) {
         self.whole = true;

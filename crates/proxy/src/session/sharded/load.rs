@@ -5,8 +5,10 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use dbmesh_merge::{Share, SharedMemory};
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::{Clock, Load, LoadFault, Records};
 use dbmesh_sql::Statement;
@@ -18,6 +20,7 @@ use dbmesh_wire::reply::{self, LOCAL_INFILE_MARKER};
 use super::super::exchange::{Done, guarded};
 use super::super::infile::Infile;
 use super::super::{Executed, Failure, Session};
+use super::rows::memory_short;
 use super::scatter::{Answers, Spread};
 use super::work::{Around, Broken, Ended, Work, copy, place, warnings};
 use crate::backend::{Backend, BackendError};
@@ -32,6 +35,8 @@ const RECORD_BYTES: usize = size_of::<u64>() + size_of::<usize>();
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// Bytes of an error packet before its message: the marker, the number, the SQLSTATE with its own.
 const ERROR_HEAD_BYTES: usize = 9;
+/// How long a client has for the rest of a file whose statement is overdue.
+const REST_OF_FILE: Duration = Duration::from_secs(10);
 /// Most warnings of a statement that are kept, as servers do.
 const WARNINGS_MAX: usize = 1_024;
 
@@ -63,6 +68,8 @@ struct Loading<'a> {
     records: Records,
     chunks: Vec<Chunk>,
     waiting: usize,
+    /// What is kept of the file, of what all sessions may keep.
+    share: Share,
     warnings: Vec<(u64, Warning)>,
     /// The record for which a server refused the statement.
     refused_at: Option<u64>,
@@ -94,7 +101,7 @@ pub(super) async fn run(
     work: &mut Work<'_>,
     load: &Load,
     around: &mut Around<'_>,
-    names: &Names,
+    (names, memory): (&Names, &Arc<SharedMemory>),
 ) -> Result<(), Broken> {
     work.legs.iter_mut().for_each(|leg| leg.queue.clear());
     work.ended.clear();
@@ -108,6 +115,7 @@ pub(super) async fn run(
         records: load.records(&charset).map_err(refused)?,
         chunks: work.nodes.iter().map(|_| Chunk::default()).collect(),
         waiting: 0,
+        share: Share::of(memory.clone()),
         warnings: Vec::new(),
         refused_at: None,
     };
@@ -115,7 +123,7 @@ pub(super) async fn run(
     let asked = around.client.packet(&request).await;
     asked.map_err(|_| Broken::ClientGone)?;
     if let Err(broken) = loading.all(work, around).await {
-        return Err(loading.earliest(work, broken).await);
+        return Err(loading.earliest(work, around, broken).await);
     }
     loading.warnings.sort_by_key(|(record, _)| *record);
     let kept = loading.warnings.into_iter().take(WARNINGS_MAX);
@@ -149,20 +157,25 @@ impl Loading<'_> {
     async fn all(&mut self, work: &mut Work<'_>, around: &mut Around<'_>) -> Result<(), Broken> {
         self.read(work, around).await?;
         self.records.finish();
-        self.take(work).await?;
+        self.take(work, around).await?;
         for shard in 0..self.chunks.len() {
-            self.flush(work, shard).await?;
+            self.flush(work, around, shard).await?;
         }
         if work.ended.is_empty() {
             // A server says how many records there were also when there were none.
-            self.send(work, 0, Chunk::default()).await?;
+            self.send(work, around, 0, &Chunk::default()).await?;
         }
         Ok(())
     }
 
     /// The error that one server would have given, which takes records in their order: of one that a server refused, or of one
     /// before it that still waits for its shard.
-    async fn earliest(&mut self, work: &mut Work<'_>, mut broken: Broken) -> Broken {
+    async fn earliest(
+        &mut self,
+        work: &mut Work<'_>,
+        around: &Around<'_>,
+        mut broken: Broken,
+    ) -> Broken {
         let Some(mut first) = self.refused_at.take() else {
             return broken;
         };
@@ -172,7 +185,7 @@ impl Loading<'_> {
             if chunk.bytes.is_empty() {
                 continue;
             }
-            if let Err(earlier) = self.send(work, shard, chunk).await {
+            if let Err(earlier) = self.send(work, around, shard, &chunk).await {
                 broken = earlier;
                 match self.refused_at.take() {
                     Some(record) => first = record,
@@ -187,8 +200,14 @@ impl Loading<'_> {
     async fn read(&mut self, work: &mut Work<'_>, around: &mut Around<'_>) -> Result<(), Broken> {
         let mut broken = None;
         let mut expected = around.client.seq;
+        let mut until = around.deadline;
         loop {
-            let header = header(around, expected).await?;
+            let header = loop {
+                match header(around, expected, until).await? {
+                    Some(header) => break header,
+                    None => overdue(&mut broken, &mut until, around.deadline)?,
+                }
+            };
             expected = expected.wrapping_add(1);
             let mut left = header.len as usize;
             if left == 0 {
@@ -205,17 +224,17 @@ impl Loading<'_> {
                 channel.consume(take);
                 left -= take;
                 if broken.is_none() {
-                    broken = self.take(work).await.err();
+                    broken = self.take(work, around).await.err();
                 }
-                if left > 0 {
-                    fill(around).await?;
+                while left > 0 && !fill(around, until).await? {
+                    overdue(&mut broken, &mut until, around.deadline)?;
                 }
             }
         }
     }
 
     /// Gives every record that is whole to its shard.
-    async fn take(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
+    async fn take(&mut self, work: &mut Work<'_>, around: &Around<'_>) -> Result<(), Broken> {
         let long = |_| {
             let why = "a record of the file is longer than 64 MiB".to_owned();
             Broken::Fault(Fault::Sharding(why))
@@ -231,35 +250,59 @@ impl Loading<'_> {
             chunk.ends.push(chunk.bytes.len());
             self.waiting += record.len() + RECORD_BYTES;
             if chunk.bytes.len() >= CHUNK_BYTES {
-                self.flush(work, shard).await?;
+                self.flush(work, around, shard).await?;
             }
             if self.waiting >= WAITING_BYTES_MAX {
-                let chunks = self.chunks.iter().enumerate();
-                let largest = chunks.max_by_key(|(_, chunk)| chunk.bytes.len());
-                if let Some(largest) = largest.map(|(shard, _)| shard) {
-                    self.flush(work, largest).await?;
-                }
+                self.flush_largest(work, around).await?;
+            }
+        }
+        // Where others have the memory, less waits for its shard.
+        while !self.share.resize(self.waiting + self.records.kept_bytes()) {
+            let before = self.waiting;
+            self.flush_largest(work, around).await?;
+            if self.waiting == before {
+                return Err(memory_short(&self.share.refuse()).into());
             }
         }
         Ok(())
     }
 
+    async fn flush_largest(
+        &mut self,
+        work: &mut Work<'_>,
+        around: &Around<'_>,
+    ) -> Result<(), Broken> {
+        let chunks = self.chunks.iter().enumerate();
+        let largest = chunks.max_by_key(|(_, chunk)| chunk.bytes.len());
+        match largest.map(|(shard, _)| shard) {
+            Some(largest) => self.flush(work, around, largest).await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends what waits for a shard.
-    async fn flush(&mut self, work: &mut Work<'_>, shard: usize) -> Result<(), Broken> {
+    async fn flush(
+        &mut self,
+        work: &mut Work<'_>,
+        around: &Around<'_>,
+        shard: usize,
+    ) -> Result<(), Broken> {
         let chunk = self.chunks.get_mut(shard).map(std::mem::take);
         let Some(chunk) = chunk.filter(|chunk| !chunk.bytes.is_empty()) else {
             return Ok(());
         };
+        self.send(work, around, shard, &chunk).await?;
         let waited = chunk.bytes.len() + chunk.numbers.len() * RECORD_BYTES;
         self.waiting = self.waiting.saturating_sub(waited);
-        self.send(work, shard, chunk).await
+        Ok(())
     }
 
     async fn send(
         &mut self,
         work: &mut Work<'_>,
+        around: &Around<'_>,
         shard: usize,
-        chunk: Chunk,
+        chunk: &Chunk,
     ) -> Result<(), Broken> {
         let Some(node) = work.nodes.get(shard) else {
             return Ok(());
@@ -275,7 +318,11 @@ impl Loading<'_> {
         };
         let endpoint = leg.endpoint().to_owned();
         let sent = match leg.backend() {
-            Ok(backend) => load(backend, &node.sql, &chunk.bytes).await,
+            // Without its answer, the connection is closed, and its server told to end the statement.
+            Ok(backend) => {
+                let loading = pin!(load(backend, &node.sql, &chunk.bytes));
+                around.watched(loading).await?
+            }
             Err(error) => Err(error),
         };
         let (outcome, mut end) = sent.map_err(|error| lost(error, &endpoint))?;
@@ -323,12 +370,29 @@ fn loaded(end: &[u8]) -> Option<u64> {
     number.parse().ok()
 }
 
-/// The next packet of the client's file.
-async fn header(around: &mut Around<'_>, expected: u8) -> Result<Header, Broken> {
+/// The statement's time is up while its client sends the file: that is said when the file is read. Who stops sending is not waited
+/// for much longer.
+fn overdue(
+    broken: &mut Option<Broken>,
+    until: &mut Option<Instant>,
+    deadline: Option<Instant>,
+) -> Result<(), Broken> {
+    if *until != deadline {
+        return Err(Broken::ClientGone);
+    }
+    broken.get_or_insert(Broken::Overdue);
+    *until = Some(Instant::now() + REST_OF_FILE);
+    Ok(())
+}
+
+/// The next packet of the client's file; none if it takes too long.
+async fn header(
+    around: &mut Around<'_>,
+    expected: u8,
+    until: Option<Instant>,
+) -> Result<Option<Header>, Broken> {
     let control = around.control;
-    let limit = around
-        .deadline
-        .map(|at| at.saturating_duration_since(Instant::now()));
+    let limit = until.map(|at| at.saturating_duration_since(Instant::now()));
     let done = {
         let reading = pin!(around.client.channel.read_header());
         guarded(control, limit, reading).await
@@ -336,24 +400,25 @@ async fn header(around: &mut Around<'_>, expected: u8) -> Result<Header, Broken>
     match done {
         Done::Io(Ok(Some(header))) if header.seq == expected => {
             around.client.channel.consume(HEADER_BYTES);
-            Ok(header)
+            Ok(Some(header))
         }
+        Done::TooSlow => Ok(None),
         Done::Stopped => Err(Broken::Stopped),
         // In the middle of a file, only the end of the connection stops the client.
-        _ => Err(Broken::ClientGone),
+        Done::Io(_) => Err(Broken::ClientGone),
     }
 }
 
-async fn fill(around: &mut Around<'_>) -> Result<(), Broken> {
+/// Reads more of the client's file; false if it takes too long.
+async fn fill(around: &mut Around<'_>, until: Option<Instant>) -> Result<bool, Broken> {
     let control = around.control;
-    let limit = around
-        .deadline
-        .map(|at| at.saturating_duration_since(Instant::now()));
+    let limit = until.map(|at| at.saturating_duration_since(Instant::now()));
     let filling = pin!(around.client.channel.fill());
     match guarded(control, limit, filling).await {
-        Done::Io(Ok(n)) if n > 0 => Ok(()),
+        Done::Io(Ok(n)) if n > 0 => Ok(true),
+        Done::TooSlow => Ok(false),
         Done::Stopped => Err(Broken::Stopped),
-        _ => Err(Broken::ClientGone),
+        Done::Io(_) => Err(Broken::ClientGone),
     }
 }
 

@@ -421,6 +421,17 @@ async fn leave(work: &mut Work<'_>, around: &mut Around<'_>, names: &Names) -> R
     }
 }
 
+/// What all sessions may have in memory is used up.
+pub(super) fn memory_short(error: &MergeError) -> Fault {
+    let limit = match error {
+        MergeError::OverBudget { limit_bytes, .. } => *limit_bytes,
+        _ => 0,
+    };
+    Fault::Sharding(format!(
+        "rows of several shards of all sessions take the {limit} bytes that they may (--merge-memory-mib)"
+    ))
+}
+
 fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
     let at = |shard: usize| {
         let node = work.nodes.get(shard);
@@ -431,10 +442,8 @@ fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
         MergeError::BadRow { shard, fault } => format!("{} sent a bad row: {fault}", at(*shard)),
         MergeError::OverBudget {
             budget: Budget::Shared,
-            limit_bytes,
-        } => format!(
-            "rows of several shards of all sessions take the {limit_bytes} bytes that they may (--merge-memory-mib)"
-        ),
+            ..
+        } => return Broken::Fault(memory_short(error)),
         MergeError::Unsorted { shard } => {
             format!("rows of {} do not come in the order asked for", at(*shard))
         }

@@ -4,8 +4,9 @@
 //! deadline, a shard that fails. Must never go on after one of these. Input: connections with statements to run.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use dbmesh_plan::shard::NodeStatement;
@@ -131,6 +132,40 @@ pub(super) struct Around<'a> {
     pub client: &'a mut Client,
     pub control: &'a Control,
     pub deadline: Option<Instant>,
+}
+
+impl Around<'_> {
+    /// Waits for servers, unless the statement is ended meanwhile.
+    pub async fn watched<T>(&self, mut io: Pin<&mut impl Future<Output = T>>) -> Result<T, Broken> {
+        let deadline = self.deadline.map(tokio::time::Instant::from_std);
+        let mut timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = io.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if let Some(broken) = told(self.control, cx) {
+                return Poll::Ready(Err(broken));
+            }
+            let overdue = timer
+                .as_mut()
+                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+            match overdue {
+                true => Poll::Ready(Err(Broken::Overdue)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// What others said that ends a statement.
+fn told(control: &Control, cx: &mut Context<'_>) -> Option<Broken> {
+    let ends = Signals::KILL.and(Signals::CLOSE);
+    match control.poll(ends.and(Signals::INTERRUPT), cx) {
+        Poll::Ready(said) if said.any(ends) => Some(Broken::Stopped),
+        Poll::Ready(_) => Some(Broken::Interrupted),
+        Poll::Pending => None,
+    }
 }
 
 impl<'a> Work<'a> {
@@ -274,12 +309,8 @@ impl<'a> Work<'a> {
             if client.channel.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Broken::ClientGone));
             }
-            let wanted = Signals::KILL.and(Signals::CLOSE).and(Signals::INTERRUPT);
-            if let Poll::Ready(said) = control.poll(wanted, cx) {
-                return Poll::Ready(Err(match said.any(Signals::KILL.and(Signals::CLOSE)) {
-                    true => Broken::Stopped,
-                    false => Broken::Interrupted,
-                }));
+            if let Some(broken) = told(control, cx) {
+                return Poll::Ready(Err(broken));
             }
             let overdue = timer
                 .as_mut()

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dbmesh_merge::Share;
 use dbmesh_plan::shard::Dictionary;
 use dbmesh_plan::shard::dictionary::mapping::{Row, Rows as Together, SYSTEM_SCHEMAS, Tables};
 use dbmesh_plan::shard::dictionary::{Reading, RowsOf};
@@ -21,7 +22,7 @@ use super::super::super::prepare::prepare_on;
 use super::super::super::settle::warning;
 use super::super::super::{Executed, Failure, Session};
 use super::super::prepared::selected;
-use super::super::rows::end;
+use super::super::rows::{end, memory_short};
 use super::super::work::of_server;
 use super::apart::Scratch;
 use super::connections::{broken, refused};
@@ -64,14 +65,16 @@ impl Session {
     ) -> Result<Executed, Failure> {
         self.note_node(&dictionary.finish.sql);
         let home = dictionary.finish.source;
-        let pulled = self.pull_views(&dictionary.readings, home).await?;
+        let mut share = Share::of(self.process.merging.clone());
+        let pulled = self.pull_views(&dictionary.readings, home, &mut share);
+        let pulled = pulled.await?;
         let mut scratch = self.scratch(home).await?;
         scratch.ask().await?;
         for (reading, pulled) in dictionary.readings.iter().zip(&pulled) {
             self.check_deadline()?;
             fill(&mut scratch, reading, pulled).await?;
         }
-        drop(pulled);
+        drop((pulled, share));
         scratch.answer().await?;
         let rows = self.answer_views(&mut scratch, dictionary, values).await?;
         scratch.end().await;
@@ -92,7 +95,9 @@ impl Session {
         let sharding = self.sharded.as_ref().and_then(|s| s.sharding());
         let home = sharding.and_then(|sharding| sharding.default_source);
         let readings: Vec<Reading> = Reading::cardinality(table).into_iter().collect();
-        let pulled = Box::pin(self.pull_views(&readings, home.unwrap_or(0))).await?;
+        let mut share = Share::of(self.process.merging.clone());
+        let pulled = self.pull_views(&readings, home.unwrap_or(0), &mut share);
+        let pulled = Box::pin(pulled).await?;
         for Pulled { columns, rows } in pulled {
             let place = |name: &str| columns.iter().position(|c| c.eq_ignore_ascii_case(name));
             let places = ["INDEX_NAME", "SEQ_IN_INDEX", "CARDINALITY"].map(place);
@@ -112,6 +117,7 @@ impl Session {
         &mut self,
         readings: &[Reading],
         home: usize,
+        share: &mut Share,
     ) -> Result<Vec<Pulled>, Failure> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
@@ -142,7 +148,8 @@ impl Session {
                 };
                 for sql in questions(reading, columns, source, &tables, home) {
                     self.check_deadline()?;
-                    pull(&mut scratch, &sql, source, rows, &mut budget).await?;
+                    let bounds = (&mut budget, &mut *share);
+                    pull(&mut scratch, &sql, source, rows, bounds).await?;
                 }
             }
             scratch.end().await;
@@ -427,7 +434,7 @@ async fn pull(
     sql: &[u8],
     source: usize,
     rows: &mut Together<'_>,
-    budget: &mut Budget,
+    (budget, share): (&mut Budget, &mut Share),
 ) -> Result<(), Failure> {
     let backend = scratch.backend()?;
     let mut coming = Rows::begin(backend, sql).await.map_err(broken)?;
@@ -447,7 +454,9 @@ async fn pull(
             let cells = cells
                 .into_iter()
                 .map(|cell| cell.map(Vec::into_boxed_slice));
-            budget.take(rows.take(source, cells.collect()))?;
+            let bytes = rows.take(source, cells.collect());
+            budget.take(bytes)?;
+            share.grow(bytes).map_err(|e| memory_short(&e))?;
         }
     }
     Ok(())
