@@ -78,6 +78,8 @@ pub struct Input<'a> {
     pub parameters: Option<&'a [Parameter]>,
     /// The session's user variables.
     pub variables: Variables<'a>,
+    /// How many rows the session wants of a SELECT without LIMIT (`sql_select_limit`), where it says so; its servers are told.
+    pub select_limit: Option<u64>,
     /// The value of a hint, for strategies by hint.
     pub hint: Option<&'a KeyValue>,
 }

@@ -54,6 +54,7 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
         utf8: true,
         parameters: None,
         variables: Variables::Hidden,
+        select_limit: None,
         hint: hint.as_ref(),
     });
     let statements = match plan {

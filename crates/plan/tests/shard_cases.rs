@@ -60,6 +60,7 @@ struct Case {
     parameters: Option<String>,
     variables: Option<String>,
     hint: Option<String>,
+    select_limit: Option<String>,
     generated: Option<String>,
     expected: String,
 }
@@ -84,6 +85,8 @@ fn cases(text: &str) -> Vec<Case> {
             case.variables = Some(variables.to_owned());
         } else if let Some(hint) = line.strip_prefix("! ") {
             case.hint = Some(hint.to_owned());
+        } else if let Some(limit) = line.strip_prefix("< ") {
+            case.select_limit = Some(limit.to_owned());
         } else if let Some(values) = line.strip_prefix("+ ") {
             case.generated = Some(values.to_owned());
         } else if !line.is_empty() {
@@ -137,6 +140,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
             None => Variables::Hidden,
         },
         hint: hint.as_ref(),
+        select_limit: case.select_limit.as_ref().map(|n| n.parse().unwrap()),
     };
     let Some(values) = &case.generated else {
         return planner.plan(&input);
@@ -256,6 +260,9 @@ fn written(
         }
         if let Some(hint) = &case.hint {
             writeln!(written, "! {hint}").unwrap();
+        }
+        if let Some(limit) = &case.select_limit {
+            writeln!(written, "< {limit}").unwrap();
         }
         written.push_str(&shown);
     }

@@ -37,6 +37,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         utf8: true,
         parameters: None,
         variables: Variables::Hidden,
+        select_limit: None,
         hint: None,
     })
 }

@@ -73,7 +73,7 @@ fn of_keys() -> Vec<(Reason, &'static str)> {
 fn of_statements() -> Vec<(Reason, &'static str)> {
     vec![
         (Reason::ColumnsUnknown, "list the columns"),
-        (Reason::ColumnCount, ""),
+        (Reason::ColumnCount { row: 2 }, ""),
         (Reason::KeyType(table()), "correct `keyTypes`"),
         (
             Reason::KeyUpdate,

@@ -87,6 +87,7 @@ impl Asked<'_> {
             utf8: true,
             parameters: Some(self.parameters),
             variables: Variables::Hidden,
+            select_limit: None,
             hint: None,
         }
     }

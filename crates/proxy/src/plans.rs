@@ -39,6 +39,8 @@ pub struct Asked {
     pub in_schema: bool,
     /// Whether the client's texts are UTF-8.
     pub utf8: bool,
+    /// Its values come apart from it: a text with the values in it has the same digest.
+    pub bound: bool,
 }
 
 /// By the digest alone: what else differs is the same for all statements of a service, or nearly.
@@ -269,6 +271,7 @@ mod tests {
             dialect: Dialect::default(),
             in_schema: true,
             utf8: true,
+            bound: false,
         }
     }
 

@@ -275,7 +275,7 @@ impl Column<'_, '_> {
         if place.is_none() {
             wants.column = Some(self.added());
         }
-        for row in rows {
+        for (number, row) in (1..).zip(rows) {
             let values = self.scope.ast.list(row.values);
             let Some(place) = place else {
                 let before = match values.is_empty() {
@@ -287,7 +287,8 @@ impl Column<'_, '_> {
                     .push(Hole::at(row.span.end.saturating_sub(1), before));
                 continue;
             };
-            let value = values.get(place).ok_or(RefuseReason::ColumnCount)?;
+            let value = values.get(place);
+            let value = value.ok_or(RefuseReason::ColumnCount { row: number })?;
             self.said(*value, wants)?;
         }
         Ok(())

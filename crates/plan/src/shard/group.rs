@@ -13,6 +13,9 @@ use super::reason::{GatherReason, Stop};
 use super::rewrite::{Copied, Splice};
 use super::scope::Scope;
 
+/// What keeps a shard from cutting groups at the session's own limit, before they are whole.
+const EVERY_ROW: &str = "LIMIT 18446744073709551615";
+
 /// An aggregate before its columns have places.
 enum Part {
     Plain(AggregateFunction),
@@ -91,10 +94,16 @@ pub(super) fn plan(
     let mut splices: Vec<Splice> = groups.rows.splice().into_iter().collect();
     // The limit counts groups, which are whole only after the merge.
     limit(scope, shape, &mut spec)?;
+    let every = match scope.input.select_limit {
+        Some(_) => EVERY_ROW,
+        None => "",
+    };
     if let Some(limit) = shape.limit {
-        splices.push(Splice::text(limit.span, ""));
+        splices.push(Splice::text(limit.span, every));
     }
-    splices.extend(groups.clauses(scope.ast.node(shape.query), select.group_by, sorted)?);
+    let every = shape.limit.map_or(every, |_| "");
+    let query = scope.ast.node(shape.query);
+    splices.extend(groups.clauses(query, select.group_by, sorted, every)?);
     Ok((spec, splices))
 }
 
@@ -365,6 +374,7 @@ impl Groups<'_, '_> {
         query: Option<&Query>,
         group_by: Option<GroupBy>,
         sorted: bool,
+        every: &str,
     ) -> Result<Vec<Splice>, Stop> {
         let select = self.rows.select;
         let mut added = Copied::default();
@@ -385,6 +395,12 @@ impl Groups<'_, '_> {
                 });
                 order.append(self.rows.copied(*span)?);
             }
+        }
+        if !every.is_empty() {
+            if !order.text.is_empty() {
+                order.push(b" ");
+            }
+            order.push(every.as_bytes());
         }
         let end = match group_by {
             Some(group_by) => group_by.span.end,

@@ -116,13 +116,13 @@ impl Into<'_, '_> {
     fn rows(&self, rows: &[Row], span: Span) -> Result<ShardPlan, Stop> {
         let columns = self.columns()?;
         let mut of_rows = Vec::new();
-        for row in rows {
+        for (number, row) in (1..).zip(rows) {
             let values = self.scope.ast.list(row.values);
             if values.len() != columns.len() {
                 // `VALUES ()` gives every column its default.
                 return Err(match values.is_empty() {
                     true => self.missing(None).into(),
-                    false => RefuseReason::ColumnCount.into(),
+                    false => RefuseReason::ColumnCount { row: number }.into(),
                 });
             }
             let value = |column: &str| {

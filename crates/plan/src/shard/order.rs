@@ -276,6 +276,8 @@ pub(super) fn limit(
     spec: &mut MergeSpec,
 ) -> Result<Option<Splice>, Stop> {
     let Some(limit) = shape.limit else {
+        // The shards know the session's own limit, and keep to it.
+        spec.limit = scope.input.select_limit;
         return Ok(None);
     };
     if limit.with_ties {

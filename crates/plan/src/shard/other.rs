@@ -41,7 +41,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     match kind {
         // What the last statement left behind is the session's to tell.
         Kind::Select if scope.uses.is_empty() && scope.facts.session != Facts::NONE => {
-            known(scope).map(|()| ShardPlan::Session)
+            known(scope).and_then(|()| for_session(scope))
         }
         Kind::Select | Kind::Table | Kind::Values => known(scope).and_then(|()| read::plan(scope)),
         Kind::Insert | Kind::Replace => known(scope).and_then(|()| insert::plan(scope)),
@@ -266,11 +266,19 @@ fn explain(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     }
 }
 
+/// What only the session knows runs where it is: as it came, unless it asks for the schema, which has another name there.
+fn for_session(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    match rewrite::schema_functions(scope).next() {
+        Some(_) => define::single(scope, anywhere(scope)),
+        None => Ok(ShardPlan::Session),
+    }
+}
+
 /// SET and DO of values that need no table are the session's.
 fn settings(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     if scope.uses.is_empty() {
         return match scope.facts.tables_known {
-            true => Ok(ShardPlan::Session),
+            true => for_session(scope),
             false => Err(RefuseReason::Routine.into()),
         };
     }

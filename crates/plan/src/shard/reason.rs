@@ -124,7 +124,10 @@ pub enum RefuseReason {
     /// An INSERT without columns, into a table whose columns are not known.
     ColumnsUnknown,
     /// A row has more or fewer values than columns.
-    ColumnCount,
+    ColumnCount {
+        /// Which, from 1.
+        row: usize,
+    },
     /// The key's column is of another type than the rules say.
     KeyType(String),
     /// The key is changed.
@@ -275,7 +278,7 @@ impl RefuseReason {
             Self::ColumnsUnknown => {
                 "an INSERT without a list of columns, and the table's are not known"
             }
-            Self::ColumnCount => "a row has more or fewer values than columns",
+            Self::ColumnCount { .. } => "a row has more or fewer values than columns",
             Self::KeyUpdate => "it changes the sharding key",
             Self::NotDeterministic => "copies of the table would differ",
             Self::NoPrimaryKey => {
@@ -399,6 +402,7 @@ impl fmt::Display for RefuseReason {
             Self::TableNameCase(name) => write!(f, "TableNameCase({name})"),
             Self::KeyType(name) => write!(f, "KeyType({name})"),
             Self::AlgorithmFails { algorithm, .. } => write!(f, "AlgorithmFails({algorithm})"),
+            Self::ColumnCount { .. } => f.write_str("ColumnCount"),
             Self::Kind(kind) => write!(f, "Kind({kind:?})"),
             other => write!(f, "{other:?}"),
         }

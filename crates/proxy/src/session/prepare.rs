@@ -240,6 +240,11 @@ impl Session {
             Ok((id, _)) => Ok(id),
             Err(payload) => {
                 // The server would say so at EXECUTE.
+                let names = self.sharded.as_ref().and_then(|sharded| sharded.names());
+                let payload = match names {
+                    Some(names) => names.error(&payload),
+                    None => payload,
+                };
                 let sqlstate = payload
                     .get(4..9)
                     .map(|s| String::from_utf8_lossy(s).into_owned());

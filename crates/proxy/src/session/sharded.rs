@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::{NodeStatement, ShardPlan};
+use dbmesh_plan::shard::{NodeStatement, RefuseReason, ShardPlan};
 use dbmesh_sql::{Facts, Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
@@ -204,12 +204,13 @@ impl Session {
                 self.note_session_statement();
                 executed
             }
-            ShardPlan::Single(node) if shown::has_names(statement, &node) => {
+            ShardPlan::Single(node) if self.shows_names(statement, &node) => {
                 self.note_node(&node.sql);
                 self.show_in_own_names(&node, route, RowFormat::Text).await
             }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);
+                self.commit_before(statement, &node).await?;
                 let executed = self.execute_at(packet, query, &node, route).await;
                 self.forget_keys();
                 executed
@@ -239,7 +240,24 @@ impl Session {
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,
             ShardPlan::Dictionary(views) => self.execute_views(&views, None).await,
             ShardPlan::Load(load) => self.load(statement, load, route).await,
+            other @ ShardPlan::Refuse(RefuseReason::Unparsed { .. }) => {
+                Err(self.unparsed(query.sql, statement, other).await)
+            }
             other => Err(self.unplanned(other)),
+        }
+    }
+
+    /// What commits by itself does so where the transaction is, before it goes to another node.
+    async fn commit_before(
+        &mut self,
+        statement: &Statement,
+        node: &NodeStatement,
+    ) -> Result<(), Failure> {
+        let here = self.sharded.as_ref().map(|sharded| sharded.source);
+        let commits = statement.facts.has(Facts::IMPLICIT_COMMIT) && !self.stays_open(statement);
+        match commits && here != Some(node.source) {
+            true => self.commit_before_definition().await,
+            false => Ok(()),
         }
     }
 

@@ -70,7 +70,7 @@ impl Names {
         out
     }
 
-    /// A text with the client's names, where it quotes them as servers do: in quotes, or before and behind a point.
+    /// A text with the client's names, where it quotes them as servers do: in quotes, before and behind a point (`FUNCTION shop_0.f does not exist`).
     #[must_use]
     pub fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
@@ -89,8 +89,8 @@ fn replaced(text: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<u8> {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
         let named = !theirs.is_empty()
             && rest.starts_with(theirs)
-            && bounds(before)
-            && bounds(rest.get(theirs.len()));
+            && bounds(rest.get(theirs.len()))
+            && (bounds(before) || (before == Some(&b' ') && rest.get(theirs.len()) == Some(&b'.')));
         if named {
             out.extend_from_slice(ours);
             at += theirs.len();
@@ -117,6 +117,11 @@ mod tests {
     #[test]
     fn texts_of_errors_have_the_clients_names() {
         let cases = [
+            (
+                "FUNCTION shop_0.f does not exist",
+                "FUNCTION shop.f does not exist",
+            ),
+            ("a shop_0 of 1.5", "a shop_0 of 1.5"),
             (
                 "Table 'shop_0.t_order_3' doesn't exist",
                 "Table 'shop.t_order' doesn't exist",

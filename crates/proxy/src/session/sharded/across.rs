@@ -390,7 +390,7 @@ impl Session {
     }
 
     /// Whether a statement that may commit does not: SET autocommit commits only what was begun without it.
-    fn stays_open(&self, statement: &Statement) -> bool {
+    pub(super) fn stays_open(&self, statement: &Statement) -> bool {
         statement.verb == Verb::Set
             && !matches!(statement.effects.first(), Some(Effect::SetPassword))
             && self.state.status.contains(Status::AUTOCOMMIT)

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dbmesh_model::topology::Sharding;
 use dbmesh_plan::shard::NodeStatement;
 use dbmesh_sql::{digest_text, literal};
 use dbmesh_wire::relay::Names;
@@ -168,12 +169,19 @@ pub(super) struct Report {
 
 impl Report {
     /// Takes up what became of every shard.
-    pub fn of(definition: Arc<Definition>, work: &mut Work<'_>) -> Self {
+    pub fn of(
+        definition: Arc<Definition>,
+        work: &mut Work<'_>,
+        sharding: Option<&Sharding>,
+    ) -> Self {
         let place = |node: &NodeStatement| {
             let legs = work.legs.iter().find(|leg| leg.source == node.source);
             let source = match legs {
                 Some(leg) => leg.endpoint().to_owned(),
-                None => format!("node {}", node.source),
+                None => {
+                    let source = sharding.and_then(|s| s.sources.get(node.source));
+                    source.map_or_else(|| "?".to_owned(), |source| source.name.to_string())
+                }
             };
             match node.tables.first() {
                 Some((physical, _)) => format!("{source}.{physical}"),

@@ -10,13 +10,18 @@ use dbmesh_plan::shard::{
     Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
 };
 
-use dbmesh_sql::analyze;
+use dbmesh_sql::{Statement, analyze};
+use dbmesh_wire::relay::Names;
 
 use super::super::{Failure, Session};
 use super::keyed;
+use super::work::of_server;
 use crate::catalog::Known;
 use crate::fault::Fault;
 use crate::scatter::spec::Settings;
+
+/// ER_PARSE_ERROR.
+const SYNTAX_ERROR: u16 = 1064;
 
 impl Session {
     /// Why nothing is executed.
@@ -70,7 +75,35 @@ impl Session {
                 sqlstate: "42000".into(),
                 message: format!("Unknown database '{name}' (dbmesh: {})", reason.why()),
             },
+            RefuseReason::ColumnCount { row } => Fault::Server {
+                code: 1136,
+                sqlstate: "21S01".into(),
+                message: format!(
+                    "Column count doesn't match value count at row {row} (dbmesh: {})",
+                    reason.why()
+                ),
+            },
             reason => Fault::Sharding(reason.why()),
+        }
+    }
+
+    /// Of a text that is not understood here, what a server says against it: it is prepared there, and never executed.
+    pub(super) async fn unparsed(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        plan: ShardPlan,
+    ) -> Failure {
+        let payload = match self.judged_by_server(sql, statement).await {
+            Ok(Err(payload)) => payload,
+            Ok(Ok(_)) => return self.unplanned(plan),
+            Err(failure) => return failure,
+        };
+        match of_server(&payload, "", &Names::default()) {
+            error @ Fault::Server {
+                code: SYNTAX_ERROR, ..
+            } => error.into(),
+            _ => self.unplanned(plan),
         }
     }
 
@@ -150,6 +183,7 @@ impl Session {
         let dialect = self.dialect();
         let utf8 = self.text_is_utf8();
         let variables = self.known_variables(sql, &dialect);
+        let select_limit = self.select_limit()?;
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
         let schema = sharded.home.service.schema.as_deref();
@@ -173,9 +207,22 @@ impl Session {
                 Some(known) => Variables::Known(known),
                 None => Variables::Hidden,
             },
+            select_limit,
             hint: self.demand.shard.as_ref(),
         };
         Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
+    }
+
+    /// The session's `sql_select_limit`, where it has one.
+    fn select_limit(&self) -> Result<Option<u64>, Fault> {
+        let Some(value) = self.state.vector.variables.get("sql_select_limit") else {
+            return Ok(None);
+        };
+        let number = std::str::from_utf8(value).ok();
+        let number = number.and_then(|n| n.trim_matches('\'').parse().ok());
+        let why = || "its `sql_select_limit` is no number: set a number, or DEFAULT".to_owned();
+        let number: u64 = number.ok_or_else(|| Fault::Sharding(why()))?;
+        Ok(Some(number).filter(|number| *number < u64::MAX))
     }
 
     /// What is known of the tables now.

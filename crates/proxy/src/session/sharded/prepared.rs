@@ -48,13 +48,7 @@ impl Session {
             ),
             None => (sql.to_vec(), Arc::default()),
         };
-        // What waits for the transaction's first statement waits on.
-        let waiting = self.suspend_prologue();
-        let prepared = self.prepare_at(node.as_ref(), &text, &statement).await;
-        if prepared.is_ok() && waiting.is_some() {
-            self.give_up_hold().await;
-        }
-        self.resume_prologue(waiting);
+        let prepared = self.prepare_apart(node.as_ref(), &text, &statement).await;
         if !self.is_mariadb() {
             self.state.diagnostics.warnings = Warnings::None;
         }
@@ -72,6 +66,31 @@ impl Session {
             }
         }
         self.settle().await
+    }
+
+    /// What a server says of a text that nobody here understands.
+    pub(super) async fn judged_by_server(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+    ) -> Result<Result<Arc<Answer>, Vec<u8>>, Failure> {
+        self.prepare_apart(None, sql, statement).await
+    }
+
+    /// Prepares it; what waits for the transaction's first statement waits on.
+    async fn prepare_apart(
+        &mut self,
+        node: Option<&NodeStatement>,
+        text: &[u8],
+        statement: &Statement,
+    ) -> Result<Result<Arc<Answer>, Vec<u8>>, Failure> {
+        let waiting = self.suspend_prologue();
+        let prepared = self.prepare_at(node, text, statement).await;
+        if prepared.is_ok() && waiting.is_some() {
+            self.give_up_hold().await;
+        }
+        self.resume_prologue(waiting);
+        prepared
     }
 
     /// The statement in the words of one node, whatever its values are; none if it needs no table.
@@ -181,6 +200,7 @@ impl Session {
             }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);
+                self.commit_before(run.statement, &node).await?;
                 self.execute_bound(&node, &values, run, route).await
             }
             ShardPlan::Broadcast { statements, clock } => {
@@ -278,7 +298,7 @@ impl Session {
         let execute = StmtExecute::decode(&packet, params, self.client.capabilities);
         let execute = execute.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
         let statement = Arc::new(analyze(&node.sql, &self.dialect()));
-        if super::shown::has_names(&statement, node) {
+        if self.shows_names(&statement, node) {
             return self.show_in_own_names(node, route, RowFormat::Binary).await;
         }
         let under: Arc<Vector> = self.state.vector.clone();

@@ -13,6 +13,7 @@ use dbmesh_sql::{Statement, Verb, analyze};
 use dbmesh_wire::DecodeError;
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
+use smallvec::SmallVec;
 
 use super::super::prepared::Run;
 use super::super::{Failure, Session};
@@ -46,7 +47,7 @@ impl Session {
         query: &Query<'_>,
         statement: &Statement,
     ) -> Option<PlacedText> {
-        let (asked, variants) = self.variants(statement)?;
+        let (asked, variants) = self.variants(statement, false)?;
         let head = packet.get(..query.sql_offset)?;
         let reading = Reading {
             sql: query.sql,
@@ -85,14 +86,14 @@ impl Session {
         if run.pieces.is_some() {
             return Ok(None);
         }
-        let Some((asked, variants)) = self.variants(run.statement) else {
+        let Some((asked, variants)) = self.variants(run.statement, true) else {
             return Ok(None);
         };
         let types = run.types.as_deref().unwrap_or_default();
         let none = BTreeSet::new();
         let values = run.execute.values(packet, types, &none);
         let values = values.take(usize::from(run.params));
-        let bound: Result<Vec<Parameter>, DecodeError> =
+        let bound: Result<SmallVec<[Parameter; 4]>, DecodeError> =
             values.map(|value| Ok(planned(&value?))).collect();
         let bound = bound.map_err(|_| Fault::Malformed("COM_STMT_EXECUTE"))?;
         Ok(self.known_run(run, (&asked, &variants), &bound))
@@ -143,17 +144,17 @@ impl Session {
         None
     }
 
-    fn variants(&mut self, statement: &Statement) -> Option<(Asked, Variants)> {
+    fn variants(&mut self, statement: &Statement, bound: bool) -> Option<(Asked, Variants)> {
         if !may_be(statement) || self.demand.shard.is_some() {
             return None;
         }
         let known = self.known_tables()?;
-        let asked = self.asked(statement)?;
+        let asked = self.asked(statement, bound)?;
         let variants = known.plans.find(&asked);
         (!variants.is_empty()).then_some((asked, variants))
     }
 
-    fn asked(&mut self, statement: &Statement) -> Option<Asked> {
+    fn asked(&mut self, statement: &Statement, bound: bool) -> Option<Asked> {
         let dialect = self.dialect();
         let utf8 = self.text_is_utf8();
         let schema = self.sharded.as_ref()?.home.service.schema.as_deref();
@@ -162,6 +163,7 @@ impl Session {
             dialect,
             in_schema: self.state.vector.schema.as_deref() == schema.map(str::as_bytes),
             utf8,
+            bound,
         })
     }
 
@@ -188,7 +190,9 @@ impl Session {
         if !may_be(statement) || !matches!(plan, ShardPlan::Single(_)) {
             return;
         }
-        let (Some(known), Some(asked)) = (self.known_tables(), self.asked(statement)) else {
+        let (Some(known), Some(asked)) =
+            (self.known_tables(), self.asked(statement, bound.is_some()))
+        else {
             return;
         };
         let variants = known.plans.find(&asked);

@@ -154,7 +154,9 @@ impl Session {
             .await;
         self.note_spread(&work.legs);
         let broken = done.is_err();
-        let report = definition.map(|definition| Report::of(definition, &mut work));
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let sharding = sharding.map(AsRef::as_ref);
+        let report = definition.map(|definition| Report::of(definition, &mut work, sharding));
         let kept = match within {
             // The next such statement sets its savepoint in the place of this one's.
             true => self.take_back(work, unit, broken).await,
@@ -182,7 +184,7 @@ impl Session {
     }
 
     /// A definition commits what is open.
-    async fn commit_before_definition(&mut self) -> Result<(), Failure> {
+    pub(super) async fn commit_before_definition(&mut self) -> Result<(), Failure> {
         if self.state.in_transaction() {
             match self.lease.is_some() {
                 true => self.run_aside(b"COMMIT").await?,
@@ -307,7 +309,7 @@ impl Session {
                 let status = self.state.status;
                 worked.rows = Some(explained::relay(work, names, &mut around, status).await?);
             }
-            Answers::Loaded(file) => load::run(work, file, &mut around, names).await?,
+            Answers::Loaded(file) => load::run(work, file, &mut around, (names, &memory)).await?,
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }
         if unit == Unit::Definition {

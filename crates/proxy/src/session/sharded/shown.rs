@@ -11,7 +11,7 @@ use dbmesh_plan::shard::{NodeStatement, ShardPlan};
 use dbmesh_sql::{Statement, Verb, literal};
 use dbmesh_wire::column::{BinaryLayout, Column};
 use dbmesh_wire::command::{CommandCode, FieldList};
-use dbmesh_wire::relay::Shape;
+use dbmesh_wire::relay::{Names, Shape};
 use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder, RowFormat};
 
 use super::super::{Executed, Failure, Session};
@@ -25,7 +25,7 @@ use crate::state::{FoundRows, Warnings};
 const CARDINALITY: usize = 6;
 
 /// Whether the rows of its answer have the name of a shard.
-pub(super) fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
+fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
     let words = node.sql.split(|byte| !byte.is_ascii_alphanumeric());
     let mut words = words.filter(|word| !word.is_empty());
     let named = ["create", "index", "indexes", "keys"];
@@ -38,8 +38,20 @@ pub(super) fn has_names(statement: &Statement, node: &NodeStatement) -> bool {
         })
 }
 
-/// A row with the client's names: the first cell is one, and a definition has more.
-fn rename(row: &mut [Cell], node: &NodeStatement, others: &dyn Fn(&str) -> Option<String>) {
+/// A row with the client's names: the first cell is one, alone or behind the schema's, and a definition has more.
+fn rename(
+    row: &mut [Cell],
+    node: &NodeStatement,
+    names: &Names,
+    others: &dyn Fn(&str) -> Option<String>,
+) {
+    if let Some(first) = row.first_mut().and_then(Option::as_mut)
+        && let Some(point) = first.iter().position(|byte| *byte == b'.')
+    {
+        let (schema, table) = first.split_at(point);
+        let table = table.get(1..).unwrap_or_default();
+        *first = [names.schema(schema), b".", names.table(table)].concat();
+    }
     for (theirs, ours) in &node.tables {
         let first = row.first_mut().and_then(Option::as_mut);
         if let Some(first) = first.filter(|cell| cell.as_slice() == theirs.as_bytes()) {
@@ -68,6 +80,15 @@ fn shown<'a>((cell, column): (&'a Cell, &Column<'_>)) -> Shown<'a> {
 }
 
 impl Session {
+    /// Whether the rows of its answer have the name of a shard, or of a node's schema. Maintenance ends a transaction, which is
+    /// not followed here.
+    pub(super) fn shows_names(&self, statement: &Statement, node: &NodeStatement) -> bool {
+        match statement.verb {
+            Verb::Maintenance => !self.state.in_transaction(),
+            _ => has_names(statement, node),
+        }
+    }
+
     /// Executes it at its node and answers with the client's names.
     pub(super) async fn show_in_own_names(
         &mut self,
@@ -117,7 +138,7 @@ impl Session {
             Some(known.to_owned())
         };
         for row in &mut rows {
-            rename(row, node, &others);
+            rename(row, node, &names, &others);
         }
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
