@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dbmesh_model::topology::Sharding;
 use dbmesh_plan::shard::NodeStatement;
 use dbmesh_sql::{digest_text, literal};
 use dbmesh_wire::relay::Names;
 
 use super::super::acquire::PRIMARY;
 use super::super::{Failure, Session};
+use super::ShardSession;
 use super::scatter::Spread;
 use super::work::{Ended, Unanswered, Work, of_server};
 use crate::definitions::{Begun, Definition};
@@ -172,8 +172,9 @@ impl Report {
     pub fn of(
         definition: Arc<Definition>,
         work: &mut Work<'_>,
-        sharding: Option<&Sharding>,
+        here: Option<&ShardSession>,
     ) -> Self {
+        let sharding = here.and_then(ShardSession::sharding);
         let place = |node: &NodeStatement| {
             let legs = work.legs.iter().find(|leg| leg.source == node.source);
             let source = match legs {

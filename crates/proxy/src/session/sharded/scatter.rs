@@ -154,9 +154,7 @@ impl Session {
             .await;
         self.note_spread(&work.legs);
         let broken = done.is_err();
-        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
-        let sharding = sharding.map(AsRef::as_ref);
-        let report = definition.map(|definition| Report::of(definition, &mut work, sharding));
+        let report = definition.map(|one| Report::of(one, &mut work, self.sharded.as_deref()));
         let kept = match within {
             // The next such statement sets its savepoint in the place of this one's.
             true => self.take_back(work, unit, broken).await,
