@@ -41,6 +41,7 @@ fn first(sql: &str) -> String {
         parameters: None,
         variables: Variables::Hidden,
         hint: None,
+        select_limit: None,
     };
     let keyed = ShardPlanner::default().keyed(&input).unwrap();
     assert_eq!(keyed.find.pulls.len(), 1, "{sql}");
