@@ -407,10 +407,11 @@ impl Client {
 
     fn fill(&mut self) -> Result<(), String> {
         let mut chunk = [0; 16 << 10];
-        let n = self
-            .stream
-            .read(&mut chunk)
-            .map_err(|e| format!("read: {}", e.kind()))?;
+        let n = match self.stream.read(&mut chunk) {
+            // Bytes of ours that were never read make a reset of it.
+            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            other => other.map_err(|e| format!("read: {}", e.kind()))?,
+        };
         if n == 0 {
             return Err("closed".to_owned());
         }
