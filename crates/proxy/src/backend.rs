@@ -134,6 +134,11 @@ enum Condition {
     Busy,
 }
 
+/// Where a handshake asked for a collation that MariaDB does not know, it takes its defaults; a reset then restores what an
+/// earlier connection had asked for.
+const UNSET_CHARSET: &str = "SET character_set_client = @@global.character_set_client, character_set_results = \
+     @@global.character_set_results, collation_connection = @@global.collation_connection";
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Backend {
@@ -429,8 +434,14 @@ impl Backend {
             (Flavor::MariaDb, _) => self.facts.handshake_charset(self.handshake_collation),
             (Flavor::MySql, _) => Charset::Server,
         };
+        let is_unset = self.facts.flavor == Flavor::MariaDb && charset == Charset::Server;
         self.vector = Arc::new(Vector::fresh(self.vector.schema.clone(), charset));
-        self.set_up().await
+        let done = self.set_up().await?;
+        if done.is_err() || !is_unset {
+            return Ok(done);
+        }
+        let payload = self.query_payload(UNSET_CHARSET.as_bytes());
+        Ok(self.run(&payload, Shape::Results).await?.map(|_| ()))
     }
 
     /// Turns session tracking on. It must run before anybody's statement.

@@ -98,6 +98,8 @@ pub struct Credentials {
     pub more: Capabilities,
     /// The plugin that the client insists on; the greeting's otherwise.
     pub plugin: Option<String>,
+    /// The id of the collation that it asks for.
+    pub collation: u16,
 }
 
 impl Credentials {
@@ -114,7 +116,14 @@ impl Credentials {
             schema: None,
             more: Capabilities(0),
             plugin: None,
+            collation: 45,
         }
+    }
+
+    /// With this collation.
+    pub fn collation(mut self, id: u16) -> Self {
+        self.collation = id;
+        self
     }
 
     /// With a schema.
@@ -273,7 +282,7 @@ impl RawClient {
         let response = HandshakeResponse {
             capabilities,
             max_packet_bytes: 1 << 24,
-            collation: 45,
+            collation: credentials.collation,
             user: credentials.user.as_bytes().to_vec(),
             auth_response: auth.first_response().unwrap(),
             database: credentials.schema.as_ref().map(|s| s.as_bytes().to_vec()),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use dbmesh_testkit::config::{Backend, Config};
+use dbmesh_testkit::port::Port;
 use dbmesh_testkit::server::{Kind, shared};
 use dbmesh_wire::caps::Capabilities;
 
@@ -293,4 +295,39 @@ fn change_user_does_not_count_twice() {
         Reply::Ok,
         "the count went down again"
     );
+}
+
+#[test]
+fn a_collation_that_mariadb_does_not_know_is_its_default_whatever_ran_before() {
+    let kind = Kind::MariaDb;
+    let server = shared(kind);
+    let port = Port::reserve().unwrap();
+    let backend = Backend {
+        kind,
+        port: server.port(),
+    };
+    let yaml = Config::new(backend, port.number(), 1).to_yaml();
+    let stage = Stage::of_yaml(&yaml, port, &[]);
+    server
+        .execute("CREATE DATABASE IF NOT EXISTS collations")
+        .unwrap();
+    let default = server.query_value("SELECT @@global.collation_connection");
+    let default = default.unwrap().unwrap();
+    let ask = "SELECT @@collation_connection";
+    // As clients of MySQL 8 and later ask for.
+    let mut client = RawClient::logged_in(stage.port, &Credentials::app().collation(255));
+    for _ in 0..3 {
+        assert_eq!(client.query(ask).value(), default);
+        // The server keeps what a connection asked for in a place that the next one may inherit.
+        drop(RawClient::logged_in(
+            server.port(),
+            &Credentials::app().collation(28),
+        ));
+        let mut other = RawClient::logged_in(stage.port, &Credentials::app().collation(255));
+        let pins = "CREATE TEMPORARY TABLE left_to_a_reset (a INT)";
+        assert_eq!(other.query("USE collations"), Reply::Ok);
+        assert_eq!(other.query(pins), Reply::Ok);
+        drop(other);
+        assert_eq!(client.query(ask).value(), default);
+    }
 }
