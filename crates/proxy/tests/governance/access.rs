@@ -14,6 +14,7 @@ const USERS: &str = r#"users:
 - {name: clerk, password: clerk-password, grants: [
     {tables: ["gov_access.t"], allow: [read, write]},
     {tables: ["gov_access.users"], allow: [read], columns: [id, name]}]}
+- {name: chief, password: chief-password, operator: true, grants: [{tables: ["gov_access.t"], allow: [read]}]}
 - {name: reader, password: reader-password, readOnly: true}
 - {name: far, password: far-password, networks: [192.0.2.0/24]}
 - {name: near, password: near-password, networks: [127.0.0.0/8]}
@@ -70,6 +71,12 @@ fn grants_hold_in_every_protocol_and_what_is_denied_does_not_happen() {
         assert_eq!(ground.ask("SELECT COUNT(*) FROM {schema}.secrets"), "1");
 
         assert_listings(&ground, &stage, &mut clerk);
+        let mut chief = login(&ground, stage.port, "chief");
+        for sql in ["SHOW MESH POOLS", "EXPLAIN MESH SELECT v FROM t"] {
+            assert!(matches!(chief.query(sql), Reply::Rows(rows) if !rows.is_empty()));
+        }
+        let explained = chief.query("EXPLAIN MESH SELECT word FROM secrets");
+        assert_error(&explained, 1142, "for table 'secrets'");
         let mut reader = login(&ground, stage.port, "reader");
         assert_eq!(reader.query("SELECT word FROM secrets").value(), "sesame");
         assert_eq!(reader.query("BEGIN"), Reply::Ok);

@@ -251,7 +251,11 @@ fn nothing_of_the_bypass_catalogue_happens() {
                 for sql in catalogue(kind) {
                     let shown = String::from_utf8_lossy(sql);
                     for command in [0x03, 0x16] {
-                        let reply = raw(&mut client, command, sql);
+                        let mut reply = raw(&mut client, command, sql);
+                        // Where text that is not seen may change how the rest is read, each statement is judged in its turn.
+                        while reply == Reply::Ok && shown.starts_with("SET @q") {
+                            reply = client.reply();
+                        }
                         // A server's own syntax error is as good: what runs is what counts.
                         let refused = matches!(reply, Reply::Error(_));
                         let string = only_rules && sql.starts_with(b"SELECT 'a");

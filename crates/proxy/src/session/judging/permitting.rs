@@ -5,9 +5,9 @@
 
 use dbmesh_model::topology::{FirewallMode, RuleMode};
 use dbmesh_plan::rights::{self, Denial};
-use dbmesh_plan::{Judge, Proof, Subject, plan};
-use dbmesh_sql::Digest;
+use dbmesh_plan::{Judge, Proof, Subject, explain, mesh, plan};
 use dbmesh_sql::literal::quote_identifier;
+use dbmesh_sql::{Dialect, Digest, Verb, analyze_guarded};
 use dbmesh_wire::command::FieldList;
 
 use super::{Hit, Occasion, Walk};
@@ -81,6 +81,27 @@ impl Walk<'_> {
         let Some((rights, id)) = self.rights else {
             return;
         };
+        let (verb, sql) = (subject.statement.verb, subject.sql);
+        if verb == Verb::Show && mesh::show(sql).is_some() {
+            // Operators have the right to it, whatever they may do at servers.
+            return;
+        }
+        let dialect = Dialect::default();
+        let explained = (verb == Verb::Explain).then(|| explain::subject(sql, &dialect));
+        if let Some(text) = explained.flatten() {
+            // Who may execute a statement may hear where it would go.
+            let sql = text.of(sql);
+            let inner = Subject {
+                statement: &analyze_guarded(sql, &dialect, self.rules.key()),
+                sql,
+                dialect: &dialect,
+                schema: subject.schema,
+            };
+            return match judge.denial(rights, id, &inner) {
+                Some(denial) => self.forbid(&denial),
+                None => (),
+            };
+        }
         if let Some(denial) = judge.denial(rights, id, subject) {
             return self.forbid(&denial);
         }
