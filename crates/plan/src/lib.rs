@@ -10,6 +10,7 @@ mod judge;
 mod memory;
 pub mod mesh;
 mod prove;
+mod reading;
 pub mod rights;
 pub mod shard;
 mod splitting;
@@ -23,6 +24,7 @@ use dbmesh_sql::{Dialect, Facts, Span, Statement, Verb};
 
 pub use judge::{Found, Inner, Judge, Subject, inner_of};
 pub use prove::{Proof, Prover, at_first_sight};
+pub use reading::{InReading, in_reading};
 pub use splitting::{Aim, Why, aim};
 
 /// Where the state of a session's last statement (warnings, row counts) is.
