@@ -51,7 +51,9 @@ pub fn in_reading(statement: &Statement) -> InReading {
         }
         Verb::Commit | Verb::Rollback if !acts => InReading::Reads,
         Verb::Savepoint | Verb::RollbackTo | Verb::ReleaseSavepoint if !acts => InReading::Reads,
-        Verb::Set | Verb::SetTransaction | Verb::Use if !acts && effects.iter().all(is_restored) => {
+        Verb::Set | Verb::SetTransaction | Verb::Use
+            if !acts && effects.iter().all(is_restored) =>
+        {
             InReading::Sets
         }
         Verb::UnlockTables if !acts && effects[..] == [Effect::UnlockTables] => InReading::Sets,

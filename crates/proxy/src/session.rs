@@ -24,6 +24,7 @@ mod mirroring;
 mod observe;
 mod prepare;
 mod prepared;
+mod reading;
 mod ready;
 mod replaying;
 mod settle;

@@ -80,6 +80,15 @@ pub struct Diagnostics {
     pub warning_count: u64,
 }
 
+/// How far a READ ONLY transaction at a replica has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Nothing was read in it: it could as well begin elsewhere.
+    Fresh,
+    /// It has a snapshot, or is where a hint wants it. The session may be bound there beyond its end.
+    Bound,
+}
+
 /// A session's state.
 #[derive(Debug)]
 pub struct SessionState {
@@ -101,6 +110,8 @@ pub struct SessionState {
     pub statements: ClientStatements,
     /// Prepared statements that read diagnostics: while there is one, the session keeps its connection.
     pub diagnostic_statements: u32,
+    /// Its READ ONLY transaction, if that began at a replica.
+    pub reading: Option<Reading>,
     dialect: Option<(u64, Dialect)>,
 }
 
@@ -124,6 +135,7 @@ impl SessionState {
             position_reports: 0,
             statements: ClientStatements::default(),
             diagnostic_statements: 0,
+            reading: None,
             dialect: None,
         }
     }
@@ -247,6 +259,7 @@ impl SessionState {
         self.diagnostics.warning_count = 0;
         self.statements.clear();
         self.diagnostic_statements = 0;
+        self.reading = None;
         self.status = status;
     }
 }

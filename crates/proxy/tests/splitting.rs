@@ -3,6 +3,8 @@
 
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
+#[path = "splitting/reading.rs"]
+mod reading;
 
 use std::time::{Duration, Instant};
 

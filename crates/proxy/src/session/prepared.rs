@@ -145,6 +145,10 @@ impl Session {
             Plan::Route(route) => *route,
             Plan::Local(_) | Plan::Refuse(_) => route(statement, &asked.key.sql, self.view(proof)),
         };
+        if self.state.reading.is_some() {
+            let leaving = self.stay_or_leave(statement, &asked.key.sql, route);
+            route = Box::pin(leaving).await?;
+        }
         route.aim = binding(route.aim, asked.cursor);
         if self.is_recorded(statement) {
             Box::pin(self.record(*observed)).await?;
@@ -184,7 +188,7 @@ impl Session {
         packet: &mut [u8],
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
-        let repeat = self.repeatable(run.statement);
+        let (free, repeat) = (!self.is_bound(), self.repeatable(run.statement));
         let (mut attempt, mut aim) = (0, run.route.aim);
         let (statement, sql) = (run.statement, &*run.key.sql);
         let at_hand = AtHand { statement, sql };
@@ -232,6 +236,7 @@ impl Session {
         }
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         let done = self.take_in(run.statement, &outcome, &run.key.sql).await?;
+        self.note_reading(run.statement, &outcome, free);
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         self.keep_step(statement, &outcome, || {
             let execution = Execution {

@@ -45,6 +45,9 @@ impl Session {
         self.pin_by_statements();
         let kept = self.state.in_transaction() || !self.state.pins.is_empty();
         self.show_pins(kept);
+        if !kept {
+            self.state.reading = None;
+        }
         if kept || self.lease.is_none() {
             return Ok(());
         }
@@ -81,9 +84,10 @@ impl Session {
             self.state.diagnostic_statements > 0 && self.lease.is_some() && !self.is_on_replica(),
         );
         let never_shared = self.serving.service.pool.multiplexing == Multiplexing::Session;
-        self.state
-            .pins
-            .set(PinReason::Policy, never_shared && self.lease.is_some());
+        self.state.pins.set(
+            PinReason::Policy,
+            never_shared && self.lease.is_some() && !self.is_on_replica(),
+        );
     }
 
     /// Counts pins that a statement added.
@@ -152,7 +156,7 @@ impl Session {
     }
 
     /// Whether reads are split off and the session's connection is to a server that only takes them.
-    fn is_on_replica(&self) -> bool {
+    pub(super) fn is_on_replica(&self) -> bool {
         let upstream = &self.serving.upstream;
         let at_primary = |member| upstream.role_of(member) == Some(Role::Primary);
         upstream.splitting().is_some() && !self.member.as_ref().is_some_and(at_primary)

@@ -168,11 +168,11 @@ impl Session {
         statement: &Statement,
         mut route: Route,
     ) -> Result<Executed, Failure> {
-        let early = self.answered_early(query.sql, statement, route).await?;
+        let early = self.answered_early(query.sql, statement).await?;
         if let Some(done) = early {
             return Ok(done);
         }
-        route.aim = self.deferred_aim().unwrap_or(route.aim);
+        route.aim = self.transaction_aim().unwrap_or(route.aim);
         if let Some(known) = self.remembered_text(packet, query, statement) {
             let sql = known.packet.get(query.sql_offset..);
             self.note_node(sql.unwrap_or_default());
@@ -275,7 +275,6 @@ impl Session {
         &mut self,
         sql: &[u8],
         statement: &Statement,
-        route: Route,
     ) -> Result<Option<Executed>, Failure> {
         let on_rows = matches!(
             statement.verb,
@@ -292,7 +291,7 @@ impl Session {
             if let Some(done) = self.client_branch(sql, statement).await? {
                 return Ok(Some(done));
             }
-            if let Some(done) = self.defer(sql, statement, route.aim).await? {
+            if let Some(done) = self.defer(sql, statement).await? {
                 return Ok(Some(done));
             }
             if let Some(filtered) = self.governed.filtered.take() {

@@ -10,6 +10,7 @@ use dbmesh_sql::{Effect, Facts, Statement, Verb, analyze};
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
+use super::super::acquire::PRIMARY;
 use super::super::exchange::Lost;
 use super::super::{Executed, Failure, Session};
 use crate::fault::Fault;
@@ -24,8 +25,6 @@ pub(super) struct Prologue {
     statements: Vec<Box<[u8]>>,
     /// What makes the connection a part of a transaction that began elsewhere.
     joining: Vec<String>,
-    /// Where the transaction goes.
-    aim: Option<Aim>,
 }
 
 impl Prologue {
@@ -73,7 +72,6 @@ impl Session {
         &mut self,
         sql: &[u8],
         statement: &Statement,
-        aim: Aim,
     ) -> Result<Option<Executed>, Failure> {
         let Some(what) = deferred(statement) else {
             return Ok(None);
@@ -110,7 +108,6 @@ impl Session {
                     prologue.statements.clear();
                     sharded.across.clear();
                 }
-                prologue.aim = Some(aim);
                 self.state.status = self.state.status.union(Status::IN_TRANS);
                 if access == Some(AccessMode::ReadOnly) {
                     self.state.status = self.state.status.union(Status::IN_TRANS_READONLY);
@@ -135,12 +132,11 @@ impl Session {
     }
 
     /// Begins a transaction of a statement's own, at the first connection that is taken next.
-    pub(super) fn begin_own(&mut self, aim: Aim) {
+    pub(super) fn begin_own(&mut self) {
         let Some(sharded) = &mut self.sharded else {
             return;
         };
         sharded.prologue.begin(b"BEGIN");
-        sharded.prologue.aim = Some(aim);
         sharded.across.note_begin(b"BEGIN");
         self.state.status = self.state.status.union(Status::IN_TRANS);
     }
@@ -151,11 +147,10 @@ impl Session {
         prologue.is_some_and(|prologue| !prologue.is_empty())
     }
 
-    /// Where the transaction goes that was begun and has no connection yet.
-    pub(super) fn deferred_aim(&self) -> Option<Aim> {
-        self.sharded
-            .as_ref()
-            .and_then(|sharded| sharded.prologue.aim)
+    /// Where a statement of a transaction goes, whatever it is: a node that joins by a read may have to write later, and one
+    /// that only reads may be asked for locks.
+    pub(super) fn transaction_aim(&self) -> Option<Aim> {
+        self.state.in_transaction().then_some(PRIMARY)
     }
 
     /// COMMIT or ROLLBACK of a transaction that touched nothing.

@@ -87,7 +87,7 @@ impl Session {
             Err(why) => return Err(self.not_keyed(plan, why)),
         };
         self.has_plain_charset()?;
-        let own = self.begin_change(route).await?;
+        let own = self.begin_change().await?;
         let mut changed = Changed::default();
         let done = self
             .find_and_change(&keyed, statement, route, &mut changed)
@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Begins a change of several steps, as a transaction if none is open; says whether it is the change's own.
-    async fn begin_change(&mut self, route: Route) -> Result<bool, Failure> {
+    async fn begin_change(&mut self) -> Result<bool, Failure> {
         if !self.state.in_transaction() && !self.state.pins.is_empty() {
             let why = format!(
                 "it needs rows of several nodes in one place, and the session has {}",
@@ -150,7 +150,7 @@ impl Session {
             if self.lease.is_some() {
                 self.give_up_hold().await;
             }
-            self.begin_own(route.aim);
+            self.begin_own();
         }
         Ok(begins && self.state.status.contains(Status::AUTOCOMMIT))
     }

@@ -114,7 +114,8 @@ impl Session {
         }
         self.in_own_schema(node.is_some()).await?;
         let proof = self.prove(statement, text, false);
-        let aim = route(statement, text, self.view(proof)).aim;
+        let own = route(statement, text, self.view(proof)).aim;
+        let aim = self.transaction_aim().unwrap_or(own);
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
         let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
         Ok(prepared.map(|(_, answer)| answer))
@@ -149,10 +150,10 @@ impl Session {
             return Err(Fault::Sharding(PREPARED_OTHERWISE.into()).into());
         }
         let mut route = run.route;
-        if let Some(done) = self.answered_early(sql, run.statement, route).await? {
+        if let Some(done) = self.answered_early(sql, run.statement).await? {
             return Ok(done);
         }
-        if let Some(aim) = self.deferred_aim() {
+        if let Some(aim) = self.transaction_aim() {
             route.aim = aim;
         }
         if let Some(known) = self.remembered_bound(packet, run)? {

@@ -68,7 +68,7 @@ impl Session {
     ) -> Result<Elsewhere, Failure> {
         self.has_plain_charset()?;
         if !self.state.in_transaction() {
-            self.begin_own(route.aim);
+            self.begin_own();
         }
         let Some(finish) = &mut gather.finish else {
             let why = "it changes rows by rows of several nodes, which is not served";

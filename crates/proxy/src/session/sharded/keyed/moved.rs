@@ -40,7 +40,7 @@ impl Session {
         route: Route,
     ) -> Result<Executed, Failure> {
         let moving = self.moving_plan(sql)?;
-        let own = self.begin_change(route).await?;
+        let own = self.begin_change().await?;
         let mut changed = Changed::default();
         let done = self
             .move_rows(&moving, statement, route, &mut changed)

@@ -1,0 +1,255 @@
+//! READ ONLY transactions at a replica, and what may not run in them there.
+//!
+//! Owns how a session leaves a replica in the middle of such a transaction. It must never let a statement leave anything at
+//! the replica that binds the session to it, nor take a lock there: the statement goes to the primary where that is exact,
+//! gets the error that every server has for it, or is refused. Input: statements of a session whose transaction began at a
+//! replica.
+
+use dbmesh_model::topology::Multiplexing;
+use dbmesh_plan::{InReading, Proof, Route, at_first_sight, in_reading, route};
+use dbmesh_sql::effects::Effect;
+use dbmesh_sql::{Parser, Statement};
+use dbmesh_wire::relay::{Outcome, Shape};
+use dbmesh_wire::status::Status;
+
+use super::acquire::PRIMARY;
+use super::demand::Place;
+use super::{Failure, Session};
+use crate::absorb::{Surroundings, foresee};
+use crate::backend::BackendError;
+use crate::fault::Fault;
+use crate::state::Reading;
+
+/// How often the transaction is begun at the primary when connections turn out to be dead.
+const ATTEMPTS_MAX: u32 = 4;
+/// Nothing of a transaction that only read is left by it, whatever `completion_type` says.
+const END: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
+/// What a transaction without a snapshot begins with, wherever it began first.
+const BEGIN: &[u8] = b"START TRANSACTION READ ONLY";
+/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+const READ_ONLY_TRANSACTION: u16 = 1792;
+
+impl Session {
+    /// After a statement: whether it began a READ ONLY transaction at a replica, or left a session that was `free` bound to
+    /// one: what a view calls stands in no text.
+    pub(super) fn note_reading(&mut self, statement: &Statement, outcome: &Outcome, free: bool) {
+        if free && !self.state.pins.is_empty() && self.is_on_replica() {
+            self.state.reading = Some(Reading::Bound);
+        }
+        let [
+            Effect::Begin {
+                consistent_snapshot,
+                ..
+            },
+        ] = &statement.effects[..]
+        else {
+            return;
+        };
+        let begun = outcome.error.is_none() && self.state.in_transaction();
+        let reads = at_first_sight(statement) == Proof::ReadOnlyTransaction;
+        if self.sharded.is_some() || !begun || !reads || !self.is_on_replica() {
+            return;
+        }
+        let bound = *consistent_snapshot || self.demand.place != Place::Home;
+        self.state.reading = Some(match bound {
+            true => Reading::Bound,
+            false => Reading::Fresh,
+        });
+    }
+
+    /// Before a statement of a session that reads at a replica: it stays there, leaves it, or gets its error. Gives the
+    /// route from where the session is then.
+    pub(super) async fn stay_or_leave(
+        &mut self,
+        statement: &Statement,
+        sql: &[u8],
+        before: Route,
+    ) -> Result<Route, Failure> {
+        if self.lease.is_none() || !self.is_bound() {
+            self.state.reading = None;
+        }
+        let Some(reading) = self.state.reading.filter(|_| self.is_on_replica()) else {
+            return Ok(before);
+        };
+        let does = match in_reading(statement) {
+            InReading::Sets if self.would_pin(statement, sql) => InReading::Acts,
+            does => does,
+        };
+        let open = self.state.in_transaction();
+        match (does, reading) {
+            (InReading::Sets, _) => return Ok(before),
+            (InReading::Reads, _) => {
+                self.state.reading = Some(Reading::Bound);
+                return Ok(before);
+            }
+            _ if !open || !self.state.pins.is_empty() => return Err(self.bound_to_replica()),
+            (_, Reading::Fresh) if does != InReading::Commits => self.begin_at_primary().await?,
+            (InReading::Commits, _) if self.parses(sql) => self.end_at_replica().await,
+            (InReading::Writes, _) if self.parses(sql) => return Err(self.refused_write()),
+            _ => return Err(self.has_read_at_replica()),
+        }
+        let proof = self.prove(statement, sql, true);
+        Ok(route(statement, sql, self.view(proof)))
+    }
+
+    /// Whether a statement that sets something would bind the session to its connection.
+    fn would_pin(&mut self, statement: &Statement, sql: &[u8]) -> bool {
+        let dialect = self.dialect();
+        let Some(facts) = self.server_facts() else {
+            return true;
+        };
+        let pool = &self.serving.service.pool;
+        let around = Surroundings {
+            facts: &facts,
+            routines: pool.routines,
+            sql,
+            dialect: &dialect,
+        };
+        let (pins, status) = (&self.state.pins, Status::AUTOCOMMIT.union(Status::IN_TRANS));
+        !foresee(pins, status, statement, around, Multiplexing::Transaction).is_empty()
+    }
+
+    /// A server that cannot parse a statement says so, and does nothing else for it: it does not commit either.
+    fn parses(&mut self, sql: &[u8]) -> bool {
+        let dialect = self.dialect();
+        Parser::default().parse(sql, &dialect).is_ok()
+    }
+
+    /// The transaction has read nothing: it begins at the primary as if it never had anywhere else.
+    async fn begin_at_primary(&mut self) -> Result<(), Failure> {
+        if self.remembers() && !self.recall().await {
+            return Err(self.lost_at_replica());
+        }
+        let (lease, member) = (self.lease.take(), self.member.take());
+        let status = self.state.status;
+        self.state.status = status.difference(IN_READING);
+        let begun = self.begin_there().await;
+        self.state.status = status;
+        if let Err(failure) = begun {
+            // It goes on where it is; what may have begun at the primary ends with its connection.
+            (self.lease, self.member) = (lease, member);
+            return Err(failure);
+        }
+        self.state.reading = None;
+        // What would be executed again began elsewhere.
+        self.replay = None;
+        let primary = (
+            std::mem::replace(&mut self.lease, lease),
+            self.member.take(),
+        );
+        self.member = member;
+        self.let_go().await;
+        (self.lease, self.member) = primary;
+        Ok(())
+    }
+
+    async fn begin_there(&mut self) -> Result<(), Failure> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.acquire(PRIMARY).await?;
+            let backend = self.backend()?;
+            let payload = backend.query_payload(BEGIN);
+            match backend.run(&payload, Shape::Results).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(e)) => {
+                    return Err(Fault::Server {
+                        code: e.code,
+                        sqlstate: "HY000".into(),
+                        message: e.message,
+                    }
+                    .into());
+                }
+                Err(_) if attempt < ATTEMPTS_MAX => {
+                    self.lease = None;
+                    self.serving.upstream.suspect();
+                }
+                Err(e) => return Err(self.broke(&e)),
+            }
+        }
+    }
+
+    /// The statement commits: what was read ends at the replica, and the session is free.
+    async fn end_at_replica(&mut self) {
+        if self.remembers() && !self.recall().await {
+            // It went with the connection, and so did the transaction, which only read.
+            self.lease = None;
+        }
+        self.let_go().await;
+        self.state.status = self.state.status.difference(IN_READING);
+        self.state.reading = None;
+        self.replay = None;
+    }
+
+    /// Ends the transaction on the connection at hand, and gives that back.
+    async fn let_go(&mut self) {
+        let ended = match self.backend() {
+            Ok(backend) => {
+                let payload = backend.query_payload(END);
+                backend.run(&payload, Shape::Results).await
+            }
+            Err(_) => return,
+        };
+        match ended {
+            Ok(Ok(_)) => self.give_back().await,
+            // Closed, the transaction is over as well.
+            Ok(Err(_)) | Err(_) => self.lease = None,
+        }
+    }
+
+    fn lost_at_replica(&mut self) -> Failure {
+        let gone = BackendError::Lost(std::io::ErrorKind::ConnectionAborted.into());
+        self.lost(super::exchange::Lost::before(gone), None)
+    }
+
+    fn broke(&mut self, error: &BackendError) -> Failure {
+        tracing::info!(error = %error, "a transaction could not begin at the primary");
+        let endpoint = self.endpoint_name();
+        self.lease = None;
+        let state_lost = false;
+        Fault::BackendLost {
+            endpoint,
+            state_lost,
+        }
+        .into()
+    }
+
+    fn endpoint_name(&self) -> String {
+        let member = self.member.as_ref();
+        member.map_or_else(String::new, |m| m.endpoint.name.to_string())
+    }
+
+    /// What every server says to a write in a transaction that may only read.
+    fn refused_write(&mut self) -> Failure {
+        Fault::Server {
+            code: READ_ONLY_TRANSACTION,
+            sqlstate: "25006".into(),
+            message: match self.is_mariadb() {
+                true => "Cannot execute statement in a READ ONLY transaction".into(),
+                false => "Cannot execute statement in a READ ONLY transaction.".into(),
+            },
+        }
+        .into()
+    }
+
+    fn has_read_at_replica(&self) -> Failure {
+        Fault::Misplaced(format!(
+            "the READ ONLY transaction reads at {} (`transactionalRead`), and this statement is none that only reads there: \
+             it has to come before the transaction's first read, or after its end",
+            self.endpoint_name()
+        ))
+        .into()
+    }
+
+    fn bound_to_replica(&self) -> Failure {
+        Fault::Misplaced(format!(
+            "the session is bound to {}, which takes no writes, by {}, and the statement has to run at the primary",
+            self.endpoint_name(),
+            self.own_state()
+        ))
+        .into()
+    }
+}
+
+/// What the status says of a transaction.
+const IN_READING: Status = Status(Status::IN_TRANS.0 | Status::IN_TRANS_READONLY.0);
