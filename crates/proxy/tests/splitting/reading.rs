@@ -6,7 +6,7 @@ use dbmesh_testkit::server::Kind;
 
 use crate::faultkit::client::{RawClient, Reply};
 use crate::faultkit::stage::Stage;
-use crate::{KINDS, ask, before, fleet, replica_ids, server_id};
+use crate::{KINDS, before, fleet};
 
 const BEGIN: &str = "START TRANSACTION READ ONLY";
 const READ: &str = "SELECT v FROM app.t WHERE id = 1";
@@ -97,7 +97,7 @@ fn ground(kind: Kind) -> (Fleet, Stage) {
     for sql in [
         "CREATE TABLE app.w (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
         "CREATE FUNCTION app.f() RETURNS INT DETERMINISTIC RETURN 1",
-        "CREATE PROCEDURE app.p() SELECT 1",
+        "CREATE PROCEDURE app.p() SET @p = 1",
         "GRANT ALL ON *.* TO app",
     ] {
         fleet.primary().execute(sql).unwrap();
