@@ -437,7 +437,7 @@ impl Session {
             }
             Plan::Route(route) => {
                 self.draw(statement, query.sql, proof, route);
-                let executed = self.execute_text(packet, query, statement, route).await;
+                let executed = self.execute_reading(packet, query, statement, route).await;
                 self.copy(query.sql);
                 executed
             }

@@ -45,12 +45,8 @@ impl Session {
         packet: &[u8],
         query: &Query<'_>,
         statement: &Statement,
-        mut route: Route,
+        route: Route,
     ) -> Result<Executed, Failure> {
-        if self.state.reading.is_some() {
-            route = Box::pin(self.stay_or_leave(statement, query.sql, route)).await?;
-        }
-        let free = !self.is_bound();
         if statement.facts.has(Facts::SETS_SESSION_TRACK) {
             let setting = self.set_tracking(query.sql, statement, route.aim);
             let done = Box::pin(setting).await?;
@@ -111,7 +107,6 @@ impl Session {
             }
         };
         let done = self.take_in(statement, &outcome, query.sql).await;
-        self.note_reading(statement, &outcome, free);
         self.keep_step(statement, &outcome, || Sent::Text(sql.into()));
         done
     }

@@ -165,7 +165,9 @@ impl Session {
             pieces: asked.pieces.as_deref(),
             route,
         };
+        let free = !self.is_bound();
         let executed = self.run_somewhere(packet, &run).await;
+        self.note_reading(statement, free);
         self.count(statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;
@@ -188,7 +190,7 @@ impl Session {
         packet: &mut [u8],
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
-        let (free, repeat) = (!self.is_bound(), self.repeatable(run.statement));
+        let repeat = self.repeatable(run.statement);
         let (mut attempt, mut aim) = (0, run.route.aim);
         let (statement, sql) = (run.statement, &*run.key.sql);
         let at_hand = AtHand { statement, sql };
@@ -236,7 +238,6 @@ impl Session {
         }
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         let done = self.take_in(run.statement, &outcome, &run.key.sql).await?;
-        self.note_reading(run.statement, &outcome, free);
         self.state.status = self.state.status.difference(CURSOR_FLAGS);
         self.keep_step(statement, &outcome, || {
             let execution = Execution {

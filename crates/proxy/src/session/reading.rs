@@ -6,15 +6,16 @@
 //! replica.
 
 use dbmesh_model::topology::Multiplexing;
-use dbmesh_plan::{InReading, Proof, Route, at_first_sight, in_reading, route};
-use dbmesh_sql::effects::Effect;
+use dbmesh_plan::{InReading, Route, in_reading, route};
+use dbmesh_sql::effects::{AccessMode, Effect};
 use dbmesh_sql::{Parser, Statement};
-use dbmesh_wire::relay::{Outcome, Shape};
+use dbmesh_wire::command::Query;
+use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
 
 use super::acquire::PRIMARY;
 use super::demand::Place;
-use super::{Failure, Session};
+use super::{Executed, Failure, Session};
 use crate::absorb::{Surroundings, foresee};
 use crate::backend::BackendError;
 use crate::fault::Fault;
@@ -32,29 +33,36 @@ const READ_ONLY_TRANSACTION: u16 = 1792;
 impl Session {
     /// After a statement: whether it began a READ ONLY transaction at a replica, or left a session that was `free` bound to
     /// one: what a view calls stands in no text.
-    pub(super) fn note_reading(&mut self, statement: &Statement, outcome: &Outcome, free: bool) {
-        if free && !self.state.pins.is_empty() && self.is_on_replica() {
-            self.state.reading = Some(Reading::Bound);
-        }
-        let [
-            Effect::Begin {
-                consistent_snapshot,
-                ..
-            },
-        ] = &statement.effects[..]
-        else {
+    pub(super) fn note_reading(&mut self, statement: &Statement, free: bool) {
+        if !free || !self.is_bound() || self.sharded.is_some() || !self.is_on_replica() {
             return;
+        }
+        let fresh = Effect::Begin {
+            access: Some(AccessMode::ReadOnly),
+            consistent_snapshot: false,
         };
-        let begun = outcome.error.is_none() && self.state.in_transaction();
-        let reads = at_first_sight(statement) == Proof::ReadOnlyTransaction;
-        if self.sharded.is_some() || !begun || !reads || !self.is_on_replica() {
-            return;
-        }
-        let bound = *consistent_snapshot || self.demand.place != Place::Home;
-        self.state.reading = Some(match bound {
-            true => Reading::Bound,
-            false => Reading::Fresh,
+        let fresh = self.demand.place == Place::Home && statement.effects[..] == [fresh];
+        self.state.reading = Some(match fresh && self.state.pins.is_empty() {
+            true => Reading::Fresh,
+            false => Reading::Bound,
         });
+    }
+
+    /// A statement in text, of a service whose tables are not split.
+    pub(super) async fn execute_reading(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        statement: &Statement,
+        mut route: Route,
+    ) -> Result<Executed, Failure> {
+        if self.state.reading.is_some() {
+            route = Box::pin(self.stay_or_leave(statement, query.sql, route)).await?;
+        }
+        let free = !self.is_bound();
+        let executed = self.execute_text(packet, query, statement, route).await;
+        self.note_reading(statement, free);
+        executed
     }
 
     /// Before a statement of a session that reads at a replica: it stays there, leaves it, or gets its error. Gives the
