@@ -522,12 +522,6 @@ impl Session {
         self.handle().id
     }
 
-    /// Answers OK.
-    pub(crate) async fn answer_ok(&mut self) -> io::Result<()> {
-        let answer = self.answer();
-        self.client.ok(answer).await
-    }
-
     fn handle(&self) -> &Arc<SessionHandle> {
         &self.registered.handle
     }

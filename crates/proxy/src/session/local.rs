@@ -2,6 +2,8 @@
 //!
 //! Owns the shape of those answers: they look as the server's own would. Input: local plans.
 
+use std::io;
+
 use dbmesh_plan::Local;
 use dbmesh_sql::effects::ConditionKind;
 use dbmesh_wire::charset;
@@ -16,6 +18,12 @@ use crate::state::{FoundRows, Warning, Warnings};
 use crate::vector::Charset;
 
 impl Session {
+    /// Answers OK.
+    pub(crate) async fn answer_ok(&mut self) -> io::Result<()> {
+        let answer = self.answer();
+        self.client.ok(answer).await
+    }
+
     /// Answers a local plan of this text.
     pub(super) async fn answer_locally(
         &mut self,

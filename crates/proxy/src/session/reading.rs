@@ -41,7 +41,7 @@ impl Session {
             access: Some(AccessMode::ReadOnly),
             consistent_snapshot: false,
         };
-        let fresh = self.demand.place == Place::Home && statement.effects[..] == [fresh];
+        let fresh = self.demand.place == Place::Home && *statement.effects == [fresh];
         self.state.reading = Some(match fresh && self.state.pins.is_empty() {
             true => Reading::Fresh,
             false => Reading::Bound,
