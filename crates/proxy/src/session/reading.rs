@@ -161,9 +161,10 @@ impl Session {
             match backend.run(&payload, Shape::Results).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(e)) => {
+                    let sqlstate = e.payload.get(4..9).map(String::from_utf8_lossy);
                     return Err(Fault::Server {
                         code: e.code,
-                        sqlstate: "HY000".into(),
+                        sqlstate: sqlstate.map(|s| s.into_owned()).unwrap_or_default(),
                         message: e.message,
                     }
                     .into());

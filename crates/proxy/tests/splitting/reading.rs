@@ -4,9 +4,9 @@
 use dbmesh_testkit::fleet::Fleet;
 use dbmesh_testkit::server::Kind;
 
-use crate::faultkit::client::{RawClient, Reply};
+use crate::faultkit::client::{RawClient, Reply, error_packet};
 use crate::faultkit::stage::Stage;
-use crate::{KINDS, before, fleet};
+use crate::{KINDS, ask, before, fleet, replica_ids, server_id};
 
 const BEGIN: &str = "START TRANSACTION READ ONLY";
 const READ: &str = "SELECT v FROM app.t WHERE id = 1";
@@ -48,7 +48,7 @@ const COMMITS: [&str; 8] = [
 
 const WRITES: [&str; 5] = [
     WRITE,
-    "UPDATE app.t SET v = 7",
+    "UPDATE app.t SET v = 0",
     "DELETE FROM app.w",
     "REPLACE INTO app.w (id, v) VALUES (1, 1)",
     "INSERT INTO app.w (v) SELECT v FROM app.t",
@@ -84,7 +84,9 @@ const REST: [&str; 8] = [
     "COMMIT",
 ];
 
-const CLEAN_UP: [&str; 5] = [
+const CLEAN_UP: [&str; 7] = [
+    "XA END 'x'",
+    "XA ROLLBACK 'x'",
     "ROLLBACK",
     "SELECT RELEASE_ALL_LOCKS()",
     "UNLOCK TABLES",
@@ -149,6 +151,209 @@ fn every_statement_of_a_read_only_transaction_is_the_primary_s_or_refused() {
                     assert_eq!(answered[place], expected[place], "{what}: {answered:?}");
                 }
             }
+        }
+    }
+}
+
+/// Everything as at the primary, to the word.
+fn same(fleet: &Fleet, stage: &Stage, script: &[&str]) {
+    let expected = run(&mut RawClient::app(fleet.primary().port()), script);
+    let answered = run(&mut RawClient::app(stage.port), script);
+    assert_eq!(answered, expected, "{script:#?}");
+}
+
+#[test]
+fn read_only_transactions_of_every_other_kind_are_the_primary_s() {
+    for kind in KINDS {
+        let (fleet, stage) = ground(kind);
+        let scripts: [&[&str]; 6] = [
+            &[
+                "SET TRANSACTION READ ONLY",
+                "BEGIN",
+                READ,
+                WRITE,
+                "SELECT app.f()",
+                "COMMIT",
+                READ,
+                WRITE,
+            ],
+            &[
+                "SET SESSION TRANSACTION READ ONLY",
+                "BEGIN",
+                READ,
+                "SELECT @a := 5",
+                WRITE,
+                "COMMIT",
+                WRITE,
+                READ,
+                BEGIN,
+                READ,
+                WRITE,
+                "CREATE TABLE app.zz (i INT)",
+                WRITE,
+                "SET SESSION TRANSACTION READ WRITE",
+                WRITE,
+            ],
+            &[
+                "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+                WRITE,
+                READ,
+                "COMMIT",
+                WRITE,
+            ],
+            &[
+                BEGIN,
+                READ,
+                "COMMIT AND CHAIN",
+                READ,
+                WRITE,
+                "ROLLBACK AND CHAIN",
+                READ,
+                "COMMIT",
+                WRITE,
+            ],
+            &[
+                BEGIN,
+                READ,
+                "SET autocommit = 0",
+                "COMMIT",
+                READ,
+                WRITE,
+                "ROLLBACK",
+                "SET autocommit = 1",
+                WRITE,
+            ],
+            &[
+                BEGIN,
+                "SAVEPOINT a",
+                READ,
+                "ROLLBACK TO a",
+                "SELECT nothing",
+                "ROLLBACK TO b",
+                WRITE,
+                "ROLLBACK",
+                WRITE,
+            ],
+        ];
+        for script in scripts {
+            same(&fleet, &stage, script);
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_is_asked_for_first_is_held_against_everybody() {
+    for kind in KINDS {
+        let (fleet, stage) = ground(kind);
+        let lock = "SELECT GET_LOCK('held', 0)";
+        let (mut one, mut other) = (RawClient::app(stage.port), RawClient::app(stage.port));
+        assert_eq!(one.query(BEGIN), Reply::Ok);
+        assert_eq!(one.query(lock).value(), "1", "{kind:?}");
+        assert_eq!(other.query(lock).value(), "0", "{kind:?}");
+        let primary = ask(fleet.primary(), "SELECT @@server_id");
+        assert_eq!(
+            server_id(&mut one),
+            primary,
+            "{kind:?}: it began anew there"
+        );
+        assert_eq!(one.query("COMMIT"), Reply::Ok);
+        assert_eq!(other.query(lock).value(), "0", "{kind:?}");
+        assert_eq!(one.query(WRITE), Reply::Ok);
+        assert_eq!(one.query("SELECT RELEASE_LOCK('held')").value(), "1");
+        assert_eq!(other.query(lock).value(), "1", "{kind:?}");
+    }
+}
+
+#[test]
+fn a_refused_statement_leaves_the_transaction_where_it_reads() {
+    for kind in KINDS {
+        let (fleet, stage) = ground(kind);
+        let replicas = replica_ids(&fleet);
+        let mut client = RawClient::app(stage.port);
+        assert_eq!(client.query(BEGIN), Reply::Ok);
+        let reader = server_id(&mut client);
+        assert!(replicas.contains(&reader), "{kind:?}");
+        for refused in ACTS {
+            let reply = client.query(refused);
+            assert_eq!(reply.code(), Some(REFUSED), "{kind:?}: {refused}");
+            assert_eq!(server_id(&mut client), reader, "{kind:?}: {refused}");
+        }
+        for write in WRITES {
+            assert_eq!(client.query(write).code(), Some(1792), "{kind:?}: {write}");
+        }
+        assert_eq!(server_id(&mut client), reader, "{kind:?}");
+        assert_eq!(client.query("COMMIT"), Reply::Ok);
+        assert_eq!(client.query(WRITE), Reply::Ok, "{kind:?}");
+    }
+}
+
+/// Prepares a statement without columns and parameters: its id.
+fn prepare(client: &mut RawClient, sql: &str) -> Result<Vec<u8>, Reply> {
+    client.command(&[b"\x16", sql.as_bytes()].concat());
+    let answer = client.packet().unwrap();
+    match answer[0] {
+        0 => Ok(answer[1..5].to_vec()),
+        _ => Err(Reply::Error(error_packet(&answer))),
+    }
+}
+
+fn execute(client: &mut RawClient, prepared: Result<Vec<u8>, Reply>) -> Reply {
+    match prepared {
+        Ok(id) => {
+            client.command(&[b"\x17", &id[..], &[0, 1, 0, 0, 0]].concat());
+            client.reply()
+        }
+        Err(reply) => reply,
+    }
+}
+
+#[test]
+fn prepared_statements_are_treated_alike() {
+    for kind in KINDS {
+        let (fleet, stage) = ground(kind);
+        let texts = [
+            WRITE,
+            "CREATE TABLE app.zz (i INT)",
+            "DO GET_LOCK('g', 0)",
+            "DO SLEEP(0)",
+        ];
+        for (sql, case) in texts
+            .iter()
+            .flat_map(|sql| (0..4).map(move |case| (sql, case)))
+        {
+            let (read, early) = (case & 1 == 1, case & 2 == 2);
+            let run = |port: u16| {
+                let mut client = RawClient::app(port);
+                let before = early.then(|| prepare(&mut client, sql));
+                let mut replies = vec![client.query(BEGIN)];
+                replies.extend(read.then(|| client.query(READ)));
+                let prepared = before.unwrap_or_else(|| prepare(&mut client, sql));
+                replies.push(execute(&mut client, prepared));
+                replies.extend(run(&mut client, &[READ, "COMMIT", WRITE]));
+                replies
+            };
+            let (expected, answered) = (run(fleet.primary().port()), run(stage.port));
+            let what = format!("{kind:?}, read {read}, prepared before {early}: {sql}");
+            if read && sql.contains("LOCK") {
+                assert_eq!(answered[2].code(), Some(REFUSED), "{what}");
+                assert_eq!(answered[3..], expected[3..], "{what}");
+            } else {
+                assert_eq!(answered, expected, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_binds_a_session_whose_reads_are_split_off_to_a_replica() {
+    for kind in KINDS {
+        let (fleet, stage) = ground(kind);
+        for statement in [&ACTS[..], &COMMITS, &WRITES, &STAYS].concat() {
+            same(
+                &fleet,
+                &stage,
+                &[READ, statement, READ, WRITE, READ, "COMMIT", WRITE],
+            );
         }
     }
 }
