@@ -162,81 +162,28 @@ fn same(fleet: &Fleet, stage: &Stage, script: &[&str]) {
     assert_eq!(answered, expected, "{script:#?}");
 }
 
+/// Transactions that only read because of something else, or go on in another way; `R` reads, `W` writes.
+const SCRIPTS: [&str; 6] = [
+    "SET TRANSACTION READ ONLY; BEGIN; R; W; SELECT app.f(); COMMIT; R; W",
+    "SET SESSION TRANSACTION READ ONLY; BEGIN; R; SELECT @a := 5; W; COMMIT; W; R; START TRANSACTION READ ONLY; R; W; \
+     CREATE TABLE app.zz (i INT); W; SET SESSION TRANSACTION READ WRITE; W",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY; W; R; COMMIT; W",
+    "START TRANSACTION READ ONLY; R; COMMIT AND CHAIN; R; W; ROLLBACK AND CHAIN; R; COMMIT; W",
+    "START TRANSACTION READ ONLY; R; SET autocommit = 0; COMMIT; R; W; ROLLBACK; SET autocommit = 1; W",
+    "START TRANSACTION READ ONLY; SAVEPOINT a; R; ROLLBACK TO a; SELECT nothing; ROLLBACK TO b; W; ROLLBACK; W",
+];
+
 #[test]
 fn read_only_transactions_of_every_other_kind_are_the_primary_s() {
     for kind in KINDS {
         let (fleet, stage) = ground(kind);
-        let scripts: [&[&str]; 6] = [
-            &[
-                "SET TRANSACTION READ ONLY",
-                "BEGIN",
-                READ,
-                WRITE,
-                "SELECT app.f()",
-                "COMMIT",
-                READ,
-                WRITE,
-            ],
-            &[
-                "SET SESSION TRANSACTION READ ONLY",
-                "BEGIN",
-                READ,
-                "SELECT @a := 5",
-                WRITE,
-                "COMMIT",
-                WRITE,
-                READ,
-                BEGIN,
-                READ,
-                WRITE,
-                "CREATE TABLE app.zz (i INT)",
-                WRITE,
-                "SET SESSION TRANSACTION READ WRITE",
-                WRITE,
-            ],
-            &[
-                "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-                WRITE,
-                READ,
-                "COMMIT",
-                WRITE,
-            ],
-            &[
-                BEGIN,
-                READ,
-                "COMMIT AND CHAIN",
-                READ,
-                WRITE,
-                "ROLLBACK AND CHAIN",
-                READ,
-                "COMMIT",
-                WRITE,
-            ],
-            &[
-                BEGIN,
-                READ,
-                "SET autocommit = 0",
-                "COMMIT",
-                READ,
-                WRITE,
-                "ROLLBACK",
-                "SET autocommit = 1",
-                WRITE,
-            ],
-            &[
-                BEGIN,
-                "SAVEPOINT a",
-                READ,
-                "ROLLBACK TO a",
-                "SELECT nothing",
-                "ROLLBACK TO b",
-                WRITE,
-                "ROLLBACK",
-                WRITE,
-            ],
-        ];
-        for script in scripts {
-            same(&fleet, &stage, script);
+        for script in SCRIPTS {
+            let statements = script.split("; ").map(|sql| match sql {
+                "R" => READ,
+                "W" => WRITE,
+                sql => sql,
+            });
+            same(&fleet, &stage, &statements.collect::<Vec<_>>());
         }
     }
 }
