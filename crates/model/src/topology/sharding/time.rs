@@ -62,6 +62,14 @@ impl Date {
         }
     }
 
+    /// The day that is so many days after 1970-01-01.
+    #[must_use]
+    pub fn of_unix_day(days: u64) -> Self {
+        /// Days from 0000-03-01 to 1970-01-01.
+        const EPOCH: i64 = 719_468;
+        Self::of_days(EPOCH.saturating_add_unsigned(days))
+    }
+
     fn last_of_month(year: i64, month: i64) -> i64 {
         match month {
             2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,

@@ -2,6 +2,8 @@
 //!
 //! Owns the way from seconds since 1970 to a date and a time in UTC. Input: what UNIX_TIMESTAMP prints.
 
+use dbmesh_model::topology::sharding::time::Date;
+
 const DAY_SECONDS: u64 = 86_400;
 
 /// `TIMESTAMP'2024-10-27 00:30:00.5+00:00'`; none if it is no such number.
@@ -13,31 +15,13 @@ pub(super) fn of_unix_time(value: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let (days, within) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
-    let (year, month, day) = date_of(days);
+    let Date { year, month, day } = Date::of_unix_day(days);
     let (hour, minute, second) = (within / 3600, within / 60 % 60, within % 60);
     let point = if fraction.is_empty() { "" } else { "." };
     let text = format!(
         "TIMESTAMP'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction}+00:00'"
     );
     Some(text.into_bytes())
-}
-
-/// The date of a day, counted from 1970-01-01, in the Gregorian calendar: years begin in March, so that a leap day is the
-/// last of its year, and 400 of them are 146,097 days.
-fn date_of(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
