@@ -168,12 +168,12 @@ mod tests {
 
     fn texts(sql: &str, mode_behind_first: Option<Dialect>) -> Vec<(String, bool)> {
         let mut dialect = Dialect::default();
-        let mut pieces = Pieces::of(sql.as_bytes(), dialect.clone());
+        let mut pieces = Pieces::of(sql.as_bytes(), dialect);
         let mut all = Vec::new();
-        while let Some((piece, more)) = pieces.next(dialect.clone()).unwrap() {
+        while let Some((piece, more)) = pieces.next(dialect).unwrap() {
             let piece = piece.trim_ascii();
             all.push((String::from_utf8(piece.to_vec()).unwrap(), more));
-            dialect = mode_behind_first.clone().unwrap_or(dialect);
+            dialect = mode_behind_first.unwrap_or(dialect);
         }
         all
     }

@@ -97,10 +97,10 @@ impl Walk<'_> {
                 dialect: &dialect,
                 schema: subject.schema,
             };
-            return match judge.denial(rights, id, &inner) {
-                Some(denial) => self.forbid(&denial),
-                None => (),
-            };
+            if let Some(denial) = judge.denial(rights, id, &inner) {
+                self.forbid(&denial);
+            }
+            return;
         }
         if let Some(denial) = judge.denial(rights, id, subject) {
             return self.forbid(&denial);
