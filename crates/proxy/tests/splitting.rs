@@ -21,11 +21,16 @@ const KINDS: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
 /// A proxy in front of a fleet, once its replicas serve.
 fn before(fleet: &Fleet, splitting: &str) -> Stage {
+    with(fleet, splitting, |config| config)
+}
+
+/// The same, with more in its configuration.
+fn with(fleet: &Fleet, splitting: &str, more: impl Fn(Config) -> Config) -> Stage {
     let port = Port::reserve().unwrap();
-    let yaml = Config::of_fleet(fleet, port.number(), 4)
+    let config = Config::of_fleet(fleet, port.number(), 4)
         .schema("app")
-        .strategy(&format!("loadBalance: {{simpleLoadBalance: {{kind: roundrobin}}, readWriteSplitting: {splitting}}}"))
-        .to_yaml();
+        .strategy(&format!("loadBalance: {{simpleLoadBalance: {{kind: roundrobin}}, readWriteSplitting: {splitting}}}"));
+    let yaml = more(config).to_yaml();
     let stage = Stage::of_yaml(&yaml, port, &[]);
     let ids = replica_ids(fleet);
     let mut client = RawClient::app(stage.port);

@@ -16,7 +16,7 @@ use crate::ground::{Answer, Client, Options, endpoint, make_shards, yaml_of};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const STRATEGY: &[&str] = &[
-    "loadBalance: {readWriteSplitting: {consistency: session, dynamic: {discovery: {masterHighAvailability: \
+    "loadBalance: {readWriteSplitting: {consistency: session, transactionalRead: replica, dynamic: {discovery: {masterHighAvailability: \
      {monitorInterval: 200}}}}}",
     "failover: {buffer: {maxWaitMs: 20000}}",
 ];
@@ -139,6 +139,25 @@ fn sees(client: &mut Client, score: i64) {
     }
 }
 
+/// A node that joins by a read has to write later; and no lock is taken at a replica.
+fn transactions_are_at_primaries(client: &mut Client) {
+    for first in ["UPDATE t_user SET score = 8 WHERE user_id = 2", BOTH] {
+        client.ask("BEGIN").done();
+        client.ask(first);
+        rows(client, "SELECT score FROM t_user WHERE user_id = 6");
+        for user in [6, 2] {
+            let write = format!("UPDATE t_user SET score = score + 1 WHERE user_id = {user}");
+            assert_eq!(client.ask(&write).done(), 1, "{first}");
+        }
+        client.ask("ROLLBACK").done();
+    }
+    client.ask("START TRANSACTION READ ONLY").done();
+    rows(client, "SELECT score FROM t_user WHERE user_id = 6");
+    let refused = client.refused("UPDATE t_user SET score = 9 WHERE user_id = 6");
+    assert!(refused.contains("READ ONLY transaction"), "{refused}");
+    client.ask("COMMIT").done();
+}
+
 fn sessions_see_their_own(nodes: &Nodes) {
     let mut client = nodes.client();
     client
@@ -162,6 +181,7 @@ fn sessions_see_their_own(nodes: &Nodes) {
         client.ask("ROLLBACK").done();
         sees(&mut client, score + 100);
     }
+    transactions_are_at_primaries(&mut client);
     // A replica that does not apply what it has is not read from by who wrote it, also when its node's lag is not known yet.
     for pair in &nodes.pairs {
         pair.replica().execute("STOP REPLICA SQL_THREAD").unwrap();

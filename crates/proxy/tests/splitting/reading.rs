@@ -6,7 +6,7 @@ use dbmesh_testkit::server::Kind;
 
 use crate::faultkit::client::{RawClient, Reply, error_packet};
 use crate::faultkit::stage::Stage;
-use crate::{KINDS, ask, before, fleet, replica_ids, server_id};
+use crate::{KINDS, ask, before, fleet, replica_ids, server_id, with};
 
 const BEGIN: &str = "START TRANSACTION READ ONLY";
 const READ: &str = "SELECT v FROM app.t WHERE id = 1";
@@ -302,5 +302,20 @@ fn nothing_binds_a_session_whose_reads_are_split_off_to_a_replica() {
                 &[READ, statement, READ, WRITE, READ, "COMMIT", WRITE],
             );
         }
+    }
+}
+
+#[test]
+fn connections_that_are_never_shared_bind_no_session_to_a_replica() {
+    for kind in KINDS {
+        let fleet = fleet(kind);
+        let stage = with(&fleet, "{static: {}, consistency: eventual}", |config| {
+            config.service("pool: {multiplexing: session}")
+        });
+        let replicas = replica_ids(&fleet);
+        let mut client = RawClient::app(stage.port);
+        assert!(replicas.contains(&server_id(&mut client)), "{kind:?}");
+        let write = "UPDATE app.t SET v = v + 1";
+        assert_eq!(client.query(write), Reply::Ok, "{kind:?}");
     }
 }
