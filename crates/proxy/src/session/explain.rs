@@ -98,7 +98,9 @@ impl Session {
                 Position::At(_) => KnownPosition::Known,
                 Position::Unknown => KnownPosition::Unknown,
             },
-            kept: self.demanded_target().or_else(|| self.kept_connection(aim)),
+            kept: (self.demanded_target())
+                .or_else(|| self.foretold_in_reading(&statement))
+                .or_else(|| self.kept_connection(aim)),
             pins,
             strategy: &self.serving.service.strategy,
             candidates: self.candidates(aim),

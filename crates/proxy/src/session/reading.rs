@@ -100,6 +100,28 @@ impl Session {
         Ok(route(statement, sql, self.view(proof)))
     }
 
+    /// For who asks where a statement would run: what becomes of it, if it may not run where the session reads.
+    pub(super) fn foretold_in_reading(&self, statement: &Statement) -> Option<String> {
+        let reads = self.lease.is_some() && self.state.in_transaction() && self.is_on_replica();
+        let reading = self.state.reading.filter(|_| reads)?;
+        let at = self.endpoint_name();
+        match (in_reading(statement), reading) {
+            (InReading::Reads | InReading::Sets, _) => None,
+            (InReading::Commits, _) => Some(format!(
+                "where it runs alone: the READ ONLY transaction at {at} ends before it"
+            )),
+            (_, Reading::Fresh) => Some(format!(
+                "the primary: the READ ONLY transaction has read nothing at {at}, and begins anew"
+            )),
+            (InReading::Writes, Reading::Bound) => {
+                Some("nowhere: in a READ ONLY transaction it is error 1792".to_owned())
+            }
+            (InReading::Acts, Reading::Bound) => Some(format!(
+                "nowhere: the READ ONLY transaction reads at {at}, where it may not run"
+            )),
+        }
+    }
+
     /// Whether a statement that sets something would bind the session to its connection.
     fn would_pin(&mut self, statement: &Statement, sql: &[u8]) -> bool {
         let dialect = self.dialect();

@@ -220,6 +220,9 @@ fn a_refused_statement_leaves_the_transaction_where_it_reads() {
         assert_eq!(client.query(BEGIN), Reply::Ok);
         let reader = server_id(&mut client);
         assert!(replicas.contains(&reader), "{kind:?}");
+        let explained = client.query("EXPLAIN MESH SELECT GET_LOCK('g', 0)");
+        let foretold = "nowhere: the READ ONLY transaction reads at";
+        assert!(format!("{explained:?}").contains(foretold), "{explained:?}");
         for refused in ACTS {
             let reply = client.query(refused);
             assert_eq!(reply.code(), Some(REFUSED), "{kind:?}: {refused}");
