@@ -79,6 +79,7 @@ pub fn inner_of(subject: &Subject<'_>) -> Vec<Inner> {
         let text = text.map(|span| span.of(subject.sql));
         // Another character set, or bytes: what the server makes of them is not known here.
         let plain = text.filter(|text| matches!(text.first(), Some(b'\'' | b'"')));
+        let plain = plain.filter(|_| !reads_otherwise(subject));
         match plain.and_then(|text| literal::decode(text, subject.dialect)) {
             Some(text) => Inner::Text(name, text),
             None => Inner::Hidden(name),
@@ -96,6 +97,18 @@ pub fn inner_of(subject: &Subject<'_>) -> Vec<Inner> {
         inner.push(Inner::Hidden(None));
     }
     inner
+}
+
+/// Whether MariaDB's `SET STATEMENT … FOR` has the text inside of the statement read in another way than the session's.
+fn reads_otherwise(subject: &Subject<'_>) -> bool {
+    let mut words = Lexer::new(subject.sql, subject.dialect)
+        .filter(|token| !token.kind.is_trivia())
+        .map(|token| token.span.of(subject.sql).to_ascii_lowercase());
+    let mut is_next = |word: &[u8]| words.next().is_some_and(|next| next == word);
+    let is_set_statement = is_next(b"set") && is_next(b"statement");
+    let names = |word: &[u8], name: &[u8]| word.windows(name.len()).any(|part| part == name);
+    is_set_statement
+        && words.any(|word| names(&word, b"sql_mode") || names(&word, b"character_set_client"))
 }
 
 /// What a verdict depends on.

@@ -177,3 +177,29 @@ fn what_runs_inside_is_found() {
     );
     assert_eq!(inner("EXECUTE S USING @a"), [Inner::Named("s".into())]);
 }
+
+#[test]
+fn what_is_read_in_another_way_is_not_known() {
+    let dialect = Dialect {
+        flavor: dbmesh_sql::Flavor::MariaDb,
+        ..Dialect::default()
+    };
+    for (settings, hidden) in [
+        ("max_statement_time = 1", false),
+        ("sql_mode = 'ANSI_QUOTES'", true),
+        ("max_statement_time = 1, `SQL_MODE` = ''", true),
+        ("character_set_client = gbk", true),
+    ] {
+        let sql = format!("SET STATEMENT {settings} FOR EXECUTE IMMEDIATE 'SELECT \"a\"'");
+        let statement = dbmesh_sql::analyze(sql.as_bytes(), &dialect);
+        let inner = inner_of(&Subject {
+            statement: &statement,
+            sql: sql.as_bytes(),
+            dialect: &dialect,
+            schema: None,
+        });
+        let known = Inner::Text(None, b"SELECT \"a\"".to_vec());
+        let expected = if hidden { Inner::Hidden(None) } else { known };
+        assert_eq!(inner, [expected], "{settings}");
+    }
+}
