@@ -11,7 +11,7 @@ use dbmesh_model::topology::{
 use dbmesh_sql::parsed::{NotReadOnly, ReadOnly};
 use dbmesh_sql::{
     Dialect, Facts, Lexer, ParsedFacts, Parser, Span, Statement, TokenKind, Verb, analyze,
-    digest_text,
+    digest_text_with_hints,
 };
 
 use crate::judge::{Judge, Subject};
@@ -122,7 +122,7 @@ pub fn explain(case: &Case<'_>) -> Vec<Row> {
     let statement = case.statement;
     row(
         "digest_text",
-        digest_text(case.sql, case.dialect, DIGEST_TEXT_BYTES_MAX),
+        digest_text_with_hints(case.sql, case.dialect, DIGEST_TEXT_BYTES_MAX),
     );
     row("digest", statement.digest.to_string());
     row("verb", snake(&format!("{:?}", statement.verb)));

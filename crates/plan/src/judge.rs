@@ -14,7 +14,7 @@ use dbmesh_sql::ast::{Ast, Body};
 use dbmesh_sql::parsed::{self, TableUse};
 use dbmesh_sql::{
     Class, Dialect, Effect, Facts, Lexer, ParsedFacts, Parser, Statement, StatementKind, TokenKind,
-    Verb, digest_text, literal, plain_text,
+    Verb, digest_text, digest_text_with_hints, literal, plain_text,
 };
 
 use crate::memory::Memory;
@@ -243,7 +243,7 @@ impl Judge {
             Ok(ast) => Some(ast.statement().kind),
             Err(_) => None,
         };
-        let text = digest_text(subject.sql, subject.dialect, NORMAL_BYTES_MAX + 1);
+        let text = digest_text_with_hints(subject.sql, subject.dialect, NORMAL_BYTES_MAX + 1);
         let understood =
             kind.is_some() && text.len() <= NORMAL_BYTES_MAX && !hides(subject.statement, kind);
         let found = understood && listed(&text);
@@ -396,6 +396,13 @@ impl<'a> Text<'a> {
             let text = digest_text(subject.sql, subject.dialect, NORMAL_BYTES_MAX + 1);
             normal_known = text.len() <= NORMAL_BYTES_MAX;
             normal = book.normal.matching(&text);
+            if statement.facts.has(Facts::HINT) {
+                // An expression may ask for hints, and none that asks for the code around them is evaded by one.
+                let max = NORMAL_BYTES_MAX + 1;
+                let text = digest_text_with_hints(subject.sql, subject.dialect, max);
+                normal_known &= text.len() <= NORMAL_BYTES_MAX;
+                normal = normal | book.normal.matching(&text);
+            }
         }
         let tables = match tree {
             Some((_, facts)) => facts.tables.iter().map(|t| used(subject, t)).collect(),

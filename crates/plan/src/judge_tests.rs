@@ -129,6 +129,28 @@ fn texts_are_judged_by_what_servers_read() {
 }
 
 #[test]
+fn hints_are_code_that_expressions_see_and_that_evades_none() {
+    let rules = r#"
+  rules:
+  - {name: hints, match: {regex: ["/\\*\\+.*SET_VAR"]}, action: deny}
+  - {name: sleeps, match: {regex: ["^SELECT SLEEP"]}, action: deny}
+"#;
+    let topology = with(rules);
+    let (mut judge, dialect) = (Judge::default(), Dialect::default());
+    for (sql, expected) in [
+        ("SELECT sleep(1)", "sleeps"),
+        ("SELECT /*+ BKA(t) */ sleep(1)", "sleeps"),
+        ("SELECT /*+ set_var (a=1) */ sleep(1)", "hints sleeps"),
+        ("SELECT /*+ set_var(a=1) */ 1", "hints"),
+        ("SELECT /* set_var(a=1) */ 1", ""),
+        ("SELECT 1", ""),
+    ] {
+        let found = judged(&mut judge, &topology, sql, &dialect);
+        assert_eq!(found, expected, "{sql}");
+    }
+}
+
+#[test]
 fn the_dialect_decides_what_a_text_is() {
     let topology = with(RULES);
     let mut judge = Judge::default();

@@ -5,6 +5,7 @@
 //! Input: rights, a statement that was parsed.
 
 mod listing;
+mod whole;
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ use dbmesh_sql::ast::{
 };
 use dbmesh_sql::effects::{Effect, VariableScope};
 use dbmesh_sql::parsed::{self, ReadOnly, TableUse};
-use dbmesh_sql::{Class, Facts, ParsedFacts, StatementKind, Verb, digest_text};
+use dbmesh_sql::{Class, Facts, Lexer, ParsedFacts, StatementKind, Verb, digest_text};
 
 use crate::judge::Subject;
 pub use listing::{Listing, filtered, listing};
@@ -167,7 +168,6 @@ impl Check<'_> {
 
     /// Statements that are of no table.
     fn everything(&self) -> Result<(), Denial> {
-        use StatementKind as Kind;
         let statement = self.subject.statement;
         let need = |right: Right, name: &'static str| match self.on_all(right) {
             true => Ok(()),
@@ -190,26 +190,23 @@ impl Check<'_> {
         if statement.facts.has_any(untold) || statement.unterminated {
             return Err(Denial::Other("statements that are not understood"));
         }
+        if statement.class == Class::Unknown {
+            return Err(Denial::Other("statements that are not understood"));
+        }
+        let kind = self.facts.kind;
+        for (right, name) in whole::of_kind(kind) {
+            need(*right, name)?;
+        }
+        if let Some((right, name)) = whole::of_statement(self.subject, self.ast, kind) {
+            need(right, name)?;
+        }
         match statement.class {
-            Class::Unknown => Err(Denial::Other("statements that are not understood")),
-            Class::Admin if statement.verb == Verb::Kill => Ok(()),
-            Class::Admin if self.facts.tables.is_empty() || statement.verb == Verb::Flush => {
+            Class::Admin if statement.verb != Verb::Kill && self.facts.tables.is_empty() => {
                 need(Right::Admin, "the right `admin`")
             }
-            Class::Ddl => match self.facts.kind {
-                Kind::CreateRoutine
-                | Kind::CreateTrigger
-                | Kind::CreateEvent
-                | Kind::AlterEvent
-                | Kind::AlterRoutine => {
-                    need(Right::Ddl, "the right `ddl` on `*.*`")?;
-                    need(Right::Call, "stored code: the right `call`")
-                }
-                _ if self.facts.tables.is_empty() || !self.facts.tables_known => {
-                    need(Right::Ddl, "the right `ddl` on `*.*`")
-                }
-                _ => Ok(()),
-            },
+            Class::Ddl if self.facts.tables.is_empty() || !self.facts.tables_known => {
+                need(Right::Ddl, "the right `ddl` on `*.*`")
+            }
             _ => Ok(()),
         }
     }
@@ -262,6 +259,16 @@ impl Check<'_> {
     /// The rights that a use of a table needs.
     fn needs(&self, table: &TableUse) -> Vec<Right> {
         let class = self.subject.statement.class;
+        if self.facts.kind == StatementKind::Maintenance {
+            return match self.maintains() {
+                true => vec![Right::Read, Right::Write],
+                false => vec![Right::Read],
+            };
+        }
+        if self.facts.kind == StatementKind::ServerAdmin {
+            // CACHE INDEX and LOAD INDEX.
+            return vec![Right::Ddl];
+        }
         if table.access == parsed::Access::Read {
             return vec![Right::Read];
         }
@@ -291,6 +298,15 @@ impl Check<'_> {
             true => vec![Right::Write, Right::Read],
             false => vec![Right::Write],
         }
+    }
+
+    /// ANALYZE, OPTIMIZE and REPAIR change what a table is kept in, or what the server knows of it; CHECK and CHECKSUM do not.
+    fn maintains(&self) -> bool {
+        let sql = self.subject.sql;
+        let mut tokens = Lexer::new(sql, self.subject.dialect);
+        let head = tokens.find(|token| !token.kind.is_trivia());
+        let is = |word: &[u8]| head.is_some_and(|t| t.span.of(sql).eq_ignore_ascii_case(word));
+        !is(b"check") && !is(b"checksum")
     }
 
     fn table(&self, table: &TableUse, right: Right) -> Result<(), Denial> {

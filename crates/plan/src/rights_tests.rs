@@ -192,6 +192,275 @@ fn grants_hold_for_every_table_wherever_it_stands() {
     }
 }
 
+/// Every kind of statement, and what is said to a user who may only read `app.orders`. Checked against what MySQL 9.7 and
+/// MariaDB 10.11 say to a user with SELECT on one table.
+const OF_KINDS: &[(StatementKind, &str, &str)] = {
+    use StatementKind as Kind;
+    const ADMIN: &str = "the right `admin`";
+    const DDL: &str = "the right `ddl` on `*.*`";
+    const UNKNOWN: &str = "statements that are not understood";
+    const FILES: &str = "files of the server: the right `admin`";
+    &[
+        (Kind::Select, "SELECT * FROM orders", "ok"),
+        (Kind::Values, "VALUES ROW(1)", "ok"),
+        (Kind::Table, "TABLE orders", "ok"),
+        (
+            Kind::Insert,
+            "INSERT INTO orders VALUES (1)",
+            "WRITE on orders",
+        ),
+        (
+            Kind::Replace,
+            "REPLACE orders VALUES (1)",
+            "WRITE on orders",
+        ),
+        (Kind::Update, "UPDATE orders SET a = 1", "WRITE on orders"),
+        (Kind::Delete, "DELETE FROM orders", "WRITE on orders"),
+        (
+            Kind::LoadData,
+            "LOAD DATA INFILE 'x' INTO TABLE orders",
+            FILES,
+        ),
+        (
+            Kind::LoadData,
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE orders",
+            "WRITE on orders",
+        ),
+        (Kind::ImportTable, "IMPORT TABLE FROM 'x.sdi'", FILES),
+        (Kind::Call, "CALL p()", "stored code: the right `call`"),
+        (Kind::Do, "DO 1", "ok"),
+        (
+            Kind::Handler,
+            "HANDLER orders OPEN",
+            "stored code: the right `call`",
+        ),
+        (Kind::Set, "SET NAMES utf8mb4, @a = 1, sql_mode = ''", "ok"),
+        (Kind::Set, "SET GLOBAL max_connections = 1", ADMIN),
+        (Kind::Set, "SET PERSIST max_connections = 1", ADMIN),
+        (Kind::Set, "SET PASSWORD = 'x'", ADMIN),
+        (Kind::Set, "SET ROLE ALL", ADMIN),
+        (Kind::Set, "SET RESOURCE GROUP rg", ADMIN),
+        (Kind::Set, "SET SQL_LOG_BIN = 0", ADMIN),
+        (
+            Kind::Set,
+            "SET @a = 1, @@session.gtid_next = 'AUTOMATIC'",
+            ADMIN,
+        ),
+        (Kind::Set, "SET LOCAL binlog_format = 'ROW'", ADMIN),
+        (Kind::SetTransaction, "SET TRANSACTION READ ONLY", "ok"),
+        (
+            Kind::SetTransaction,
+            "SET GLOBAL TRANSACTION READ ONLY",
+            ADMIN,
+        ),
+        (Kind::Use, "USE app", "ok"),
+        (Kind::Begin, "START TRANSACTION", "ok"),
+        (Kind::Commit, "COMMIT", "ok"),
+        (Kind::Rollback, "ROLLBACK", "ok"),
+        (Kind::Savepoint, "SAVEPOINT a", "ok"),
+        (Kind::ReleaseSavepoint, "RELEASE SAVEPOINT a", "ok"),
+        (Kind::RollbackTo, "ROLLBACK TO a", "ok"),
+        (Kind::Xa, "XA START 'a'", "ok"),
+        (Kind::Xa, "XA COMMIT 'a'", "ok"),
+        (Kind::Xa, "XA RECOVER", ADMIN),
+        (Kind::Xa, "xa /* x */ recover CONVERT XID", ADMIN),
+        (Kind::LockTables, "LOCK TABLES orders READ", "ok"),
+        (
+            Kind::LockTables,
+            "LOCK TABLES secrets READ",
+            "SELECT on secrets",
+        ),
+        (Kind::UnlockTables, "UNLOCK TABLES", "ok"),
+        (Kind::LockInstance, "LOCK INSTANCE FOR BACKUP", ADMIN),
+        (Kind::UnlockInstance, "UNLOCK INSTANCE", ADMIN),
+        (Kind::Flush, "FLUSH TABLES orders WITH READ LOCK", ADMIN),
+        (Kind::Flush, "FLUSH STATUS", ADMIN),
+        (Kind::Prepare, "PREPARE s FROM 'SELECT 1'", "ok"),
+        (Kind::Execute, "EXECUTE s", "ok"),
+        (Kind::Deallocate, "DEALLOCATE PREPARE s", "ok"),
+        (Kind::Kill, "KILL 5", "ok"),
+        (Kind::Show, "SHOW VARIABLES", "ok"),
+        (
+            Kind::Show,
+            "SHOW PROCESSLIST",
+            "this SHOW: the right `admin`",
+        ),
+        (
+            Kind::Show,
+            "SHOW ENGINE INNODB STATUS",
+            "this SHOW: the right `admin`",
+        ),
+        (Kind::Show, "SHOW REPLICAS", "this SHOW: the right `admin`"),
+        (
+            Kind::Show,
+            "SHOW BINARY LOGS",
+            "this SHOW: the right `admin`",
+        ),
+        (Kind::Explain, "EXPLAIN SELECT * FROM orders", "ok"),
+        (
+            Kind::Explain,
+            "EXPLAIN SELECT * FROM secrets",
+            "SELECT on secrets",
+        ),
+        (Kind::Explain, "EXPLAIN FOR CONNECTION 5", ADMIN),
+        (
+            Kind::Explain,
+            "EXPLAIN FOR SCHEMA other SELECT * FROM orders",
+            ADMIN,
+        ),
+        (Kind::Describe, "DESCRIBE orders", "ok"),
+        (Kind::Help, "HELP 'select'", "ok"),
+        (
+            Kind::CreateTable,
+            "CREATE TABLE orders (a INT)",
+            "ALTER on orders",
+        ),
+        (
+            Kind::AlterTable,
+            "ALTER TABLE orders ADD b INT",
+            "ALTER on orders",
+        ),
+        (Kind::DropTable, "DROP TABLE orders", "ALTER on orders"),
+        (Kind::TruncateTable, "TRUNCATE orders", "ALTER on orders"),
+        (
+            Kind::RenameTable,
+            "RENAME TABLE orders TO x",
+            "ALTER on orders",
+        ),
+        (
+            Kind::CreateIndex,
+            "CREATE INDEX i ON orders (a)",
+            "ALTER on orders",
+        ),
+        (Kind::DropIndex, "DROP INDEX i ON orders", "ALTER on orders"),
+        (Kind::CreateView, "CREATE VIEW v AS SELECT 1", "ALTER on v"),
+        (Kind::AlterView, "ALTER VIEW v AS SELECT 1", "ALTER on v"),
+        (Kind::DropView, "DROP VIEW v", "ALTER on v"),
+        (Kind::CreateDatabase, "CREATE DATABASE d", DDL),
+        (Kind::AlterDatabase, "ALTER DATABASE d READ ONLY = 1", DDL),
+        (Kind::DropDatabase, "DROP DATABASE d", DDL),
+        (Kind::CreateRoutine, "CREATE PROCEDURE p() SELECT 1", DDL),
+        (Kind::AlterRoutine, "ALTER PROCEDURE p COMMENT 'x'", DDL),
+        (Kind::DropRoutine, "DROP PROCEDURE p", DDL),
+        (
+            Kind::CreateTrigger,
+            "CREATE TRIGGER g BEFORE INSERT ON orders FOR EACH ROW SET @a = 1",
+            DDL,
+        ),
+        (Kind::DropTrigger, "DROP TRIGGER g", DDL),
+        (
+            Kind::CreateEvent,
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM orders",
+            DDL,
+        ),
+        (Kind::AlterEvent, "ALTER EVENT e DISABLE", DDL),
+        (Kind::DropEvent, "DROP EVENT e", DDL),
+        (
+            Kind::CreateOther,
+            "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'x')",
+            ADMIN,
+        ),
+        (
+            Kind::CreateOther,
+            "CREATE RESOURCE GROUP g TYPE = USER",
+            ADMIN,
+        ),
+        (Kind::AlterOther, "ALTER INSTANCE RELOAD TLS", ADMIN),
+        (Kind::DropOther, "DROP UNDO TABLESPACE u", ADMIN),
+        (Kind::UserAdmin, "CREATE USER u", ADMIN),
+        (Kind::UserAdmin, "GRANT SELECT ON orders TO u", ADMIN),
+        (Kind::Maintenance, "CHECKSUM TABLE orders", "ok"),
+        (Kind::Maintenance, "CHECK TABLE orders", "ok"),
+        (
+            Kind::Maintenance,
+            "CHECK TABLE secrets",
+            "SELECT on secrets",
+        ),
+        (Kind::Maintenance, "ANALYZE TABLE orders", "WRITE on orders"),
+        (
+            Kind::Maintenance,
+            "OPTIMIZE TABLE orders",
+            "WRITE on orders",
+        ),
+        (Kind::Maintenance, "REPAIR TABLE orders", "WRITE on orders"),
+        (Kind::GetDiagnostics, "GET DIAGNOSTICS @a = NUMBER", "ok"),
+        (Kind::Signal, "SIGNAL SQLSTATE '45000'", "ok"),
+        (Kind::Reset, "RESET PERSIST", ADMIN),
+        (Kind::Replication, "STOP REPLICA", ADMIN),
+        (Kind::ServerAdmin, "PURGE BINARY LOGS TO 'x'", ADMIN),
+        (Kind::ServerAdmin, "SHUTDOWN", ADMIN),
+        (Kind::ServerAdmin, "INSTALL COMPONENT 'file://x'", ADMIN),
+        (
+            Kind::ServerAdmin,
+            "CACHE INDEX orders IN c",
+            "ALTER on orders",
+        ),
+        (Kind::CreateSequence, "CREATE SEQUENCE s", "ALTER on s"),
+        (
+            Kind::AlterSequence,
+            "ALTER SEQUENCE s RESTART 1",
+            "ALTER on s",
+        ),
+        (Kind::DropSequence, "DROP SEQUENCE s", "ALTER on s"),
+        (Kind::Compound, "BEGIN NOT ATOMIC SELECT 1; END", UNKNOWN),
+    ]
+};
+
+#[test]
+fn every_kind_of_statement_needs_the_right_that_mysql_asks_for() {
+    let own = grant(&[("app", "orders")], &[Right::Read], None);
+    let rights = Rights {
+        grants: Some(vec![own]),
+        ..Rights::default()
+    };
+    let mysql = Dialect::default();
+    let maria = Dialect {
+        flavor: Flavor::MariaDb,
+        version: 101_100,
+        ..Dialect::default()
+    };
+    let mut seen = std::collections::HashSet::from([StatementKind::Empty]);
+    let mut parser = Parser::new();
+    for (kind, sql, expected) in OF_KINDS {
+        let of_mysql = parser.parse(sql.as_bytes(), &mysql);
+        let of_mysql = of_mysql.is_ok_and(|ast| ast.statement().kind == *kind);
+        let dialect = if of_mysql { &mysql } else { &maria };
+        let ast = parser
+            .parse(sql.as_bytes(), dialect)
+            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert_eq!(ast.statement().kind, *kind, "{sql}");
+        assert_eq!(verdict(&rights, sql, dialect), *expected, "{sql}");
+        seen.insert(*kind);
+    }
+    assert_eq!(
+        seen.len(),
+        StatementKind::Compound as usize + 1,
+        "a kind is not listed"
+    );
+    for (sql, expected) in [
+        ("SET sql_log_bin = 0", "the right `admin`"),
+        (
+            "SET STATEMENT sql_log_bin = 0 FOR SELECT 1",
+            "statements that are not understood",
+        ),
+        ("SET max_error_count = 5", "ok"),
+        ("BACKUP LOCK orders", "the right `admin`"),
+        ("BACKUP STAGE START", "the right `admin`"),
+    ] {
+        assert_eq!(verdict(&rights, sql, &maria), expected, "{sql}");
+    }
+    let loads = "CREATE FUNCTION f RETURNS INTEGER SONAME 'x.so'";
+    let builder = Rights {
+        grants: Some(vec![grant(&[("*", "*")], &[Right::Ddl, Right::Call], None)]),
+        ..Rights::default()
+    };
+    assert_eq!(verdict(&builder, loads, &mysql), "the right `admin`");
+    assert_eq!(
+        verdict(&builder, "CREATE PROCEDURE p() SELECT 1", &mysql),
+        "ok"
+    );
+}
+
 #[test]
 fn a_reader_changes_nothing() {
     let dialect = Dialect::default();

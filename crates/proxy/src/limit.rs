@@ -255,6 +255,82 @@ mod tests {
         }
     }
 
+    /// How those come that ask four times as often as they may, as times in turns of the rate.
+    fn arrivals(pattern: &str, turns: u32) -> Vec<f64> {
+        let count = 4 * turns;
+        let mut state = 42_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut at = 0.0;
+        (0..count)
+            .map(|n| {
+                at += match pattern {
+                    // Never quite at the time of a turn.
+                    "even" => 0.25,
+                    "uneven" => 0.15 + 0.2 * random(),
+                    "poisson" => -0.25 * (1.0 - random()).ln(),
+                    // Four, eight, ... clients that come at the same moment.
+                    "in step" => f64::from(u8::from(n % 4 == 0)),
+                    other => panic!("{other}"),
+                };
+                at
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_rate_without_a_burst_of_its_own_is_reached_and_never_passed() {
+        for per_second in [1, 3, 10, 50, 100, 1_000, 20_000, 100_000] {
+            // As the resolver chooses it.
+            let burst = (per_second / 10).max(1) + 1;
+            let turns = (10 * per_second).max(2_000);
+            for pattern in ["even", "uneven", "poisson", "in step"] {
+                let rate = rate(per_second, burst);
+                let start = Instant::now() + Duration::from_secs(3600);
+                let turn_s = 1.0 / f64::from(per_second);
+                let mut begun: Vec<f64> = arrivals(pattern, turns);
+                let end = *begun.last().unwrap();
+                begun.retain(|at| {
+                    let now = start + Duration::from_secs_f64(at * turn_s);
+                    rate.take(1, now, Duration::ZERO).is_some()
+                });
+                let count = begun.len() as f64;
+                let what = format!("{per_second}/s, {pattern}: {count} of {end}");
+                assert!(count >= 0.98 * end - 1.0, "{what}");
+                assert!(count <= 1.001 * end + f64::from(burst) + 1.0, "{what}");
+                let window = f64::from(per_second);
+                let mut first = 0;
+                for (last, at) in begun.iter().enumerate() {
+                    while begun[first] <= at - window {
+                        first += 1;
+                    }
+                    let within = (last - first + 1) as f64;
+                    assert!(
+                        within <= window + f64::from(burst),
+                        "{what}: {within} in 1 s"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_clients_in_step_lose_no_turn_within_a_tenth_of_a_second() {
+        let rate = rate(100, 11);
+        let start = Instant::now() + Duration::from_secs(3600);
+        let bunch = |n| {
+            let now = start + Duration::from_millis(100 * n);
+            (0..40)
+                .filter(|_| rate.take(1, now, Duration::ZERO).is_some())
+                .count()
+        };
+        assert_eq!((0..100).map(bunch).sum::<usize>(), 1_001);
+    }
+
     #[test]
     fn no_more_than_the_burst_begins_at_once() {
         let rate = rate(1000, 7);

@@ -57,7 +57,7 @@ mod scan;
 mod words;
 
 pub use dialect::{Dialect, Flavor, LexCharset};
-pub use digest::{Digest, digest_text};
+pub use digest::{Digest, digest_text, digest_text_with_hints};
 pub use effects::{Effect, Effects};
 pub use facts::Facts;
 pub use hints::{HintError, Hints, RoleHint};

@@ -231,7 +231,11 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 }
                 TokenKind::Comment => self.comment(token.span),
                 TokenKind::ExecutableClose => {}
-                TokenKind::Hint => self.current.add(Facts::HINT),
+                TokenKind::Hint => {
+                    self.current.add(Facts::HINT);
+                    let hint = token.span.of(self.lexer.sql());
+                    self.normal.hint(hint, self.dialect);
+                }
                 TokenKind::ExecutableOpen => self.current.add(Facts::EXECUTABLE_COMMENT),
                 TokenKind::Semicolon if !self.block.holds_semicolon(self.context) => {
                     self.normal.semicolon();

@@ -18,8 +18,8 @@ use crate::topology::{
     RULES_MAX, RateLimit, RouteTo, Rule, RuleBook, RuleMode, TablePattern, TimeWindow, Unknown,
 };
 
-/// The burst of a rate that says none: what is due in so many milliseconds.
-const RATE_BURST_MS: u64 = 10;
+/// For how long nobody may come, without a turn being lost, where a rate says no burst, in milliseconds.
+const RATE_PAUSE_MS: u64 = 100;
 
 /// Verbs by the names that resources have for them.
 const VERBS: [(&str, Verb); 43] = [
@@ -431,18 +431,21 @@ fn rate(at: &At<'_>, spec: &RateLimitSpec, findings: &mut Findings) -> Option<Ra
     Some(RateLimit {
         count: spec.count,
         per_ms: spec.per_ms.unwrap_or(RATE_PER_MS_DEFAULT),
-        burst: spec.burst.unwrap_or_else(|| due_in(spec, RATE_BURST_MS)),
+        burst: spec
+            .burst
+            .unwrap_or_else(|| burst_over(spec, RATE_PAUSE_MS)),
         by,
         max_wait_ms,
         max_waiting: spec.max_waiting.unwrap_or(RULE_WAITING_DEFAULT),
     })
 }
 
-/// Statements that are due in a time; with less of a burst, what comes a little late would be lost.
-fn due_in(spec: &RateLimitSpec, ms: u64) -> u32 {
-    let per_ms = spec.per_ms.unwrap_or(RATE_PER_MS_DEFAULT);
-    let due = u64::from(spec.count).saturating_mul(ms) / per_ms;
-    u32::try_from(due.max(1)).unwrap_or(spec.count)
+/// The burst with which no turn is lost while nobody comes for a time, nor for the interval between two turns: one, and
+/// what is due meanwhile. With less, a turn that nobody is there for at once is lost, and a rate is never reached.
+fn burst_over(spec: &RateLimitSpec, ms: u64) -> u32 {
+    let per_ms = spec.per_ms.unwrap_or(RATE_PER_MS_DEFAULT).max(1);
+    let due = u64::from(spec.count).saturating_mul(ms).div_ceil(per_ms);
+    u32::try_from(due.max(1).saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 fn concurrency(

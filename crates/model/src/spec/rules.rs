@@ -182,7 +182,7 @@ pub struct RateLimitSpec {
     /// Milliseconds in which they may begin; 1000 if absent.
     #[schemars(range(min = 1, max = 86_400_000))]
     pub per_ms: Option<u64>,
-    /// Statements that may begin at once after a pause; as many as are due in 10 milliseconds, at least 1, if absent.
+    /// Statements that may begin at once after a pause; one more than are due in 100 milliseconds, at least 2, if absent.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub burst: Option<u32>,
     /// What has a count of its own: `database`, `table`, `digest`, `class`, `user`, `address`, `tenant`, `tag:NAME`. One

@@ -87,6 +87,10 @@ fn it_learns_then_warns_then_refuses() {
         );
         assert_error(&client.query("SELECT word FROM secrets"), 1105, "firewall");
         assert_error(&client.query("DELETE FROM t"), 1105, "firewall");
+        // Hints are code.
+        let hinted = "SELECT /*+ SET_VAR(foreign_key_checks=OFF) */ v FROM t WHERE id = 3";
+        assert_error(&client.query(hinted), 1105, "firewall");
+        assert!(prepare(&mut client, hinted).is_err());
         assert_error(&client.query("SELECT v FRM t ("), 1105, "firewall");
         assert!(prepare(&mut client, "SELECT name FROM users WHERE id = 2").is_ok());
         assert_eq!(ground.ask("SELECT COUNT(*) FROM {schema}.t"), "3");

@@ -92,6 +92,8 @@ impl Sink for HashSink {
         feed(piece, |value, tag| self.mix(value, tag));
     }
 
+    fn put_hint(&mut self, _: Piece<'_>) {}
+
     #[inline]
     fn mark(&self) -> u64 {
         self.state
@@ -151,6 +153,10 @@ impl Sink for GuardedSink {
             self.digest.mix(value, tag);
             self.guard.mix(value, tag);
         });
+    }
+
+    fn put_hint(&mut self, piece: Piece<'_>) {
+        feed(piece, |value, tag| self.guard.mix(value, tag));
     }
 
     #[inline]

@@ -3,7 +3,8 @@
 //! Owns the rules of normalisation. Must see every token that is not trivia, in order, once.
 
 use super::{Piece, Sink};
-use crate::lexer::{Chars, TokenKind};
+use crate::dialect::Dialect;
+use crate::lexer::{Chars, Lexer, TokenKind};
 use crate::words::{Keyword, Word};
 
 /// Feeds a sink with the normalised pieces of a token stream.
@@ -97,6 +98,28 @@ impl<S: Sink> Normalizer<S> {
             kind if kind.is_literal() => self.literal(kind),
             _ => self.plain(Piece::Symbol(chars), Last::Other),
         }
+    }
+
+    /// Takes an optimizer hint, its marks included. To what stands around it, it is not there.
+    #[cold]
+    pub(crate) fn hint(&mut self, hint: &[u8], dialect: &Dialect) {
+        let inner = hint.get(HINT_OPEN.len()..).unwrap_or_default();
+        let inner = inner.strip_suffix(HINT_CLOSE).unwrap_or(inner);
+        self.sink.put_hint(Piece::Symbol(Chars::of(HINT_OPEN)));
+        let mut tokens = Lexer::new(inner, dialect).peekable();
+        while let Some(token) = tokens.next() {
+            let bytes = token.span.of(inner);
+            let calls = tokens.peek().is_some_and(|t| t.kind == TokenKind::Open);
+            self.sink.put_hint(match token.kind {
+                TokenKind::Word if calls => Piece::Keyword(Chars::of(bytes)),
+                TokenKind::Word => Piece::Name(Chars::of(bytes)),
+                TokenKind::QuotedName => Piece::Name(Chars::of(unquoted(bytes))),
+                kind if kind.is_literal() => Piece::Value,
+                // What would be a comment elsewhere is none here.
+                _ => Piece::Symbol(Chars::of(bytes)),
+            });
+        }
+        self.sink.put_hint(Piece::Symbol(Chars::of(HINT_CLOSE)));
     }
 
     /// The name just taken is a call of a built-in function: its letter case does not count.
@@ -313,6 +336,8 @@ impl<S: Sink> Normalizer<S> {
     }
 }
 
+const HINT_OPEN: &[u8] = b"/*+";
+const HINT_CLOSE: &[u8] = b"*/";
 const COMMA: Chars<'static> = Chars::of(b",");
 const DOT: Chars<'static> = Chars::of(b".");
 const EQUAL: Chars<'static> = Chars::of(b"=");

@@ -9,6 +9,7 @@ pub(crate) struct TextSink {
     text: Vec<u8>,
     max_bytes: usize,
     last: Last,
+    hints: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,14 @@ impl TextSink {
             text: Vec::new(),
             max_bytes,
             last: Last::Nothing,
+            hints: false,
+        }
+    }
+
+    pub(crate) fn with_hints(max_bytes: usize) -> Self {
+        Self {
+            hints: true,
+            ..Self::new(max_bytes)
         }
     }
 
@@ -116,6 +125,12 @@ impl Sink for TextSink {
                 Last::Other
             }
         };
+    }
+
+    fn put_hint(&mut self, piece: Piece<'_>) {
+        if self.hints {
+            self.put(piece);
+        }
     }
 
     fn mark(&self) -> TextMark {
