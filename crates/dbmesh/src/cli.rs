@@ -164,6 +164,10 @@ pub struct ProxyArgs {
     /// File in which the proxy keeps who was the primary, so that a restart does not forget who was deposed.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Take over the listening sockets of the dbmesh that has them, which then can be told to drain: an upgrade that drops no
+    /// connection. Without this, a place where somebody listens is an error.
+    #[arg(long)]
+    pub take_over: bool,
     /// Memory that commands larger than 1 MiB may take, of all sessions together; beyond, they are refused.
     #[arg(long, value_name = "MIB", default_value_t = 1_024)]
     pub large_commands_mib: u64,

@@ -36,6 +36,7 @@ pub fn run_proxy(args: &ProxyArgs) -> ExitCode {
         merge_bytes: args.merge_memory_mib.saturating_mul(1 << 20),
         replay_bytes: args.replay_memory_mib.saturating_mul(1 << 20),
         state: args.state.clone(),
+        take_over: args.take_over,
         zone: args.zone.clone().filter(|zone| !zone.is_empty()),
     };
     match serve(&options) {

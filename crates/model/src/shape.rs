@@ -161,11 +161,17 @@ impl<'a> Shape<'a> {
             (Value::Text(_), ["true or false"]) => {
                 Some("write `true` or `false`, without quotes".to_owned())
             }
+            (Value::Text(text), ["a whole number"]) => in_unit(text, unit(path)),
             (_, ["a list"]) => Some("write `[…]`, or `- ` before each item".to_owned()),
             _ => None,
         };
         let found = kind_in_words(&node.value);
-        let reason = format!("expected {}, found {found}", expected.join(" or "));
+        let of_unit = match (unit(path), expected.as_slice()) {
+            (Some(unit), ["a whole number" | "a number", ..]) => format!(" of {unit}"),
+            _ => String::new(),
+        };
+        let expected = expected.join(" or ");
+        let reason = format!("expected {expected}{of_unit}, found {found}");
         self.report(node.position, path, reason, suggestion);
     }
 
@@ -216,6 +222,41 @@ fn words(schema: &Json) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten();
     listed.chain(schema.get("const")).filter_map(Json::as_str)
+}
+
+/// The unit that a field's name ends with.
+fn unit(path: &FieldPath) -> Option<&'static str> {
+    let path = path.to_string();
+    let name = path.rsplit('.').next().unwrap_or_default();
+    let name = name.split('[').next().unwrap_or_default();
+    let units = [
+        ("Ms", "milliseconds"),
+        ("Seconds", "seconds"),
+        ("Bytes", "bytes"),
+        ("Percent", "percent"),
+    ];
+    let mut units = units.into_iter();
+    units.find_map(|(end, unit)| name.ends_with(end).then_some(unit))
+}
+
+/// What to write in place of `2s`.
+fn in_unit(text: &str, unit: Option<&str>) -> Option<String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, given) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let factor: u64 = match (unit?, given.trim().to_ascii_lowercase().as_str()) {
+        ("milliseconds", "ms") | ("seconds", "s") | ("bytes", "b") | ("percent", "%") => 1,
+        ("milliseconds", "s") => 1_000,
+        ("milliseconds", "m" | "min") => 60_000,
+        ("seconds", "m" | "min") => 60,
+        ("milliseconds", "h") => 3_600_000,
+        ("seconds", "h") => 3_600,
+        ("bytes", "k" | "kib" | "ki") => 1 << 10,
+        ("bytes", "m" | "mib" | "mi") => 1 << 20,
+        ("bytes", "g" | "gib" | "gi") => 1 << 30,
+        _ => return None,
+    };
+    Some(format!("write {}", number.checked_mul(factor)?))
 }
 
 fn integer(value: &Json) -> Option<i128> {

@@ -441,9 +441,21 @@ fn every_kind_of_statement_needs_the_right_that_mysql_asks_for() {
         ("SET sql_log_bin = 0", "the right `admin`"),
         (
             "SET STATEMENT sql_log_bin = 0 FOR SELECT 1",
-            "statements that are not understood",
+            "the right `admin`",
         ),
         ("SET max_error_count = 5", "ok"),
+        (
+            "SET STATEMENT max_statement_time = 1, `Sql_Log_Bin` = 0 FOR SELECT 1",
+            "the right `admin`",
+        ),
+        (
+            "SET STATEMENT max_statement_time = 1 FOR SELECT a FROM orders",
+            "ok",
+        ),
+        (
+            "SET STATEMENT max_statement_time = 1 FOR SELECT a FROM secrets",
+            "SELECT on secrets",
+        ),
         ("BACKUP LOCK orders", "the right `admin`"),
         ("BACKUP STAGE START", "the right `admin`"),
     ] {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use dbmesh_model::topology::{Firewall as Policy, FirewallMode};
 use dbmesh_runtime::exposition::{Kind, Text};
+use dbmesh_runtime::lock::Lock;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Users that are learned of.
 const USERS_MAX: usize = 10_000;
+/// How long another process may write the file.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// From something learned to the file.
 const WRITE_DELAY: Duration = Duration::from_millis(500);
 
@@ -157,11 +160,30 @@ impl Lists {
         if !self.changed.swap(false, Ordering::AcqRel) {
             return;
         }
-        let by_user = self.by_user.read().clone();
-        if let Err(e) = write(&self.file, &by_user) {
+        if let Err(error) = self.write() {
             self.changed.store(true, Ordering::Release);
-            tracing::error!(file = %self.file.display(), error = %e, "what the firewall learned is not written");
+            tracing::error!(file = %self.file.display(), error, "what the firewall learned is not written");
         }
+    }
+
+    /// Writes what was learned, and what another process that learns into the same file wrote since.
+    fn write(&self) -> Result<(), String> {
+        let _lock = Lock::beside(&self.file, LOCK_WAIT).map_err(|e| e.to_string())?;
+        let written = read(&self.file, FirewallMode::Learn)?;
+        let all = {
+            let mut by_user = self.by_user.write();
+            for (user, texts) in written {
+                if by_user.len() >= USERS_MAX && !by_user.contains_key(&user) {
+                    continue;
+                }
+                let known = by_user.entry(user).or_default();
+                let room = self.max_digests.saturating_sub(known.len());
+                let new: Vec<_> = texts.into_iter().filter(|t| !known.contains(t)).collect();
+                known.extend(new.into_iter().take(room));
+            }
+            by_user.clone()
+        };
+        write(&self.file, &all).map_err(|e| e.to_string())
     }
 }
 

@@ -322,7 +322,7 @@ mod tests {
     fn many_clients_in_step_lose_no_turn_within_a_tenth_of_a_second() {
         let rate = rate(100, 11);
         let start = Instant::now() + Duration::from_secs(3600);
-        let bunch = |n| {
+        let bunch = |n: u64| {
             let now = start + Duration::from_millis(100 * n);
             (0..40)
                 .filter(|_| rate.take(1, now, Duration::ZERO).is_some())

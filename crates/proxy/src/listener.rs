@@ -1,22 +1,26 @@
 //! Listening: sockets of all services, limits before a client is known, the PROXY protocol.
 //!
 //! Owns the listening sockets and the counts of connections per address. Services with one address share its socket. It must
-//! never spend memory on a client beyond its limits. Input: the listen addresses of the topology.
+//! never spend memory on a client beyond its limits, nor share a place with another process that did not ask for it. Input:
+//! the listen addresses of the topology.
+
+mod handover;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use dbmesh_model::topology::Service;
 use dbmesh_runtime::drain::Drain;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::channel::Stream;
 use crate::login;
@@ -43,6 +47,17 @@ pub enum Place {
     Unix(PathBuf),
 }
 
+impl Place {
+    /// The port, of TCP.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(_, port) => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -52,12 +67,21 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The places of a topology's services.
+/// How the process comes to its places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nobody else may have them.
+    Alone,
+    /// It takes them over from the process that has them, if there is one.
+    TakeOver,
+}
+
+/// The places of services.
 #[must_use]
-pub fn places(services: &Services) -> Vec<Place> {
+pub fn places<'a>(services: impl Iterator<Item = &'a Arc<Service>>) -> Vec<Place> {
     let mut all = Vec::new();
-    for serving in &services.list {
-        for place in places_of(serving) {
+    for service in services {
+        for place in places_of(service) {
             if !all.contains(&place) {
                 all.push(place);
             }
@@ -66,8 +90,8 @@ pub fn places(services: &Services) -> Vec<Place> {
     all
 }
 
-fn places_of(serving: &Serving) -> Vec<Place> {
-    let listen = &serving.service.listen;
+fn places_of(service: &Service) -> Vec<Place> {
+    let listen = &service.listen;
     let tcp = listen
         .tcp
         .as_ref()
@@ -82,7 +106,7 @@ pub fn services_at(services: &Services, place: &Place) -> Vec<Arc<Serving>> {
     services
         .list
         .iter()
-        .filter(|s| places_of(s).contains(place))
+        .filter(|s| places_of(&s.service).contains(place))
         .cloned()
         .collect()
 }
@@ -206,58 +230,176 @@ enum Bound {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        _file: SocketFile,
+        file: Arc<SocketFile>,
     },
 }
 
-/// The file of a Unix socket, removed when its listener ends.
-struct SocketFile(PathBuf);
+impl Bound {
+    fn socket(&self) -> io::Result<OwnedFd> {
+        let socket = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix { listener, .. } => listener.as_fd(),
+        };
+        socket.try_clone_to_owned()
+    }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+    /// Whether the file of a Unix socket goes with this process.
+    fn own_file(&self, own: bool) {
+        if let Self::Unix { file, .. } = self {
+            file.own.store(own, Ordering::Relaxed);
+        }
     }
 }
 
-/// Listens at a place until the drain begins or `stop` does.
-///
-/// # Errors
-/// When the place cannot be bound.
-pub async fn listen(
-    process: Arc<Process>,
-    place: Place,
-    stop: Drain,
-) -> io::Result<tokio::task::JoinHandle<()>> {
-    let bound = bind(&place).await?;
-    tracing::info!(place = %place, "listening");
-    Ok(tokio::spawn(async move {
-        let waiter = stop.waiter();
-        tokio::pin!(waiter);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut waiter => break,
-                accepted = accept(&bound) => match accepted {
-                    Ok((stream, address)) => welcome(&process, &place, stream, address).await,
-                    Err(e) => {
-                        // Out of descriptors: wait for sessions to end rather than spin.
-                        tracing::warn!(place = %place, error = %e, "cannot accept");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-        tracing::info!(place = %place, "stopped listening");
-    }))
+/// The file of a Unix socket, removed when its listener ends, unless it is another process's.
+struct SocketFile {
+    path: PathBuf,
+    own: AtomicBool,
 }
 
-async fn bind(place: &Place) -> io::Result<Bound> {
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.own.load(Ordering::Relaxed) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A place that is this process's; nobody is let in yet.
+pub struct Listening {
+    place: Place,
+    bound: Bound,
+}
+
+/// Takes a place.
+///
+/// # Errors
+/// Why it cannot be had, and what to do.
+pub async fn bind(place: Place, entry: Entry) -> Result<Listening, String> {
+    let taken = match entry {
+        Entry::Alone => None,
+        Entry::TakeOver => {
+            let taken = handover::take(&place).await;
+            taken.map_err(|e| {
+                let holder = handover::holder(&place);
+                let who = holder.map_or(String::new(), |h| format!(" from process {}", h.pid));
+                format!("cannot take {place} over{who}: {e}")
+            })?
+        }
+    };
+    let bound = match taken {
+        Some((socket, holder)) => {
+            tracing::info!(place = %place, from = holder.pid, "the listening socket is taken over");
+            taken_over(&place, socket)
+        }
+        None => bind_anew(&place).await,
+    };
+    match bound {
+        Ok(bound) => Ok(Listening { place, bound }),
+        Err(e) => Err(refusal(&place, &e)),
+    }
+}
+
+fn refusal(place: &Place, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return format!("cannot listen on {place}: {error}");
+    }
+    match handover::holder(place) {
+        Some(holder) => format!(
+            "cannot listen on {place}: process {0}, another dbmesh, listens there: stop it (kill -TERM {0}), or start this one \
+             with --take-over to take its listening sockets over",
+            holder.pid
+        ),
+        None => format!(
+            "cannot listen on {place}: another program listens there: stop it, or have the service listen elsewhere"
+        ),
+    }
+}
+
+impl Listening {
+    /// Lets clients in until the drain begins or `stop` does.
+    pub fn serve(self, process: Arc<Process>, stop: Drain) -> tokio::task::JoinHandle<()> {
+        let Self { place, bound } = self;
+        bound.own_file(true);
+        tracing::info!(place = %place, "listening");
+        let mut offer = handover::Offer::of(&place);
+        tokio::spawn(async move {
+            let waiter = stop.waiter();
+            tokio::pin!(waiter);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut waiter => break,
+                    accepted = accept(&bound) => match accepted {
+                        Ok((stream, address)) => welcome(&process, &place, stream, address).await,
+                        Err(e) => {
+                            // Out of descriptors: wait for sessions to end rather than spin.
+                            tracing::warn!(place = %place, error = %e, "cannot accept");
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                    },
+                    successor = offer.asked() => give(&place, &bound, successor),
+                }
+            }
+            tracing::info!(place = %place, "stopped listening");
+        })
+    }
+}
+
+/// Answers a process that asks for the listening socket, beside the clients that come.
+fn give(place: &Place, bound: &Bound, successor: UnixStream) {
+    let Ok(socket) = bound.socket() else { return };
+    let file = match bound {
+        Bound::Tcp(_) => None,
+        Bound::Unix { file, .. } => Some(file.clone()),
+    };
+    let place = place.clone();
+    tokio::spawn(async move {
+        match handover::give(successor, socket).await {
+            Ok(None) => {}
+            Ok(Some(to)) => {
+                if let Some(file) = file {
+                    file.own.store(false, Ordering::Relaxed);
+                }
+                tracing::info!(place = %place, to = to.pid, "another process has the listening socket too");
+            }
+            Err(e) => {
+                tracing::warn!(place = %place, error = %e, "the listening socket is not handed over");
+            }
+        }
+    });
+}
+
+fn taken_over(place: &Place, socket: OwnedFd) -> io::Result<Bound> {
+    match place {
+        Place::Tcp(..) => {
+            let listener = std::net::TcpListener::from(socket);
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Tcp(TcpListener::from_std(listener)?))
+        }
+        Place::Unix(path) => {
+            let listener = std::os::unix::net::UnixListener::from(socket);
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Unix {
+                listener: UnixListener::from_std(listener)?,
+                file: Arc::new(SocketFile {
+                    path: path.clone(),
+                    own: AtomicBool::new(false),
+                }),
+            })
+        }
+    }
+}
+
+async fn bind_anew(place: &Place) -> io::Result<Bound> {
     match place {
         Place::Tcp(host, port) => {
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
             for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
                 match bind_tcp(address) {
                     Ok(listener) => return Ok(Bound::Tcp(listener)),
+                    // Another of the name's addresses is no way around whoever listens at this one.
+                    Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
                     Err(e) => last = e,
                 }
             }
@@ -266,9 +408,13 @@ async fn bind(place: &Place) -> io::Result<Bound> {
         Place::Unix(path) => {
             remove_dead_socket(path)?;
             let listener = UnixListener::bind(path)?;
+            let file = SocketFile {
+                path: path.clone(),
+                own: AtomicBool::new(true),
+            };
             Ok(Bound::Unix {
                 listener,
-                _file: SocketFile(path.clone()),
+                file: Arc::new(file),
             })
         }
     }
@@ -276,9 +422,9 @@ async fn bind(place: &Place) -> io::Result<Bound> {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Connections of a process that ended are in nobody's way. A socket that listens is: there is no SO_REUSEPORT here,
+    // with which the kernel would divide the clients between two processes that know nothing of each other.
     socket.set_reuse_address(true)?;
-    // Two versions of the process listen side by side during an upgrade.
-    socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

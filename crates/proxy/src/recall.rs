@@ -1,18 +1,22 @@
 //! What a restart of the process must not forget: who was the primary, and who lost its place without giving it up.
 //!
 //! Owns the state file: read once before anything is served, written when something in it changes, and before a server is
-//! the primary in place of one that did not give that up. It must never keep the process from starting, nor make anybody
-//! the primary: it only keeps a server from being one that was deposed. Input: the file of `--state`, the upstreams.
+//! the primary in place of one that did not give that up. It must never be written by two processes; one that takes another's
+//! place waits until that has ended. A broken file keeps no process from starting, and nothing in it makes anybody the
+//! primary: it only keeps a server from being one that was deposed. Input: the file of `--state`, the upstreams.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbmesh_model::topology::Endpoint;
+use dbmesh_runtime::lock::{Lock, LockError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::listener::Entry;
 use crate::serving::Services;
 
 /// The largest file that is read, in bytes.
@@ -31,7 +35,16 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Recall {
     path: PathBuf,
-    written: Mutex<BTreeMap<String, Known>>,
+    written: Mutex<Written>,
+}
+
+/// What the file has, and the right to write it.
+#[derive(Debug)]
+struct Written {
+    services: BTreeMap<String, Known>,
+    lock: Option<Lock>,
+    /// The log says that another process writes it.
+    told: bool,
 }
 
 /// A server as the file names it: with another address it is another server.
@@ -42,8 +55,23 @@ pub fn name_of(endpoint: &Endpoint) -> String {
 
 impl Recall {
     /// Tells the upstreams what the file says, if there is one.
-    #[must_use]
-    pub fn open(path: PathBuf, services: &Services) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// Another process writes it, whose place this one does not take.
+    pub fn open(path: PathBuf, services: &Services, entry: Entry) -> Result<Arc<Self>, String> {
+        let lock = match Lock::beside(&path, Duration::ZERO) {
+            Ok(lock) => Some(lock),
+            Err(LockError::Held { .. }) if entry == Entry::TakeOver => None,
+            Err(e @ LockError::Held { .. }) => {
+                return Err(format!(
+                    "--state: {e}: give each proxy a file of its own, or stop that process"
+                ));
+            }
+            Err(e) => {
+                tracing::error!(path = %path.display(), error = %e, "the state file cannot be written");
+                None
+            }
+        };
         let written = match read(&path) {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -59,10 +87,14 @@ impl Recall {
         }
         let recall = Arc::new(Self {
             path,
-            written: Mutex::new(written),
+            written: Mutex::new(Written {
+                services: written,
+                lock,
+                told: false,
+            }),
         });
         recall.watch(services);
-        recall
+        Ok(recall)
     }
 
     /// Those that are served now tell what must be written before it holds.
@@ -81,7 +113,7 @@ impl Recall {
             .filter_map(|serving| Some((serving.service.label(), serving.upstream.known()?)))
             .collect();
         let mut written = self.written.lock();
-        if now != *written {
+        if now != written.services || written.lock.is_none() {
             self.put(&mut written, now);
         }
     }
@@ -89,16 +121,27 @@ impl Recall {
     /// Writes what one service is about to hold for true; it is on the disk when this returns, or an error is in the log.
     pub fn promise(&self, service: &str, known: &Known) {
         let mut written = self.written.lock();
-        if written.get(service) != Some(known) {
-            let mut now = written.clone();
+        if written.services.get(service) != Some(known) {
+            let mut now = written.services.clone();
             now.insert(service.to_owned(), known.clone());
             self.put(&mut written, now);
         }
     }
 
-    fn put(&self, written: &mut BTreeMap<String, Known>, now: BTreeMap<String, Known>) {
+    fn put(&self, written: &mut Written, now: BTreeMap<String, Known>) {
+        if written.lock.is_none() {
+            match Lock::beside(&self.path, Duration::ZERO) {
+                Ok(lock) => written.lock = Some(lock),
+                Err(e) => {
+                    if !std::mem::replace(&mut written.told, true) {
+                        tracing::warn!(error = %e, "the state file is written when that is over");
+                    }
+                    return;
+                }
+            }
+        }
         match write(&self.path, &now) {
-            Ok(()) => *written = now,
+            Ok(()) => written.services = now,
             Err(e) => {
                 tracing::error!(path = %self.path.display(), error = %e, "the state file cannot be written");
             }

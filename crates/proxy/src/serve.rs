@@ -20,7 +20,7 @@ use dbmesh_runtime::source::Source;
 use crate::admin::Pages;
 use crate::allowance::Allowance;
 use crate::control;
-use crate::listener::{Place, listen, places};
+use crate::listener::{Entry, Listening, Place, bind, places};
 use crate::memory::{self, MemoryGuard};
 use crate::process::Process;
 use crate::recall::Recall;
@@ -52,6 +52,8 @@ pub struct Options {
     pub zone: Option<String>,
     /// Where it is kept who was the primary, if anywhere.
     pub state: Option<PathBuf>,
+    /// Whether the listening sockets of the process that has them are taken over.
+    pub take_over: bool,
     /// Memory that large commands of all sessions may take, in bytes.
     pub large_commands_bytes: u64,
     /// Memory that rows of several shards may take while they are put together, of all sessions, in bytes.
@@ -115,12 +117,23 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
     let _ = dbmesh_runtime::process::raise_open_files();
     let mut signals = Signals::new().map_err(|e| system("cannot handle signals", &e))?;
     let (source, topology) = Source::open(&options.config).map_err(ServeError::Configuration)?;
+    let entry = match options.take_over {
+        true => Entry::TakeOver,
+        false => Entry::Alone,
+    };
+    // First of all: where another process listens, nothing is done at all.
+    let mut bound = Vec::new();
+    for place in places(topology.services.iter()) {
+        let listening = bind(place.clone(), entry).await;
+        bound.push((place, listening.map_err(ServeError::System)?));
+    }
     let runtime = tokio::runtime::Handle::current();
     let common = common(options, turns);
     let current = Current::start(topology, runtime, options.zone.clone(), common.clone());
     let current = current.map_err(ServeError::System)?;
     let recall = options.state.clone();
-    let recall = recall.map(|path| Recall::open(path, &current.services()));
+    let recall = recall.map(|path| Recall::open(path, &current.services(), entry));
+    let recall = recall.transpose().map_err(ServeError::System)?;
     let process = Arc::new(process(options, current, common.allowance));
     tokio::spawn(memory::watch(process.clone()));
     let keygen = process.clone();
@@ -129,12 +142,6 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
         process: process.clone(),
         open: HashMap::new(),
     };
-    for place in places(&process.current.services()) {
-        listeners
-            .open(place.clone())
-            .await
-            .map_err(|e| system(&format!("cannot listen on {place}"), &e))?;
-    }
     let admin_stop = Drain::new();
     let pages = Arc::new(Pages::new(process.clone(), source));
     let admin = Admin {
@@ -143,7 +150,10 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
     };
     let address = admin::serve(options.admin, admin)
         .await
-        .map_err(|e| ServeError::System(e.to_string()))?;
+        .map_err(|e| ServeError::System(admin_refused(entry, &e)))?;
+    for (place, listening) in bound {
+        listeners.serve(place, listening);
+    }
     tracing::info!(admin = %address, revision = format!("{:016x}", process.current.services().topology.revision), "ready");
     let mut topologies = pages.source().watch();
     topologies.mark_unchanged();
@@ -196,6 +206,15 @@ fn common(options: &Options, turns: Arc<Turns>) -> Common {
     }
 }
 
+fn admin_refused(entry: Entry, error: &dyn std::fmt::Display) -> String {
+    match entry {
+        Entry::Alone => error.to_string(),
+        Entry::TakeOver => format!(
+            "{error}: the process whose sockets are taken over has its admin page until it ends; choose another address with --admin"
+        ),
+    }
+}
+
 /// Waits for a second signal to stop.
 async fn told_again(signals: &mut Signals) {
     while signals.next().await != Signal::Terminate {}
@@ -209,7 +228,7 @@ async fn drain(process: &Arc<Process>, listeners: &mut Listeners, pages: &Pages,
     );
     pages.start_draining();
     process.draining.start();
-    listeners.close_all().await;
+    listeners.close_where(|_| true).await;
     process.registry.say_all(control::Signals::DRAIN);
     let deadline = Instant::now() + limit;
     let mut left = process.sessions_drain.guards();
@@ -250,14 +269,13 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn open(&mut self, place: Place) -> std::io::Result<()> {
+    fn serve(&mut self, place: Place, listening: Listening) {
         let stop = Drain::new();
-        let task = listen(self.process.clone(), place.clone(), stop.clone()).await?;
+        let task = listening.serve(self.process.clone(), stop.clone());
         self.open.insert(place, (stop, task));
-        Ok(())
     }
 
-    /// Serves a new topology: its pools first, then its listeners; old listeners close last.
+    /// Serves a new topology: its pools first, then its listeners; old listeners close last, but for those in the way of new ones.
     async fn follow(&mut self, topology: Arc<dbmesh_model::Topology>) {
         let revision = topology.revision;
         if let Err(e) = self.process.current.replace(topology).await {
@@ -268,23 +286,27 @@ impl Listeners {
             return;
         }
         self.process.forget_passwords();
-        let wanted = places(&self.process.current.services());
-        for place in &wanted {
-            if !self.open.contains_key(place)
-                && let Err(e) = self.open(place.clone()).await
-            {
-                tracing::error!(place = %place, error = %e, "cannot listen");
-            }
-        }
-        let gone: Vec<Place> = self
-            .open
-            .keys()
-            .filter(|p| !wanted.contains(p))
+        let services = self.process.current.services();
+        let wanted = places(services.list.iter().map(|serving| &serving.service));
+        drop(services);
+        let new: Vec<Place> = wanted
+            .iter()
+            .filter(|place| !self.open.contains_key(place))
             .cloned()
             .collect();
-        for place in gone {
-            self.close(&place).await;
+        let in_the_way = |place: &Place| {
+            new.iter()
+                .any(|new| new.port().is_some() && new.port() == place.port())
+        };
+        self.close_where(|place| !wanted.contains(place) && in_the_way(place))
+            .await;
+        for place in new {
+            match bind(place.clone(), Entry::Alone).await {
+                Ok(listening) => self.serve(place, listening),
+                Err(error) => tracing::error!(place = %place, error, "cannot listen"),
+            }
         }
+        self.close_where(|place| !wanted.contains(place)).await;
         tracing::info!(
             revision = format!("{revision:016x}"),
             "configuration applied"
@@ -298,9 +320,9 @@ impl Listeners {
         }
     }
 
-    async fn close_all(&mut self) {
-        let all: Vec<Place> = self.open.keys().cloned().collect();
-        for place in all {
+    async fn close_where(&mut self, unwanted: impl Fn(&Place) -> bool) {
+        let places = self.open.keys().filter(|place| unwanted(place));
+        for place in places.cloned().collect::<Vec<_>>() {
             self.close(&place).await;
         }
     }

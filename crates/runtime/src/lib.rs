@@ -12,6 +12,7 @@ pub mod clock;
 pub mod drain;
 pub mod exposition;
 pub mod ledger;
+pub mod lock;
 pub mod log;
 pub mod process;
 pub mod signals;

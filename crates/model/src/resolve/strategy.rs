@@ -337,7 +337,11 @@ fn buffer(failover: Option<&FailoverSpec>, splitting: Option<&Splitting>) -> Buf
 pub fn regexes(at: &At<'_>, patterns: &[String], findings: &mut Findings) -> Option<RegexSet> {
     let mut sound = true;
     for (index, pattern) in patterns.iter().enumerate() {
-        if let Err(error) = compile(std::slice::from_ref(pattern)) {
+        if pattern.is_empty() {
+            let reason = "an empty expression matches every text: name what is meant, or leave the field out";
+            findings.error(&at.item(index), reason);
+            sound = false;
+        } else if let Err(error) = compile(std::slice::from_ref(pattern)) {
             findings.error(&at.item(index), in_one_line(&error));
             sound = false;
         }

@@ -114,7 +114,7 @@ pub(super) fn of_statement(subject: &Subject<'_>, ast: &Ast, kind: StatementKind
         }
         _ => false,
     });
-    if effects.any(|restricted| restricted) {
+    if effects.any(|restricted| restricted) || sets_for_statement(subject) {
         return Some(ADMIN);
     }
     let word = |word: &str| {
@@ -141,6 +141,26 @@ pub(super) fn of_statement(subject: &Subject<'_>, ast: &Ast, kind: StatementKind
     // A loadable function is code in the server itself.
     let loads = kind == StatementKind::CreateRoutine && word("soname");
     (explains_others || loads).then_some(ADMIN)
+}
+
+/// Whether MariaDB's `SET STATEMENT … FOR` sets a restricted variable for the statement behind it.
+fn sets_for_statement(subject: &Subject<'_>) -> bool {
+    let sql = subject.sql;
+    let dialect = subject.dialect;
+    let mut tokens = Lexer::new(sql, dialect)
+        .filter(|token| !token.kind.is_trivia())
+        .map(|token| (token.kind, Ast::unquoted(sql, token.span, dialect)));
+    let mut next_is = |word: &[u8]| {
+        let token = tokens.next();
+        token.is_some_and(|(_, text)| text.eq_ignore_ascii_case(word))
+    };
+    if dialect.flavor != Flavor::MariaDb || !next_is(b"set") || !next_is(b"statement") {
+        return false;
+    }
+    // What is a value here may be taken for a name: that denies one too many.
+    let head = tokens.take_while(|(_, text)| !text.eq_ignore_ascii_case(b"for"));
+    let mut names = head.map(|(_, text)| String::from_utf8_lossy(&text).to_lowercase());
+    names.any(|name| is_restricted(&name, dialect.flavor))
 }
 
 /// Whether a server lets only administrators set the session's value of a variable, by its name in lower case.

@@ -72,6 +72,89 @@ fn a_chain_goes_on_through_rotations_and_restarts() {
 }
 
 #[test]
+fn writers_of_one_file_go_on_where_the_others_stopped() {
+    const WRITERS: u64 = 3;
+    const LINES: u64 = 200;
+    for links in [Links::Chained, Links::None] {
+        let folder = TestFolder::new();
+        let mut settings = settings(&folder, links);
+        settings.keep_files = 1_000;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|of| {
+                let ledger = Ledger::start(settings.clone()).unwrap();
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .build()
+                        .unwrap();
+                    for n in 0..LINES {
+                        let n = of * LINES + n;
+                        match n % 5 {
+                            0 => runtime.block_on(ledger.push_synced(line(n))).unwrap(),
+                            _ => ledger.push(line(n)),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        let mut numbers: Vec<u64> = Vec::new();
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            numbers.extend(text.lines().map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                value["n"].as_u64().unwrap()
+            }));
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..WRITERS * LINES).collect::<Vec<_>>());
+        if links == Links::Chained {
+            let all = report(&settings.path);
+            let whole = (all.first, all.last, all.defects);
+            assert_eq!(whole, (1, WRITERS * LINES, 0), "{:?}", all.found);
+            assert!(all.files.len() > 10);
+        }
+    }
+}
+
+#[test]
+fn lines_cut_off_while_it_is_written_are_missed() {
+    let folder = TestFolder::new();
+    let mut settings = settings(&folder, Links::Chained);
+    settings.rotate_bytes = 1 << 20;
+    let ledger = Ledger::start(settings.clone()).unwrap();
+    let lines = || fs::read_to_string(&settings.path).unwrap_or_default();
+    (0..10).for_each(|n| ledger.push(line(n)));
+    eventually("ten lines", || lines().lines().count() == 10);
+    let seven: String = lines().lines().take(7).map(|l| format!("{l}\n")).collect();
+    fs::write(&settings.path, seven).unwrap();
+    ledger.push(line(10));
+    eventually("another one", || lines().lines().count() == 8);
+    let all = report(&settings.path);
+    assert_eq!((all.last, all.defects), (11, 1), "{:?}", all.found);
+}
+
+#[test]
+fn a_file_that_another_process_keeps_locked_refuses_lines_until_it_is_free() {
+    let folder = TestFolder::new();
+    let settings = settings(&folder, Links::Chained);
+    let holder = fs::File::create(&settings.path).unwrap();
+    holder.lock().unwrap();
+    let ledger = Ledger::start(settings.clone()).unwrap();
+    ledger.push(line(1));
+    eventually("it says so", || ledger.counts().failing);
+    let why = ledger.reserve().unwrap_err().to_string();
+    assert!(
+        why.contains("audit.jsonl") && why.contains("another process"),
+        "{why}"
+    );
+    drop(holder);
+    eventually("it is written", || ledger.counts().written == 1);
+    assert_eq!(report(&settings.path).defects, 0);
+}
+
+#[test]
 fn every_forgery_is_found_and_where() {
     let folder = TestFolder::new();
     let mut settings = settings(&folder, Links::Chained);

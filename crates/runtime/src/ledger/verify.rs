@@ -110,16 +110,23 @@ pub fn verify(paths: &[PathBuf]) -> io::Result<Report> {
     files.dedup();
     let mut ordered = Vec::new();
     for file in files {
-        ordered.push((first_seq(&file)?, file));
+        let named = |error| named(&file, &error);
+        let first = first_seq(&file).map_err(named)?;
+        ordered.push((first, file));
     }
     // A file without a line of a chain comes last: it is empty, or stands out.
     ordered.sort_by_key(|(seq, _)| seq.unwrap_or(u64::MAX));
     let (mut report, mut end) = (Report::default(), None);
     for (_, file) in ordered {
-        look(&file, &mut end, &mut report)?;
+        look(&file, &mut end, &mut report).map_err(|error| named(&file, &error))?;
         report.files.push(file);
     }
     Ok(report)
+}
+
+/// An error that says which file it is of.
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {

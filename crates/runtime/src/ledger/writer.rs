@@ -1,14 +1,15 @@
 //! The thread that writes lines.
 //!
-//! It owns the file. After an error it cuts off what was written of a line, keeps the lines and tries again; it never
-//! leaves half a line before a whole one. Its input is the queue.
+//! It owns the file while it holds its lock, for one batch at a time: another process may write the same file, as during an
+//! upgrade, and each goes on where the other stopped. After an error it cuts off what was written of a line, keeps the lines
+//! and tries again; it never leaves half a line before a whole one. Its input is the queue.
 
-use std::fs::{File, OpenOptions, rename};
+use std::fs::{File, OpenOptions, TryLockError, rename};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::chain::{End, Linked};
 use super::{Head, LINE_BYTES_MAX, Line, Links, Progress, Settings, Shared};
@@ -17,6 +18,12 @@ use super::{Head, LINE_BYTES_MAX, Line, Links, Progress, Settings, Shared};
 const GATHER: Duration = Duration::from_millis(5);
 /// How long after an error the next attempt is made.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long another process may hold the file's lock: it does for one write.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// Between two looks at it.
+const LOCK_STEP: Duration = Duration::from_millis(1);
+/// How often another process may put the file aside while this one waits for it.
+const REOPEN_MAX: usize = 16;
 /// Bytes written at once, about.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -117,8 +124,8 @@ fn put(shared: &Shared, writer: &mut Writer, batch: &Batch) -> bool {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// Bytes of whole lines.
-    bytes: u64,
+    /// Bytes of whole lines; none if it was not looked at yet.
+    bytes: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +140,26 @@ struct Writer {
 
 impl Writer {
     fn write(&mut self, settings: &Settings, batch: &Batch, shared: &Shared) -> io::Result<()> {
+        let entered = self.enter(settings);
+        let appended = entered.and_then(|()| self.append_all(settings, batch, shared));
+        self.leave();
+        appended?;
+        if batch.lines.iter().any(|line| line.sync)
+            && let Some(open) = &self.open
+        {
+            open.file.sync_data()?;
+        }
+        self.done = 0;
+        self.mentioned = false;
+        Ok(())
+    }
+
+    fn append_all(
+        &mut self,
+        settings: &Settings,
+        batch: &Batch,
+        shared: &Shared,
+    ) -> io::Result<()> {
         if batch.lost > 0 && !self.mentioned {
             let lost = batch.lost;
             let fields = format!(
@@ -146,14 +173,27 @@ impl Writer {
             let part: Vec<&str> = rest.iter().map(|line| line.fields.as_str()).collect();
             self.done += self.append(settings, &part, shared)?;
         }
-        if batch.lines.iter().any(|line| line.sync)
-            && let Some(open) = &self.open
-        {
-            open.file.sync_data()?;
-        }
-        self.done = 0;
-        self.mentioned = false;
         Ok(())
+    }
+
+    /// Locks the file that has the path now, and finds its end if that is not where this writer left it.
+    fn enter(&mut self, settings: &Settings) -> io::Result<()> {
+        for _ in 0..REOPEN_MAX {
+            let open = match self.open.take() {
+                Some(open) => open,
+                None => open(settings)?,
+            };
+            lock(&open.file)?;
+            if is_at(&open.file, &settings.path)? {
+                return self.catch_up(open, settings);
+            }
+        }
+        Err(io::Error::other("it is put aside again and again"))
+    }
+
+    fn leave(&mut self) {
+        // What cannot be unlocked is closed, which does.
+        self.open.take_if(|open| open.file.unlock().is_err());
     }
 
     /// Appends lines up to the one that fills the file; gives how many.
@@ -163,16 +203,18 @@ impl Writer {
         lines: &[&str],
         shared: &Shared,
     ) -> io::Result<usize> {
-        if (self.open.as_ref()).is_some_and(|open| open.bytes >= settings.rotate_bytes) {
+        let full = |open: &Open| {
+            open.bytes
+                .is_some_and(|bytes| bytes >= settings.rotate_bytes)
+        };
+        if self.open.as_ref().is_some_and(full) {
             self.rotate(settings)?;
             shared.rotations.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.open.is_none() {
-            self.open(settings)?;
         }
         let Some(open) = &mut self.open else {
             return Ok(0);
         };
+        let bytes = open.bytes.unwrap_or_default();
         let (mut out, mut end, mut count) = (Vec::new(), self.end.clone(), 0);
         for fields in lines {
             match settings.links {
@@ -184,46 +226,46 @@ impl Writer {
                 }
             }
             count += 1;
-            if open.bytes + out.len() as u64 >= settings.rotate_bytes {
+            if bytes + out.len() as u64 >= settings.rotate_bytes {
                 break;
             }
         }
         if let Err(error) = open.file.write_all(&out) {
             // Half a line would join with the next one; if it cannot be cut off, the file is opened anew, which does.
-            let cut = open.file.set_len(open.bytes);
-            if cut.is_err() || open.file.seek(SeekFrom::Start(open.bytes)).is_err() {
+            let cut = open.file.set_len(bytes);
+            if cut.is_err() || open.file.seek(SeekFrom::Start(bytes)).is_err() {
                 self.open = None;
             }
             return Err(error);
         }
-        open.bytes += out.len() as u64;
+        open.bytes = Some(bytes + out.len() as u64);
         self.end = end;
         Ok(count)
     }
 
-    fn open(&mut self, settings: &Settings) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(0o600);
-        let mut file = options.open(&settings.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
+    /// Goes on where the file ends now. A chain goes on from the highest number known: lines that are gone leave a gap in it.
+    fn catch_up(&mut self, open: Open, settings: &Settings) -> io::Result<()> {
+        let mut file = open.file;
         let mut length = file.seek(SeekFrom::End(0))?;
-        let torn = torn_bytes(&mut file, length)?;
-        if torn > 0 {
-            // The process died, or was killed, in the middle of a line that nobody was told of.
-            length -= torn;
-            file.set_len(length)?;
-            file.seek(SeekFrom::Start(length))?;
-            tracing::warn!(path = %settings.path.display(), bytes = torn, "half a line was cut off");
-        }
-        if settings.links == Links::Chained && self.end.seq == 0 {
-            self.end = last_end(&mut file, length, &settings.path)?;
+        if open.bytes != Some(length) {
+            let torn = torn_bytes(&mut file, length)?;
+            if torn > 0 {
+                // A process died, or was killed, in the middle of a line that nobody was told of.
+                length -= torn;
+                file.set_len(length)?;
+                tracing::warn!(path = %settings.path.display(), bytes = torn, "half a line was cut off");
+            }
+            if settings.links == Links::Chained {
+                let end = last_end(&mut file, length, &settings.path)?;
+                if end.seq > self.end.seq {
+                    self.end = end;
+                }
+            }
             file.seek(SeekFrom::Start(length))?;
         }
         self.open = Some(Open {
             file,
-            bytes: length,
+            bytes: Some(length),
         });
         Ok(())
     }
@@ -244,8 +286,47 @@ impl Writer {
             }
             rename(&settings.path, aside(1))?;
         }
-        self.open = None;
-        Ok(())
+        // Others wait for the lock of the file put aside until the new one is locked.
+        let before = self.open.take();
+        let entered = self.enter(settings);
+        drop(before);
+        entered
+    }
+}
+
+fn open(settings: &Settings) -> io::Result<Open> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    let file = options.open(&settings.path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(Open { file, bytes: None }),
+        false => Err(io::Error::other("it is no file")),
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_STEP);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other("another process holds it locked"));
+            }
+        }
+    }
+}
+
+/// Whether the path still names this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, now) = (file.metadata()?, std::fs::metadata(path));
+    match now {
+        Ok(now) => Ok((now.dev(), now.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
