@@ -11,6 +11,8 @@ mod bench;
 mod demo;
 mod differential;
 mod fuzz;
+#[path = "../../crates/dbmesh/src/quiet.rs"]
+mod quiet;
 mod test;
 mod tidy;
 mod workspace;
@@ -50,6 +52,10 @@ struct Rest {
 }
 
 fn main() -> ExitCode {
+    quiet::run(command)
+}
+
+fn command() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Differential(options) => differential::run(&options),

@@ -12,6 +12,7 @@ mod import;
 mod page;
 mod password_hash;
 mod proxy;
+mod quiet;
 mod schema;
 mod terminal;
 mod top;
@@ -24,6 +25,10 @@ use clap::Parser;
 use cli::{AuditCommand, Cli, Command};
 
 fn main() -> ExitCode {
+    quiet::run(command)
+}
+
+fn command() -> ExitCode {
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run_proxy(&args),
         Command::Check(args) => check::run_check(&args),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -109,4 +109,35 @@ fn a_proxy_refuses_a_configuration_that_is_wrong() {
         text(&output.stderr)
     );
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly() {
+    let empty = std::env::temp_dir().join(format!("dbmesh-empty-{}", std::process::id()));
+    std::fs::write(&empty, "").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_dbmesh"))
+        .args(["audit", "verify"])
+        .arg(&empty)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    std::fs::remove_file(&empty).unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(141));
+}
+
+#[test]
+fn an_audit_that_is_not_there_is_named() {
+    let output = dbmesh(&["audit", "verify", "/nowhere/NOPE.jsonl"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("/nowhere/NOPE.jsonl") && told.contains("No such file"),
+        "{told}"
+    );
 }

@@ -262,3 +262,41 @@ pub fn expose<'a>(all: impl Iterator<Item = (String, &'a Firewall)> + Clone, out
         out.sample(&[("service", &service)], firewall.counts().1 as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_processes_learn_into_one_file_is_there_together() {
+        let folder = std::env::temp_dir().join(format!("dbmesh-learned-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("list.jsonl");
+        let lists = || Lists::new(file.clone(), 3, HashMap::new());
+        let [first, second] = [lists(), lists()];
+        let learn = |lists: &Lists, text: &str| {
+            let mut by_user = lists.by_user.write();
+            by_user
+                .entry("app".to_owned())
+                .or_default()
+                .insert(text.into());
+            lists.changed.store(true, Ordering::Release);
+        };
+        learn(&first, "SELECT ?");
+        first.save();
+        learn(&second, "SHOW TABLES");
+        second.save();
+        learn(&first, "BEGIN");
+        first.save();
+        let written = read(&file, FirewallMode::Enforce).unwrap();
+        let mut texts: Vec<&str> = written["app"].iter().map(AsRef::as_ref).collect();
+        texts.sort_unstable();
+        assert_eq!(texts, ["BEGIN", "SELECT ?", "SHOW TABLES"]);
+        // No user has more than may be.
+        learn(&second, "COMMIT");
+        second.save();
+        assert_eq!(read(&file, FirewallMode::Enforce).unwrap()["app"].len(), 3);
+        drop((first, second));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

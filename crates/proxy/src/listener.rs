@@ -328,7 +328,6 @@ impl Listening {
             tokio::pin!(waiter);
             loop {
                 tokio::select! {
-                    biased;
                     () = &mut waiter => break,
                     accepted = accept(&bound) => match accepted {
                         Ok((stream, address)) => welcome(&process, &place, stream, address).await,
@@ -362,6 +361,9 @@ fn give(place: &Place, bound: &Bound, successor: UnixStream) {
                     file.own.store(false, Ordering::Relaxed);
                 }
                 tracing::info!(place = %place, to = to.pid, "another process has the listening socket too");
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(place = %place, "another user asks for the listening socket");
             }
             Err(e) => {
                 tracing::warn!(place = %place, error = %e, "the listening socket is not handed over");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dbmesh_merge::SharedMemory;
-use dbmesh_model::Defects;
+use dbmesh_model::{Defects, Topology};
 use dbmesh_runtime::admin::{self, Admin};
 use dbmesh_runtime::clock::Coarse;
 use dbmesh_runtime::drain::Drain;
@@ -122,11 +122,7 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
         false => Entry::Alone,
     };
     // First of all: where another process listens, nothing is done at all.
-    let mut bound = Vec::new();
-    for place in places(topology.services.iter()) {
-        let listening = bind(place.clone(), entry).await;
-        bound.push((place, listening.map_err(ServeError::System)?));
-    }
+    let bound = bind_all(&topology, entry).await?;
     let runtime = tokio::runtime::Handle::current();
     let common = common(options, turns);
     let current = Current::start(topology, runtime, options.zone.clone(), common.clone());
@@ -183,6 +179,18 @@ async fn run(options: &Options, turns: Arc<Turns>) -> Result<(), ServeError> {
     }
     admin_stop.start();
     Ok(())
+}
+
+async fn bind_all(
+    topology: &Topology,
+    entry: Entry,
+) -> Result<Vec<(Place, Listening)>, ServeError> {
+    let mut bound = Vec::new();
+    for place in places(topology.services.iter()) {
+        let listening = bind(place.clone(), entry).await;
+        bound.push((place, listening.map_err(ServeError::System)?));
+    }
+    Ok(bound)
 }
 
 /// What all sessions share, with the memory that the options give them.

@@ -17,3 +17,5 @@ mod pools;
 mod reload;
 #[path = "operation/stop.rs"]
 mod stop;
+#[path = "operation/successor.rs"]
+mod successor;

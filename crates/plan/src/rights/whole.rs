@@ -1,7 +1,7 @@
 //! What a statement needs on everything, whatever its tables: the privileges that MySQL asks for, as the rights here.
 //!
 //! Owns the list of the kinds of statements, with no kind left out, and that of session variables that MySQL lets only
-//! administrators set. Must never let a kind pass that nobody thought of: the list has no "all others".
+//! administrators set. Must never let a kind pass that nobody thought of.
 
 use dbmesh_model::topology::Right;
 use dbmesh_sql::ast::{Ast, Body};
@@ -62,6 +62,23 @@ pub(super) fn of_kind(kind: StatementKind) -> &'static [Need] {
         Kind::Show | Kind::Kill => NOTHING,
         Kind::Call => &[CALL],
         Kind::ImportTable => &[FILES],
+        Kind::LockInstance
+        | Kind::UnlockInstance
+        | Kind::Flush
+        | Kind::UserAdmin
+        | Kind::Reset
+        | Kind::Replication
+        | Kind::Compound => &[ADMIN],
+        // CACHE INDEX and LOAD INDEX are of tables; the rest has none, which asks for `admin`.
+        Kind::ServerAdmin => NOTHING,
+        _ => of_definition(kind),
+    }
+}
+
+/// What a definition needs. A kind that nobody thought of needs `admin`.
+fn of_definition(kind: StatementKind) -> &'static [Need] {
+    use StatementKind as Kind;
+    match kind {
         Kind::CreateTable
         | Kind::AlterTable
         | Kind::DropTable
@@ -88,15 +105,7 @@ pub(super) fn of_kind(kind: StatementKind) -> &'static [Need] {
         | Kind::AlterEvent => &[DDL, CALL],
         // Servers, tablespaces, resource groups, spatial reference systems, the instance.
         Kind::CreateOther | Kind::AlterOther | Kind::DropOther => &[ADMIN],
-        Kind::LockInstance
-        | Kind::UnlockInstance
-        | Kind::Flush
-        | Kind::UserAdmin
-        | Kind::Reset
-        | Kind::Replication
-        | Kind::Compound => &[ADMIN],
-        // CACHE INDEX and LOAD INDEX are of tables; the rest has none, which asks for `admin`.
-        Kind::ServerAdmin => NOTHING,
+        _ => &[ADMIN],
     }
 }
 

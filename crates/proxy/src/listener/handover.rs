@@ -17,6 +17,7 @@ use rustix::net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
 
 use super::Place;
 
@@ -53,7 +54,10 @@ fn peer(stream: &UnixStream) -> io::Result<Holder> {
         true => Ok(Holder {
             pid: peer.pid().unwrap_or_default(),
         }),
-        false => Err(io::ErrorKind::PermissionDenied.into()),
+        false => {
+            let why = "the process there runs as another user";
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
     }
 }
 
@@ -74,6 +78,8 @@ pub fn holder(place: &Place) -> Option<Holder> {
 pub struct Offer {
     place: Place,
     listener: Option<UnixListener>,
+    /// When the next attempt is due, however often the wait for it is broken off.
+    next: Instant,
 }
 
 impl Offer {
@@ -83,6 +89,7 @@ impl Offer {
         Self {
             place: place.clone(),
             listener: answer(place).ok(),
+            next: Instant::now() + RETRY,
         }
     }
 
@@ -95,7 +102,8 @@ impl Offer {
                     Err(_) => tokio::time::sleep(RETRY).await,
                 },
                 None => {
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep_until(self.next).await;
+                    self.next = Instant::now() + RETRY;
                     self.listener = answer(&self.place).ok();
                 }
             }

@@ -81,6 +81,8 @@ impl Cluster {
         self.yaml = self
             .yaml
             .replace(&old, &format!("port: {}\n", port.number()));
+        // The state file is one process's.
+        self.stage.proxy.kill();
         self.stage = Stage::of_yaml(&self.yaml, port, args);
     }
 
