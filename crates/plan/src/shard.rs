@@ -187,6 +187,8 @@ pub struct NodeStatement {
     pub parameters: Vec<u32>,
     /// The tables whose names changed: as they are there, and as the client knows them.
     pub tables: Vec<(String, String)>,
+    /// The rows of an INSERT that it has, as the client's statement counts them from 1; none: all of them.
+    pub rows: Vec<u32>,
 }
 
 /// Whether the statement reads the clock, which nodes have to be given alike.

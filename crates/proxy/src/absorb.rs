@@ -346,9 +346,11 @@ fn apply_effect(
         Effect::SetSystem {
             name,
             scope: VariableScope::Session,
-            ..
+            value,
         } => {
-            if !around.facts.tracked.contains(name.as_ref()) {
+            if &**name == "timestamp" {
+                state.pins.set_clock(*value != Value::Default);
+            } else if !around.facts.tracked.contains(name.as_ref()) {
                 state.pins.add_unnamed(PinReason::SessionVariable);
             } else if &**name == "sql_mode" && state.vector.has_string_user_variable() {
                 // The literal was read by another sql_mode than the one under which it would be restored.

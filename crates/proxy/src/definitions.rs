@@ -219,6 +219,7 @@ mod tests {
             sql: format!("{text} {table}_{shard}").into_bytes(),
             parameters: Vec::new(),
             tables: vec![(format!("{table}_{shard}"), table.to_owned())],
+            rows: Vec::new(),
         };
         (0..4).map(node).collect()
     }

@@ -172,6 +172,8 @@ struct Names {
     handlers: BTreeSet<Vec<u8>>,
     /// Whether the text is known to leave nothing behind, by name.
     prepared: BTreeMap<Vec<u8>, bool>,
+    /// Whether the session has a clock of its own.
+    clock: bool,
     /// Reasons with something unnamed: they last until the session is reset.
     unnamed: u32,
 }
@@ -202,6 +204,21 @@ impl Pins {
         self.names.get_or_insert_default().unnamed |= reason.bit();
     }
 
+    /// The session's clock is its own from here on, or the server's again.
+    pub fn set_clock(&mut self, own: bool) {
+        match own {
+            true => {
+                self.add(PinReason::SessionVariable);
+                self.names.get_or_insert_default().clock = true;
+            }
+            false if self.names.as_ref().is_some_and(|names| names.clock) => {
+                self.names.get_or_insert_default().clock = false;
+                self.remove(PinReason::SessionVariable);
+            }
+            false => {}
+        }
+    }
+
     /// Ends a pin, unless something unnamed keeps it.
     pub fn remove(&mut self, reason: PinReason) {
         if self
@@ -223,6 +240,7 @@ impl Pins {
                 PinReason::TemporaryTable => names.temporary_tables.clear(),
                 PinReason::Handler => names.handlers.clear(),
                 PinReason::SqlPrepared => names.prepared.clear(),
+                PinReason::SessionVariable => names.clock = false,
                 _ => {}
             }
         }

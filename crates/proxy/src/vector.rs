@@ -20,6 +20,20 @@ pub const NULL_BYTES: &[u8] = b"CAST(NULL AS BINARY)";
 /// Before the character set of a text that is NULL, and `)`.
 pub const NULL_TEXT: &[u8] = b"CAST(NULL AS CHAR CHARACTER SET ";
 
+/// Variables by which a client bounds its own statements, or says how its own tables are made. Statements of dbmesh's own
+/// must neither be cut nor refused by them: their rows and tables are no client's.
+const BOUNDS: &[&str] = &[
+    "explicit_defaults_for_timestamp",
+    "innodb_strict_mode",
+    "sql_generate_invisible_primary_key",
+    "sql_if_exists",
+    "sql_require_primary_key",
+    "sql_safe_updates",
+    "sql_select_limit",
+    "transaction_read_only",
+    "tx_read_only",
+];
+
 /// How the character set of a session came about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Charset {
@@ -114,6 +128,12 @@ impl Vector {
             .extend(taken.map(|(name, value)| (name.clone(), value.clone())));
         vector.rehash();
         vector
+    }
+
+    /// Leaves out what a client bounds its own statements by; [`Self::rehash`] follows.
+    pub fn unbind(&mut self) {
+        self.variables
+            .retain(|name, _| !BOUNDS.contains(&name.as_ref()));
     }
 
     /// Whether two vectors are equal.

@@ -7,6 +7,8 @@ mod across;
 mod append;
 #[path = "sharding/bank.rs"]
 mod bank;
+#[path = "sharding/bounds.rs"]
+mod bounds;
 #[path = "sharding/branches.rs"]
 mod branches;
 #[path = "sharding/define.rs"]

@@ -148,6 +148,7 @@ fn node(
         sql,
         parameters,
         tables,
+        rows: Vec::new(),
     }
 }
 

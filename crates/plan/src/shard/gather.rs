@@ -559,5 +559,6 @@ pub(super) fn finish(
         sql: text.text,
         parameters: text.parameters,
         tables: known_as,
+        rows: Vec::new(),
     })
 }

@@ -19,7 +19,7 @@ use super::route::{self, Target};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
 use super::value::{Compared, KeyValue};
-use super::{Clock, KeyLimit, Merge, ShardPlan, read, write};
+use super::{Clock, KeyLimit, Merge, NodeStatement, ShardPlan, read, write};
 
 /// The plan of an INSERT or REPLACE.
 pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
@@ -140,8 +140,10 @@ impl Into<'_, '_> {
         let mut statements = Vec::new();
         for shard in shards.iter() {
             let mut text = Copied::default();
-            for (row, of_row) in rows.iter().zip(&of_rows) {
+            let mut numbers = Vec::new();
+            for (number, (row, of_row)) in (1..).zip(rows.iter().zip(&of_rows)) {
                 if *of_row == shard {
+                    numbers.push(number);
                     if !text.text.is_empty() {
                         text.push(b", ");
                     }
@@ -149,11 +151,11 @@ impl Into<'_, '_> {
                 }
             }
             let target = self.target(shard)?;
-            statements.push(rewrite::statement(
-                self.scope,
-                &target,
-                &[text.splice(span)],
-            )?);
+            let of_shard = rewrite::statement(self.scope, &target, &[text.splice(span)])?;
+            statements.push(NodeStatement {
+                rows: numbers,
+                ..of_shard
+            });
         }
         Ok(self.scatter(statements))
     }
@@ -168,7 +170,7 @@ impl Into<'_, '_> {
         self.single(shard)
     }
 
-    fn scatter(&self, statements: Vec<super::NodeStatement>) -> ShardPlan {
+    fn scatter(&self, statements: Vec<NodeStatement>) -> ShardPlan {
         let merge = match self.insert.returning.is_empty() {
             true => Merge::Affected,
             false => Merge::Rows(MergeSpec::default()),

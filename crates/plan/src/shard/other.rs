@@ -198,6 +198,7 @@ fn create_database(scope: &Scope<'_>) -> Option<Result<ShardPlan, Stop>> {
         sql: copied.text,
         parameters: Vec::new(),
         tables: vec![(theirs.to_owned(), name)],
+        rows: Vec::new(),
     })))
 }
 

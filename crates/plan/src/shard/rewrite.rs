@@ -147,6 +147,7 @@ pub(super) fn statement(
         sql: copied.text,
         parameters: copied.parameters,
         tables: renamed(scope, target),
+        rows: Vec::new(),
     })
 }
 

@@ -196,6 +196,7 @@ impl Template {
             sql,
             parameters: (0..self.parameters).collect(),
             tables: self.renamed(shard).into_iter().collect(),
+            rows: Vec::new(),
         })
     }
 

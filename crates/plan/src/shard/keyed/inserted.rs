@@ -106,6 +106,7 @@ fn computed(scope: &Scope<'_>, rows: &[u8]) -> Result<Gather, NotKeyed> {
             sql: [&b"VALUES "[..], rows].concat(),
             parameters: Vec::new(),
             tables: Vec::new(),
+            rows: Vec::new(),
         }),
     })
 }

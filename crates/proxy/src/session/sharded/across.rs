@@ -155,7 +155,7 @@ impl Session {
         let refused = policy.is_none_or(|policy| policy == AcrossSources::Refuse);
         // Its own characteristics bind a transaction to nothing: those that join hear them as well.
         let bound = self.state.pins.bits() & !(1 << (PinReason::NextTransaction as u8));
-        if refused || !self.state.in_transaction() || bound != 0 {
+        if refused || !self.state.in_transaction() || bound != 0 || self.chains() {
             return Ok(false);
         }
         self.recall().await;

@@ -6,9 +6,7 @@ use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::reply::{self, OkForm};
 use dbmesh_wire::status::Status;
 
-use crate::state::Warning;
-
-use super::work::{Around, Broken, Ended, Work};
+use super::work::{Around, Broken, Ended, Refusal, Work};
 use dbmesh_wire::relay::Names;
 
 /// Runs all to their ends.
@@ -17,11 +15,17 @@ pub(super) async fn run(
     around: &mut Around<'_>,
     names: &Names,
 ) -> Result<(), Broken> {
+    if work.refusal == Refusal::Ends {
+        work.refusal = Refusal::Waits;
+    }
     loop {
         work.begin(names).await?;
         // All connections may be gone that had something to do.
         if work.is_done() {
-            return Ok(());
+            return work
+                .refused
+                .take()
+                .map_or(Ok(()), |(_, broken)| Err(broken));
         }
         work.read(around, |_| true).await?;
         work.reap(names).await?;
@@ -56,6 +60,8 @@ impl Sum {
             };
             sum.info = added(&sum.info, &info);
         }
+        // What several said of the text counts once.
+        sum.count_warnings(sum.warnings);
         sum
     }
 
@@ -84,24 +90,6 @@ impl Sum {
         .encode(&mut payload, OkForm::Command, capabilities);
         payload
     }
-}
-
-/// What a server says of a text, whatever the rows: that something in it is deprecated.
-const OF_THE_TEXT: [&[u8]; 5] = [b"1287", b"1681", b"3719", b"3778", b"4079"];
-
-/// The warnings of all; and how many were left out because each server said the same of the text.
-pub(super) fn warnings<'a>(all: impl Iterator<Item = &'a Ended>) -> (Vec<Warning>, u64) {
-    let mut rows = Vec::new();
-    let mut repeated = 0;
-    for (number, ended) in all.enumerate() {
-        for row in &ended.warnings {
-            match number > 0 && OF_THE_TEXT.contains(&row.code.as_slice()) {
-                true => repeated += 1,
-                false => rows.push(row.clone()),
-            }
-        }
-    }
-    (rows, repeated)
 }
 
 /// What servers say of how they found rows.

@@ -22,10 +22,11 @@ use dbmesh_sql::{analyze, literal};
 use dbmesh_wire::command::Query;
 
 use super::super::{Executed, Failure, Session};
-use crate::backend::Backend;
+use crate::backend::{Applied, Backend};
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::upstream::Member;
+use crate::vector::Vector;
 pub(super) use batches::Batches;
 use connections::{Connections, Held, store};
 pub(super) use connections::{broken, loading, refused, run};
@@ -287,7 +288,16 @@ impl Session {
             .collect();
         let mut sql = b"DROP TEMPORARY TABLE IF EXISTS ".to_vec();
         sql.extend(names.join(&b", "[..]));
-        if !backend.is_idle() || run(backend, &sql).await.is_err() {
+        // Where the client may not write, dbmesh may not drop.
+        let own = backend.vector.clone();
+        let mut free = Vector::clone(&own);
+        free.unbind();
+        free.rehash();
+        let dropped = backend.is_idle()
+            && applied(backend, &Arc::new(free)).await
+            && run(backend, &sql).await.is_ok()
+            && applied(backend, &own).await;
+        if !dropped {
             self.lease = None;
         }
     }
@@ -296,6 +306,10 @@ impl Session {
         let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
         sharding.map_or(0, |sharding| sharding.execution.gather_bytes_max)
     }
+}
+
+async fn applied(backend: &mut Backend, vector: &Arc<Vector>) -> bool {
+    matches!(backend.apply(vector).await, Ok(Ok(Applied::Done)))
 }
 
 /// What rows must satisfy, where that can be said in a text: with parameters, the finishing statement alone says it.

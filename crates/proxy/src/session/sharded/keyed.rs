@@ -24,11 +24,12 @@ use super::super::settle::warning;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::gather::{Locks, Scratch};
+use super::said;
 use super::work::{Ended, of_server};
 use crate::backend::Flavor;
 use crate::fault::Fault;
 use crate::pins::PinReason;
-use crate::state::{Warning, Warnings};
+use crate::state::Warning;
 
 /// What undoes the statement within the session's transaction.
 const SAVEPOINT: &str = "dbmesh_statement";
@@ -86,6 +87,7 @@ impl Session {
             Ok(keyed) => keyed,
             Err(why) => return Err(self.not_keyed(plan, why)),
         };
+        self.may_change(statement)?;
         self.has_plain_charset()?;
         let own = self.begin_change().await?;
         let mut changed = Changed::default();
@@ -145,6 +147,7 @@ impl Session {
             );
             return Err(Fault::Sharding(why).into());
         }
+        self.ends_plainly()?;
         let begins = !self.state.in_transaction();
         if begins {
             if self.lease.is_some() {
@@ -389,8 +392,9 @@ impl Session {
         let answer = backend.run(&payload, Shape::Results).await;
         let (outcome, bytes) = match answer.map_err(super::gather::broken)? {
             Ok(answer) => answer,
-            Err(error) => {
+            Err(mut error) => {
                 self.note_error(Some(error.code));
+                said::renumber(&mut error.payload, &node.rows);
                 return Err(of_server(&error.payload, place, &names).into());
             }
         };
@@ -407,6 +411,7 @@ impl Session {
             let rows = rows.map_err(super::gather::broken)?.unwrap_or_default();
             let rows = rows.into_iter().filter_map(warning).map(|mut row| {
                 row.message = names.text(&row.message);
+                said::renumber(&mut row.message, &node.rows);
                 row
             });
             ended.warnings.extend(rows);
@@ -551,15 +556,11 @@ impl Session {
         self.tell_first_key(&mut sum);
         self.forget_keys();
         let mut rows = found.warnings;
-        rows.extend(counts::warnings(changed.ended.iter()).0);
+        rows.extend(said::warnings(changed.ended.iter()));
         rows.extend(std::mem::take(&mut self.governed.warned));
         sum.count_warnings(rows.len() as u64);
+        self.tell_warnings(rows, sum.warnings);
         let diagnostics = &mut self.state.diagnostics;
-        diagnostics.warning_count = sum.warnings;
-        diagnostics.warnings = match sum.warnings {
-            0 => Warnings::None,
-            count => Warnings::Kept { rows, count },
-        };
         diagnostics.row_count_only_here = true;
         diagnostics.row_count = i64::try_from(sum.affected_rows).unwrap_or(i64::MAX);
         let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);

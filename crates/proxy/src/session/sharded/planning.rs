@@ -19,6 +19,7 @@ use super::work::of_server;
 use crate::catalog::Known;
 use crate::fault::Fault;
 use crate::scatter::spec::Settings;
+use crate::state::{Warning, Warnings};
 
 /// ER_PARSE_ERROR.
 const SYNTAX_ERROR: u16 = 1064;
@@ -275,25 +276,35 @@ impl Session {
 
     /// What the session says of aggregates.
     pub(super) fn settings(&mut self) -> Settings {
-        let facts = self.server_facts();
-        let number = |name: &str| {
-            let own = self
-                .state
-                .vector
-                .variables
-                .get(name)
-                .map(|value| value.to_vec());
-            let value = own.or_else(|| Some(facts.as_ref()?.default_of(name)?.to_vec()))?;
-            std::str::from_utf8(&value)
-                .ok()?
-                .trim_matches('\'')
-                .parse::<u64>()
-                .ok()
-        };
-        let increment = number("div_precision_increment").and_then(|n| u8::try_from(n).ok());
+        let increment = self.number_of("div_precision_increment");
+        let increment = increment.and_then(|n| u8::try_from(n).ok());
         Settings {
             increment: increment.unwrap_or(4),
-            concat_bytes_max: number("group_concat_max_len"),
+            concat_bytes_max: self.number_of("group_concat_max_len"),
+        }
+    }
+
+    /// Keeps warnings of a statement over several nodes, as many as the session keeps, for who asks for them.
+    pub(super) fn tell_warnings(&mut self, mut rows: Vec<Warning>, count: u64) {
+        let most = self.number_of("max_error_count").unwrap_or(u64::MAX);
+        rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        let diagnostics = &mut self.state.diagnostics;
+        diagnostics.warning_count = count;
+        diagnostics.warnings = match count {
+            0 => Warnings::None,
+            count => Warnings::Kept { rows, count },
+        };
+    }
+
+    /// A variable of the session's that is a number.
+    pub(super) fn number_of(&mut self, name: &str) -> Option<u64> {
+        let parsed = |value: &[u8]| {
+            let text = std::str::from_utf8(value).ok()?;
+            text.trim_matches('\'').parse::<u64>().ok()
+        };
+        match self.state.vector.variables.get(name) {
+            Some(own) => parsed(own),
+            None => parsed(self.server_facts()?.default_of(name)?),
         }
     }
 }

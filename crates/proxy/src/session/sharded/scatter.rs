@@ -22,12 +22,12 @@ use super::counts::{self, Sum};
 use super::definition::{self, Report};
 use super::rows::{self, Recipe};
 use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
-use super::{explained, load};
+use super::{explained, load, said};
 use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
 use crate::pins::PinReason;
 use crate::scatter::leg::Leg;
-use crate::state::{FoundRows, Warnings};
+use crate::state::FoundRows;
 
 /// What undoes a statement's part within a transaction.
 pub(super) const SAVEPOINT: &str = "dbmesh_statement";
@@ -119,6 +119,9 @@ impl Session {
         let sources = sources(&spread.nodes, definition.as_deref());
         // A definition commits what is open, and is no part of it.
         let within = open && unit != Unit::Definition;
+        if unit == Unit::Transaction || (within && sources.len() > 1) {
+            self.ends_plainly()?;
+        }
         match within {
             true => self.may_enlist(&sources)?,
             false => self.allow(&sources, unit)?,
@@ -325,7 +328,7 @@ impl Session {
         if std::mem::take(&mut work.sets_clock) {
             drop(work.run_everywhere(b"SET timestamp = DEFAULT").await);
         }
-        worked.ended = std::mem::take(&mut work.ended);
+        worked.ended = work.take_ended();
         Ok(worked)
     }
 
@@ -510,22 +513,15 @@ impl Session {
         let mut sum = Sum::of(counted(), inserts);
         let warned = std::mem::take(&mut self.governed.warned);
         sum.warnings += warned.len() as u64;
-        let (mut rows, repeated) = counts::warnings(counted());
-        if repeated > 0 {
-            sum.count_warnings(sum.warnings.saturating_sub(repeated));
-        }
+        let mut rows = said::warnings(counted());
         rows.extend(warned);
         if worked.committed_apart > 1 {
             rows.push(self.best_effort(worked.committed_apart));
             sum.warnings += 1;
         }
         self.tell_first_key(&mut sum);
+        self.tell_warnings(rows, sum.warnings);
         let diagnostics = &mut self.state.diagnostics;
-        diagnostics.warning_count = sum.warnings;
-        diagnostics.warnings = match sum.warnings {
-            0 => Warnings::None,
-            count => Warnings::Kept { rows, count },
-        };
         diagnostics.row_count_only_here = true;
         let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);
         let status = self.state.status.union(counts::of_plans(counted()));

@@ -1,14 +1,14 @@
 //! Answers about one shard that have its name in their rows, in the client's words.
 //!
-//! Owns SHOW CREATE and SHOW INDEX of a table that is split: one shard says it, and its name becomes that of the table; and
-//! COM_FIELD_LIST, which names a table outside of any text. Small answers only, which are read whole. Input: a plan for one
+//! Owns SHOW CREATE and SHOW INDEX of a table that is split: one shard says it, and its name becomes that of the table;
+//! ANALYZE and its like, whose rows begin with the schema; and COM_FIELD_LIST, which names a table outside of any text. Small answers only, which are read whole. Input: a plan for one
 //! node.
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::dictionary::definition;
 use dbmesh_plan::shard::dictionary::mapping::Tables;
 use dbmesh_plan::shard::{NodeStatement, ShardPlan};
-use dbmesh_sql::{Statement, Verb, literal};
+use dbmesh_sql::{Statement, Verb, analyze, literal};
 use dbmesh_wire::column::{BinaryLayout, Column};
 use dbmesh_wire::command::{CommandCode, FieldList};
 use dbmesh_wire::relay::{Names, Shape};
@@ -81,10 +81,10 @@ fn shown<'a>((cell, column): (&'a Cell, &Column<'_>)) -> Shown<'a> {
 
 impl Session {
     /// Whether the rows of its answer have the name of a shard, or of a node's schema. Maintenance ends a transaction, which is
-    /// not followed here.
+    /// not followed here over several nodes.
     pub(super) fn shows_names(&self, statement: &Statement, node: &NodeStatement) -> bool {
         match statement.verb {
-            Verb::Maintenance => !self.state.in_transaction(),
+            Verb::Maintenance => !self.is_across(),
             _ => has_names(statement, node),
         }
     }
@@ -106,8 +106,17 @@ impl Session {
             .run(&payload, Shape::Results)
             .await
             .map_err(broken)?;
+        let statement = analyze(&node.sql, &self.dialect());
+        let maintained = statement.verb == Verb::Maintenance;
         let bytes = match answer {
-            Ok((_, bytes)) => bytes,
+            Ok((outcome, bytes)) => {
+                if maintained {
+                    // It commits, and is written to the log.
+                    self.take_in(&statement, &outcome, &node.sql).await?;
+                    self.note_work(&statement);
+                }
+                bytes
+            }
             Err(error) => {
                 self.note_error(Some(error.code));
                 return Err(of_server(&error.payload, "", &names).into());
@@ -139,6 +148,9 @@ impl Session {
         };
         for row in &mut rows {
             rename(row, node, &names, &others);
+            if maintained && let Some(said) = row.get_mut(3).and_then(Option::as_mut) {
+                *said = names.text(said);
+            }
         }
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);

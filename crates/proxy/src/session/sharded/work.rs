@@ -17,6 +17,7 @@ use dbmesh_wire::track::{self, Item};
 
 use super::super::settle::warning;
 use super::prepared::selected;
+use super::said;
 use crate::backend::{BackendError, LAST_GTID, server_error};
 use crate::client::Client;
 use crate::control::{Control, Signals};
@@ -84,6 +85,8 @@ impl From<Fault> for Broken {
 pub(super) enum Refusal {
     /// All ends.
     Ends,
+    /// The others go on, as one of theirs may be the row that one server would have met first. Then all ends.
+    Waits,
     /// The others go on: a definition is not undone.
     Counts,
 }
@@ -109,6 +112,8 @@ pub(super) struct Work<'a> {
     /// Of a definition: who is told how far it is.
     pub definition: Option<Arc<Definition>>,
     pub refusal: Refusal,
+    /// The row that one server would have met first of those that were refused, and its error.
+    pub refused: Option<(u32, Broken)>,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
     /// All connections commit, or none does.
@@ -183,6 +188,7 @@ impl<'a> Work<'a> {
             unanswered: Vec::new(),
             definition: None,
             refusal,
+            refused: None,
             sets_clock: false,
             as_one: false,
             bound,
@@ -252,7 +258,7 @@ impl<'a> Work<'a> {
             return Ok(());
         };
         let endpoint = leg.endpoint().to_owned();
-        if self.refusal == Refusal::Ends {
+        if self.refusal != Refusal::Counts {
             return Err(Broken::Lost { endpoint, error });
         }
         let why = format!("the connection to {endpoint} broke");
@@ -353,12 +359,27 @@ impl<'a> Work<'a> {
             };
             leg.unclean |= is_unclean(&ended.outcome);
             leg.changed |= says_changed(&ended.outcome);
-            if ended.outcome.error.is_some() && self.refusal == Refusal::Ends {
-                return Err(Broken::Refused {
+            if let (Some(code), Refusal::Ends | Refusal::Waits) =
+                (ended.outcome.error, self.refusal)
+            {
+                let node = self.nodes.get(number);
+                let row = node.and_then(|node| said::failed_row(code, &ended.end, node));
+                let row = row.filter(|_| self.refusal == Refusal::Waits);
+                said::renumber(&mut ended.end, node.map_or(&[], |node| &node.rows));
+                let refused = Broken::Refused {
                     payload: ended.end,
                     place: ended.place,
                     names: Box::new(names.clone()),
-                });
+                };
+                let Some(row) = row else {
+                    return Err(refused);
+                };
+                // Another part may have a row that comes before.
+                if self.refused.as_ref().is_none_or(|(known, _)| row < *known) {
+                    self.refused = Some((row, refused));
+                }
+                found.push(number);
+                continue;
             }
             if ended.outcome.warnings > 0 {
                 match warnings(leg, names).await {
@@ -377,7 +398,20 @@ impl<'a> Work<'a> {
             }
             found.push(number);
         }
+        if let Some((row, _)) = &self.refused {
+            let nodes = &self.nodes;
+            let before = |number: &usize| nodes.get(*number)?.rows.first().map(|first| first < row);
+            for leg in &mut self.legs {
+                leg.queue.retain(|number| before(number) == Some(true));
+            }
+        }
         Ok(found)
+    }
+
+    /// What came of all parts, as it is said of the whole.
+    pub fn take_ended(&mut self) -> Vec<Option<Ended>> {
+        said::as_one(&mut self.ended, &self.nodes);
+        std::mem::take(&mut self.ended)
     }
 
     /// Runs a statement on every connection, one after the other.

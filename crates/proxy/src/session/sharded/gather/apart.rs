@@ -111,7 +111,7 @@ impl Scratch {
     /// Definitions are read and rows written from here on.
     async fn load(&mut self) -> Result<(), Failure> {
         let mut vector = Vector::clone(&self.own);
-        vector.variables.remove("sql_select_limit");
+        vector.unbind();
         loading(&mut vector);
         vector.rehash();
         self.apply(Arc::new(vector)).await
@@ -163,7 +163,7 @@ impl Scratch {
     /// The session's own state from here on.
     pub async fn compute(&mut self) -> Result<(), Failure> {
         let mut vector = Vector::clone(&self.own);
-        vector.variables.remove("sql_select_limit");
+        vector.unbind();
         vector.rehash();
         self.apply(Arc::new(vector)).await
     }
@@ -215,7 +215,8 @@ impl Scratch {
             let mut sql = b"DROP TEMPORARY TABLE IF EXISTS ".to_vec();
             sql.extend(self.tables.join(&b", "[..]));
             let idle = self.backend().is_ok_and(|backend| backend.is_idle());
-            if !idle || self.run(&sql).await.is_err() {
+            // Where it may not write, it may not drop.
+            if !idle || self.compute().await.is_err() || self.run(&sql).await.is_err() {
                 return;
             }
         }

@@ -32,6 +32,18 @@ const REFUSING_MODES: [&str; 7] = [
     "TIME_ROUND_FRACTIONAL",
 ];
 
+/// How definitions are shown, and which warnings are heard of.
+const TELLING: [&str; 8] = [
+    "default_collation_for_utf8mb4",
+    "max_error_count",
+    "max_join_size",
+    "show_create_table_skip_secondary_engine",
+    "show_create_table_verbosity",
+    "show_old_temporals",
+    "sql_notes",
+    "sql_quote_show_create",
+];
+
 /// A connection to a source, for the time of the gather.
 pub(super) struct Held {
     pub lease: Lease,
@@ -87,8 +99,10 @@ impl Connections {
             return Ok(());
         };
         let mut vector = Vector::clone(own);
-        // A limit of the client's is for its own rows.
-        vector.variables.remove("sql_select_limit");
+        vector.unbind();
+        for own_joins in ["max_join_size", "sql_big_selects"] {
+            vector.variables.remove(own_joins);
+        }
         change(&mut vector);
         vector.rehash();
         self.apply(source, Arc::new(vector)).await
@@ -190,7 +204,9 @@ impl Connections {
 
 /// The state in which definitions are read, and rows are written.
 pub(in super::super) fn loading(vector: &mut Vector) {
-    vector.variables.remove("sql_quote_show_create");
+    for name in TELLING {
+        vector.variables.remove(name);
+    }
     vector.note_variable("sql_mode", LOADING_MODE.as_bytes());
     vector.note_variable("time_zone", b"+00:00");
 }

@@ -215,7 +215,7 @@ impl Session {
     async fn load_here(&mut self) -> Result<Arc<Vector>, Failure> {
         let own = self.backend()?.vector.clone();
         let mut vector = Vector::clone(&own);
-        vector.variables.remove("sql_select_limit");
+        vector.unbind();
         loading(&mut vector);
         vector.rehash();
         self.unload_here(Arc::new(vector)).await?;

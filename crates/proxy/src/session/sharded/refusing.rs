@@ -1,0 +1,59 @@
+//! What a session refuses itself, where no server would hear of it.
+//!
+//! Owns the checks that servers make of a change before they look at rows, and that steps of dbmesh's own pass. Input: the
+//! session's variables and its transaction.
+
+use dbmesh_sql::{Statement, Verb};
+use dbmesh_wire::status::Status;
+
+use super::super::Session;
+use crate::fault::Fault;
+
+impl Session {
+    /// Whether the session lets a change be made in steps.
+    pub(super) fn may_change(&self, statement: &Statement) -> Result<(), Fault> {
+        let read_only = match self.state.in_transaction() {
+            true => self.state.status.contains(Status::IN_TRANS_READONLY),
+            false => self.is_on("transaction_read_only") || self.is_on("tx_read_only"),
+        };
+        if read_only {
+            return Err(Fault::Server {
+                code: 1792,
+                sqlstate: "25006".into(),
+                message: "Cannot execute statement in a READ ONLY transaction.".into(),
+            });
+        }
+        let safe = matches!(statement.verb, Verb::Update | Verb::Delete);
+        match safe && self.is_on("sql_safe_updates") {
+            true => Err(Fault::Sharding(
+                "it changes rows that are found over several nodes, and whether it uses a key, as sql_safe_updates wants, \
+                 only one server that has them all would know"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether COMMIT ends a transaction and does nothing else, where dbmesh commits over several connections.
+    pub(super) fn ends_plainly(&self) -> Result<(), Fault> {
+        match self.chains() {
+            false => Ok(()),
+            true => Err(Fault::Sharding(
+                "it is of several nodes or shards, and completion_type has transactions end otherwise than plainly: say \
+                 COMMIT AND CHAIN or COMMIT RELEASE instead"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Whether COMMIT begins another transaction, or ends the connection.
+    pub(super) fn chains(&self) -> bool {
+        let value = self.state.vector.variables.get("completion_type");
+        value.is_some_and(|value| !matches!(value.as_ref(), b"0" | b"'NO_CHAIN'"))
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        let value = self.state.vector.variables.get(name);
+        value.is_some_and(|value| !matches!(value.as_ref(), b"0" | b"'OFF'" | b"'0'"))
+    }
+}
