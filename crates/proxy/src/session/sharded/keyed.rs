@@ -539,8 +539,9 @@ impl Session {
         statement: &Statement,
         pulled: bool,
         found: Found,
-        changed: Changed,
+        mut changed: Changed,
     ) -> Result<Executed, Failure> {
+        said::once(changed.ended.iter_mut(), b"");
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let mut sum = Sum::of(changed.ended.iter(), inserts);
         if inserts && sum.info.is_empty() && (found.rows != 1 || pulled) {

@@ -29,12 +29,16 @@ pub(super) fn as_one(ended: &mut [Option<Ended>], nodes: &[NodeStatement]) {
             renumber(&mut warning.message, &node.rows);
         }
     }
-    let mut all = ended.iter_mut().flatten();
+    let text = nodes.first().map_or(&b""[..], |node| &node.sql);
+    once(ended.iter_mut().flatten(), text);
+}
+
+/// Leaves to the first part what is of the text, or of a constant in it.
+pub(super) fn once<'a>(mut all: impl Iterator<Item = &'a mut Ended>, text: &[u8]) {
     let Some(first) = all.next() else {
         return;
     };
     let mut others: Vec<&mut Ended> = all.collect();
-    let text = nodes.first().map_or(&b""[..], |node| &node.sql);
     let times = |ended: &Ended, row: &Warning| {
         let same = ended.warnings.iter().filter(|other| *other == row);
         same.count()

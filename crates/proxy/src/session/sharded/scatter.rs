@@ -119,9 +119,6 @@ impl Session {
         let sources = sources(&spread.nodes, definition.as_deref());
         // A definition commits what is open, and is no part of it.
         let within = open && unit != Unit::Definition;
-        if unit == Unit::Transaction || (within && sources.len() > 1) {
-            self.ends_plainly()?;
-        }
         match within {
             true => self.may_enlist(&sources)?,
             false => self.allow(&sources, unit)?,
@@ -198,6 +195,9 @@ impl Session {
 
     /// Whether a statement by itself may touch these sources.
     fn allow(&self, sources: &[usize], unit: Unit) -> Result<(), Fault> {
+        if unit == Unit::Transaction {
+            self.ends_plainly()?;
+        }
         let Some(sharded) = &self.sharded else {
             return Ok(());
         };

@@ -63,6 +63,13 @@ fn rename(
     }
 }
 
+/// What is said of a table in the end of a row of ANALYZE and its like.
+fn rename_said(rows: &mut [Vec<Cell>], names: &Names) {
+    for said in rows.iter_mut().filter_map(|row| row.get_mut(3)?.as_mut()) {
+        *said = names.text(said);
+    }
+}
+
 /// A cell by the type of its column.
 fn shown<'a>((cell, column): (&'a Cell, &Column<'_>)) -> Shown<'a> {
     let Some(text) = cell.as_deref() else {
@@ -80,7 +87,7 @@ fn shown<'a>((cell, column): (&'a Cell, &Column<'_>)) -> Shown<'a> {
 }
 
 impl Session {
-    /// Whether the rows of its answer have the name of a shard, or of a node's schema. Maintenance ends a transaction, which is
+    /// Whether the rows of its answer have the name of a shard, or of a node's schema. Maintenance commits, which is
     /// not followed here over several nodes.
     pub(super) fn shows_names(&self, statement: &Statement, node: &NodeStatement) -> bool {
         match statement.verb {
@@ -108,20 +115,17 @@ impl Session {
             .map_err(broken)?;
         let statement = analyze(&node.sql, &self.dialect());
         let maintained = statement.verb == Verb::Maintenance;
-        let bytes = match answer {
-            Ok((outcome, bytes)) => {
-                if maintained {
-                    // It commits, and is written to the log.
-                    self.take_in(&statement, &outcome, &node.sql).await?;
-                    self.note_work(&statement);
-                }
-                bytes
-            }
+        let (outcome, bytes) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 self.note_error(Some(error.code));
                 return Err(of_server(&error.payload, "", &names).into());
             }
         };
+        if maintained {
+            self.take_in(&statement, &outcome, &node.sql).await?;
+            self.note_work(&statement);
+        }
         let malformed = |_| {
             broken(crate::backend::BackendError::Protocol(
                 "a definition".into(),
@@ -140,17 +144,9 @@ impl Session {
             self.settle().await?;
             self.count_all(table, &mut rows).await?;
         }
-        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
-        let tables = sharding.map(|sharding| Tables::of(sharding, "", 0));
-        let others = |name: &str| {
-            let known = tables.as_ref()?.logical(node.source, name)?;
-            Some(known.to_owned())
-        };
-        for row in &mut rows {
-            rename(row, node, &names, &others);
-            if maintained && let Some(said) = row.get_mut(3).and_then(Option::as_mut) {
-                *said = names.text(said);
-            }
+        self.rename_all(&mut rows, node, &names);
+        if maintained {
+            rename_said(&mut rows, &names);
         }
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
@@ -170,6 +166,18 @@ impl Session {
             rows: rows.len() as u64,
             ..Executed::LOCAL
         })
+    }
+
+    fn rename_all(&self, rows: &mut [Vec<Cell>], node: &NodeStatement, names: &Names) {
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let tables = sharding.map(|sharding| Tables::of(sharding, "", 0));
+        let others = |name: &str| {
+            let known = tables.as_ref()?.logical(node.source, name)?;
+            Some(known.to_owned())
+        };
+        for row in rows {
+            rename(row, node, names, &others);
+        }
     }
 
     /// What counts in the rows of SHOW INDEX, over all shards.

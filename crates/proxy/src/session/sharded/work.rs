@@ -362,16 +362,8 @@ impl<'a> Work<'a> {
             if let (Some(code), Refusal::Ends | Refusal::Waits) =
                 (ended.outcome.error, self.refusal)
             {
-                let node = self.nodes.get(number);
-                let row = node.and_then(|node| said::failed_row(code, &ended.end, node));
-                let row = row.filter(|_| self.refusal == Refusal::Waits);
-                said::renumber(&mut ended.end, node.map_or(&[], |node| &node.rows));
-                let refused = Broken::Refused {
-                    payload: ended.end,
-                    place: ended.place,
-                    names: Box::new(names.clone()),
-                };
-                let Some(row) = row else {
+                let (row, refused) = refused(ended, code, self.nodes.get(number), names);
+                let Some(row) = row.filter(|_| self.refusal == Refusal::Waits) else {
                     return Err(refused);
                 };
                 // Another part may have a row that comes before.
@@ -431,6 +423,23 @@ impl<'a> Work<'a> {
         }
         Ok(outcomes)
     }
+}
+
+/// The refusal of a part, and the client's row that it is about.
+fn refused(
+    mut ended: Ended,
+    code: u16,
+    node: Option<&NodeStatement>,
+    names: &Names,
+) -> (Option<u32>, Broken) {
+    let row = node.and_then(|node| said::failed_row(code, &ended.end, node));
+    said::renumber(&mut ended.end, node.map_or(&[], |node| &node.rows));
+    let refused = Broken::Refused {
+        payload: ended.end,
+        place: ended.place,
+        names: Box::new(names.clone()),
+    };
+    (row, refused)
 }
 
 /// Where a part runs: its table there, and the endpoint.

@@ -29,6 +29,9 @@ impl Session {
             return Ok(());
         };
         let across = sharded.sharding().map(|sharding| sharding.across);
+        if sources.len() > 1 {
+            self.ends_plainly()?;
+        }
         if across.is_some_and(|across| across != AcrossSources::Refuse) {
             return Ok(());
         }
