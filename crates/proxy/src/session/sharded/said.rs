@@ -71,7 +71,7 @@ pub(super) fn warnings<'a>(all: impl Iterator<Item = &'a Ended>) -> Vec<Warning>
     rows
 }
 
-/// The row of the client's statement that an error of a part is about, and the error that says so; none if it is about
+/// The row of the client's statement that an error of a part is about; none if it is about
 /// something else, or the parts do not share out rows.
 pub(super) fn failed_row(code: u16, payload: &[u8], node: &NodeStatement) -> Option<u32> {
     let first = *node.rows.first()?;
