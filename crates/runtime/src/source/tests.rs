@@ -94,6 +94,8 @@ fn a_file_written_in_place_or_replaced_by_rename_is_read_again() {
 
     fs::write(&path, with_pool(2)).unwrap();
     wait_for_pool(&source, 2);
+    // A file written in place is empty for a moment, and may be read then.
+    let empty = source.status().reloads_failed;
 
     for size in [3, 4] {
         let new = folder.write(".mesh.yaml.swp", &with_pool(size));
@@ -103,7 +105,7 @@ fn a_file_written_in_place_or_replaced_by_rename_is_read_again() {
     let status = source.status();
     assert_ne!(status.revision, first.revision);
     assert!(
-        status.reloads_ok >= 3 && status.reloads_failed == 0,
+        status.reloads_ok >= 3 && empty <= 1 && status.reloads_failed == empty,
         "{status:?}"
     );
 }
