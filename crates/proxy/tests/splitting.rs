@@ -33,9 +33,8 @@ fn with(fleet: &Fleet, splitting: &str, more: impl Fn(Config) -> Config) -> Stag
     let yaml = more(config).to_yaml();
     let stage = Stage::of_yaml(&yaml, port, &[]);
     let ids = replica_ids(fleet);
-    let mut client = RawClient::app(stage.port);
-    eventually("replicas serve", Duration::from_secs(20), || {
-        ids.contains(&server_id(&mut client))
+    eventually("replicas serve", Duration::from_secs(40), || {
+        ids.contains(&server_id(&mut RawClient::app(stage.port)))
     });
     stage
 }

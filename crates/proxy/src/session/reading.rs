@@ -7,8 +7,9 @@
 
 use dbmesh_model::topology::Multiplexing;
 use dbmesh_plan::{InReading, Route, in_reading, route};
+use dbmesh_sql::ast::Body;
 use dbmesh_sql::effects::{AccessMode, Effect};
-use dbmesh_sql::{Parser, Statement};
+use dbmesh_sql::{Parser, Statement, StatementKind, Verb};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
@@ -81,6 +82,7 @@ impl Session {
         };
         let does = match in_reading(statement) {
             InReading::Sets if self.would_pin(statement, sql) => InReading::Acts,
+            InReading::Reads if self.explains_write(statement, sql) => InReading::Acts,
             does => does,
         };
         let open = self.state.in_transaction();
@@ -137,6 +139,24 @@ impl Session {
         };
         let (pins, status) = (&self.state.pins, Status::AUTOCOMMIT.union(Status::IN_TRANS));
         !foresee(pins, status, statement, around, Multiplexing::Transaction).is_empty()
+    }
+
+    /// Servers refuse to explain a change as they refuse to make it, and each for its own reason.
+    fn explains_write(&mut self, statement: &Statement, sql: &[u8]) -> bool {
+        if statement.verb != Verb::Explain {
+            return false;
+        }
+        let dialect = self.dialect();
+        let mut parser = Parser::default();
+        let explained = parser.parse(sql, &dialect).map(|ast| ast.statement().body);
+        match explained {
+            Ok(Body::Explain { kind, .. }) => !matches!(
+                kind,
+                StatementKind::Select | StatementKind::Table | StatementKind::Values
+            ),
+            Ok(_) => false,
+            Err(_) => true,
+        }
     }
 
     /// A server that cannot parse a statement says so, and does nothing else for it: it does not commit either.
