@@ -92,10 +92,12 @@ impl Session {
                 self.state.reading = Some(Reading::Bound);
                 return Ok(before);
             }
+            (InReading::Writes, Reading::Bound) if open && self.parses(sql) => {
+                return Err(self.refused_write());
+            }
             _ if !open || !self.state.pins.is_empty() => return Err(self.bound_to_replica()),
             (_, Reading::Fresh) if does != InReading::Commits => self.begin_at_primary().await?,
             (InReading::Commits, _) if self.parses(sql) => self.end_at_replica().await,
-            (InReading::Writes, _) if self.parses(sql) => return Err(self.refused_write()),
             _ => return Err(self.has_read_at_replica()),
         }
         let proof = self.prove(statement, sql, true);
