@@ -5,6 +5,8 @@
 //! gets the error that every server has for it, or is refused. Input: statements of a session whose transaction began at a
 //! replica.
 
+use std::time::Duration;
+
 use dbmesh_model::topology::Multiplexing;
 use dbmesh_plan::{InReading, Route, in_reading, route};
 use dbmesh_sql::ast::Body;
@@ -24,6 +26,8 @@ use crate::state::Reading;
 
 /// How often the transaction is begun at the primary when connections turn out to be dead.
 const ATTEMPTS_MAX: u32 = 4;
+/// How long a server may take to begin or end a transaction in which nothing was written.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Nothing of a transaction that only read is left by it, whatever `completion_type` says.
 const END: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
 /// What a transaction without a snapshot begins with, wherever it began first.
@@ -202,7 +206,10 @@ impl Session {
             self.acquire(PRIMARY).await?;
             let backend = self.backend()?;
             let payload = backend.query_payload(BEGIN);
-            match backend.run(&payload, Shape::Results).await {
+            let begun = backend.run(&payload, Shape::Results);
+            let silent = || BackendError::Lost(std::io::ErrorKind::TimedOut.into());
+            let begun = tokio::time::timeout(ANSWER_TIMEOUT, begun).await;
+            match begun.unwrap_or_else(|_| Err(silent())) {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(e)) => {
                     let sqlstate = e.payload.get(4..9).map(String::from_utf8_lossy);
@@ -239,14 +246,14 @@ impl Session {
         let ended = match self.backend() {
             Ok(backend) => {
                 let payload = backend.query_payload(END);
-                backend.run(&payload, Shape::Results).await
+                tokio::time::timeout(ANSWER_TIMEOUT, backend.run(&payload, Shape::Results)).await
             }
             Err(_) => return,
         };
         match ended {
-            Ok(Ok(_)) => self.give_back().await,
+            Ok(Ok(Ok(_))) => self.give_back().await,
             // Closed, the transaction is over as well.
-            Ok(Err(_)) | Err(_) => self.lease = None,
+            _ => self.lease = None,
         }
     }
 
