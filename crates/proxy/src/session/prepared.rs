@@ -167,7 +167,7 @@ impl Session {
         };
         let free = !self.is_bound();
         let executed = self.run_somewhere(packet, &run).await;
-        self.note_reading(statement, free);
+        self.note_reading(statement, route.aim, free);
         self.count(statement, packet.len(), &executed);
         drop(admitted);
         self.settle().await?;

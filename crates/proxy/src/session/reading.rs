@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use dbmesh_model::topology::Multiplexing;
-use dbmesh_plan::{InReading, Route, in_reading, route};
+use dbmesh_model::topology::{Multiplexing, Role};
+use dbmesh_plan::{Aim, InReading, Route, in_reading, route};
 use dbmesh_sql::ast::Body;
 use dbmesh_sql::effects::{AccessMode, Effect};
 use dbmesh_sql::{Parser, Statement, StatementKind, Verb};
@@ -37,9 +37,10 @@ const READ_ONLY_TRANSACTION: u16 = 1792;
 
 impl Session {
     /// After a statement: whether it began a READ ONLY transaction at a replica, or left a session that was `free` bound to
-    /// one: what a view calls stands in no text.
-    pub(super) fn note_reading(&mut self, statement: &Statement, free: bool) {
-        if !free || !self.is_bound() || self.sharded.is_some() || !self.is_on_replica() {
+    /// one: what a view calls stands in no text. What was aimed at a primary is not at a replica because that is none now.
+    pub(super) fn note_reading(&mut self, statement: &Statement, aim: Aim, free: bool) {
+        let left = aim.role == Role::Replica && free && self.is_bound();
+        if !left || self.sharded.is_some() || !self.is_on_replica() {
             return;
         }
         let fresh = Effect::Begin {
@@ -66,7 +67,7 @@ impl Session {
         }
         let free = !self.is_bound();
         let executed = self.execute_text(packet, query, statement, route).await;
-        self.note_reading(statement, free);
+        self.note_reading(statement, route.aim, free);
         executed
     }
 
