@@ -395,7 +395,7 @@ impl Session {
         let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         let statement = self.interpret(query.sql);
-        if self.divides(&statement) {
+        if self.divides(&statement, query.sql) {
             return self.query_several(packet, &query, &statement).await;
         }
         let observed = Observed {

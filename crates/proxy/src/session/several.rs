@@ -20,8 +20,11 @@ const CHANGES_MAX: u32 = 64;
 
 impl Session {
     /// Whether a text is divided before it is looked at any further.
-    pub(super) fn divides(&self, statement: &Statement) -> bool {
-        statement.statements > 1 && (self.sharded.is_some() || changes_reading(statement))
+    pub(super) fn divides(&mut self, statement: &Statement, sql: &[u8]) -> bool {
+        match self.sharded.is_some() {
+            true => statement.statements > 1 || has_tail(sql, &self.dialect()),
+            false => statement.statements > 1 && changes_reading(statement),
+        }
     }
 
     /// Runs the statements of a text one after the other.
@@ -37,11 +40,11 @@ impl Session {
                 let why = "a text of several statements that cannot be told apart";
                 return Err(Fault::Sharding(why.into()).into());
             }
-            if !self
+            let takes_several = self
                 .client
                 .capabilities
-                .contains(Capabilities::MULTI_STATEMENTS)
-            {
+                .contains(Capabilities::MULTI_STATEMENTS);
+            if !takes_several && statement.statements > 1 {
                 return Err(Fault::Server {
                     code: 1064,
                     sqlstate: "42000".into(),
@@ -53,13 +56,14 @@ impl Session {
             let mut pieces = Pieces::of(query.sql, self.dialect());
             let mut flow = Flow::Continue;
             while let Some((piece, more)) = pieces.next(self.dialect())? {
+                let more = more && takes_several;
                 self.say_more(more);
                 let text = [head, piece].concat();
                 let answered = self.query_text(&text).await;
                 let failed = self.noted.failed;
                 self.say_more(false);
                 flow = answered?;
-                if flow == Flow::Quit || failed {
+                if flow == Flow::Quit || failed || !more {
                     break;
                 }
             }
@@ -76,6 +80,20 @@ impl Session {
         };
         self.noted.failed = false;
     }
+}
+
+/// Whether something stands behind the `;` of a text, be it a comment.
+fn has_tail(sql: &[u8], dialect: &Dialect) -> bool {
+    let is_end = |byte: &u8| *byte == b';';
+    let Some(first) = sql.iter().position(is_end) else {
+        return false;
+    };
+    let behind = |at: usize| !sql.get(at..).unwrap_or_default().trim_ascii().is_empty();
+    // Seldom anything does; a `;` may also be in a literal.
+    behind(first + 1)
+        && split(sql, dialect)
+            .first()
+            .is_some_and(|span| behind(span.end))
 }
 
 /// Whether a statement of the text may change how servers read what stands behind it: sql_mode, or the character set of
@@ -199,6 +217,21 @@ mod tests {
         assert_eq!(as_read.len(), 4, "{as_read:?}");
         assert_eq!(as_read[1], (r"SELECT '\';".to_owned(), true));
         assert_eq!(texts(sql, None).len(), 2);
+    }
+
+    #[test]
+    fn comments_behind_a_statement_are_found() {
+        let dialect = Dialect::default();
+        for (sql, tail) in [
+            ("SELECT 1", false),
+            ("SELECT 1;\n", false),
+            ("SELECT ';' , 2", false),
+            ("SELECT ';' ; ", false),
+            ("SELECT 1; /* x */", true),
+            ("SELECT 1 /* x */;", false),
+        ] {
+            assert_eq!(has_tail(sql.as_bytes(), &dialect), tail, "{sql}");
+        }
     }
 
     #[test]

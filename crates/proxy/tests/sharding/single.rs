@@ -180,7 +180,18 @@ fn several_statements_in_one_text_go_where_each_belongs() {
             "BEGIN; UPDATE t_user SET score = 4 WHERE user_id = 1; COMMIT; SELECT score FROM t_user WHERE user_id = 1",
             "SELECT score FROM t_user WHERE user_id = 1; SELECT nothing FROM t_user WHERE user_id = 1; SELECT 2",
             "SELECT 1; SELECT FROM; SELECT 2",
+            "SELECT score FROM t_user WHERE user_id = 1; /* traceparent=1 */",
+            "UPDATE t_user SET score = 5 WHERE user_id = 1; -- x",
+            "SELECT COUNT(*) FROM t_user; SELECT 2;  # x",
+            "SET sql_mode = 'ANSI'; SELECT \"name\" FROM t_user WHERE user_id = 7; SET sql_mode = ''; SELECT 1;",
         ];
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        for tail in ["; /* traceparent=1 */", ";", " ; -- x", ";#x"] {
+            let sql = format!("SELECT score FROM t_user WHERE user_id = 1{tail}");
+            alike(kind, &sql, &mut mesh, &mut one);
+            let sql = format!("UPDATE t_user SET score = score + 1 WHERE user_id = 1{tail}");
+            alike(kind, &sql, &mut mesh, &mut one);
+        }
         let (mut mesh, mut one) = (ground.several(true), ground.several(false));
         for text in texts {
             let (ours, theirs) = (mesh.ask_all(text), one.ask_all(text));
