@@ -174,11 +174,12 @@ struct Fault {
     reason: String,
 }
 
+/// In the order in which they are taken out, the last first: a rule goes out of its binding, and with what it needs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Which {
-    Rule(usize),
     Algorithm(usize),
     Generator(usize),
+    Rule(usize),
     Binding(usize),
 }
 

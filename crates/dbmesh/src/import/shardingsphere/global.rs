@@ -348,9 +348,12 @@ impl Global {
     ) -> (Vec<String>, Tree) {
         let may = |user: &&User| {
             self.mappings.as_ref().is_none_or(|mappings| {
-                let same = |written: &str| {
-                    written == user.grantee || (written == user.name && user.grantee.ends_with('%'))
+                // Where no host is written, every one is meant.
+                let whole = |grantee: &str| match grantee.contains('@') {
+                    true => grantee.to_owned(),
+                    false => format!("{grantee}@%"),
                 };
+                let same = |written: &str| whole(written) == whole(&user.grantee);
                 mappings
                     .iter()
                     .any(|(of, to)| same(of) && (to == database || to == "*"))

@@ -206,7 +206,11 @@ impl Tables {
                             why,
                             "give each proxy its own, or none: then it is leased",
                         );
-                        fields.push(field("props", map([("worker-id", text(worker))])));
+                        let worker = match worker.parse() {
+                            Ok(number) => Tree::Number(number),
+                            Err(_) => text(worker),
+                        };
+                        fields.push(field("props", map([("worker-id", worker)])));
                     }
                     None => {
                         let why = "its worker id is leased from a table on a node";
