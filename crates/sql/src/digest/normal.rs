@@ -116,7 +116,7 @@ impl<S: Sink> Normalizer<S> {
                 TokenKind::QuotedName => Piece::Name(Chars::of(unquoted(bytes))),
                 kind if kind.is_literal() => Piece::Value,
                 // What would be a comment elsewhere is none here.
-                _ => Piece::Symbol(Chars::of(bytes)),
+                _ => Piece::Symbol(Chars::of(bytes.trim_ascii())),
             });
         }
         self.sink.put_hint(Piece::Symbol(Chars::of(HINT_CLOSE)));
