@@ -23,8 +23,14 @@ impl Session {
     pub(super) fn divides(&mut self, statement: &Statement, sql: &[u8]) -> bool {
         match self.sharded.is_some() {
             true => statement.statements > 1 || has_tail(sql, &self.dialect()),
-            false => statement.statements > 1 && changes_reading(statement),
+            // A client that did not ask for several statements hears so from its server.
+            false => statement.statements > 1 && changes_reading(statement) && self.takes_several(),
         }
+    }
+
+    fn takes_several(&self) -> bool {
+        let capabilities = self.client.capabilities;
+        capabilities.contains(Capabilities::MULTI_STATEMENTS)
     }
 
     /// Runs the statements of a text one after the other.
@@ -40,10 +46,7 @@ impl Session {
                 let why = "a text of several statements that cannot be told apart";
                 return Err(Fault::Sharding(why.into()).into());
             }
-            let takes_several = self
-                .client
-                .capabilities
-                .contains(Capabilities::MULTI_STATEMENTS);
+            let takes_several = self.takes_several();
             if !takes_several && statement.statements > 1 {
                 return Err(Fault::Server {
                     code: 1064,

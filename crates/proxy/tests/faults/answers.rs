@@ -14,8 +14,9 @@ use crate::faultkit::stage::Stage;
 fn over_relay(kind: Kind) -> (FaultRelay, Stage) {
     let relay = FaultRelay::start(shared(kind).port()).unwrap();
     let stage = Stage::before(kind, relay.port(), |c| {
-        c.endpoint("tls: {mode: disabled}")
-            .service("pool: {connectTimeoutMs: 2000}\nlimits: {queueWaitMs: 4000, localInfile: false}")
+        c.endpoint("tls: {mode: disabled}").service(
+            "pool: {connectTimeoutMs: 2000}\nlimits: {queueWaitMs: 4000, localInfile: false}",
+        )
     });
     stage.assert_serves();
     (relay, stage)
