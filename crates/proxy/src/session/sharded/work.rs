@@ -139,27 +139,36 @@ pub(super) struct Around<'a> {
     pub deadline: Option<Instant>,
 }
 
+/// Runs out at the statement's deadline.
+type Timer = Option<Pin<Box<tokio::time::Sleep>>>;
+
 impl Around<'_> {
+    fn timer(&self) -> Timer {
+        let deadline = self.deadline.map(tokio::time::Instant::from_std);
+        deadline.map(|at| Box::pin(tokio::time::sleep_until(at)))
+    }
+
     /// Waits for servers, unless the statement is ended meanwhile.
     pub async fn watched<T>(&self, mut io: Pin<&mut impl Future<Output = T>>) -> Result<T, Broken> {
-        let deadline = self.deadline.map(tokio::time::Instant::from_std);
-        let mut timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let mut timer = self.timer();
         std::future::poll_fn(|cx| {
             if let Poll::Ready(done) = io.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            if let Some(broken) = told(self.control, cx) {
-                return Poll::Ready(Err(broken));
-            }
-            let overdue = timer
-                .as_mut()
-                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-            match overdue {
-                true => Poll::Ready(Err(Broken::Overdue)),
-                false => Poll::Pending,
-            }
+            ended(self.control, &mut timer, cx).map(Err)
         })
         .await
+    }
+}
+
+/// What ends a statement: what others said, or its deadline.
+fn ended(control: &Control, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Broken> {
+    if let Some(broken) = told(control, cx) {
+        return Poll::Ready(broken);
+    }
+    match timer {
+        Some(timer) => timer.as_mut().poll(cx).map(|()| Broken::Overdue),
+        None => Poll::Pending,
     }
 }
 
@@ -285,8 +294,7 @@ impl<'a> Work<'a> {
     ) -> Result<(), Broken> {
         let mut broken = None;
         let legs = &mut self.legs;
-        let deadline = around.deadline.map(tokio::time::Instant::from_std);
-        let mut timer = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let mut timer = around.timer();
         let Around {
             client, control, ..
         } = around;
@@ -315,16 +323,7 @@ impl<'a> Work<'a> {
             if client.channel.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Broken::ClientGone));
             }
-            if let Some(broken) = told(control, cx) {
-                return Poll::Ready(Err(broken));
-            }
-            let overdue = timer
-                .as_mut()
-                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-            match overdue {
-                true => Poll::Ready(Err(Broken::Overdue)),
-                false => Poll::Pending,
-            }
+            ended(control, &mut timer, cx).map(Err)
         });
         let read = read.await;
         match broken {
