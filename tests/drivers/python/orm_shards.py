@@ -6,10 +6,9 @@ server. The tables are those of sharded.py, as SQLAlchemy finds them.
 
 import datetime
 import decimal
-import json
-import sys
 
 import sqlalchemy as sa
+from orm import main
 from sqlalchemy import orm
 
 
@@ -111,17 +110,5 @@ class Plays:
             return sum(row.n for row in c.execute(sa.text("SELECT n FROM numbers_a ORDER BY n")))
 
 
-def main():
-    target = json.load(sys.stdin)["target"]
-    url = sa.URL.create(f"mysql+{sys.argv[1]}", target["user"], target["password"], "127.0.0.1", target["port"], "drivers", query={"charset": "utf8mb4"})
-    plays = Plays(sa.create_engine(url, pool_size=2, max_overflow=0, pool_pre_ping=True))
-    for name in [name for name in vars(Plays) if not name.startswith("_")]:
-        try:
-            answer = getattr(plays, name)()
-        except Exception as e:  # noqa: BLE001: an error is an answer too
-            answer = {"raised": f"{type(e).__name__}: {e}"}
-        print(json.dumps({"scenario": name.replace("_", " "), "session": "a", "step": 0, "answer": answer}, default=repr), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(Plays)
