@@ -67,15 +67,19 @@ impl Session {
         let infile = self.infile(statement);
         let (mut attempt, mut aim) = (0, route.aim);
         self.chooses_schema = matches!(statement.effects.first(), Some(Effect::Use(_)));
-        let at_hand = AtHand { statement, sql };
+        let at_hand = AtHand {
+            statement,
+            sql,
+            runs: true,
+        };
         self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
             self.revive(at_hand).await?;
             self.acquire(aim).await?;
             let ready = self.restore_insert_id(route.last_insert_id).await;
-            if let Err(failure) = ready {
-                again_unsent(failure, attempt)?;
+            if let Err(unsent) = ready {
+                self.after_unsent(unsent, attempt, at_hand).await?;
                 continue;
             }
             let backend = self.backend()?;
@@ -517,16 +521,6 @@ impl Session {
                 }
             }
         }
-    }
-}
-
-/// Clears the way for another attempt after a connection broke before the statement was sent on it, or gives the error.
-pub(super) fn again_unsent(failure: Failure, attempt: u32) -> Result<(), Failure> {
-    match failure {
-        Failure::Fault(Fault::BackendLost {
-            state_lost: false, ..
-        }) if attempt < ATTEMPTS_MAX => Ok(()),
-        other => Err(other),
     }
 }
 

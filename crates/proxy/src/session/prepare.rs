@@ -16,6 +16,8 @@ use dbmesh_wire::command::{CommandCode, ExecuteFlags};
 
 use super::demand::{Attributes, Carried};
 use super::exchange::Lost;
+use super::ready::Unsent;
+use super::replaying::AtHand;
 use super::settle::close_statements;
 use super::{Failure, Session};
 use crate::backend::{Backend, BackendError, server_error};
@@ -95,7 +97,7 @@ impl Session {
         let proof = self.prove(&statement, text, false);
         // Where it will be executed, it is prepared: reads go on while there is no primary.
         let aim = route(&statement, text, self.view(proof)).aim;
-        let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
+        let prepared = self.prepare_somewhere(&key, aim, &statement).await?;
         if !self.is_mariadb() {
             // MariaDB keeps the list of the statement before.
             self.state.diagnostics.warnings = Warnings::None;
@@ -110,6 +112,29 @@ impl Session {
             }
         }
         self.settle().await.map(|()| error)
+    }
+
+    /// In a transaction that lost its server, where that goes on.
+    async fn prepare_somewhere(
+        &mut self,
+        key: &Arc<Key>,
+        aim: Aim,
+        statement: &Statement,
+    ) -> Result<Prepared, Failure> {
+        let at_hand = AtHand {
+            statement,
+            sql: &key.sql,
+            runs: false,
+        };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.revive(at_hand).await?;
+            match self.prepared_on_connection(key, Some(aim)).await {
+                Ok(prepared) => return Ok(prepared),
+                Err(unsent) => self.after_unsent(unsent, attempt, at_hand).await?,
+            }
+        }
     }
 
     pub(super) async fn take_statement(
@@ -181,7 +206,7 @@ impl Session {
         &mut self,
         key: &Arc<Key>,
         answer: Option<Aim>,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<Prepared, Unsent> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
             if let Some(aim) = answer {
@@ -203,14 +228,14 @@ impl Session {
             let preparing = prepare_on(backend, key, epoch);
             let Ok(prepared) = tokio::time::timeout(patience, preparing).await else {
                 self.kill_connection();
-                return Err(self.lost(Lost::Overdue, None));
+                return Err(self.lost(Lost::Overdue, None).into());
             };
             match prepared {
                 Ok(prepared) => return Ok(prepared),
                 Err(BackendError::Lost(_)) if fresh_lease && answer.is_some() && attempt == 1 => {
                     self.lease = None;
                 }
-                Err(e) => return Err(self.lost(Lost::before(e), None)),
+                Err(e) => return Err(self.unsent(e)),
             }
         }
         Err(Fault::NoEndpoint("no connection for the statement".into()).into())
@@ -222,7 +247,7 @@ impl Session {
         &mut self,
         key: &Arc<Key>,
         under: &Arc<Vector>,
-    ) -> Result<u32, Failure> {
+    ) -> Result<u32, Unsent> {
         if let Some(known) = self.backend()?.statements.find(key) {
             return Ok(known.id);
         }
@@ -261,7 +286,7 @@ impl Session {
         }
     }
 
-    async fn move_to(&mut self, vector: &Arc<Vector>) -> Result<(), Failure> {
+    async fn move_to(&mut self, vector: &Arc<Vector>) -> Result<(), Unsent> {
         let way = transition(&self.backend()?.vector, vector);
         if matches!(way, Transition::Reset | Transition::Reconnect) {
             // A reset would end the session's transaction and more: never on a connection that is in use.
@@ -282,7 +307,7 @@ impl Session {
                 }
                 .into())
             }
-            Err(e) => Err(self.lost(Lost::before(e), None)),
+            Err(e) => Err(self.unsent(e)),
         }
     }
 }

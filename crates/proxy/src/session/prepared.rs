@@ -25,11 +25,12 @@ use dbmesh_wire::status::Status;
 use super::acquire::PRIMARY;
 use super::demand::{Attributes, Carried};
 use super::exchange::{Command, LARGE_BYTES, Lost};
-use super::execute::{again_unsent, runs};
+use super::execute::runs;
 use super::infile::Infile;
 use super::leave::Leave;
 use super::observe::Observed;
 use super::prepare::clear_cursor_flags;
+use super::ready::Unsent;
 use super::replaying::AtHand;
 use super::settle::close_statements;
 use super::sharded::ShardSession;
@@ -41,7 +42,7 @@ use crate::fault::Fault;
 use crate::insight::Protocol;
 use crate::pieces::Pieces;
 use crate::prepared::{Cursor, Key};
-use crate::replay::{Execution, Sent};
+use crate::replay::{Execution, Sent, Unplayable};
 use crate::vector::Vector;
 
 /// Where a statement goes that may open a cursor: that binds the session to its server, which then has to take writes too.
@@ -193,7 +194,11 @@ impl Session {
         let repeat = self.repeatable(run.statement);
         let (mut attempt, mut aim) = (0, run.route.aim);
         let (statement, sql) = (run.statement, &*run.key.sql);
-        let at_hand = AtHand { statement, sql };
+        let at_hand = AtHand {
+            statement,
+            sql,
+            runs: true,
+        };
         self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
@@ -201,8 +206,8 @@ impl Session {
             self.acquire(aim).await?;
             let server_id = match self.ready_prepared(run).await {
                 Ok(id) => id,
-                Err(failure) => {
-                    again_unsent(failure, attempt)?;
+                Err(unsent) => {
+                    self.after_unsent(unsent, attempt, at_hand).await?;
                     continue;
                 }
             };
@@ -228,7 +233,12 @@ impl Session {
             }
         };
         if let Some(known) = self.state.statements.find(run.id) {
-            known.long_data = false;
+            if std::mem::take(&mut known.long_data)
+                && let Some(journal) = &mut self.replay
+            {
+                // Its values are not in the packet.
+                journal.give_up(Unplayable::State);
+            }
             if outcome
                 .status
                 .is_some_and(|s| s.contains(Status::CURSOR_EXISTS))
@@ -253,7 +263,7 @@ impl Session {
     }
 
     /// The statement on the connection at hand, with all that it reads of the session.
-    async fn ready_prepared(&mut self, run: &Run<'_>) -> Result<u32, Failure> {
+    async fn ready_prepared(&mut self, run: &Run<'_>) -> Result<u32, Unsent> {
         let server_id = self.server_statement(run.key, run.under).await?;
         self.restore_insert_id(run.route.last_insert_id).await?;
         Ok(server_id)
@@ -358,7 +368,10 @@ impl Session {
         let demanded = self.take_demand(&statement, &key.sql, carried);
         demanded.await.map_err(tell)?;
         self.acquire(PRIMARY).await.map_err(tell)?;
-        let server_id = self.server_statement(&key, &under).await.map_err(tell)?;
+        let server_id = match self.server_statement(&key, &under).await {
+            Ok(server_id) => server_id,
+            Err(unsent) => return Err(tell(self.not_sent(unsent))),
+        };
         set_stmt_id(packet, server_id);
         let mut out = output_buffer();
         codec::put_packet(&mut out, &mut 0, packet);

@@ -10,6 +10,8 @@ use dbmesh_plan::LastInsertId;
 
 use super::demand::in_time;
 use super::exchange::Lost;
+use super::leave::Repeat;
+use super::replaying::AtHand;
 use super::{Failure, Session};
 use crate::backend::{Applied, BackendError, ServerError};
 use crate::fault::Fault;
@@ -23,6 +25,19 @@ pub(super) enum NotReady {
     Schema(Box<Lease>, ServerError),
     /// The connection was dead: another one may not be.
     Stale(Fault),
+}
+
+/// Why a statement was not sent on the connection at hand.
+pub(super) enum Unsent {
+    /// The connection broke on the way; what becomes of the session is not decided.
+    Lost,
+    Failure(Failure),
+}
+
+impl<T: Into<Failure>> From<T> for Unsent {
+    fn from(failure: T) -> Self {
+        Self::Failure(failure.into())
+    }
 }
 
 /// Brings a leased connection to the session's state.
@@ -91,7 +106,7 @@ pub(super) async fn make_ready(
 
 impl Session {
     /// Makes LAST_INSERT_ID() right on the connection.
-    pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Failure> {
+    pub(super) async fn restore_insert_id(&mut self, need: LastInsertId) -> Result<(), Unsent> {
         let Some(id) = self.insert_id_to_restore(need)? else {
             return Ok(());
         };
@@ -99,7 +114,7 @@ impl Session {
         let deadline = self.demand.deadline;
         let backend = self.backend()?;
         let Some(answer) = in_time(deadline, pin!(backend.query(set.as_bytes()))).await else {
-            return Err(self.lost(Lost::Overdue, None));
+            return Err(self.lost(Lost::Overdue, None).into());
         };
         let backend = self.backend()?;
         match answer {
@@ -112,7 +127,39 @@ impl Session {
                 message: e.message,
             }
             .into()),
-            Err(e) => Err(self.lost(Lost::before(e), None)),
+            Err(e) => Err(self.unsent(e)),
+        }
+    }
+
+    /// The connection broke before the statement was sent.
+    pub(super) fn unsent(&mut self, error: BackendError) -> Unsent {
+        match error {
+            BackendError::Lost(_) => Unsent::Lost,
+            error => self.lost(Lost::before(error), None).into(),
+        }
+    }
+
+    /// The error for a statement that was not sent, where there is no other attempt.
+    pub(super) fn not_sent(&mut self, unsent: Unsent) -> Failure {
+        match unsent {
+            Unsent::Lost => self.lost(Lost::NotSent, None),
+            Unsent::Failure(failure) => failure,
+        }
+    }
+
+    /// After a statement was not sent: either clears the way for another attempt, or gives the error.
+    pub(super) async fn after_unsent(
+        &mut self,
+        unsent: Unsent,
+        attempt: u32,
+        at_hand: AtHand<'_>,
+    ) -> Result<(), Failure> {
+        match unsent {
+            Unsent::Lost => {
+                let never = (Repeat::Never, attempt);
+                self.recover(Lost::NotSent, never, at_hand).await
+            }
+            Unsent::Failure(failure) => Err(failure),
         }
     }
 

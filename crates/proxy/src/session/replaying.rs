@@ -25,6 +25,7 @@ use super::exchange::{Command, Lost};
 use super::execute::may_commit;
 use super::leave::{Repeat, TurnedAway, refuses_writes};
 use super::prepared::Arguments;
+use super::ready::Unsent;
 use super::{Failure, Session};
 use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
@@ -53,6 +54,15 @@ pub(super) struct AtHand<'a> {
     pub statement: &'a Statement,
     /// As it is sent.
     pub sql: &'a [u8],
+    /// Whether it is executed, not only prepared.
+    pub runs: bool,
+}
+
+impl<'a> AtHand<'a> {
+    /// The statement, if it is executed.
+    fn running(&self) -> Option<&'a Statement> {
+        self.runs.then_some(self.statement)
+    }
 }
 
 impl Session {
@@ -80,7 +90,7 @@ impl Session {
             || (!open && !announced && statement.effects.iter().any(announces));
         let bare = self.demand.place == Place::Home && holds_nothing_else(&self.state.pins);
         self.replay = None;
-        if opens && bare && !announced {
+        if opens && !announced {
             let id = match self.state.last_insert_id {
                 LastId::Known(id) => Some(id),
                 LastId::OnConnection => None,
@@ -94,7 +104,10 @@ impl Session {
                 eof,
                 self.process.replays.clone(),
             );
-            journal.announce();
+            match bare {
+                true => journal.announce(),
+                false => journal.give_up(Unplayable::State),
+            }
             self.replay = Some(Box::new(journal));
         }
     }
@@ -157,7 +170,7 @@ impl Session {
         (repeat, attempt): (Repeat, u32),
         at_hand: AtHand<'_>,
     ) -> Result<(), Failure> {
-        match self.may_replay(&lost, repeat, at_hand.statement) {
+        match self.may_replay(&lost, repeat, at_hand.running()) {
             None => self.after_loss(lost, repeat, attempt, at_hand.statement),
             Some(Err(why)) => {
                 self.note_unplayable(why);
@@ -170,7 +183,7 @@ impl Session {
 
     /// Whether a refusal to write need not be the client's answer: the transaction can be executed again elsewhere.
     pub(super) fn plays_on(&self, statement: &Statement) -> bool {
-        let refused = self.may_replay(&Lost::NotSent, Repeat::Never, statement);
+        let refused = self.may_replay(&Lost::NotSent, Repeat::Never, Some(statement));
         self.state.in_transaction() && matches!(refused, Some(Ok(_)))
     }
 
@@ -196,12 +209,12 @@ impl Session {
         Ok(aim)
     }
 
-    /// Whether the transaction is executed again; nothing if that is not the question.
+    /// Whether the transaction is executed again, and the statement that runs behind it; nothing if that is not the question.
     fn may_replay(
         &self,
         lost: &Lost,
         repeat: Repeat,
-        statement: &Statement,
+        running: Option<&Statement>,
     ) -> Option<Result<TransactionReplay, Unplayable>> {
         let journal = self.replay.as_ref()?;
         let policy = self.serving.service.strategy.transaction_replay?;
@@ -223,11 +236,11 @@ impl Session {
         }
         let elsewhere = self.is_away() || self.demand.place != Place::Home;
         let why = match journal.unplayable() {
-            _ if sent && open && may_commit(statement) => Some(Unplayable::Commit),
+            _ if sent && open && running.is_some_and(may_commit) => Some(Unplayable::Commit),
             Some(why) => Some(why),
             None if open && journal.steps.is_empty() => Some(Unplayable::Outside),
             None if elsewhere || !holds_nothing_else(&self.state.pins) => Some(Unplayable::State),
-            None => journal.of_interrupted(statement),
+            None => running.and_then(|statement| journal.of_interrupted(statement)),
         };
         Some(why.map_or(Ok(policy), Err))
     }
@@ -393,8 +406,11 @@ impl Session {
     async fn check_tables(&mut self, journal: &Journal, at_hand: AtHand<'_>) -> Result<(), Stop> {
         let failed = journal.steps.iter().filter(|step| step.failed_write);
         let mut doubtful: Vec<&[u8]> = failed.map(|step| step.sent.sql()).collect();
-        let writes = dbmesh_sql::Class::Write == at_hand.statement.class;
-        if writes && at_first_sight(at_hand.statement) == Proof::NotProved {
+        let doubted = |statement: &&Statement| {
+            let writes = dbmesh_sql::Class::Write == statement.class;
+            writes && at_first_sight(statement) == Proof::NotProved
+        };
+        if at_hand.running().filter(doubted).is_some() {
             doubtful.push(at_hand.sql);
         }
         let dialect = self.state.known_dialect().unwrap_or_default();
@@ -462,9 +478,11 @@ impl Session {
     }
 
     async fn put_again(&mut self, execution: &Execution, out: &mut Vec<u8>) -> Result<(), Stop> {
-        let stop = |f: Failure| stop_of(&f);
         let server_id = self.server_statement(&execution.key, &execution.under);
-        let server_id = server_id.await.map_err(stop)?;
+        let server_id = server_id.await.map_err(|unsent| match unsent {
+            Unsent::Lost => Stop::Again,
+            Unsent::Failure(f) => stop_of(&f),
+        })?;
         let mut packet = execution.packet.to_vec();
         let execute = StmtExecute::decode(&packet, execution.params, self.client.capabilities)
             .map_err(|_| Stop::For(Unplayable::State))?;
@@ -475,7 +493,7 @@ impl Session {
             key: &execution.key,
         };
         self.put_execute(&mut packet, &arguments, server_id, out)
-            .map_err(stop)?;
+            .map_err(|f| stop_of(&f))?;
         if out.is_empty() {
             codec::put_packet(out, &mut 0, &packet);
         }

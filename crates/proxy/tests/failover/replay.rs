@@ -55,6 +55,23 @@ impl Cluster {
         counts.join(", ")
     }
 
+    /// Until so many statements have been sent to the first server, which does not answer.
+    fn wait_for_statements(&self, count: u32) {
+        let label = "endpoint=\"server-0\"";
+        let sent = || {
+            let metric = self
+                .stage
+                .proxy
+                .metric("dbmesh_endpoint_outstanding", label);
+            metric.unwrap().unwrap_or(0.0)
+        };
+        eventually(
+            "statements are on their way",
+            Duration::from_secs(60),
+            || sent() >= f64::from(count),
+        );
+    }
+
     /// Kills the primary at this place and has one of the others that run promoted; gives the place of that.
     fn lose(&self, primary: usize, running: &mut Vec<usize>) -> usize {
         self.servers()[primary].kill_9();
@@ -145,6 +162,8 @@ fn transactions_go_on_at_the_next_primary() {
         let mut done = cluster.client();
         ok(&mut done, "SET autocommit = 0");
         ok(&mut done, "UPDATE app.account SET balance = 1 WHERE id = 2");
+        // One whose next command prepares a statement.
+        let mut preparing = open_transaction(&cluster, &["INSERT INTO app.ops (op) VALUES (45)"]);
         // One whose statement is under way, and one whose BEGIN is.
         let (mut under_way, mut beginning) = (cluster.client(), cluster.client());
         ok(&mut under_way, "BEGIN");
@@ -153,6 +172,7 @@ fn transactions_go_on_at_the_next_primary() {
         servers[0].pause();
         under_way.begin_query("INSERT INTO app.ops (op) VALUES (52)");
         beginning.begin_query("BEGIN");
+        cluster.wait_for_statements(1);
         servers[0].kill_9();
         let new = cluster.promote_another(0);
 
@@ -167,6 +187,11 @@ fn transactions_go_on_at_the_next_primary() {
         ok(&mut beginning, "INSERT INTO app.ops (op) VALUES (61)");
         ok(&mut beginning, "COMMIT");
         ok(&mut done, "COMMIT");
+        let insert = "INSERT INTO app.ops (op) VALUES (? + 0)";
+        let later = load::prepare(&mut preparing, insert).unwrap();
+        preparing.command(&load::execute(&later, 46));
+        assert_eq!(preparing.reply(), Reply::Ok, "{kind}");
+        ok(&mut preparing, "COMMIT");
         end_of_the_waiting(&mut waiting, &prepared);
         ok(&mut generating, "INSERT INTO app.ledger (op) VALUES (2)");
         ok(&mut generating, "COMMIT");
@@ -176,7 +201,7 @@ fn transactions_go_on_at_the_next_primary() {
         let ops = "SELECT GROUP_CONCAT(op ORDER BY op) FROM app.ops";
         assert_eq!(
             servers[new].query_value(ops).unwrap().unwrap(),
-            "41,42,51,52,61"
+            "41,42,45,46,51,52,61"
         );
         let balances = "SELECT GROUP_CONCAT(balance ORDER BY id) FROM app.account";
         assert_eq!(
@@ -184,7 +209,7 @@ fn transactions_go_on_at_the_next_primary() {
             "93,1,100,100"
         );
         // A BEGIN that never left is simply sent.
-        assert!(cluster.replayed() >= 4.0, "{kind}");
+        assert!(cluster.replayed() >= 5.0, "{kind}");
         for client in [&mut waiting, &mut generating, &mut done, &mut under_way] {
             assert_eq!(read(client, "SELECT 7"), "7");
         }
@@ -214,8 +239,13 @@ fn what_differs_or_reaches_beyond_its_transaction_is_lost() {
         let long = format!("SELECT '{}'", "x".repeat(20_001));
         let mut large = open(&[&long]);
         let mut called = open(&["SELECT CONNECTION_ID()"]);
+        let mut clocked = cluster.client();
+        ok(&mut clocked, "SET timestamp = 1700000000");
+        ok(&mut clocked, "BEGIN");
+        ok(&mut clocked, "INSERT INTO app.ops (op) VALUES (9)");
         let mut others = vec![
             ("differs", &mut changed),
+            ("state", &mut clocked),
             ("outside", &mut temporary),
             ("outside", &mut locked),
             ("outside", &mut assigned),
@@ -237,6 +267,7 @@ fn what_differs_or_reaches_beyond_its_transaction_is_lost() {
 
         servers[0].pause();
         committing.begin_query("COMMIT");
+        cluster.wait_for_statements(1);
         servers[0].kill_9();
         let Reply::Error(e) = committing.reply() else {
             panic!("{kind}: a COMMIT without an answer")

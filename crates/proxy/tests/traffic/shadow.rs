@@ -416,6 +416,10 @@ fn assert_without_place(client: &mut RawClient) {
             "rows of the shadow and others",
         ),
         (
+            "SELECT id FROM t WHERE mark = 'load' UNION SELECT id FROM t",
+            "rows of the shadow and others",
+        ),
+        (
             "INSERT INTO t (id, mark) VALUES (21, CONCAT('lo', 'ad'))",
             "a value is computed",
         ),
@@ -471,6 +475,15 @@ fn values_of_columns_mark_statements_in_text_and_prepared() {
             "2"
         );
         assert_eq!(client.query("SELECT COUNT(*) FROM t").value(), "2");
+
+        for inside in [
+            "SELECT COUNT(*) FROM (SELECT id FROM t WHERE mark = 'load') d",
+            "WITH c AS (SELECT * FROM t) SELECT COUNT(*) FROM c WHERE mark = 'load'",
+            "SELECT COUNT(*) FROM t WHERE mark = 'load' AND FALSE UNION SELECT COUNT(*) FROM t x WHERE x.mark = 'load' \
+             LIMIT 1, 1",
+        ] {
+            assert_eq!(client.query(inside).value(), "2", "{kind}: {inside}");
+        }
 
         assert_without_place(&mut client);
         let (insert, _) = prepare(&mut client, "INSERT INTO t (mark, id) VALUES (?, 31)").unwrap();

@@ -117,7 +117,10 @@ impl Session {
         let own = route(statement, text, self.view(proof)).aim;
         let aim = self.transaction_aim().unwrap_or(own);
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
-        let prepared = self.prepared_on_connection(&key, Some(aim)).await?;
+        let prepared = match self.prepared_on_connection(&key, Some(aim)).await {
+            Ok(prepared) => prepared,
+            Err(unsent) => return Err(self.not_sent(unsent)),
+        };
         Ok(prepared.map(|(_, answer)| answer))
     }
 
