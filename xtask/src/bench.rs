@@ -63,6 +63,9 @@ pub struct Options {
     /// A look instead of a measurement: one load of 16 clients, 2 rounds of 3 seconds, a short stream, few idle clients.
     #[arg(long)]
     quick: bool,
+    /// `--scenario isolation`: the proxy alone on one processor, everything else on the others.
+    #[arg(long)]
+    pinned: bool,
     /// Minutes of `--scenario soak`.
     #[arg(long, default_value_t = 10)]
     minutes: u32,

@@ -1,8 +1,9 @@
 //! What a neighbour does to a calm service of the same process: nothing, saturation of its own connections, a server that
 //! stands still, a flood of commands; and what the same flood does from a process of its own, which is what sharing the machine
 //! costs. The phases of a round follow each other, and ratios are taken inside it. The flood is sent by threads of the lowest
-//! priority, so that it takes processor time of the proxy and not of the calm clients or their server. Input: options; rounds
-//! and seconds as in the comparison.
+//! priority, so that it takes processor time of the proxy and not of the calm clients or their server. Where the kernel moves
+//! threads between processors, it lets the proxy wait for those of a flood now and then; pinned, that is not measured. Input:
+//! options; rounds and seconds as in the comparison.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use dbmesh_testkit::port::free_port;
 use dbmesh_testkit::{Server, ServerOptions};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
 use super::Outcome;
@@ -81,6 +83,7 @@ struct Sample {
 /// # Errors
 /// When a program is missing or a run fails.
 pub fn run(options: &Options) -> Result<Outcome, String> {
+    let processors = options.pinned.then(Processors::share).transpose()?;
     let mut rig = Rig::start(options.server.into())?;
     let other = Server::start(ServerOptions::new(options.server.into()));
     let other = other.map_err(|error| error.to_string())?;
@@ -92,7 +95,11 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         server_port: other.port(),
         pool: NEIGHBOUR_POOL,
     };
-    let target = rig.dbmesh_beside(neighbour, options.workers)?;
+    let mut start = || rig.dbmesh_beside(neighbour, options.workers);
+    let target = match &processors {
+        Some(processors) => processors.on_the_first(start)?,
+        None => start()?,
+    };
     let pid = target.proxy_pid.unwrap_or_default();
     let elsewhere = rig.dbmesh(Proxy {
         pool: NEIGHBOUR_POOL,
@@ -127,6 +134,43 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         table: table(&samples),
         json: report(&samples),
     })
+}
+
+/// The processors of this machine: those of whoever is measured, and those of all others, this process first.
+struct Processors {
+    first: CpuSet,
+    others: CpuSet,
+}
+
+impl Processors {
+    /// Leaves the first processor, with whatever starts from now on.
+    fn share() -> Result<Self, String> {
+        let all = sched_getaffinity(None).map_err(|error| error.to_string())?;
+        let mut there = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
+        let (mut first, mut others) = (CpuSet::new(), all);
+        let cpu = there.next().unwrap_or_default();
+        first.set(cpu);
+        others.unset(cpu);
+        if there.next().is_none() {
+            return Err("--pinned needs two processors, and this process may use one".into());
+        }
+        let processors = Self { first, others };
+        bind(&processors.others)?;
+        Ok(processors)
+    }
+
+    /// What `start` starts has the first processor.
+    fn on_the_first<T>(&self, start: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        bind(&self.first)?;
+        let started = start();
+        bind(&self.others)?;
+        started
+    }
+}
+
+/// This thread, and what it starts, use these processors.
+fn bind(to: &CpuSet) -> Result<(), String> {
+    sched_setaffinity(None, to).map_err(|error| format!("cannot choose processors: {error}"))
 }
 
 /// The calm clients' latencies for a while.
