@@ -65,16 +65,12 @@ pub(super) fn plan(
     if scalar && !groups.values.is_empty() && groups.parts.len() < groups.rows.items.len() {
         return Err(GatherReason::AggregateExpression.into());
     }
-    let order = match scalar {
-        true => Vec::new(),
-        false => {
-            let mut order = Vec::new();
-            for item in scope.ast.list(shape.order_by) {
-                order.push((groups.order_key(item.expr)?, item.descending));
-            }
-            order
+    let mut order = Vec::new();
+    if !scalar {
+        for item in scope.ast.list(shape.order_by) {
+            order.push((groups.order_key(item.expr)?, item.descending));
         }
-    };
+    }
     if shape.distinct
         && order
             .iter()
@@ -98,9 +94,15 @@ pub(super) fn plan(
         Some(_) => EVERY_ROW,
         None => "",
     };
-    if let Some(limit) = shape.limit {
-        splices.push(Splice::text(limit.span, every));
-    }
+    splices.extend(shape.limit.map(|limit| {
+        // Where no group is asked for, a server computes none.
+        let words = if spec.limit == Some(0) {
+            "LIMIT 0"
+        } else {
+            every
+        };
+        Splice::text(limit.span, words)
+    }));
     let every = shape.limit.map_or(every, |_| "");
     let query = scope.ast.node(shape.query);
     splices.extend(groups.clauses(query, select.group_by, sorted, every)?);

@@ -296,6 +296,10 @@ pub(super) fn limit(
     if spec.offset == 0 && limit.offset.is_none() {
         return Ok(None);
     }
-    let all = spec.offset.saturating_add(rows);
+    let all = match rows {
+        // A server looks for no row then, also not for those to skip, and describes columns as it does without looking.
+        0 => 0,
+        rows => spec.offset.saturating_add(rows),
+    };
     Ok(Some(Splice::text(limit.span, format!("LIMIT {all}"))))
 }
