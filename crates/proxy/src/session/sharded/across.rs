@@ -358,6 +358,9 @@ impl Session {
         statement: &Statement,
     ) -> Result<Option<Executed>, Failure> {
         if !self.is_across() {
+            if statement.verb == Verb::Savepoint {
+                self.begin_for_savepoint().await;
+            }
             self.note_savepoint(text, statement)?;
             return Ok(None);
         }
@@ -419,6 +422,20 @@ impl Session {
         }
         self.answer_ok().await?;
         Ok(())
+    }
+
+    /// Without autocommit a savepoint may be the first of a transaction, which has to be one wherever it goes.
+    async fn begin_for_savepoint(&mut self) {
+        if self.state.in_transaction() || self.state.status.contains(Status::AUTOCOMMIT) {
+            return;
+        }
+        if self.lease.is_some() {
+            if self.is_bound() {
+                return;
+            }
+            self.give_up_hold().await;
+        }
+        self.begin_own();
     }
 
     /// A transaction of one node so far: its savepoints, for those that join later.
