@@ -259,6 +259,12 @@ fn warnings_are_those_of_one_server() {
              SELECT id FROM t_order WHERE CONCAT('v', id) = 0 AND id < 9 ORDER BY id
              SHOW WARNINGS
              SELECT id FROM t_order WHERE id = 1 && user_id = 1
+             SHOW WARNINGS
+             SELECT id FROM t_order WHERE JSON_ARRAY(id) BETWEEN '10' AND 'x' ORDER BY id
+             SHOW WARNINGS
+             SELECT id FROM t_order WHERE JSON_ARRAY(id) ORDER BY id
+             SHOW WARNINGS
+             SELECT MAX(id) AS user_id, COUNT(*) FROM t_order GROUP BY user_id ORDER BY 1, 2
              SHOW WARNINGS"
         ));
         let (mut mesh, mut one) = (ground.mesh(), ground.one());

@@ -8,9 +8,11 @@ use dbmesh_plan::shard::NodeStatement;
 use super::work::Ended;
 use crate::state::Warning;
 
-/// What a server says of a text, whatever the rows: that something in it is deprecated, or a hint that it does not know.
-const OF_THE_TEXT: [&[u8]; 9] = [
-    b"1287", b"1681", b"3126", b"3127", b"3128", b"3719", b"3720", b"3778", b"4079",
+/// What a server says of a text, whatever the rows: that something in it is ambiguous, deprecated, or not compared as one may
+/// think, or a hint that it does not know.
+const OF_THE_TEXT: [&[u8]; 12] = [
+    b"1052", b"1235", b"1287", b"1681", b"3126", b"3127", b"3128", b"3719", b"3720", b"3778",
+    b"3986", b"4079",
 ];
 
 /// What a server says of a value: if that is a constant, it looks at it once.
