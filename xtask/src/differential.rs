@@ -2,14 +2,17 @@
 //!
 //! Owns the command line; the harness is a crate of its own. It ends with an error if anything differs.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dbmesh_differential::ground::{Ground, Opponent};
+use dbmesh_differential::report::{Counts, Report};
 use dbmesh_differential::run::Run;
 use dbmesh_differential::schema::SHOP;
 use dbmesh_differential::statement::{Form, Statement};
 use dbmesh_differential::{family, grammar::Grammar, tpcc, tpch};
 use dbmesh_testkit::{Kind, process};
+use serde_json::{Value, json};
 
 /// Transactions of TPC-C that are run on both sides, in each form.
 const TPCC_COMPARED: usize = 300;
@@ -26,6 +29,12 @@ pub struct Options {
     /// So many drawn statements, after the hand-written ones.
     #[arg(long, default_value_t = 5_000)]
     statements: usize,
+    /// So many runs, one after the other, with this seed and those that follow; each has rows of its own.
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["tpch", "tpcc"])]
+    runs: u64,
+    /// Write the counts of all runs to this file, as JSON.
+    #[arg(long, conflicts_with_all = ["tpch", "tpcc"])]
+    summary: Option<PathBuf>,
     /// Only families whose name begins so, such as `read.group` or `random`.
     #[arg(long, default_value = "")]
     only: String,
@@ -95,38 +104,115 @@ pub fn run(options: &Options) -> Result<(), String> {
     if options.tpch {
         return run_tpch(options, kind, opponent);
     }
-    let ground = Ground::start(SHOP, kind, opponent, options.seed)?;
+    let mut total = Totals::default();
+    for seed in (options.seed..).take(options.runs.max(1) as usize) {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break;
+        }
+        let (report, count) = one_run(options, kind, opponent, seed, deadline)?;
+        total.report.absorb(report);
+        total.statements += count;
+        total.seeds.push(seed);
+        total.seconds = begin.elapsed().as_secs_f64();
+        if let Some(file) = &options.summary {
+            total.write(kind, file)?;
+        }
+        let all = total.report.total();
+        println!(
+            "{kind}, seed {seed}: {count} statements; so far {} in {:.0} s, {} different, {} refused",
+            total.statements, total.seconds, all.different, all.refused
+        );
+    }
+    let report = &total.report;
+    let reads = ["read", "query", "random"].map(|prefix| report.of(prefix));
+    println!("\n{report}");
+    println!(
+        "{kind}, {} runs from seed {}: {} statements in {:.0} s; accepted of reads {:.1}%, of queries {:.1}%, of drawn \
+         {:.1}%, of changes {:.1}%",
+        total.seeds.len(),
+        options.seed,
+        total.statements,
+        total.seconds,
+        reads[0].accepted_percent(),
+        reads[1].accepted_percent(),
+        reads[2].accepted_percent(),
+        report.of("change").accepted_percent(),
+    );
+    match report.total().different {
+        0 => Ok(()),
+        different => Err(format!("{different} statements differ")),
+    }
+}
+
+/// What several runs counted together.
+#[derive(Default)]
+struct Totals {
+    report: Report,
+    seeds: Vec<u64>,
+    statements: u64,
+    seconds: f64,
+}
+
+impl Totals {
+    fn write(&self, kind: Kind, file: &Path) -> Result<(), String> {
+        let families: serde_json::Map<String, Value> = self
+            .report
+            .families()
+            .map(|(name, counts)| (name.to_owned(), told(counts)))
+            .collect();
+        let listed = |(text, count, example): (&str, u64, &str)| json!({"what": text, "count": count, "example": example});
+        let summary = json!({
+            "servers": kind.to_string(),
+            "seeds": self.seeds,
+            "statements": self.statements,
+            "seconds": self.seconds.round(),
+            "all": told(self.report.total()),
+            "families": families,
+            "refused": self.report.refusals().map(listed).collect::<Vec<_>>(),
+            "other_plans": self.report.plans().map(listed).collect::<Vec<_>>(),
+            "differences": self.report.told,
+        });
+        std::fs::write(file, format!("{summary:#}\n"))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))
+    }
+}
+
+fn told(counts: Counts) -> Value {
+    json!({
+        "equal": counts.equal,
+        "same_error": counts.errors,
+        "refused": counts.refused,
+        "refused_and_error": counts.hopeless,
+        "different": counts.different,
+        "other_number_of_warnings": counts.warnings,
+        "as_by_another_plan": counts.planned,
+        "accepted_percent": counts.accepted_percent(),
+    })
+}
+
+/// The statements of one seed; what came of them, and how many they were.
+fn one_run(
+    options: &Options,
+    kind: Kind,
+    opponent: Opponent,
+    seed: u64,
+    deadline: Option<Instant>,
+) -> Result<(Report, u64), String> {
+    let ground = Ground::start(SHOP, kind, opponent, seed)?;
     let mut run = Run::new(&ground)?;
     let written = family::statements(&options.only)?;
     let written = written.into_iter().filter(|s| options.wants(s));
     let mut count = run.all(written, deadline)?;
     let random = options.only.is_empty() || options.only.starts_with("random");
     if random {
-        let size = match deadline {
-            Some(_) => usize::MAX,
-            None => options.statements,
+        let size = match (deadline, options.runs) {
+            (Some(_), 0..=1) => usize::MAX,
+            _ => options.statements,
         };
-        let drawn = Grammar::new(options.seed)
-            .filter(|s| options.wants(s))
-            .take(size);
+        let drawn = Grammar::new(seed).filter(|s| options.wants(s)).take(size);
         count += run.all(drawn, deadline)?;
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    let reads = ["read", "query", "random"].map(|prefix| run.report.of(prefix));
-    println!("\n{}", run.report);
-    println!(
-        "{kind}, seed {}: {count} statements in {seconds:.0} s; accepted of reads {:.1}%, of queries {:.1}%, of drawn \
-         {:.1}%, of changes {:.1}%",
-        options.seed,
-        reads[0].accepted_percent(),
-        reads[1].accepted_percent(),
-        reads[2].accepted_percent(),
-        run.report.of("change").accepted_percent(),
-    );
-    match run.report.total().different {
-        0 => Ok(()),
-        different => Err(format!("{different} statements differ")),
-    }
+    Ok((run.report, count))
 }
 
 /// TPC-C: each form beside one MySQL, then under load; the conditions decide.

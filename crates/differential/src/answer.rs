@@ -12,6 +12,7 @@ use mysql_async::prelude::{Protocol, Queryable};
 use mysql_async::{Conn, OptsBuilder, QueryResult, Row, Value, WhiteListFsHandler};
 use tokio::runtime::Runtime;
 
+use crate::plans::Way;
 use crate::statement::{Form, Statement};
 use crate::{Result, failed};
 
@@ -151,37 +152,76 @@ impl Pair {
             .block_on(async { tokio::join!(judge.ask(statement), mesh.ask(statement)) })
     }
 
+    /// The way in which the judge gives an answer that agrees.
+    pub fn otherwise(
+        &mut self,
+        statement: &Statement,
+        ways: &[Way],
+        agrees: impl Fn(&Answer) -> bool,
+    ) -> Option<Way> {
+        let judge = &mut self.judge;
+        let asked = async {
+            for way in ways {
+                let Some(answer) = judge.ask_by(statement, *way).await else {
+                    continue;
+                };
+                if agrees(&answer) {
+                    return Some(*way);
+                }
+            }
+            None
+        };
+        self.runtime.block_on(asked)
+    }
+
     /// What both say to a change, the mesh first; where its answer says that nothing was done, the judge's change is taken
-    /// back.
+    /// back. Where the answers do not agree, the judge is asked in the other ways, and one that agrees counts.
     pub fn ask_change(
         &mut self,
         statement: &Statement,
+        ways: &[Way],
         undone: impl Fn(&Answer) -> bool,
-    ) -> (Answer, Answer) {
+        may_agree: impl Fn(&Answer, &Answer) -> Agreement,
+    ) -> (Answer, Answer, Option<Way>) {
         let (judge, mesh) = (&mut self.judge, &mut self.mesh);
         self.runtime.block_on(async {
             let met = mesh.ask(statement).await;
-            let undone = undone(&met);
-            if undone {
-                judge.ask(&plain("START TRANSACTION")).await;
-            }
+            judge.ask(&Statement::plain("START TRANSACTION")).await;
             let judged = judge.ask(statement).await;
-            if undone {
-                judge.ask(&plain("ROLLBACK")).await;
+            if undone(&met) {
+                judge.ask(&Statement::plain("ROLLBACK")).await;
+                return (judged, met, None);
             }
-            (judged, met)
+            if may_agree(&judged, &met) == Agreement::Maybe {
+                for way in ways {
+                    judge.ask(&Statement::plain("ROLLBACK")).await;
+                    judge.ask(&Statement::plain("START TRANSACTION")).await;
+                    let again = judge.ask_by(statement, *way).await;
+                    let agrees = |again: &Answer| may_agree(again, &met) == Agreement::Full;
+                    if again.as_ref().is_some_and(agrees) {
+                        judge.ask(&Statement::plain("COMMIT")).await;
+                        return (judged, met, Some(*way));
+                    }
+                }
+                judge.ask(&Statement::plain("ROLLBACK")).await;
+                judge.ask(&Statement::plain("START TRANSACTION")).await;
+                judge.ask(statement).await;
+            }
+            judge.ask(&Statement::plain("COMMIT")).await;
+            (judged, met, None)
         })
     }
 }
 
-/// A statement of the harness's own.
-fn plain(sql: &str) -> Statement {
-    Statement {
-        family: String::new(),
-        marked: sql.to_owned(),
-        form: Form::Text,
-        changes: false,
-    }
+/// How far two answers agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// They are one.
+    Full,
+    /// They are not, but may be where the judge executes the statement in another way.
+    Maybe,
+    /// They are not.
+    None,
 }
 
 impl Client {
@@ -229,6 +269,22 @@ impl Client {
     pub async fn ask(&mut self, statement: &Statement) -> Answer {
         let (sql, parameters) = (statement.sql(), statement.parameters());
         self.ask_in(statement.form, &sql, parameters).await
+    }
+
+    /// What it says to a statement that it executes in that way.
+    async fn ask_by(&mut self, statement: &Statement, way: Way) -> Option<Answer> {
+        let again = Statement {
+            marked: way.text(&statement.marked)?,
+            ..statement.clone()
+        };
+        if let Some(begin) = way.begin() {
+            self.ask(&Statement::plain(&begin)).await;
+        }
+        let answer = self.ask(&again).await;
+        if let Some(end) = way.end() {
+            self.ask(&Statement::plain(&end)).await;
+        }
+        Some(answer)
     }
 
     /// What it says to a text with values.

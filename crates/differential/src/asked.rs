@@ -18,6 +18,8 @@ pub struct Asked {
     pub skips: bool,
     /// Whether one of several equal texts may stand for them all.
     pub folds: bool,
+    /// Whether it is a query, and changes nothing.
+    pub reads: bool,
 }
 
 /// Words after which the list of keys is over.
@@ -39,7 +41,11 @@ impl Asked {
     /// Reads a text.
     pub fn of(sql: &str) -> Self {
         let bytes = sql.as_bytes();
-        let mut asked = Self::default();
+        let first = sql.trim_start().split(' ').next();
+        let mut asked = Self {
+            reads: matches!(first, Some("SELECT" | "WITH")),
+            ..Self::default()
+        };
         let mut depth = 0_u32;
         let mut start: Option<usize> = None;
         let mut previous = String::new();

@@ -7,16 +7,22 @@
 
 use std::fmt;
 
+use dbmesh_testkit::Kind;
 use mysql_async::Value;
+use mysql_async::consts::ColumnType;
 
 use crate::answer::{Answer, Column, Outcome};
 use crate::asked::Asked;
+use crate::plans::Way;
 
 /// How errors of the mesh itself begin; those of servers pass through.
 const REFUSAL: &str = "dbmesh: ";
 
 /// The SQLSTATE of constraints that are broken.
 const CONSTRAINT: &str = "23000";
+
+/// What an UPDATE that finds no row says; nothing, where MariaDB sees that no row can fulfil the condition.
+const NOTHING: [&str; 2] = ["", "Rows matched: 0  Changed: 0"];
 
 /// What a comparison says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,13 @@ pub enum Verdict {
         reason: String,
         /// Whether the judge has an answer.
         answerable: bool,
+    },
+    /// The answers differ, and one server gives the mesh's when it executes the statement in another way.
+    OtherPlan {
+        /// In what they differ.
+        difference: Difference,
+        /// In which way.
+        way: Way,
     },
     /// The answers differ.
     Different(Difference),
@@ -101,6 +114,57 @@ pub fn compare(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
     verdict
 }
 
+/// Why one server may describe the columns of an equal answer otherwise, if it may.
+pub fn described_by_plan(kind: Kind, sql: &str, judge: &Answer, mesh: &Answer) -> Option<Way> {
+    const NOT_NULL: u16 = 0x1;
+    const LISTED: u16 = 0x100 | 0x800;
+    let equal_if = |alike: &dyn Fn(&mut Column)| {
+        let told = |answer: &Answer| {
+            let mut answer = answer.clone();
+            if let Outcome::Rows { columns, .. } = &mut answer.outcome {
+                columns.iter_mut().for_each(alike);
+            }
+            answer
+        };
+        compare(sql, &told(judge), &told(mesh)) == Verdict::Equal
+    };
+    let widened = |column: &mut Column| {
+        if column.table.is_empty() {
+            column.kind = widest(column.kind);
+            column.flags &= !LISTED;
+            match column.kind {
+                ColumnType::MYSQL_TYPE_LONGLONG => column.length = 0,
+                // There, it is described as the bytes that it is kept as.
+                ColumnType::MYSQL_TYPE_JSON => {
+                    (column.charset, column.length, column.decimals) = (0, 0, 0);
+                }
+                _ => {}
+            }
+        }
+        if kind == Kind::MariaDb {
+            column.flags &= !NOT_NULL;
+        }
+    };
+    let outer = sql.contains("LEFT JOIN") || sql.contains("RIGHT JOIN");
+    if kind == Kind::MariaDb && outer && equal_if(&|column| column.flags &= !NOT_NULL) {
+        return Some(Way::RowsWhilePlanning);
+    }
+    equal_if(&widened).then_some(Way::OwnTable)
+}
+
+/// The type that an expression has out of a temporary table.
+fn widest(kind: ColumnType) -> ColumnType {
+    match kind {
+        ColumnType::MYSQL_TYPE_TINY
+        | ColumnType::MYSQL_TYPE_SHORT
+        | ColumnType::MYSQL_TYPE_INT24
+        | ColumnType::MYSQL_TYPE_LONG
+        | ColumnType::MYSQL_TYPE_YEAR => ColumnType::MYSQL_TYPE_LONGLONG,
+        ColumnType::MYSQL_TYPE_STRING => ColumnType::MYSQL_TYPE_VAR_STRING,
+        other => other,
+    }
+}
+
 /// A change that several nodes committed by best effort has one warning more, which says that.
 fn is_labelled(judge: &Answer, mesh: &Answer) -> bool {
     matches!(mesh.outcome, Outcome::Done { .. })
@@ -150,7 +214,7 @@ fn outcomes(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
                 info: mesh_info,
             },
         ) => {
-            if (affected, words(info)) != (mesh_affected, words(mesh_info)) {
+            if affected != mesh_affected || !says_alike(info, mesh_info) {
                 let detail = format!("{mesh_affected} {mesh_info:?}, not {affected} {info:?}");
                 return different(DifferenceKind::Affected, detail);
             }
@@ -174,6 +238,12 @@ fn outcomes(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
             format!("{}, not {}", told(met), told(judged)),
         ),
     }
+}
+
+/// Whether the texts of two OKs say the same, warnings aside.
+fn says_alike(judged: &str, met: &str) -> bool {
+    let found_none = |info: &str| NOTHING.contains(&words(info));
+    words(judged) == words(met) || (found_none(judged) && found_none(met))
 }
 
 /// The text of an OK without its number of warnings, which is compared by itself.
@@ -306,8 +376,13 @@ fn shown(row: Option<&Vec<Value>>) -> String {
 /// A value with texts that may be equal in some collation made alike: case, accents, trailing blanks, ß, characters beyond
 /// the basic plane.
 pub fn folded(value: &Value) -> Value {
-    let Value::Bytes(bytes) = value else {
-        return value.clone();
+    let bytes = match value {
+        // Zero and negative zero are one group.
+        Value::Double(number) => return Value::Double(number + 0.0),
+        Value::Float(number) => return Value::Float(number + 0.0),
+        Value::Bytes(bytes) if bytes == b"-0" => return Value::Bytes(b"0".to_vec()),
+        Value::Bytes(bytes) => bytes,
+        other => return other.clone(),
     };
     let Ok(text) = std::str::from_utf8(bytes) else {
         return value.clone();
@@ -337,7 +412,6 @@ pub fn folded(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mysql_async::consts::ColumnType;
 
     fn answer(rows: &[&[&str]]) -> Answer {
         let column = |name: &str| Column {
@@ -411,5 +485,68 @@ mod tests {
             kind("SELECT a, b FROM t", &[lower], &[upper]),
             Some(DifferenceKind::Rows)
         );
+    }
+
+    #[test]
+    fn a_plan_may_describe_columns_otherwise_but_gives_no_other_rows() {
+        let told = |row: &[&str], table: &str, kind, flags| {
+            let mut answer = answer(&[row]);
+            if let Outcome::Rows { columns, .. } = &mut answer.outcome {
+                for column in columns {
+                    table.clone_into(&mut column.table);
+                    column.kind = kind;
+                    column.flags = flags;
+                }
+            }
+            answer
+        };
+        let (short, long) = (
+            ColumnType::MYSQL_TYPE_SHORT,
+            ColumnType::MYSQL_TYPE_LONGLONG,
+        );
+        let row: &[&str] = &["1", "2"];
+        let judge = told(row, "", long, 0);
+        let way = |kind, sql, judge, mesh| described_by_plan(kind, sql, judge, mesh);
+        let plain = "SELECT MIN(a) OVER () AS a, b FROM t";
+        let mesh = told(row, "", short, 0);
+        assert_eq!(way(Kind::MySql, plain, &judge, &mesh), Some(Way::OwnTable));
+        let other_rows = told(&["1", "3"], "", short, 0);
+        assert_eq!(way(Kind::MySql, plain, &judge, &other_rows), None);
+        // A column of a table is what the table says.
+        let of_table = [told(row, "t", long, 0), told(row, "t", short, 0)];
+        assert_eq!(way(Kind::MySql, plain, &of_table[0], &of_table[1]), None);
+        let outer = "SELECT a, b FROM s LEFT JOIN t ON s.a = t.a";
+        let nulls = [told(row, "t", long, 1), told(row, "t", long, 0)];
+        assert_eq!(
+            way(Kind::MariaDb, outer, &nulls[0], &nulls[1]),
+            Some(Way::RowsWhilePlanning)
+        );
+        assert_eq!(way(Kind::MySql, outer, &nulls[0], &nulls[1]), None);
+        assert_eq!(
+            way(Kind::MariaDb, plain, &nulls[0], &nulls[1]),
+            Some(Way::OwnTable)
+        );
+    }
+
+    #[test]
+    fn an_update_that_finds_no_row_may_say_so_or_nothing() {
+        let done = |affected, info: &str| Answer {
+            outcome: Outcome::Done {
+                affected,
+                insert_id: 0,
+                info: info.to_owned(),
+            },
+            warnings: 0,
+        };
+        let (none, silent) = (
+            done(0, "Rows matched: 0  Changed: 0  Warnings: 0"),
+            done(0, ""),
+        );
+        assert_eq!(compare("UPDATE", &silent, &none), Verdict::Equal);
+        let one = done(0, "Rows matched: 1  Changed: 0  Warnings: 0");
+        assert!(matches!(
+            compare("UPDATE", &silent, &one),
+            Verdict::Different(_)
+        ));
     }
 }

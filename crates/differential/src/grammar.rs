@@ -6,7 +6,10 @@
 mod change;
 mod columns;
 mod condition;
+mod expression;
+mod nested;
 mod select;
+mod transaction;
 mod variable;
 
 use crate::draw::Draw;
@@ -24,6 +27,8 @@ pub struct Grammar {
 
 /// The family of statements that assign user variables: both sides must run them, or neither.
 pub const ASSIGNS: &str = "random.variable";
+/// The family of transactions: several statements, one after the other.
+pub const TRANSACTION: &str = "random.transaction";
 /// Most queries inside of each other.
 const DEPTH_MAX: usize = 2;
 
@@ -85,8 +90,8 @@ mod tests {
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         let mut parser = Parser::new();
-        for statement in draw(7) {
-            let sql = statement.sql();
+        for step in draw(7).iter().flat_map(Statement::steps) {
+            let sql = step.sql();
             let parsed = parser.parse(sql.as_bytes(), &Dialect::default());
             assert!(parsed.is_ok(), "{sql}: {:?}", parsed.err());
         }

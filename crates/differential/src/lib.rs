@@ -12,6 +12,7 @@ pub mod draw;
 pub mod family;
 pub mod grammar;
 pub mod ground;
+pub mod plans;
 pub mod report;
 pub mod rows;
 pub mod run;

@@ -15,6 +15,7 @@ pub struct Report {
     reasons: BTreeMap<String, (u64, String)>,
     errors: BTreeMap<String, (u64, String)>,
     kinds: BTreeMap<DifferenceKind, u64>,
+    plans: BTreeMap<String, (u64, String)>,
     /// Differences, in words.
     pub told: Vec<String>,
 }
@@ -34,12 +35,14 @@ pub struct Counts {
     pub different: u64,
     /// Equal answers, but for the number of warnings.
     pub warnings: u64,
+    /// The answer of one server that executes the statement in another way.
+    pub planned: u64,
 }
 
 impl Counts {
     /// Share of the statements with an answer that the mesh answers, in percent.
     pub fn accepted_percent(self) -> f64 {
-        let accepted = self.equal + self.different + self.warnings;
+        let accepted = self.equal + self.different + self.warnings + self.planned;
         match accepted + self.refused {
             0 => 100.0,
             all => accepted as f64 * 100.0 / all as f64,
@@ -54,6 +57,7 @@ impl Counts {
             hopeless: self.hopeless + other.hopeless,
             different: self.different + other.different,
             warnings: self.warnings + other.warnings,
+            planned: self.planned + other.planned,
         }
     }
 }
@@ -81,6 +85,12 @@ impl Report {
                     entry.0 += 1;
                 }
             }
+            Verdict::OtherPlan { difference, way } => {
+                counts.planned += 1;
+                let told = format!("{} by {way:?}", difference.kind);
+                let example = || (0, format!("{}; {}", statement.marked, difference.detail));
+                self.plans.entry(told).or_insert_with(example).0 += 1;
+            }
             Verdict::Different(difference) => {
                 match difference.kind {
                     DifferenceKind::Warnings => counts.warnings += 1,
@@ -89,6 +99,44 @@ impl Report {
                 *self.kinds.entry(difference.kind).or_default() += 1;
             }
         }
+    }
+
+    /// Takes in what another run counted.
+    pub fn absorb(&mut self, other: Self) {
+        for (name, counts) in other.families {
+            let own = self.families.entry(name).or_default();
+            *own = own.plus(counts);
+        }
+        let texts = [
+            (&mut self.reasons, other.reasons),
+            (&mut self.errors, other.errors),
+            (&mut self.plans, other.plans),
+        ];
+        for (own, others) in texts {
+            for (text, (count, example)) in others {
+                own.entry(text).or_insert((0, example)).0 += count;
+            }
+        }
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
+        self.told.extend(other.told);
+    }
+
+    /// Counts by family.
+    pub fn families(&self) -> impl Iterator<Item = (&str, Counts)> {
+        let all = self.families.iter();
+        all.map(|(name, counts)| (name.as_str(), *counts))
+    }
+
+    /// How often what was refused, though one MySQL answers, with an example.
+    pub fn refusals(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        counted(&self.reasons)
+    }
+
+    /// How often an answer was that of one server by another plan, with an example.
+    pub fn plans(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        counted(&self.plans)
     }
 
     /// All families together.
@@ -105,12 +153,24 @@ impl Report {
     }
 }
 
+fn counted(of: &BTreeMap<String, (u64, String)>) -> impl Iterator<Item = (&str, u64, &str)> {
+    let all = of.iter();
+    all.map(|(text, (count, example))| (text.as_str(), *count, example.as_str()))
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<30} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9}",
-            "family", "equal", "errors", "refused", "warnings", "different", "accepted"
+            "{:<30} {:>8} {:>8} {:>8} {:>8} {:>10} {:>9} {:>9}",
+            "family",
+            "equal",
+            "errors",
+            "refused",
+            "warnings",
+            "other plan",
+            "different",
+            "accepted"
         )?;
         let total = ("all".to_owned(), self.total());
         let lines = self
@@ -120,11 +180,12 @@ impl fmt::Display for Report {
         for (name, counts) in lines.chain([total]) {
             writeln!(
                 f,
-                "{name:<30} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8.1}%",
+                "{name:<30} {:>8} {:>8} {:>8} {:>8} {:>10} {:>9} {:>8.1}%",
                 counts.equal,
                 counts.errors,
                 counts.refused,
                 counts.warnings,
+                counts.planned,
                 counts.different,
                 counts.accepted_percent()
             )?;
@@ -142,6 +203,12 @@ impl fmt::Display for Report {
         }
         for (count, example) in self.errors.values() {
             writeln!(f, "{count:>8}  {example}")?;
+        }
+        if !self.plans.is_empty() {
+            writeln!(f, "\nas one server answers by another plan:")?;
+        }
+        for (told, (count, example)) in &self.plans {
+            writeln!(f, "{count:>8}  {told}\n          as {example}")?;
         }
         for (kind, count) in &self.kinds {
             writeln!(f, "{count:>8}  different in {kind}")?;

@@ -90,6 +90,14 @@ fn sometimes(draw: &mut Draw, value: String) -> String {
     }
 }
 
+/// The value, or now and then one at the end of what its type holds.
+fn or_extreme(draw: &mut Draw, value: String, extremes: &[&str]) -> String {
+    match draw.percent(4) {
+        true => draw.one(extremes).to_owned(),
+        false => value,
+    }
+}
+
 fn day(draw: &mut Draw) -> String {
     let day = draw.between(1, 28);
     format!("2024-{:02}-{day:02}", draw.between(1, 4))
@@ -105,17 +113,29 @@ fn of_user(draw: &mut Draw, user: i64) -> String {
     let boss = draw.between(-3, USERS - 1).to_string();
     let score = draw.between(-50, 50).to_string();
     let micros = draw.below(1_000_000);
+    let born = or_extreme(
+        draw,
+        format!("'{born}'"),
+        &["'9999-12-31'", "'1000-01-01'", "'2024-02-29'"],
+    );
+    let seen = or_extreme(
+        draw,
+        format!("'{seen} 10:00:00.{micros:06}'"),
+        &["'9999-12-31 23:59:59.999999'", "'1000-01-01 00:00:00'"],
+    );
+    let wake = or_extreme(
+        draw,
+        format!("'{}:15:00.{:03}'", user * 7 % 40, micros % 1000),
+        &["'838:59:59'", "'-838:59:59'", "'-00:00:00.500'"],
+    );
     let numbers = [
         sometimes(draw, age),
-        sometimes(draw, format!("'{born}'")),
-        sometimes(draw, format!("'{seen} 10:00:00.{micros:06}'")),
+        sometimes(draw, born),
+        sometimes(draw, seen),
         sometimes(draw, boss),
         sometimes(draw, score),
         sometimes(draw, format!("{}", 1999 + user.rem_euclid(7))),
-        sometimes(
-            draw,
-            format!("'{}:15:00.{:03}'", user * 7 % 40, micros % 1000),
-        ),
+        sometimes(draw, wake),
     ];
     format!(
         "({user}, {name}, '{city}', {nick}, {code}, {})",
@@ -143,6 +163,12 @@ fn of_order(draw: &mut Draw, user: i64, order: u64) -> String {
     ];
     let (bits, at) = (draw.below(512), day(draw));
     let qty = draw.between(-5, 9).to_string();
+    let amount = or_extreme(
+        draw,
+        amount,
+        &["999999999.999", "-999999999.999", "0.000", "0.001"],
+    );
+    let qty = or_extreme(draw, qty, &["2147483646", "-2147483648"]);
     let values = [
         sometimes(draw, amount),
         sometimes(draw, qty),

@@ -5,13 +5,14 @@
 
 use std::time::Instant;
 
-use crate::answer::Pair;
+use crate::answer::{Agreement, Answer, Pair};
+use crate::asked::Asked;
 use crate::compare::{self, Difference, DifferenceKind, Verdict, compare};
 use crate::grammar::ASSIGNS;
 use crate::ground::Ground;
 use crate::report::Report;
-use crate::statement::Statement;
-use crate::{Result, shrink};
+use crate::statement::{NEXT, Statement};
+use crate::{Result, plans, shrink};
 
 /// Drawn changes between two restorings; hand-written ones begin with restored tables.
 const CHANGES_MAX: usize = 25;
@@ -43,6 +44,12 @@ impl<'a> Run<'a> {
             told_of: std::collections::BTreeMap::new(),
             told_max: TOLD_MAX,
         })
+    }
+
+    /// Goes on with new connections, which know nothing of the session before.
+    pub fn reconnect(&mut self) -> Result<()> {
+        self.pair = self.ground.connect()?;
+        Ok(())
     }
 
     /// Makes short and tells at most so many differences.
@@ -77,7 +84,7 @@ impl<'a> Run<'a> {
         self.report.count(statement, &verdict);
         if statement.family == ASSIGNS && verdict != Verdict::Equal {
             // One side has assigned what the other has not.
-            self.pair = self.ground.connect()?;
+            self.reconnect()?;
         }
         if statement.changes {
             self.changes += 1;
@@ -93,13 +100,49 @@ impl<'a> Run<'a> {
     }
 
     fn verdict(&mut self, statement: &Statement) -> Result<Verdict> {
-        if !statement.changes {
-            let (judge, mesh) = self.pair.ask(statement);
-            return Ok(compare(&statement.sql(), &judge, &mesh));
+        if statement.marked.contains(NEXT.trim()) {
+            return self.verdict_of_transaction(statement);
         }
+        if statement.changes {
+            return self.verdict_of_change(statement);
+        }
+        let (judge, mesh) = self.pair.ask(statement);
+        let sql = statement.sql();
+        let verdict = compare(&sql, &judge, &mesh);
+        let Verdict::Different(difference) = verdict else {
+            return Ok(verdict);
+        };
+        if !plans::may_cause(difference.kind) {
+            return Ok(Verdict::Different(difference));
+        }
+        let agrees = |judge: &Answer| is_one(&compare(&sql, judge, &mesh));
+        let ways = plans::of(self.ground.kind());
+        let way = self
+            .pair
+            .otherwise(statement, ways, agrees)
+            .or_else(|| compare::described_by_plan(self.ground.kind(), &sql, &judge, &mesh));
+        Ok(match way {
+            Some(way) => Verdict::OtherPlan { difference, way },
+            None => Verdict::Different(difference),
+        })
+    }
+
+    fn verdict_of_change(&mut self, statement: &Statement) -> Result<Verdict> {
+        let sql = statement.sql();
+        let agreement = |judge: &Answer, mesh: &Answer| match compare(&sql, judge, mesh) {
+            Verdict::Different(difference) if plans::may_cause(difference.kind) => Agreement::Maybe,
+            verdict if is_one(&verdict) => Agreement::Full,
+            _ => Agreement::None,
+        };
         // A refused change must not have changed anything: the judge's is rolled back.
-        let (judge, mesh) = self.pair.ask_change(statement, compare::is_refusal);
-        let verdict = compare(&statement.sql(), &judge, &mesh);
+        let ways = plans::of(self.ground.kind());
+        let (judge, mesh, way) =
+            self.pair
+                .ask_change(statement, ways, compare::is_refusal, agreement);
+        let verdict = match (compare(&sql, &judge, &mesh), way) {
+            (Verdict::Different(difference), Some(way)) => Verdict::OtherPlan { difference, way },
+            (verdict, _) => verdict,
+        };
         let equal = match &verdict {
             Verdict::Different(difference) => difference.kind == DifferenceKind::Warnings,
             _ => true,
@@ -107,18 +150,61 @@ impl<'a> Run<'a> {
         if !equal {
             return Ok(verdict);
         }
+        Ok(self.contents(statement)?.unwrap_or(verdict))
+    }
+
+    /// Each statement of a transaction; both sides roll back where one is refused or differs.
+    fn verdict_of_transaction(&mut self, statement: &Statement) -> Result<Verdict> {
+        let mut verdict = Verdict::Equal;
+        for step in statement.steps() {
+            let (judge, mesh) = self.pair.ask(&step);
+            let sql = step.sql();
+            match compare(&sql, &judge, &mesh) {
+                Verdict::Equal | Verdict::SameError { .. } => {}
+                Verdict::Different(difference) if plans::may_cause(difference.kind) => {
+                    let agrees = |judge: &Answer| is_one(&compare(&sql, judge, &mesh));
+                    let ways = match Asked::of(&sql).reads {
+                        true => plans::of(self.ground.kind()),
+                        false => &[],
+                    };
+                    let warned = difference.kind == DifferenceKind::Warnings;
+                    let way = self.pair.otherwise(&step, ways, agrees).or_else(|| {
+                        compare::described_by_plan(self.ground.kind(), &sql, &judge, &mesh)
+                    });
+                    match way {
+                        Some(way) => verdict = Verdict::OtherPlan { difference, way },
+                        None if warned => verdict = Verdict::Different(difference),
+                        None => return Ok(self.rolled_back(Verdict::Different(difference))),
+                    }
+                }
+                other => return Ok(self.rolled_back(other)),
+            }
+        }
+        let verdict = self.rolled_back(verdict);
+        Ok(self.contents(statement)?.unwrap_or(verdict))
+    }
+
+    fn rolled_back(&mut self, verdict: Verdict) -> Verdict {
+        for end in ["ROLLBACK", "SET autocommit = 1"] {
+            self.pair.ask(&Statement::plain(end));
+        }
+        verdict
+    }
+
+    /// What differs in the tables that a statement names.
+    fn contents(&self, statement: &Statement) -> Result<Option<Verdict>> {
         for table in self.ground.tables() {
             if !statement.marked.contains(table.name) {
                 continue;
             }
             if let Some(detail) = self.ground.contents_differ(table)? {
-                return Ok(Verdict::Different(Difference {
+                return Ok(Some(Verdict::Different(Difference {
                     kind: DifferenceKind::Contents,
                     detail,
-                }));
+                })));
             }
         }
-        Ok(verdict)
+        Ok(None)
     }
 
     fn restore(&mut self) -> Result<()> {
@@ -178,4 +264,9 @@ impl<'a> Run<'a> {
         }
         self.verdict(statement)
     }
+}
+
+/// Whether the mesh answered as one server does.
+fn is_one(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Equal | Verdict::SameError { .. })
 }

@@ -6,6 +6,9 @@ use std::fmt;
 
 use mysql_async::Value;
 
+/// Stands between the statements of a transaction. Marks begin with `{=`, so that it is none.
+pub const NEXT: &str = " {;} ";
+
 /// How a statement is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -29,11 +32,47 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// A statement of the harness's own.
+    pub fn plain(sql: &str) -> Self {
+        Self {
+            family: String::new(),
+            marked: sql.to_owned(),
+            form: Form::Text,
+            changes: false,
+        }
+    }
+
     /// The text to send.
     pub fn sql(&self) -> String {
         match self.form {
             Form::Text => pieces(&self.marked).map(Piece::text).collect(),
             Form::Prepared => pieces(&self.marked).map(Piece::parameter).collect(),
+        }
+    }
+
+    /// Its statements, where it is a transaction; else itself. What begins, ends and saves is not prepared.
+    pub fn steps(&self) -> Vec<Self> {
+        const CONTROL: [&str; 7] = [
+            "START",
+            "BEGIN",
+            "SET",
+            "SAVEPOINT",
+            "RELEASE",
+            "ROLLBACK",
+            "COMMIT",
+        ];
+        let step = |marked: &str| {
+            let marked = marked.trim();
+            let controls = CONTROL.iter().any(|word| marked.starts_with(word));
+            Self {
+                marked: marked.to_owned(),
+                form: if controls { Form::Text } else { self.form },
+                ..self.clone()
+            }
+        };
+        match self.marked.contains(NEXT.trim()) {
+            true => self.marked.split(NEXT.trim()).map(step).collect(),
+            false => vec![self.clone()],
         }
     }
 
@@ -113,19 +152,69 @@ fn value(literal: &str) -> Value {
     if literal.eq_ignore_ascii_case("null") {
         return Value::NULL;
     }
+    if literal.eq_ignore_ascii_case("true") {
+        return Value::Int(1);
+    }
     if let Ok(number) = literal.parse::<i64>() {
         return Value::Int(number);
     }
     if let Ok(number) = literal.parse::<u64>() {
         return Value::UInt(number);
     }
-    let unquoted = literal
-        .strip_prefix('\'')
-        .and_then(|l| l.strip_suffix('\''));
-    match unquoted {
-        Some(text) => Value::Bytes(text.replace("''", "'").into_bytes()),
-        None => Value::Bytes(literal.as_bytes().to_vec()),
+    let unquoted = |literal: &str| -> Option<String> {
+        let text = literal.strip_prefix('\'')?.strip_suffix('\'')?;
+        Some(text.replace("''", "'"))
+    };
+    if let Some(text) = unquoted(literal) {
+        return Value::Bytes(text.into_bytes());
     }
+    if let Some(digits) = literal.strip_prefix('x').and_then(unquoted) {
+        return Value::Bytes(bytes_of(&digits));
+    }
+    let typed = ["TIMESTAMP", "DATE", "TIME"].into_iter().find_map(|kind| {
+        let text = unquoted(literal.strip_prefix(kind)?)?;
+        moment(kind, &text)
+    });
+    if let Some(typed) = typed {
+        return typed;
+    }
+    match literal.contains('e').then(|| literal.parse::<f64>()) {
+        Some(Ok(number)) => Value::Double(number),
+        // Decimal numbers are bound as text, as drivers do.
+        _ => Value::Bytes(literal.as_bytes().to_vec()),
+    }
+}
+
+/// The bytes of hexadecimal digits.
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.filter_map(byte).collect()
+}
+
+/// `2024-02-29 23:59:59.999999`, or a part of it, in the binary form that drivers bind.
+fn moment(kind: &str, text: &str) -> Option<Value> {
+    let (day, time) = match kind {
+        "DATE" => (text, "00:00:00"),
+        "TIME" => ("0000-00-00", text),
+        _ => text.split_once(' ')?,
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let part = |text: &str, separator: char, at: usize| text.split(separator).nth(at)?.parse().ok();
+    let micros: u32 = format!("{fraction:0<6}").parse().ok()?;
+    let (hours, minutes, seconds) = (
+        part(time, ':', 0)?,
+        part(time, ':', 1)?,
+        part(time, ':', 2)?,
+    );
+    Some(match kind {
+        "TIME" => Value::Time(false, 0, hours, minutes, seconds, micros),
+        _ => {
+            let year = day.split('-').next()?.parse().ok()?;
+            let (month, day) = (part(day, '-', 1)?, part(day, '-', 2)?);
+            Value::Date(year, month, day, hours, minutes, seconds, micros)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -145,5 +234,44 @@ mod tests {
         assert_eq!(statement.sql(), "SELECT ?, a FROM t WHERE b = ?");
         let bound = vec![Value::Int(5), Value::Bytes(b"{x'y}".to_vec())];
         assert_eq!(statement.parameters(), bound);
+    }
+
+    #[test]
+    fn marks_of_every_type_are_bound_as_drivers_do() {
+        assert_eq!(value("18446744073709551615"), Value::UInt(u64::MAX));
+        assert_eq!(value("1e1"), Value::Double(10.0));
+        assert_eq!(value("0.5"), Value::Bytes(b"0.5".to_vec()));
+        assert_eq!(value("x'00ff'"), Value::Bytes(vec![0, 255]));
+        assert_eq!(
+            value("DATE'2024-02-29'"),
+            Value::Date(2024, 2, 29, 0, 0, 0, 0)
+        );
+        let moment = value("TIMESTAMP'2024-02-29 23:59:58.25'");
+        assert_eq!(moment, Value::Date(2024, 2, 29, 23, 59, 58, 250_000));
+        assert_eq!(
+            value("TIME'10:11:12'"),
+            Value::Time(false, 0, 10, 11, 12, 0)
+        );
+    }
+
+    #[test]
+    fn a_transaction_has_steps() {
+        let statement = Statement {
+            family: "f".to_owned(),
+            marked: format!("BEGIN{NEXT}SELECT {{=1}}{NEXT}COMMIT"),
+            form: Form::Prepared,
+            changes: true,
+        };
+        let steps = statement.steps();
+        let sent: Vec<_> = steps.iter().map(|s| (s.sql(), s.form)).collect();
+        let plain = |sql: &str, form| (sql.to_owned(), form);
+        assert_eq!(
+            sent,
+            [
+                plain("BEGIN", Form::Text),
+                plain("SELECT ?", Form::Prepared),
+                plain("COMMIT", Form::Text)
+            ]
+        );
     }
 }

@@ -6,12 +6,13 @@ use super::{DEPTH_MAX, Grammar};
 impl Grammar {
     /// A change.
     pub(super) fn change(&mut self) -> (&'static str, String) {
-        match self.draw.below(16) {
+        match self.draw.below(18) {
             0..=2 => ("random.change", self.insert()),
             3..=6 => ("random.change", self.update()),
             7..=9 => ("random.change", self.delete()),
             10..=11 => ("random.insert_select", self.insert_select()),
             12..=13 => ("random.joined", self.joined_change()),
+            14..=15 => self.transaction(),
             _ => ("random.load", self.load()),
         }
     }
@@ -97,16 +98,32 @@ impl Grammar {
     fn update(&mut self) -> String {
         let table = self.changed();
         let (column, class) = self.target(table);
+        let mut reach = Reach::default();
+        reach.add(table, table);
         let value = match class {
             Class::Int if self.draw.percent(40) => format!("{column} + 1"),
+            Class::Int | Class::Decimal if self.draw.percent(20) => self.number(&reach),
+            Class::Text if self.draw.percent(20) => format!("CONCAT(LEFT({column}, 1), {{='!'}})"),
+            Class::Moment | Class::Day if self.draw.percent(30) => {
+                format!("{column} + INTERVAL {{=1}} DAY")
+            }
             class => self.literal(class),
         };
+        let value = value.replace(&format!("{table}."), "");
+        let mut sets = format!("{column} = {value}");
+        let (second, class) = self.target(table);
+        if self.draw.percent(20) && second != column {
+            sets = format!("{sets}, {second} = {}", self.literal(class));
+        }
         let filter = self.where_of(table);
         let tail = match self.draw.percent(8) {
             true => format!(" ORDER BY {} LIMIT {{=2}}", primary(table).join(", ")),
             false => String::new(),
         };
-        format!("UPDATE {table} SET {column} = {value}{filter}{tail}")
+        let verb = self
+            .draw
+            .one(&["UPDATE", "UPDATE", "UPDATE", "UPDATE IGNORE"]);
+        format!("{verb} {table} SET {sets}{filter}{tail}")
     }
 
     fn delete(&mut self) -> String {

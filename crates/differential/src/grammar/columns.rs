@@ -1,12 +1,15 @@
 //! The columns of the tables, as the grammar sees them: what they may be compared with.
 
 use super::Grammar;
+use super::condition::NUMBERS;
+use crate::draw::Draw;
 use crate::rows::{LATIN, TEXTS};
 
 /// Kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Int,
+    Year,
     Decimal,
     Float,
     Text,
@@ -56,7 +59,7 @@ pub(super) fn of_table(table: &str) -> &'static [(&'static str, Class)] {
             ("seen", Class::Moment),
             ("boss_id", Class::Int),
             ("score", Class::Int),
-            ("since", Class::Int),
+            ("since", Class::Year),
             ("wake", Class::Time),
         ],
         "t_order" => &[
@@ -129,19 +132,85 @@ impl Reach {
     }
 }
 
+/// A value at the end of what a class holds, or of another type than a column of it.
+fn edge(draw: &mut Draw, class: Class) -> String {
+    let of: &[&str] = match class {
+        Class::Int => &[
+            "2147483647",
+            "-2147483648",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.5",
+            "1e1",
+            "'7'",
+            "TRUE",
+        ],
+        Class::Year => &["2155", "1901", "'2001'"],
+        Class::Decimal => &["999999999.999", "-0.0005", "12.3450", "1e3", "'12.5'", "0"],
+        Class::Float => &["0.0", "-0.25", "1e10", "'2.5'", "3"],
+        Class::Text => &[
+            "''",
+            "' '",
+            "'ab\u{301}'",
+            "'%'",
+            "'0'",
+            "_utf8mb4'b'",
+            "CONCAT('a', 'b')",
+        ],
+        Class::Latin => &["''", "' '", "'%'", "'0'", "_latin1'b'", "CONCAT('a', 'b')"],
+        Class::Time => &[
+            "'838:59:59'",
+            "'-01:00:00.5'",
+            "TIME'00:00:00'",
+            "'24:00:00'",
+        ],
+        Class::Day => &[
+            "'9999-12-31'",
+            "'1000-01-01'",
+            "DATE'2024-02-29'",
+            "'2024-03-01 10:00:00'",
+            "20240229",
+        ],
+        Class::Moment => &[
+            "'2038-01-19 03:14:07'",
+            "'1970-01-02 00:00:01'",
+            "TIMESTAMP'2024-02-29 23:59:59.999999'",
+            "'2024-02-29'",
+            "20240301120000",
+        ],
+        Class::Named => &["'paid,red'", "1", "'PAID'", "'gift,red'"],
+        Class::Json => &["CAST('{\"a\": 1}' AS JSON)", "JSON_ARRAY(1, 2)", "'null'"],
+        Class::Bits => &["b'0'", "b'111111111'", "511"],
+        Class::Bytes => &["x''", "x'7261'", "'RAW'"],
+    };
+    draw.one(of).to_owned()
+}
+
 impl Grammar {
-    /// A column of one of these classes; of any, where there is none.
+    /// A column of one of these classes; of a number where numbers are asked for, else of any, where there is none.
     pub(super) fn column<'r>(&mut self, reach: &'r Reach, of: &[Class]) -> &'r Column {
-        let fitting: Vec<&Column> = reach
-            .columns
-            .iter()
-            .filter(|column| of.is_empty() || of.contains(&column.class))
-            .collect();
-        let all: Vec<&Column> = match fitting.is_empty() {
-            true => reach.columns.iter().collect(),
-            false => fitting,
+        let all_of = |of: &[Class]| -> Vec<&'r Column> {
+            let fits = |column: &&Column| of.is_empty() || of.contains(&column.class);
+            reach.columns.iter().filter(fits).collect()
         };
-        self.draw.one(&all)
+        let mut fitting = all_of(of);
+        // Texts that are no numbers are converted as often as a plan wants, with a warning each time.
+        if fitting.is_empty() && of.contains(&Class::Int) {
+            fitting = all_of(&NUMBERS);
+        }
+        if fitting.is_empty() {
+            fitting = all_of(&[]);
+        }
+        self.draw.one(&fitting)
+    }
+
+    /// A column of one of these classes, if there is one.
+    pub(super) fn column_of<'r>(&mut self, reach: &'r Reach, of: &[Class]) -> Option<&'r Column> {
+        let fits = |column: &Column| of.contains(&column.class);
+        match reach.columns.iter().any(fits) {
+            true => Some(self.column(reach, of)),
+            false => None,
+        }
     }
 
     /// A literal to compare with.
@@ -152,7 +221,9 @@ impl Grammar {
         let draw = &mut self.draw;
         let text = match class {
             _ if draw.percent(3) => "NULL".to_owned(),
+            class if draw.percent(6) => edge(draw, class),
             Class::Int => draw.between(-4, 50).to_string(),
+            Class::Year => draw.between(1999, 2006).to_string(),
             Class::Decimal => format!("{}.{:02}", draw.between(-10, 2000), draw.below(100)),
             Class::Float => format!("{}", draw.between(-400, 400) as f64 / 4.0),
             Class::Text => format!("'{}'", draw.one(&TEXTS)),
@@ -171,7 +242,9 @@ impl Grammar {
             Class::Bits => draw.below(512).to_string(),
             Class::Bytes => draw.one(&["'x'", "'raw'"]).to_owned(),
         };
-        match self.draw.percent(80) {
+        // What a server has to compute is no parameter.
+        let constant = !text.contains('(') && !text.starts_with(['_', 'b']);
+        match self.draw.percent(80) && constant {
             true => format!("{{={text}}}"),
             false => text,
         }

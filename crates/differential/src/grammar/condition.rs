@@ -3,7 +3,7 @@
 use super::columns::{Class, Column, Reach};
 use super::{DEPTH_MAX, Grammar};
 
-const NUMBERS: [Class; 3] = [Class::Int, Class::Decimal, Class::Float];
+pub(super) const NUMBERS: [Class; 3] = [Class::Int, Class::Decimal, Class::Float];
 const COMPARISONS: [&str; 7] = ["=", "<", ">", "<=", ">=", "<>", "<=>"];
 
 impl Grammar {
@@ -54,7 +54,10 @@ impl Grammar {
         }
     }
 
-    fn of_column(&mut self, reach: &Reach) -> String {
+    pub(super) fn of_column(&mut self, reach: &Reach) -> String {
+        if self.draw.percent(12) {
+            return self.of_expression(reach);
+        }
         let column = self.column(reach, &[]).clone();
         let name = &column.name;
         match self.draw.below(10) {
@@ -96,12 +99,25 @@ impl Grammar {
         let own = self.column(&inner, &NUMBERS).name.clone();
         let condition = self.condition(&inner);
         let link = self.link(reach, &inner);
-        let text = match self.draw.below(6) {
+        let text = match self.draw.below(9) {
             0 => format!("{outer} IN (SELECT {own} FROM {from} WHERE {condition})"),
             1 => format!("EXISTS (SELECT 1 FROM {from} WHERE {link} AND {condition})"),
             2 => format!("NOT EXISTS (SELECT * FROM {from} WHERE {link} AND {condition})"),
             3 => format!("{outer} > (SELECT MIN({own}) FROM {from} WHERE {condition})"),
             4 => format!("{outer} >= (SELECT COUNT(*) FROM {from} WHERE {link})"),
+            5 => format!(
+                "{outer} NOT IN (SELECT {own} FROM {from} WHERE {own} IS NOT NULL AND {condition})"
+            ),
+            6 => format!("{outer} = ANY (SELECT {own} FROM {from} WHERE {link} AND {condition})"),
+            7 => {
+                let (second, third) = (
+                    self.column(reach, &[Class::Int]).name.clone(),
+                    self.column(&inner, &[Class::Int]).name.clone(),
+                );
+                format!(
+                    "({outer}, {second}) IN (SELECT {own}, {third} FROM {from} WHERE {condition})"
+                )
+            }
             _ => format!("{outer} <= ALL (SELECT {own} FROM {from} WHERE {link} AND {condition})"),
         };
         self.depth -= 1;
@@ -124,23 +140,34 @@ impl Grammar {
         }
     }
 
-    /// An expression that is a number, exact or of quarters.
-    pub(super) fn number(&mut self, reach: &Reach) -> String {
-        let column = self.column(reach, &NUMBERS).name.clone();
-        // Sums and products of columns near the ends of their types are errors; of these there are enough.
-        let small = |grammar: &mut Self| loop {
-            let name = grammar.column(reach, &NUMBERS).name.clone();
+    /// A number that is not near the ends of its type: sums and products of those are errors, of which there are enough.
+    pub(super) fn small(&mut self, reach: &Reach) -> String {
+        loop {
+            let name = self.column(reach, &NUMBERS).name.clone();
             if !name.ends_with(".big") && !name.ends_with(".neg") {
                 return name;
             }
-        };
-        match self.draw.below(8) {
-            0 => format!("{} + {}", small(self), small(self)),
-            1 => format!("{} * 2", small(self)),
-            2 => format!("{} % 7", small(self)),
+        }
+    }
+
+    /// An expression that is a number, exact or of quarters.
+    pub(super) fn number(&mut self, reach: &Reach) -> String {
+        let column = self.column(reach, &NUMBERS).name.clone();
+        match self.draw.below(12) {
+            0 => {
+                let (one, other) = (self.small(reach), self.small(reach));
+                format!("{one} + {other}")
+            }
+            1 => format!("{} * 2", self.small(reach)),
+            2 => format!("{} % 7", self.small(reach)),
             3 => format!("IFNULL({column}, 0)"),
-            4 => format!("ABS({})", small(self)),
-            5 => {
+            4 => format!("ABS({})", self.small(reach)),
+            5 => format!("{} DIV 3", self.small(reach)),
+            6 => {
+                let (one, other) = (self.small(reach), self.small(reach));
+                format!("COALESCE({one}, {other}, -1)")
+            }
+            7 => {
                 let condition = self.of_column(reach);
                 format!("CASE WHEN {condition} THEN {column} ELSE 1 END")
             }

@@ -1,11 +1,12 @@
 //! Queries: their tables, what they select, group, order and limit.
 
-use super::columns::{Class, Column, Reach, SHARDED};
+use super::columns::{Class, Reach, SHARDED};
 use super::{DEPTH_MAX, Grammar};
 
 /// What MIN, MAX, DISTINCT and groups are drawn over.
-const COMPARABLE: [Class; 10] = [
+pub(super) const COMPARABLE: [Class; 11] = [
     Class::Int,
+    Class::Year,
     Class::Decimal,
     Class::Float,
     Class::Text,
@@ -26,9 +27,9 @@ impl Grammar {
             25..=39 => ("random.join", self.plain(3)),
             40..=64 => ("random.group", self.grouped()),
             65..=73 => ("random.distinct", self.distinct()),
-            74..=79 => ("random.window", self.windowed()),
-            80..=88 => ("random.set", self.set()),
-            89..=95 => ("random.derived", self.derived()),
+            74..=80 => ("random.window", self.windowed()),
+            81..=87 => ("random.set", self.set()),
+            88..=95 => ("random.derived", self.derived()),
             _ => ("random.aggregate", self.aggregated()),
         }
     }
@@ -43,7 +44,7 @@ impl Grammar {
         self.tables(tables)
     }
 
-    fn table(&mut self) -> &'static str {
+    pub(super) fn table(&mut self) -> &'static str {
         match self.draw.below(20) {
             0..=17 => SHARDED[self.draw.place(SHARDED.len())], // tidy-allow: below the length
             18 => "t_country",
@@ -80,14 +81,14 @@ impl Grammar {
         (text, reach)
     }
 
-    fn filter(&mut self, reach: &Reach) -> String {
+    pub(super) fn filter(&mut self, reach: &Reach) -> String {
         match self.draw.percent(75) {
             true => format!(" WHERE {}", self.condition(reach)),
             false => String::new(),
         }
     }
 
-    fn limit(&mut self) -> String {
+    pub(super) fn limit(&mut self) -> String {
         let count = self.draw.below(8);
         match self.draw.below(10) {
             0..=1 => format!(" LIMIT {{={count}}}"),
@@ -97,7 +98,7 @@ impl Grammar {
         }
     }
 
-    fn direction(&mut self) -> &'static str {
+    pub(super) fn direction(&mut self) -> &'static str {
         self.draw.one(&["", "", " DESC", " ASC"])
     }
 
@@ -121,7 +122,11 @@ impl Grammar {
         let count = self.draw.between(1, 4);
         let mut items = Vec::new();
         for _ in 0..count {
-            items.push(match self.draw.below(10) {
+            items.push(match self.draw.below(14) {
+                10..=13 => {
+                    let expression = self.expression(reach);
+                    format!("{expression} AS {}", self.name())
+                }
                 0 => {
                     let number = self.number(reach);
                     format!("{number} AS {}", self.name())
@@ -151,21 +156,47 @@ impl Grammar {
         format!("SELECT {items} FROM {from}{filter}{order}{limit}")
     }
 
-    fn aggregate(&mut self, reach: &Reach) -> String {
+    /// What MIN and MAX are drawn over: of BIT, MariaDB gives bytes or a number, depending on its temporary table.
+    fn extreme(&mut self, reach: &Reach) -> String {
+        self.column(reach, &COMPARABLE[..10]).name.clone() // tidy-allow: the last is BIT
+    }
+
+    pub(super) fn aggregate(&mut self, reach: &Reach) -> String {
         let number = self.number(reach);
         let any = self.column(reach, &COMPARABLE).name.clone();
         let exact = self.column(reach, &EXACT).name.clone();
-        match self.draw.below(13) {
+        match self.draw.below(22) {
             0..=2 => "COUNT(*)".to_owned(),
             3 => format!("COUNT({any})"),
             4 => format!("SUM({number})"),
             5 => format!("AVG({number})"),
-            6 => format!("MIN({any})"),
-            7 => format!("MAX({any})"),
+            6 => format!("MIN({})", self.extreme(reach)),
+            7 => format!("MAX({})", self.extreme(reach)),
             8 => format!("COUNT(DISTINCT {any})"),
             9 => format!("SUM(DISTINCT {exact})"),
             10 => format!("SUM({exact})"),
             11 => format!("BIT_OR({})", self.column(reach, &[Class::Int]).name),
+            12 => format!("BIT_AND({})", self.column(reach, &[Class::Int]).name),
+            13 => format!("BIT_XOR({})", self.column(reach, &[Class::Int]).name),
+            14 => format!("COUNT(DISTINCT {any}, {exact})"),
+            15 => format!("AVG(DISTINCT {exact})"),
+            // The last digits of floating point depend on the order of the rows.
+            16 => format!("ROUND(STDDEV_POP({}), 3)", self.small(reach)),
+            17 => format!("SUM({exact}) / COUNT(*)"),
+            18 => {
+                let any = self.extreme(reach);
+                format!("MAX({any}) = MIN({any})")
+            }
+            19 => {
+                let text = self.column(reach, &[Class::Text]).name.clone();
+                let unique = reach.unique.join(", ");
+                format!("GROUP_CONCAT({text} ORDER BY {text} DESC, {unique} SEPARATOR '|')")
+            }
+            20 => format!("SUM({exact} > {{={}}})", self.draw.between(0, 20)),
+            21 => {
+                let int = self.column(reach, &[Class::Int]).name.clone();
+                format!("GROUP_CONCAT(DISTINCT {int} ORDER BY {int} DESC)")
+            }
             _ => {
                 let int = self.column(reach, &[Class::Int]).name.clone();
                 format!("GROUP_CONCAT({int} ORDER BY {int})")
@@ -185,8 +216,10 @@ impl Grammar {
         let (from, reach) = self.from();
         let mut groups: Vec<String> = Vec::new();
         for _ in 0..self.draw.between(1, 2) {
-            let column: &Column = self.column(&reach, &COMPARABLE);
-            groups.push(column.name.clone());
+            groups.push(match self.draw.percent(20) {
+                true => self.group_key(&reach),
+                false => self.column(&reach, &COMPARABLE).name.clone(),
+            });
         }
         groups.dedup();
         let mut items = groups.clone();
@@ -198,7 +231,13 @@ impl Grammar {
             names.push(name);
         }
         let filter = self.filter(&reach);
-        let having = match self.draw.below(10) {
+        let having = match self.draw.below(12) {
+            2 => format!(
+                " HAVING SUM({}) > {{={}}}",
+                self.small(&reach),
+                self.draw.between(-9, 60)
+            ),
+            3 => " HAVING COUNT(*) > 1 AND MAX(1) IS NOT NULL".to_owned(),
             0 => format!(" HAVING COUNT(*) > {{={}}}", self.draw.below(4)),
             1 => match names.first() {
                 Some(name) => format!(" HAVING {name} IS NOT NULL"),
@@ -220,7 +259,7 @@ impl Grammar {
             _ => String::new(),
         };
         let limit = self.limit();
-        let rollup = match self.draw.percent(3) && order.is_empty() {
+        let rollup = match self.draw.percent(15) && order.is_empty() {
             true => " WITH ROLLUP",
             false => "",
         };
@@ -249,35 +288,8 @@ impl Grammar {
         )
     }
 
-    fn windowed(&mut self) -> String {
-        let (from, reach) = self.from();
-        let number = self.number(&reach);
-        let mut partition = self.column(&reach, &COMPARABLE).name.clone();
-        if self.draw.percent(50) {
-            partition.clone_from(&self.link_key(&reach).unwrap_or(partition.clone()));
-        }
-        let unique = reach.unique.join(", ");
-        let function = match self.draw.below(5) {
-            0 => "ROW_NUMBER()".to_owned(),
-            1 => "RANK()".to_owned(),
-            2 => format!("SUM({number})"),
-            3 => format!("LAG({number})"),
-            _ => "COUNT(*)".to_owned(),
-        };
-        let filter = self.filter(&reach);
-        let name = self.name();
-        format!(
-            "SELECT {unique}, {function} OVER (PARTITION BY {partition} ORDER BY {unique}) AS {name} FROM {from}{filter}"
-        )
-    }
-
-    fn link_key(&self, reach: &Reach) -> Option<String> {
-        let mut keys = reach.columns.iter().filter(|column| column.key);
-        keys.next().map(|column| column.name.clone())
-    }
-
     fn set(&mut self) -> String {
-        let class = COMPARABLE[self.draw.place(4)]; // tidy-allow: there are ten
+        let class = COMPARABLE[self.draw.place(4)]; // tidy-allow: there are eleven
         let arms = self.draw.between(2, 3);
         let mut text = String::new();
         for arm in 0..arms {
@@ -304,40 +316,5 @@ impl Grammar {
             false => self.limit(),
         };
         format!("{text}{order}{limit}")
-    }
-
-    fn derived(&mut self) -> String {
-        self.depth += 1;
-        let (from, inner) = self.from();
-        let column = self.column(&inner, &COMPARABLE).name.clone();
-        let (key, number) = (
-            self.column(&inner, &[Class::Int]).name.clone(),
-            self.number(&inner),
-        );
-        let filter = self.filter(&inner);
-        let grouped = self.draw.percent(40);
-        self.depth -= 1;
-        let body = match grouped {
-            true => format!(
-                "SELECT {column} AS x, {key} AS y, SUM({number}) AS z FROM {from}{filter} GROUP BY {column}, {key}"
-            ),
-            false => format!("SELECT {column} AS x, {key} AS y, {number} AS z FROM {from}{filter}"),
-        };
-        let name = self.name();
-        let literal = self.literal(Class::Int);
-        let outer = match self.draw.below(4) {
-            0 => format!("SELECT x, y, z FROM {name} WHERE y > {literal} ORDER BY y, x, z"),
-            1 => format!("SELECT COUNT(*), SUM(z), MAX(y) FROM {name}"),
-            2 => format!("SELECT y, COUNT(*) FROM {name} GROUP BY y ORDER BY y"),
-            _ => format!("SELECT * FROM {name} WHERE y = {literal}"),
-        };
-        match self.draw.percent(50) {
-            true => format!("WITH {name} AS ({body}) {outer}"),
-            false => outer.replacen(
-                &format!("FROM {name}"),
-                &format!("FROM ({body}) AS {name}"),
-                1,
-            ),
-        }
     }
 }

@@ -105,16 +105,27 @@ impl Grammar {
         ];
         let (one, other, on) = JOINS[self.draw.place(JOINS.len())]; // tidy-allow: below the length
         let mut reach = Reach::default();
-        reach.add(one, "a");
-        reach.add(other, "b");
+        reach.add("a", one);
+        reach.add("b", other);
         self.depth += DEPTH_MAX;
         let filter = self.condition(&reach);
         self.depth -= DEPTH_MAX;
         let join = self.draw.one(&["JOIN", "JOIN", "LEFT JOIN"]);
         let (column, class) = self.target(one);
-        match self.draw.below(4) {
-            0 => format!("DELETE a FROM {one} a {join} {other} b ON {on} WHERE {filter}"),
-            1 => format!("DELETE FROM a USING {one} a {join} {other} b ON {on} WHERE {filter}"),
+        let (other_column, other_class) = self.target(other);
+        match self.draw.below(8) {
+            0..=1 => format!("DELETE a FROM {one} a {join} {other} b ON {on} WHERE {filter}"),
+            2 => format!("DELETE FROM a USING {one} a {join} {other} b ON {on} WHERE {filter}"),
+            3 if one != other => {
+                format!("DELETE a, b FROM {one} a {join} {other} b ON {on} WHERE {filter}")
+            }
+            4 if one != other => {
+                let (value, other_value) = (self.literal(class), self.literal(other_class));
+                format!(
+                    "UPDATE {one} a {join} {other} b ON {on} SET a.{column} = {value}, b.{other_column} = {other_value} \
+                     WHERE {filter}"
+                )
+            }
             _ => {
                 let value = self.literal(class);
                 format!(

@@ -1,0 +1,193 @@
+//! Other ways in which one server may execute a statement.
+//!
+//! Owns the settings under which the judge is asked again when an answer differs in something that may come of the plan: a
+//! description of a column out of a temporary table, how often a value is converted, whether a value that cannot be computed
+//! is computed at all. The mesh's answer is accepted only if one server gives this very answer under one of them. Rows, their
+//! order, counts of changed rows and what tables hold never come of a plan, and are never asked for again.
+
+use dbmesh_testkit::Kind;
+
+use crate::compare::DifferenceKind;
+
+/// A way: a setting and how it is taken back, or a word behind the first SELECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Once more: statistics of tables change.
+    Again,
+    /// `SET optimizer_switch`.
+    Switch(&'static str),
+    /// A variable with a value.
+    Variable(&'static str, &'static str),
+    /// A word that SELECT takes.
+    Word(&'static str),
+    /// Without primary keys: rows that were brought to one place have none.
+    Scan,
+    /// MariaDB reads rows of unique keys while it plans, and says that columns of an outer join are never NULL where it found
+    /// one. This way cannot be asked for: of two answers all else is equal.
+    RowsWhilePlanning,
+    /// An expression that comes out of the server's own temporary table has a wider type, and is not said to be of ENUM or
+    /// SET (in MariaDB, nothing there is said to be never NULL); whether there is one depends on how many rows the server
+    /// expects. All else is equal.
+    OwnTable,
+}
+
+impl Way {
+    /// What to say before the statement.
+    pub fn begin(self) -> Option<String> {
+        match self {
+            Self::Switch(switch) => Some(format!("SET SESSION optimizer_switch = '{switch}'")),
+            Self::Variable(name, value) => Some(format!("SET SESSION {name} = {value}")),
+            Self::Again | Self::Word(_) | Self::Scan | Self::RowsWhilePlanning | Self::OwnTable => {
+                None
+            }
+        }
+    }
+
+    /// What to say after it.
+    pub fn end(self) -> Option<String> {
+        match self {
+            Self::Switch(_) => Some("SET SESSION optimizer_switch = 'default'".to_owned()),
+            Self::Variable(name, _) => Some(format!("SET SESSION {name} = DEFAULT")),
+            Self::Again | Self::Word(_) | Self::Scan | Self::RowsWhilePlanning | Self::OwnTable => {
+                None
+            }
+        }
+    }
+
+    /// The statement's marked text.
+    pub fn text(self, marked: &str) -> Option<String> {
+        match self {
+            Self::Again | Self::Switch(_) | Self::Variable(..) => Some(marked.to_owned()),
+            Self::Word(word) => {
+                let at = marked.find("SELECT ")?;
+                let (before, after) = marked.split_at_checked(at + "SELECT ".len())?;
+                Some(format!("{before}{word} {after}"))
+            }
+            Self::Scan => {
+                let text = without_keys(marked);
+                (text != marked).then_some(text)
+            }
+            Self::RowsWhilePlanning | Self::OwnTable => None,
+        }
+    }
+}
+
+const MYSQL: [Way; 16] = [
+    Way::Again,
+    Way::Word("SQL_BUFFER_RESULT"),
+    Way::Word("SQL_BIG_RESULT"),
+    Way::Word("SQL_SMALL_RESULT"),
+    Way::Scan,
+    Way::Switch("semijoin=off"),
+    Way::Switch("materialization=off"),
+    Way::Switch("semijoin=off,materialization=off"),
+    Way::Switch("block_nested_loop=off"),
+    Way::Switch("derived_merge=off"),
+    Way::Switch("derived_condition_pushdown=off"),
+    Way::Switch("subquery_to_derived=on"),
+    Way::Switch("condition_fanout_filter=off"),
+    Way::Variable("optimizer_search_depth", "1"),
+    Way::Variable("optimizer_prune_level", "0"),
+    Way::Variable("max_seeks_for_key", "1"),
+];
+
+const MARIADB: [Way; 16] = [
+    Way::Again,
+    Way::Word("SQL_BUFFER_RESULT"),
+    Way::Word("SQL_BIG_RESULT"),
+    Way::Word("SQL_SMALL_RESULT"),
+    Way::Scan,
+    Way::Switch("semijoin=off"),
+    Way::Switch("materialization=off"),
+    Way::Switch("in_to_exists=off"),
+    Way::Switch("exists_to_in=off"),
+    Way::Switch("derived_merge=off"),
+    Way::Switch("condition_pushdown_for_derived=off,split_materialized=off"),
+    Way::Switch("subquery_cache=off"),
+    Way::Variable("join_cache_level", "0"),
+    Way::Variable("join_cache_level", "8"),
+    Way::Variable("optimizer_use_condition_selectivity", "1"),
+    Way::Variable("optimizer_search_depth", "1"),
+];
+
+/// The ways of a server.
+pub fn of(kind: Kind) -> &'static [Way] {
+    match kind {
+        Kind::MySql => &MYSQL,
+        Kind::MariaDb => &MARIADB,
+    }
+}
+
+/// Whether a difference of that kind may come of the plan.
+pub fn may_cause(kind: DifferenceKind) -> bool {
+    match kind {
+        DifferenceKind::Columns
+        | DifferenceKind::Outcome
+        | DifferenceKind::Error
+        | DifferenceKind::Warnings => true,
+        DifferenceKind::Rows
+        | DifferenceKind::Order
+        | DifferenceKind::Affected
+        | DifferenceKind::InsertId
+        | DifferenceKind::Contents
+        | DifferenceKind::Lost => false,
+    }
+}
+
+/// Every table of FROM that has an alias, without its primary key.
+fn without_keys(marked: &str) -> String {
+    let words: Vec<&str> = marked.split(' ').collect();
+    let mut text = String::new();
+    for (at, word) in words.iter().enumerate() {
+        let before = |back: usize| at.checked_sub(back).and_then(|at| words.get(at)).copied();
+        let after_table = before(1).is_some_and(|table| table.starts_with("t_"))
+            && before(2).is_some_and(|word| word.ends_with("FROM") || word.ends_with("JOIN"));
+        let digits = word.get(1..).unwrap_or_default();
+        let name = digits.trim_end_matches(')');
+        let is_alias = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        if at > 0 {
+            text.push(' ');
+        }
+        match after_table && is_alias {
+            true => {
+                let (alias, rest) = word.split_at(1 + name.len());
+                text.push_str(&format!("{alias} IGNORE INDEX (PRIMARY){rest}"));
+            }
+            false => text.push_str(word),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_said_and_taken_back() {
+        let word = Way::Word("SQL_BIG_RESULT").text("WITH a AS (SELECT 1) SELECT 2");
+        assert_eq!(
+            word.as_deref(),
+            Some("WITH a AS (SELECT SQL_BIG_RESULT 1) SELECT 2")
+        );
+        assert_eq!(Way::Word("SQL_BIG_RESULT").text("DELETE FROM t"), None);
+        assert_eq!(
+            Way::Scan
+                .text("DELETE FROM t_a WHERE x IN (SELECT y FROM t_b c2) AND z = (SELECT 1 FROM t_c d13 WHERE d13.a)")
+                .as_deref(),
+            Some(
+                "DELETE FROM t_a WHERE x IN (SELECT y FROM t_b c2 IGNORE INDEX (PRIMARY)) AND z = (SELECT 1 FROM t_c d13 \
+                 IGNORE INDEX (PRIMARY) WHERE d13.a)"
+            )
+        );
+        let way = Way::Variable("join_cache_level", "0");
+        assert_eq!(
+            way.begin().as_deref(),
+            Some("SET SESSION join_cache_level = 0")
+        );
+        assert_eq!(
+            way.end().as_deref(),
+            Some("SET SESSION join_cache_level = DEFAULT")
+        );
+    }
+}
