@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use dbmesh_testkit::port::Port;
 use dbmesh_testkit::{Kind, Session};
 
-use crate::bank::{LONG, Random, Told, lasts, options, settle, told_of, torment};
+use crate::bank::{Ends, LONG, Random, Told, lasts, options, settle, told_of, torment};
 use crate::ground::{Ground, yaml};
 
 const WORKERS: u64 = 4;
@@ -66,8 +66,9 @@ fn lists_under_kills(lasts: Duration) {
                 scope.spawn(move || work(worker, port, over))
             })
             .collect();
+        let ends = Ends(over);
         torment(&ground.servers, &config, Instant::now() + lasts);
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         let mut all = History::default();
         for worker in workers {
             let history = worker.join().unwrap();

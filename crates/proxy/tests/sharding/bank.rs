@@ -24,6 +24,15 @@ const ROLLED_BACK: u16 = 3101;
 /// In time for which locks of branches in doubt are kept.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(60);
 
+/// Lets the clients end, also when the test fails before.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What a client was told of its transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -81,8 +90,9 @@ fn transfers_under_kills(lasts: Duration) {
                 scope.spawn(move || transfers(worker, port, over))
             })
             .collect();
+        let ends = Ends(over);
         torment(&ground.servers, &config, Instant::now() + lasts);
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         workers
             .into_iter()
             .flat_map(|w| w.join().unwrap())
