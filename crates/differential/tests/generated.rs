@@ -172,6 +172,46 @@ fn a_key_that_is_left_out_is_generated_and_told() {
     }
 }
 
+/// What the packet says of keys that statements give themselves is what a server says of its AUTO_INCREMENT.
+#[test]
+fn a_key_of_ones_own_is_told_as_by_one_server() {
+    let ground = Ground::start(1);
+    let table = "CREATE TABLE shop_0.t_log (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT)";
+    ground.servers[0].execute(table).unwrap();
+    let mut client = Client::new(ground.place.clone());
+    let mut one = Client::new(Place {
+        port: ground.servers[0].port(),
+        schema: "shop_0".to_owned(),
+        ..ground.place.clone()
+    });
+    for values in [
+        "(-5, 1)",
+        "(5, 1)",
+        "('-6', 1)",
+        "(7, 1), (-7, 2)",
+        "(-8, 1), (8, 2)",
+        "(-9223372036854775808, 1)",
+    ] {
+        let sql = format!("INSERT INTO t_log (id, a) VALUES {values}");
+        let theirs = ground.insert(&mut one, &sql);
+        assert_eq!(ground.insert(&mut client, &sql), theirs, "{sql}");
+        let sql = sql.replace("INSERT", "REPLACE");
+        let theirs = ground.insert(&mut one, &sql);
+        assert_eq!(ground.insert(&mut client, &sql), theirs, "{sql}");
+    }
+    let sql = "INSERT INTO t_log (id, a) VALUES (?, ?)";
+    let mut prepared = |client: &mut Client| {
+        let values = vec![Value::Int(-11), Value::Int(1)];
+        let asked = client.ask_in(Form::Prepared, sql, values);
+        ground.runtime.block_on(asked).outcome
+    };
+    let theirs = prepared(&mut one);
+    assert_eq!(
+        format!("{:?}", prepared(&mut client)),
+        format!("{theirs:?}")
+    );
+}
+
 #[test]
 fn uuids_and_segments_are_keys_too() {
     let ground = Ground::start(1);

@@ -232,6 +232,12 @@ fn wants<'a>(scope: &Scope<'a>, zero: Zero) -> Result<Option<Wants<'a>>, RefuseR
     Ok(Some(wants))
 }
 
+/// A value as an OK packet tells it, which has no sign: of -5 servers say 2^64 - 5.
+fn told(number: i128) -> Option<u64> {
+    let negative = || i64::try_from(number).ok().map(i64::cast_unsigned);
+    u64::try_from(number).ok().or_else(negative)
+}
+
 /// The generated column of an INSERT.
 struct Column<'s, 'a> {
     scope: &'s Scope<'a>,
@@ -362,9 +368,7 @@ impl Column<'_, '_> {
             }
             // What a row is told that an update meets, only its server knows.
             Compared::Value(_) if self.insert.on_duplicate.is_some() => Ok(Said::Value(None)),
-            Compared::Value(KeyValue::Integer(number)) => {
-                Ok(Said::Value(u64::try_from(number).ok()))
-            }
+            Compared::Value(KeyValue::Integer(number)) => Ok(Said::Value(told(number))),
             Compared::Value(_) => Ok(Said::Value(None)),
             // While nothing is bound, a parameter is a value.
             Compared::Unknown if scope.input.parameters.is_none() => match operand {
