@@ -22,7 +22,7 @@ mod sim;
 pub mod sql;
 
 pub use coordinator::{Action, Answers, Cause, Commit, Outcome, Participant, Step, Work};
-pub use id::{Gtrid, NotOurs, Shard, Xid, mesh};
+pub use id::{FORMAT_ID, Gtrid, NotOurs, Shard, Xid, mesh};
 pub use resolver::{Ask, Doubt, Event, GRACE_MS, Listed, Resolver, Tally, Undone, Why};
 pub use savepoint::{Savepoints, TooMany};
 

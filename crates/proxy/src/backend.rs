@@ -30,7 +30,7 @@ pub use login::{ConnectError, Dialer};
 /// Largest answer that the proxy reads for itself, in bytes.
 const OWN_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Most rows that the proxy reads for itself.
-const OWN_ANSWER_ROWS_MAX: usize = 10_000;
+pub(crate) const OWN_ANSWER_ROWS_MAX: usize = 10_000;
 
 /// Why a connection is of no more use.
 #[derive(Debug)]

@@ -1,20 +1,28 @@
 //! XA statements of clients, where tables are split over nodes: a branch is on one node.
 //!
-//! Owns the way of what names a prepared branch, which any session may finish, to the node that has it. A branch begins at
-//! the session's place and binds the session there; statements that need another node are refused as for any session that
-//! is bound. Must never take a node's "no such branch" for the answer while another node was not asked. Input: an XA
-//! statement of a session outside of transactions over several nodes.
+//! Owns the way of what names a prepared branch, which any session may finish, to the node that has it, and the list of
+//! those that are prepared, of all nodes. A branch begins at the session's place and binds the session there; statements that
+//! need another node are refused as for any session that is bound. Must never take a node's "no such branch" for the answer
+//! while another node was not asked, nor show dbmesh's own branches. Input: an XA statement of a session outside of
+//! transactions over several nodes.
 
+use std::collections::HashSet;
+
+use dbmesh_commit::FORMAT_ID;
 use dbmesh_sql::effects::XaVerb;
 use dbmesh_sql::{Effect, Statement, Verb};
+use dbmesh_wire::column::Column;
 use dbmesh_wire::relay::{Names, Shape};
+use dbmesh_wire::result_set::RowFormat;
 
 use super::super::acquire::PRIMARY;
 use super::super::{Executed, Failure, Session};
 use super::gather::broken;
 use super::work::of_server;
+use crate::backend::{BackendError, Cell, OWN_ANSWER_ROWS_MAX, definitions_of, rows_of};
 use crate::fault::Fault;
 use crate::pins::PinReason;
+use crate::upstream::Need;
 
 /// The error of a server that has no such branch.
 const XAER_NOTA: u16 = 1397;
@@ -39,10 +47,7 @@ impl Session {
                 let why = "XA among several statements in one text";
                 Err(Fault::Sharding(why.into()).into())
             }
-            Some(Effect::Xa(XaVerb::Recover)) => {
-                let why = "XA RECOVER lists the branches of one server: ask the nodes themselves";
-                Err(Fault::Sharding(why.into()).into())
-            }
+            Some(Effect::Xa(XaVerb::Recover)) => Box::pin(self.list_branches(text)).await.map(Some),
             Some(Effect::Xa(XaVerb::Commit | XaVerb::Rollback)) if !bound => {
                 Box::pin(self.finish_branch(text)).await.map(Some)
             }
@@ -82,5 +87,54 @@ impl Session {
             }
         }
         Err(refused.unwrap_or_else(gone).into())
+    }
+    /// What is prepared at any node, but for dbmesh's own. Nodes that share a server list the same.
+    async fn list_branches(&mut self, text: &[u8]) -> Result<Executed, Failure> {
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let home = self.sharded.as_ref().ok_or_else(gone)?.home.clone();
+        let here = self.sharded.as_ref().ok_or_else(gone)?.source;
+        // The session's own place says what the columns are, and whether it may ask at all.
+        self.acquire(PRIMARY).await?;
+        let backend = self.backend()?;
+        let payload = backend.query_payload(text);
+        let answer = backend.run(&payload, Shape::Results).await;
+        let (_, bytes) = match answer.map_err(broken)? {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.settle().await?;
+                return Err(of_server(&error.payload, "", &Names::default()).into());
+            }
+        };
+        let mut listed = rows_of(&bytes).map_err(broken)?;
+        let sql = std::str::from_utf8(text).map_err(|_| gone())?;
+        for source in (0..home.sources.len()).filter(|source| *source != here) {
+            let upstream = &home.sources.get(source).ok_or_else(gone)?.upstream;
+            let member = upstream.choose(Need::Primary, None, &[], || 0);
+            let member = member.ok_or_else(|| Fault::NoEndpoint(upstream.why_no_primary()))?;
+            let rows = member.pool.ask_aside(sql).await;
+            let rows = rows.map_err(|e| e.into_fault(member.endpoint.name.as_str()))?;
+            whole(&rows)?;
+            listed.extend(rows);
+        }
+        whole(&listed)?;
+        let own = FORMAT_ID.to_string();
+        listed.retain(|row| row.first().and_then(Option::as_deref) != Some(own.as_bytes()));
+        let mut seen = HashSet::new();
+        listed.retain(|row| seen.insert(row.clone()));
+        let definitions = definitions_of(&bytes).map_err(broken)?;
+        let columns = definitions.iter().map(|one| Column::decode(one));
+        let columns = columns.collect::<Result<Vec<_>, _>>();
+        let columns = columns.map_err(|e| broken(BackendError::from(e)))?;
+        self.answer_rows(&columns, &listed, RowFormat::Text).await
+    }
+}
+
+/// A list that may have been cut is none.
+fn whole(rows: &[Vec<Cell>]) -> Result<(), Fault> {
+    match rows.len() < OWN_ANSWER_ROWS_MAX {
+        true => Ok(()),
+        false => Err(Fault::Sharding(format!(
+            "XA RECOVER over several nodes lists less than {OWN_ANSWER_ROWS_MAX} branches: ask the nodes themselves"
+        ))),
     }
 }
