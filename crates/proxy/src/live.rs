@@ -3,12 +3,14 @@
 //! Owns one look at every endpoint, over a connection of its own: version, role, replication, what an atomic commit needs,
 //! the tables of the shards. It must never write anything, nor say a secret. Input: a valid topology.
 
+mod semisync;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dbmesh_model::Topology;
-use dbmesh_model::topology::sharding::{AcrossSources, Table};
+use dbmesh_model::topology::sharding::{AcrossSources, Source, Table};
 use dbmesh_model::topology::{Endpoint, Role, Service, Sharding};
 use serde_json::{Value, json};
 
@@ -309,26 +311,29 @@ async fn promise(
             remedy,
         );
     }
-    let mut sources = sharding.sources.iter();
-    let several = sources
-        .any(|s| s.endpoints.len() > 1 && s.endpoints.iter().any(|e| e.name == endpoint.name));
-    let sql =
-        b"SELECT variable_value FROM performance_schema.global_variables WHERE variable_name IN \
-                ('rpl_semi_sync_source_enabled', 'rpl_semi_sync_master_enabled')";
-    let rows = backend.query(sql).await?.unwrap_or_default();
-    let on = rows
-        .iter()
-        .filter_map(|row| text(row.first()))
-        .any(|value| value == "ON");
-    if several && !on {
-        let what = "its replication is not semi-synchronous: a failover can lose what was committed, and tear a transaction";
-        looked.remark(
-            Weight::Note,
-            what,
-            "semi-synchronous replication with AFTER_SYNC and a long timeout, or Group Replication",
-        );
+    let has_it = |source: &&Source| source.endpoints.iter().any(|e| e.name == endpoint.name);
+    let others = sharding.sources.iter().find(has_it);
+    let others = others.map_or(0, |source| source.endpoints.len().saturating_sub(1));
+    if others > 0 && !is_in_group(backend).await? {
+        let rows = backend.query(semisync::QUESTION.as_bytes()).await?;
+        let rows = rows.unwrap_or_default();
+        let values = rows
+            .iter()
+            .filter_map(|row| Some((text(row.first())?, text(row.get(1))?)))
+            .collect();
+        for (what, remedy) in semisync::shortfalls(&values, others) {
+            looked.remark(Weight::Note, what, &remedy);
+        }
     }
     Ok(())
+}
+
+/// Whether Group Replication is what replicates it: that loses nothing that a majority has.
+async fn is_in_group(backend: &mut Backend) -> Result<bool, BackendError> {
+    let sql = b"SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'";
+    let rows = backend.query(sql).await?.unwrap_or_default();
+    let count = rows.first().and_then(|row| text(row.first()));
+    Ok(count.is_some_and(|count| count != "0"))
 }
 
 fn text(cell: Option<&Cell>) -> Option<String> {

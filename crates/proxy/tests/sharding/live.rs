@@ -10,9 +10,14 @@ use crate::ground::{Ground, Options, yaml};
 
 /// Exit code, the text for people, the JSON.
 fn check(ground: &Ground, options: &Options) -> (Option<i32>, String, Value) {
+    check_text(&yaml(&ground.servers, ground.stage.port, options))
+}
+
+/// The same of these resources.
+pub fn check_text(resources: &str) -> (Option<i32>, String, Value) {
     let folder = Folder::create("live").unwrap();
     let path = folder.path().join("dbmesh.yaml");
-    std::fs::write(&path, yaml(&ground.servers, ground.stage.port, options)).unwrap();
+    std::fs::write(&path, resources).unwrap();
     let run = |form: &str| {
         let mut command = Command::new(dbmesh_testkit::proxy::binary().unwrap());
         let command = command.args(["check", "--live", "-o", form]).arg(&path);
@@ -27,7 +32,7 @@ fn check(ground: &Ground, options: &Options) -> (Option<i32>, String, Value) {
     (code, table, serde_json::from_str(&json).unwrap())
 }
 
-fn remarks(json: &Value, endpoint: &str) -> Vec<String> {
+pub fn remarks(json: &Value, endpoint: &str) -> Vec<String> {
     let servers = json["servers"].as_array().unwrap();
     let one = servers.iter().find(|one| one["endpoint"] == endpoint);
     let remarks = one.unwrap()["remarks"].as_array().unwrap();

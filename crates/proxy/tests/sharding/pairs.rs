@@ -2,17 +2,19 @@
 //! one node's primary in the middle of everything.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use dbmesh_testkit::fleet::{Fleet, FleetOptions};
 use dbmesh_testkit::port::Port;
-use dbmesh_testkit::{Pair, Proxy, Server};
+use dbmesh_testkit::{Kind, Pair, Proxy, Server, operator};
 
 use crate::bank::{self, ACCOUNTS, BALANCE, Random, Told, WORKERS, lasts, settled};
 use crate::faultkit::client::{Credentials, RawClient};
 use crate::faultkit::eventually;
 use crate::faultkit::stage::Stage;
 use crate::ground::{Answer, Client, Options, endpoint, make_shards, yaml_of};
+use crate::live;
 
 const WITHIN: Duration = Duration::from_secs(60);
 const STRATEGY: &[&str] = &[
@@ -96,9 +98,18 @@ impl Nodes {
 }
 
 fn config(pairs: &[Pair; 2], port: u16, options: &Options) -> String {
+    config_of(pairs.each_ref().map(Pair::servers), port, options)
+}
+
+/// The same over the servers of two nodes.
+fn config_of<'s>(
+    nodes: [impl Iterator<Item = &'s Server>; 2],
+    port: u16,
+    options: &Options,
+) -> String {
     let mut endpoints = String::new();
-    for (place, pair) in pairs.iter().enumerate() {
-        for (member, server) in pair.servers().enumerate() {
+    for (place, servers) in nodes.into_iter().enumerate() {
+        for (member, server) in servers.enumerate() {
             endpoints += &endpoint(&format!("m{place}_{member}"), server, place);
         }
     }
@@ -268,15 +279,6 @@ fn who_takes_over_must_keep_the_promise_as_well() {
     eventually("it is trusted", WITHIN, || transfers(&mut client).is_ok());
 }
 
-/// Lets the clients end, also when the test fails before.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Kills the primary of a node, lets its replica take over, and gives the old one back as a replica; or kills a proxy.
 fn torment(pairs: &mut [Pair; 2], config: &str, until: Instant, random: &mut Random) -> [u32; 2] {
     let mut proxy = Proxy::start(config, &[]).unwrap();
@@ -332,7 +334,7 @@ fn takeovers(lasts: Duration) {
                 scope.spawn(move || bank::transfers(worker, port, over))
             })
             .collect();
-        let ends = Ends(over);
+        let ends = bank::Ends(over);
         let mut random = Random(0x51ed_270b_0a1f_39c5);
         let counts = torment(
             &mut nodes.pairs,
@@ -350,4 +352,75 @@ fn takeovers(lasts: Duration) {
     });
     settled(&nodes.primaries());
     bank::check(&nodes.primaries(), &nodes.stage.proxy, &told);
+}
+
+/// What a live check says of an endpoint, which is no reason not to begin.
+fn notes(config: &str, endpoint: &str) -> String {
+    let (_, _, json) = live::check_text(config);
+    let notes = live::remarks(&json, endpoint).into_iter();
+    let notes: Vec<String> = notes.filter(|remark| remark.starts_with("note")).collect();
+    notes.join("\n")
+}
+
+#[test]
+fn a_live_check_names_what_ends_semi_synchronous_replication() {
+    let nodes = Nodes::start(&["transactions: {acrossNodes: atomic}"]);
+    let config = config(&nodes.pairs, nodes.stage.port, &nodes.options);
+    let said = notes(&config, "m0_0");
+    assert!(
+        said.contains("for 60000 ms (rpl_semi_sync_source_timeout)"),
+        "{said}"
+    );
+    assert!(!said.contains("wait_no_replica"), "{said}");
+    // It would be the primary with what it has.
+    let said = notes(&config, "m0_1");
+    assert!(
+        said.contains("rpl_semi_sync_source_wait_no_replica is OFF"),
+        "{said}"
+    );
+    let primary = nodes.pairs[0].primary();
+    primary
+        .execute("SET GLOBAL rpl_semi_sync_source_timeout = 4294967295")
+        .unwrap();
+    assert_eq!(notes(&config, "m0_0"), "");
+    for (sql, word) in [
+        ("wait_for_replica_count = 2", "it waits for 2 replicas"),
+        ("wait_point = AFTER_COMMIT", "wait_point is AFTER_COMMIT"),
+        ("enabled = OFF", "is not semi-synchronous"),
+    ] {
+        primary
+            .execute(&format!("SET GLOBAL rpl_semi_sync_source_{sql}"))
+            .unwrap();
+        let said = notes(&config, "m0_0");
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn a_live_check_knows_the_settings_of_mariadb() {
+    let mut options = FleetOptions::new(Kind::MariaDb, 1);
+    options.extra_args = operator::semi_synchronous(Kind::MariaDb);
+    let fleet = Fleet::start(options).unwrap();
+    for place in [0, 1] {
+        make_shards(fleet.primary(), place);
+    }
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: atomic}"],
+        strategy: STRATEGY,
+        ..Options::default()
+    };
+    let config = config_of([fleet.servers(), fleet.servers()], 1, &options);
+    let said = notes(&config, "m0_0");
+    for word in [
+        "for 60000 ms (rpl_semi_sync_master_timeout)",
+        "rpl_semi_sync_master_wait_no_slave is OFF",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+    for set in ["timeout = 86400000", "wait_no_slave = ON"] {
+        let sql = format!("SET GLOBAL rpl_semi_sync_master_{set}");
+        fleet.primary().execute(&sql).unwrap();
+    }
+    let said = notes(&config, "m0_0");
+    assert!(!said.contains("rpl_semi_sync"), "{said}");
 }
