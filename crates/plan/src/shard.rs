@@ -43,7 +43,7 @@ pub use generate::{Generation, Zero};
 pub use keyed::{Keyed, NotKeyed};
 pub use load::{Load, LoadFault, Records};
 pub use merge::MergeSpec;
-pub use moving::{Moving, Unmoved};
+pub use moving::{Computed, Going, Moving, Rekeyed, Unmoved};
 pub use print::Shown;
 pub use reason::{GatherReason, LoadReason, RefuseReason};
 pub use rewrite::Splice;

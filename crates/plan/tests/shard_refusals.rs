@@ -77,7 +77,7 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
         (Reason::KeyType(table()), "correct `keyTypes`"),
         (
             Reason::KeyUpdate,
-            "with a literal or a parameter, [rows move](transactions.md#rows-that-move); else, delete the row and insert it anew",
+            "where [rows move](transactions.md#rows-that-move) it is served; else, delete the row and insert it anew",
         ),
         (Reason::NotDeterministic, "give the value itself"),
         (Reason::NoPrimaryKey, "give it one"),

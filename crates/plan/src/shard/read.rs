@@ -206,15 +206,26 @@ pub(super) fn statements(
     set: &Positions,
     splices: &[Splice],
 ) -> Result<Vec<NodeStatement>, Stop> {
+    let of_shard = |(target, mut parts): (Target, Vec<Splice>)| {
+        parts.extend_from_slice(splices);
+        rewrite::statement(scope, &target, &parts)
+    };
+    let all = parts(scope, locality, set)?;
+    all.into_iter().map(of_shard).collect()
+}
+
+/// Every shard of a set, with what is left of lists of IN there.
+pub(super) fn parts(
+    scope: &Scope<'_>,
+    locality: &Locality,
+    set: &Positions,
+) -> Result<Vec<(Target, Vec<Splice>)>, Stop> {
     let lists = lists(scope, locality, set);
-    let mut statements = Vec::new();
-    for shard in set.iter() {
-        let target = target(scope, shard)?;
-        let mut splices = splices.to_vec();
-        splices.extend(lists.iter().filter_map(|list| list.part(scope, shard)));
-        statements.push(rewrite::statement(scope, &target, &splices)?);
-    }
-    Ok(statements)
+    let part = |shard| {
+        let kept = lists.iter().filter_map(|list| list.part(scope, shard));
+        Ok((target(scope, shard)?, kept.collect()))
+    };
+    set.iter().map(part).collect()
 }
 
 /// The shard of that number of all sharded uses.

@@ -324,7 +324,7 @@ fn moment(text: &[u8]) -> Option<(i64, Precision)> {
 }
 
 /// `-?[1-9][0-9]*` or `0`: what every comparison reads alike.
-fn canonical_integer(text: &[u8]) -> Option<i128> {
+pub(super) fn canonical_integer(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?;
     let number: i128 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

@@ -1,7 +1,10 @@
 //! Changes of the sharding key: rows move to their shard, and every answer is what one server gives.
 
+use std::time::Duration;
+
 use dbmesh_testkit::Kind;
 
+use crate::faultkit::eventually;
 use crate::ground::{Answer, Ground, Options};
 use crate::prepared::Value::Int;
 use crate::prepared::{execute, prepare};
@@ -68,6 +71,63 @@ const MOVES: &str = "
     SET autocommit = 1
     SELECT * FROM t_user ORDER BY user_id";
 
+/// Keys that follow from the rows.
+const COMPUTED: &str = "
+    DELETE FROM t_user
+    DELETE FROM t_item
+    DELETE FROM t_type
+    INSERT INTO t_user VALUES (1, 'Ann', 10), (2, 'Bob', 20), (5, 'Eve', 50), (6, 'Fay', 60), (20, 'Gil', 2)
+    INSERT INTO t_item VALUES (1, 1, 7, 'a'), (2, 1, 7, 'b'), (1, 2, 7, 'c'), (3, 6, 7, 'd'), (4, 6, 8, 'e')
+    INSERT INTO t_type (user_id, f, d, day, l1, doc) VALUES (1, 5, 6, '2024-01-01', '7', '[1]'), (2, 0.5, 2, NULL, 'x', NULL)
+    UPDATE t_user SET user_id = user_id + 100 WHERE user_id = 1
+    SELECT ROW_COUNT()
+    UPDATE t_user SET user_id = user_id - 100, name = CONCAT(name, user_id), score = score + 1 WHERE score >= 10
+    UPDATE t_user SET user_id = user_id - 100 WHERE user_id > 100
+    SELECT * FROM t_user ORDER BY user_id
+    SELECT * FROM t_user WHERE user_id = 1
+    UPDATE t_user SET user_id = user_id + 30
+    SELECT * FROM t_user ORDER BY user_id
+    SELECT user_id FROM t_user WHERE user_id = 36
+    UPDATE t_user AS u SET u.user_id = u.user_id - u.score, u.score = u.user_id WHERE u.user_id = 50
+    UPDATE shop.t_user SET shop.t_user.user_id = t_user.user_id * 2 + LENGTH(name) WHERE name LIKE 'E%'
+    UPDATE t_user SET user_id = CASE name WHEN 'Fay' THEN 1 ELSE user_id END, score = score
+    UPDATE t_user SET user_id = user_id WHERE user_id < 40
+    UPDATE t_user SET user_id = user_id + 1 WHERE user_id = 999
+    UPDATE t_user SET user_id = user_id + 0 WHERE user_id > 0
+    UPDATE t_user SET user_id = user_id + 2147483647 WHERE user_id = 48
+    UPDATE t_user SET user_id = nothing + 1
+    UPDATE t_user SET user_id = user_id + 1 WHERE nothing = 1
+    UPDATE t_user SET user_id = ABS(-32) WHERE user_id IN (31, 48)
+    UPDATE t_user SET user_id = 16 + 16 WHERE user_id = 48
+    SELECT * FROM t_user ORDER BY user_id
+    INSERT INTO t_user VALUES (71, 'a', 1), (72, 'b', 1), (73, 'c', 1), (74, 'd', 1)
+    UPDATE t_user SET user_id = user_id + 1 WHERE user_id > 70 ORDER BY user_id DESC
+    UPDATE t_user SET user_id = user_id - 2 WHERE user_id > 70 ORDER BY user_id
+    UPDATE t_user SET user_id = user_id + 8 WHERE user_id > 69 ORDER BY user_id DESC
+    UPDATE t_user SET user_id = user_id DIV 2 WHERE user_id IN (78, 80)
+    SELECT * FROM t_user ORDER BY user_id
+    UPDATE t_item SET user_id = user_id + 1 WHERE order_id = 8
+    UPDATE t_item SET user_id = user_id + id WHERE id > 1
+    UPDATE t_item SET user_id = 3, id = id + 10 WHERE order_id = 7
+    UPDATE t_item SET id = id + 1, user_id = user_id + 1 WHERE id > 12
+    SELECT * FROM t_item ORDER BY id, user_id
+    SELECT * FROM t_item WHERE user_id = 3 ORDER BY id
+    UPDATE t_type SET user_id = user_id + CAST(d AS SIGNED)
+    UPDATE t_type SET user_id = l1 WHERE l1 = '7'
+    SELECT * FROM t_type ORDER BY user_id
+    BEGIN
+    UPDATE t_user SET user_id = user_id + 1000 WHERE user_id < 40
+    UPDATE t_user SET user_id = user_id + 1000 WHERE user_id > 1000
+    SELECT * FROM t_user ORDER BY user_id
+    ROLLBACK
+    SELECT * FROM t_user ORDER BY user_id
+    BEGIN
+    UPDATE t_user SET user_id = user_id + 1000 WHERE user_id < 40
+    UPDATE t_user SET user_id = user_id - 1000, score = -1 WHERE user_id > 1000
+    COMMIT
+    SELECT * FROM t_user ORDER BY user_id
+    SELECT * FROM t_user WHERE user_id = 1001";
+
 fn atomic() -> Ground {
     let options = Options {
         data_shard: &["transactions: {acrossNodes: atomic}"],
@@ -87,6 +147,62 @@ fn rows_move_as_if_they_had_stayed() {
     for server in &ground.servers {
         assert_eq!(server.query("XA RECOVER").unwrap(), Vec::<Vec<_>>::new());
     }
+}
+
+#[test]
+fn rows_move_by_keys_that_their_servers_compute() {
+    let ground = atomic();
+    ground.both(COMPUTED);
+    let (mut mesh, mut one) = (ground.mesh(), ground.one());
+    let sql = "UPDATE t_user SET user_id = user_id + ?, score = ? WHERE user_id < ?";
+    let ids = [&mut mesh, &mut one].map(|client| prepare(client, sql).unwrap().0);
+    for values in [[500, 1, 40], [-500, 2, 1], [7, 3, 1000]].map(|values| values.map(Int)) {
+        let ours = execute(&mut mesh, ids[0], &values, sql);
+        let theirs = execute(&mut one, ids[1], &values, sql);
+        assert_eq!(ours, theirs, "{values:?} {:?}", mesh.said);
+    }
+    ground.both("SELECT * FROM t_user ORDER BY user_id");
+    // One server says a duplicate, or not, by the order in which it comes to the rows.
+    mesh.ask("DELETE FROM t_user");
+    mesh.ask("INSERT INTO t_user VALUES (1, 'a', 1), (2, 'b', 2), (9, 'c', 3)");
+    for order in ["", " ORDER BY user_id", " ORDER BY score DESC"] {
+        let said = mesh.refused(&format!("UPDATE t_user SET user_id = user_id + 1{order}"));
+        assert!(said.contains("their order"), "{said}");
+    }
+    let there = mesh.ask("SELECT GROUP_CONCAT(user_id ORDER BY user_id) FROM t_user");
+    assert_eq!(there.rows(), [[Some("1,2,9".to_owned())]]);
+    // A trigger could give a row another key, also where none moves.
+    ground.servers[0]
+        .execute("CREATE TRIGGER shop_0.tr BEFORE UPDATE ON shop_0.t_user_1 FOR EACH ROW SET NEW.score = 1")
+        .unwrap();
+    let said = mesh.refused("UPDATE t_user SET user_id = user_id + 8 WHERE user_id = 1");
+    assert!(said.contains("a trigger is on its table"), "{said}");
+    for server in &ground.servers {
+        assert_eq!(server.query("XA RECOVER").unwrap(), Vec::<Vec<_>>::new());
+    }
+}
+
+/// What is locked is what is changed: nobody comes between.
+#[test]
+fn a_row_that_comes_between_is_waited_for() {
+    let ground = atomic();
+    let mut mesh = ground.mesh();
+    mesh.ask("INSERT INTO t_user VALUES (1, 'a', 1), (5, 'b', 2)");
+    let mut other = ground.mesh();
+    other.ask("BEGIN");
+    other.ask("UPDATE t_user SET user_id = user_id + 1 WHERE user_id = 5");
+    std::thread::scope(|scope| {
+        let moved = scope.spawn(|| mesh.ask("UPDATE t_user SET user_id = user_id + 10"));
+        let waits = "SELECT COUNT(*) FROM performance_schema.data_lock_waits";
+        eventually("it waits", Duration::from_secs(60), || {
+            let waiting = ground.servers[1].query_value(waits).unwrap();
+            waiting.as_deref() != Some("0")
+        });
+        other.ask("COMMIT");
+        assert!(matches!(moved.join().unwrap(), Answer::Done(2, ..)));
+    });
+    let there = mesh.ask("SELECT GROUP_CONCAT(user_id ORDER BY user_id) FROM t_user");
+    assert_eq!(there.rows(), [[Some("11,16".to_owned())]]);
 }
 
 fn prepared_too(ground: &Ground) {
@@ -112,8 +228,28 @@ fn what_cannot_move_is_refused(ground: &Ground) {
     let mut mesh = ground.mesh();
     for (sql, why) in [
         (
-            "UPDATE t_user SET user_id = user_id + 1 WHERE user_id = 3",
-            "neither a literal nor a parameter",
+            "UPDATE t_user SET user_id = FLOOR(RAND() * 100) WHERE user_id = 3",
+            "is another each time",
+        ),
+        (
+            "UPDATE t_user SET user_id = DEFAULT WHERE user_id = 3",
+            "DEFAULT",
+        ),
+        (
+            "UPDATE t_user SET score = 9, user_id = score + 1 WHERE user_id = 3",
+            "assigned before",
+        ),
+        (
+            "UPDATE t_user SET user_id = user_id / 1 WHERE user_id = 3",
+            "otherwise than its column stores it",
+        ),
+        (
+            "UPDATE t_user SET user_id = user_id * 1e0 WHERE user_id = 3",
+            "otherwise than its column stores it",
+        ),
+        (
+            "UPDATE t_user SET user_id = user_id + 1 WHERE user_id = 3 LIMIT 1",
+            "LIMIT",
         ),
         (
             "UPDATE t_user SET user_id = NULL WHERE user_id = 3",
@@ -169,9 +305,13 @@ fn rows_stay_where_nodes_do_not_commit_as_one() {
     let mut mesh = ground.mesh();
     let said = mesh.refused("UPDATE t_user SET user_id = 13 WHERE user_id = 1");
     assert!(said.contains("transactions.acrossNodes: atomic"), "{said}");
+    let said = mesh.refused("UPDATE t_user SET user_id = user_id + 3 WHERE user_id = 1");
+    assert!(said.contains("transactions.acrossNodes: atomic"), "{said}");
     // Within a node, nothing else has to commit.
     ground.both(
         "UPDATE t_user SET user_id = 3 WHERE user_id = 1
+         UPDATE t_user SET user_id = user_id - 1 WHERE user_id = 3
+         UPDATE t_user SET user_id = user_id + 1 WHERE user_id = 2
          SELECT * FROM t_user WHERE user_id = 3
          SELECT * FROM t_user ORDER BY user_id",
     );

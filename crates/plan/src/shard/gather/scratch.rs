@@ -56,6 +56,41 @@ pub struct Writing {
     pub zones: bool,
 }
 
+/// Which unique keys of a table a change can break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unique {
+    /// None.
+    No,
+    /// The primary key alone.
+    Primary,
+    /// Others.
+    More,
+}
+
+impl Unique {
+    /// Those of the table that `shown`, the answer to SHOW CREATE TABLE, describes, with one of these columns (in lower case)
+    /// or with one that is computed.
+    #[must_use]
+    pub fn of(shown: &[u8], assigned: &BTreeSet<String>) -> Self {
+        let Some(definition) = Definition::read(shown) else {
+            return Self::More;
+        };
+        let computed = |name: &[u8]| {
+            let mut columns = definition.columns.iter();
+            columns.any(|column| column.generated && column.name == name)
+        };
+        let changes = |name: &Vec<u8>| assigned.contains(&lower(name)) || computed(name);
+        let keys = definition.keys.iter().filter(|key| key.unique);
+        let broken = keys.filter(|key| key.columns.iter().any(changes));
+        broken.fold(Self::No, |so_far, key| {
+            match (so_far, key.line.starts_with(b"PRIMARY KEY ")) {
+                (Self::No, true) => Self::Primary,
+                _ => Self::More,
+            }
+        })
+    }
+}
+
 /// A temporary table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScratchTable {

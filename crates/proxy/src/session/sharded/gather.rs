@@ -31,6 +31,7 @@ pub(super) use batches::Batches;
 use connections::{Connections, Held, store};
 pub(super) use connections::{broken, loading, refused, run};
 use rows::Rows;
+pub(super) use rows::for_each;
 
 pub(super) use apart::{Locks, Scratch};
 

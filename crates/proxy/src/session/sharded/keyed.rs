@@ -127,7 +127,7 @@ impl Session {
         plan: ShardPlan,
     ) -> Result<String, Failure> {
         if moved::is_moving(&plan, statement) {
-            return self.explain_move(sql);
+            return self.explain_move(sql).await;
         }
         match self.keyed_plan(sql).await? {
             Ok(keyed) => Ok(format!(

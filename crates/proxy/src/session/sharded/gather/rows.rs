@@ -165,6 +165,32 @@ impl Rows {
     }
 }
 
+/// Gives every row of an answer, with the definitions of its columns, to `take`. The answer is read to its end, whatever
+/// that says. The server's own error is the inner one.
+pub(in super::super) async fn for_each(
+    from: &mut Backend,
+    select: &[u8],
+    width: usize,
+    mut take: impl FnMut(&[Vec<u8>], &[Cell]) -> Result<(), Failure>,
+) -> Result<Result<(), ServerError>, Failure> {
+    let mut coming = Rows::begin(from, select).await.map_err(broken)?;
+    let mut taken = Ok(());
+    loop {
+        match coming.more(from).await.map_err(broken)? {
+            Ok(true) => {}
+            Ok(false) => return taken.map(Ok),
+            Err(error) => return Ok(Err(error)),
+        }
+        while let Some(row) = coming.next().map_err(broken)? {
+            if taken.is_ok() {
+                let cells = cells(row, width).ok_or_else(otherwise);
+                let columns = coming.columns().unwrap_or_default();
+                taken = cells.and_then(|cells| take(columns, &cells));
+            }
+        }
+    }
+}
+
 /// The values of a row; none if it has others than so many.
 pub(super) fn cells(row: &[u8], width: usize) -> Option<Vec<Cell>> {
     let mut reader = Reader::new(row);

@@ -5,12 +5,17 @@
 //! their shard, value by value as they were stored. Must never leave a row behind, nor bring one twice: what was brought is
 //! counted against what was changed. Input: an UPDATE that changes the key.
 
+mod computed;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dbmesh_model::topology::sharding::AcrossSources;
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
-use dbmesh_plan::shard::{Moving, NodeStatement, PullPart, RefuseReason, ShardPlan, ShardPlanner};
+use dbmesh_plan::shard::{
+    Going, Moving, NodeStatement, PullPart, RefuseReason, ShardPlan, ShardPlanner, Unmoved,
+};
 use dbmesh_sql::{Statement, Verb, literal};
 use dbmesh_wire::relay::Shape;
 
@@ -39,12 +44,19 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let moving = self.moving_plan(sql)?;
+        let moving = self.moving_plan(sql).await?;
         let own = self.begin_change().await?;
         let mut changed = Changed::default();
-        let done = self
-            .move_rows(&moving, statement, route, &mut changed)
-            .await;
+        let done = match &moving.going {
+            Going::To { to, condition } => {
+                let to = (to, condition.as_slice());
+                Box::pin(self.move_rows(&moving, to, statement, route, &mut changed)).await
+            }
+            Going::Computed(computed) => {
+                let moves = self.move_computed((&moving, computed), statement, route, &mut changed);
+                Box::pin(moves).await
+            }
+        };
         let found = Found {
             statements: Vec::new(),
             warnings: Vec::new(),
@@ -56,40 +68,69 @@ impl Session {
     }
 
     /// What moves, and whether it may.
-    fn moving_plan(&mut self, sql: &[u8]) -> Result<Moving, Failure> {
+    async fn moving_plan(&mut self, sql: &[u8]) -> Result<Moving, Failure> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let known = self.known_tables().ok_or_else(gone)?;
-        let moving = self.planned(sql, &known, &known.catalog, None, ShardPlanner::moving)?;
-        let moving = moving.map_err(unmoved)?;
+        let mut asked = HashSet::new();
+        let moving = loop {
+            let known = self.known_tables().ok_or_else(gone)?;
+            match self.planned(sql, &known, &known.catalog, None, ShardPlanner::moving)? {
+                Err(Unmoved::Unknown(table)) if asked.insert(table.clone()) => {
+                    self.learn(&[table]).await?;
+                }
+                planned => break planned.map_err(unmoved)?,
+            }
+        };
         self.may_move(&moving)?;
         Ok(moving)
     }
 
     /// What would be done, in a sentence.
-    pub(super) fn explain_move(&mut self, sql: &[u8]) -> Result<String, Failure> {
-        let moving = self.moving_plan(sql)?;
-        Ok(format!(
-            "rows are changed where they are ({} shards), and those that come to another shard move there, as one change",
-            moving.statements.len()
-        ))
+    pub(super) async fn explain_move(&mut self, sql: &[u8]) -> Result<String, Failure> {
+        let moving = self.moving_plan(sql).await?;
+        let shards = moving.statements.len();
+        Ok(match moving.going {
+            Going::To { .. } => format!(
+                "rows are changed where they are ({shards} shards), and those that come to another shard move there, as one change"
+            ),
+            Going::Computed(_) => format!(
+                "rows are found with their new keys ({shards} shards), with locks, changed where they are, and those that come to another shard move there, as one change"
+            ),
+        })
     }
 
     /// Whether the nodes in question commit as one, and texts can stand among those of dbmesh.
     fn may_move(&self, moving: &Moving) -> Result<(), Failure> {
-        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
-        let atomic = sharding.is_some_and(|sharding| sharding.across == AcrossSources::Atomic);
-        let mut statements = moving.statements.iter();
-        if !atomic && statements.any(|node| node.source != moving.to.source) {
-            return Err(unmoved(
-                "that needs nodes that commit as one (`transactions.acrossNodes: atomic` of the DataShard)",
-            ));
+        let sources = moving.statements.iter().map(|node| node.source);
+        match &moving.going {
+            Going::To { to, .. } => self.may_reach(sources, to.source)?,
+            Going::Computed(_) => {
+                let first = moving.statements.first().map_or(0, |node| node.source);
+                self.may_reach(sources, first)?;
+            }
         }
         self.has_plain_charset().map_err(Failure::from)
+    }
+
+    /// Whether a change at these sources and at another is one.
+    fn may_reach(
+        &self,
+        mut sources: impl Iterator<Item = usize>,
+        other: usize,
+    ) -> Result<(), Failure> {
+        let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let atomic = sharding.is_some_and(|sharding| sharding.across == AcrossSources::Atomic);
+        match atomic || sources.all(|source| source == other) {
+            true => Ok(()),
+            false => Err(unmoved(
+                "that needs nodes that commit as one (`transactions.acrossNodes: atomic` of the DataShard)",
+            )),
+        }
     }
 
     async fn move_rows(
         &mut self,
         moving: &Moving,
+        (to, condition): (&PullPart, &[u8]),
         statement: &Statement,
         route: Route,
         changed: &mut Changed,
@@ -102,7 +143,7 @@ impl Session {
             self.check_deadline()?;
             let ended = self.change_at(node, statement, route, changed).await?;
             let rows = ended.outcome.affected_rows;
-            let stays = node.shard == moving.to.shard;
+            let stays = node.shard == to.shard;
             if stays && ended.outcome.warnings > 0 {
                 return Err(unmoved("its shard stored the change with warnings"));
             }
@@ -114,9 +155,9 @@ impl Session {
         if left.is_empty() {
             return Ok(());
         }
-        self.touch(moving.to.source, route, changed).await?;
-        self.is_plain(&moving.to).await?;
-        let table = self.table_of(&moving.to).await?;
+        self.touch(to.source, route, changed).await?;
+        self.is_plain(to).await?;
+        let (table, _) = self.table_of(to).await?;
         let mut budget = self.gather_budget();
         for (node, rows) in left {
             self.check_deadline()?;
@@ -125,15 +166,15 @@ impl Session {
             self.is_plain(&from).await?;
             let mut batches = Batches::of(&table, &moving.table);
             let taken = self
-                .take_rows(moving, &table, &from, &mut batches, &mut budget)
+                .take_rows((&from, condition), &table, &mut batches, &mut budget)
                 .await?;
             if taken != rows {
                 return Err(unmoved(
                     "its shard stored another value than the one that is written",
                 ));
             }
-            self.reach(moving.to.source, route).await?;
-            self.bring_rows(moving, batches, statement).await?;
+            self.reach(to.source, route).await?;
+            self.bring_rows(to, moving, batches, statement).await?;
         }
         Ok(())
     }
@@ -141,9 +182,8 @@ impl Session {
     /// Reads the rows of a shard that belong elsewhere, and deletes them there; says how many.
     async fn take_rows(
         &mut self,
-        moving: &Moving,
+        (from, condition): (&PullPart, &[u8]),
         table: &ScratchTable,
-        from: &PullPart,
         batches: &mut Batches,
         budget: &mut Budget,
     ) -> Result<u64, Failure> {
@@ -155,7 +195,7 @@ impl Session {
                 b"SELECT COUNT(*) FROM ",
                 name.as_slice(),
                 b" WHERE (",
-                &moving.condition,
+                condition,
                 b") AND (",
                 &lossy,
                 b")",
@@ -169,15 +209,10 @@ impl Session {
                 ));
             }
         }
-        let mut select = table.select(&from.table, &name, Some(&moving.condition));
+        let mut select = table.select(&from.table, &name, Some(condition));
         select.extend_from_slice(b" FOR UPDATE");
         let rows = batches.read(backend, table, &select, budget).await?;
-        let delete = [
-            b"DELETE FROM ",
-            name.as_slice(),
-            b" WHERE ",
-            &moving.condition,
-        ];
+        let delete = [b"DELETE FROM ", name.as_slice(), b" WHERE ", condition];
         let payload = backend.query_payload(&delete.concat());
         let deleted = backend.run(&payload, Shape::Results).await;
         let (outcome, _) = deleted.map_err(broken)?.map_err(refused)?;
@@ -191,15 +226,14 @@ impl Session {
     /// Inserts rows where the session is.
     async fn bring_rows(
         &mut self,
+        to: &PullPart,
         moving: &Moving,
         batches: Batches,
         statement: &Statement,
     ) -> Result<(), Failure> {
         let own = self.load_here().await?;
-        let table = (moving.to.table.clone(), moving.table.clone());
-        let names = self
-            .names_at(&[moving.to.source], &[table])
-            .unwrap_or_default();
+        let table = (to.table.clone(), moving.table.clone());
+        let names = self.names_at(&[to.source], &[table]).unwrap_or_default();
         for insert in batches.statements() {
             let inserted = run(self.backend()?, &insert).await;
             if let Err(Failure::Fault(Fault::Server { code, .. })) = &inserted {
@@ -233,8 +267,8 @@ impl Session {
         }
     }
 
-    /// How rows travel to the table of this part, where the session is.
-    async fn table_of(&mut self, part: &PullPart) -> Result<ScratchTable, Failure> {
+    /// How rows travel to the table of this part, where the session is, and its definition.
+    async fn table_of(&mut self, part: &PullPart) -> Result<(ScratchTable, Vec<u8>), Failure> {
         let own = self.load_here().await?;
         let name = literal::quote_identifier(part.table.as_bytes());
         let sql = [&b"SHOW CREATE TABLE "[..], &name].concat();
@@ -242,8 +276,10 @@ impl Session {
         let rows = rows.map_err(refused)?;
         self.unload_here(own).await?;
         let shown = rows.first().and_then(|row| row.get(1)?.as_deref());
-        let table = ScratchTable::of(shown.unwrap_or_default(), &part.table, None);
-        table.ok_or_else(|| unmoved("it is no plain table"))
+        let shown = shown.unwrap_or_default().to_vec();
+        let table = ScratchTable::of(&shown, &part.table, None);
+        let table = table.ok_or_else(|| unmoved("it is no plain table"))?;
+        Ok((table, shown))
     }
 
     /// No trigger fires for a row that is brought, and no other table refers to it, where the session is.
