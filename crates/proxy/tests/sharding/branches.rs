@@ -195,7 +195,11 @@ fn prepared_branches_of_all_nodes_are_listed() {
         let sql = format!("SELECT score FROM t_user WHERE user_id = {user}");
         assert_eq!(mesh.ask(&sql).rows(), [[cell(score)]]);
     }
-    // Whom the servers do not let ask, is told so.
+    who_may_not_ask_is_told_so(&ground);
+    left.execute(&format!("XA ROLLBACK {own}")).unwrap();
+}
+
+fn who_may_not_ask_is_told_so(ground: &Ground) {
     for server in &ground.servers {
         server
             .execute("REVOKE XA_RECOVER_ADMIN ON *.* FROM app")
@@ -210,5 +214,4 @@ fn prepared_branches_of_all_nodes_are_listed() {
     let theirs = one.ask("XA RECOVER");
     assert!(matches!(theirs, Answer::Error(..)), "{theirs:?}");
     assert_eq!(mesh.ask("XA RECOVER"), theirs);
-    left.execute(&format!("XA ROLLBACK {own}")).unwrap();
 }
