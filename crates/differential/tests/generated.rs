@@ -172,11 +172,13 @@ fn a_key_that_is_left_out_is_generated_and_told() {
     }
 }
 
-/// What the packet says of keys that statements give themselves is what a server says of its AUTO_INCREMENT.
+/// What the packet says of keys that statements give themselves is what a server says of its AUTO_INCREMENT, which
+/// the shards of this table do not have.
 #[test]
 fn a_key_of_ones_own_is_told_as_by_one_server() {
     let ground = Ground::start(1);
-    let table = "CREATE TABLE shop_0.t_log (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT)";
+    let table =
+        "CREATE TABLE shop_0.t_event (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT)";
     ground.servers[0].execute(table).unwrap();
     let mut client = Client::new(ground.place.clone());
     let mut one = Client::new(Place {
@@ -192,14 +194,14 @@ fn a_key_of_ones_own_is_told_as_by_one_server() {
         "(-8, 1), (8, 2)",
         "(-9223372036854775808, 1)",
     ] {
-        let sql = format!("INSERT INTO t_log (id, a) VALUES {values}");
+        let sql = format!("INSERT INTO t_event (id, a) VALUES {values}");
         let theirs = ground.insert(&mut one, &sql);
         assert_eq!(ground.insert(&mut client, &sql), theirs, "{sql}");
         let sql = sql.replace("INSERT", "REPLACE");
         let theirs = ground.insert(&mut one, &sql);
         assert_eq!(ground.insert(&mut client, &sql), theirs, "{sql}");
     }
-    let sql = "INSERT INTO t_log (id, a) VALUES (?, ?)";
+    let sql = "INSERT INTO t_event (id, a) VALUES (?, ?)";
     let mut prepared = |client: &mut Client| {
         let values = vec![Value::Int(-11), Value::Int(1)];
         let asked = client.ask_in(Form::Prepared, sql, values);
