@@ -65,21 +65,21 @@ fn rows_are_found_with_what_they_will_be() {
         (
             "UPDATE t_order SET user_id = user_id + 1 WHERE user_id = 1 ORDER BY order_id;",
             "SELECT t_order.`user_id`, user_id + 1, t_order.`order_id`, t_order.`order_id` FROM t_order_1 AS t_order \
-             WHERE user_id = 1 ORDER BY order_id FOR UPDATE",
+             WHERE user_id = 1 LIMIT 18446744073709551615 FOR UPDATE",
         ),
         (
             "UPDATE shop.t_order SET amount = 1, shop.t_order.user_id = shop.t_order.user_id + 4 WHERE user_id IN (1, 2, 5)",
             "SELECT t_order.`user_id`, t_order.user_id + 4, t_order.`order_id`, t_order.`order_id` FROM t_order_1 AS t_order \
-             WHERE user_id IN (1, 5) FOR UPDATE",
+             WHERE user_id IN (1, 5) LIMIT 18446744073709551615 FOR UPDATE",
         ),
         (
             "UPDATE t_event AS e SET tenant_id = 2 WHERE event_id = 3 AND tenant_id = 1",
-            "SELECT e.`tenant_id`, 2, e.`event_id`, e.`event_id` FROM t_event_1 AS e WHERE event_id = 3 AND tenant_id = 1 FOR UPDATE",
+            "SELECT e.`tenant_id`, 2, e.`event_id`, e.`event_id` FROM t_event_1 AS e WHERE event_id = 3 AND tenant_id = 1 LIMIT 18446744073709551615 FOR UPDATE",
         ),
         // One key, but rows may take other columns of it from each other.
         (
             "UPDATE t_order SET user_id = 3, order_id = order_id + 1 WHERE user_id = 2",
-            "SELECT t_order.`user_id`, 3, t_order.`order_id`, order_id + 1 FROM t_order_2 AS t_order WHERE user_id = 2 FOR UPDATE",
+            "SELECT t_order.`user_id`, 3, t_order.`order_id`, order_id + 1 FROM t_order_2 AS t_order WHERE user_id = 2 LIMIT 18446744073709551615 FOR UPDATE",
         ),
     ] {
         assert_eq!(find(sql), expected, "{sql}");

@@ -110,6 +110,10 @@ const COMPUTED: &str = "
     UPDATE t_item SET user_id = user_id + id WHERE id > 1
     UPDATE t_item SET user_id = 3, id = id + 10 WHERE order_id = 7
     UPDATE t_item SET id = id + 1, user_id = user_id + 1 WHERE id > 12
+    UPDATE t_item SET user_id = user_id + 30, name = 'z' WHERE id < 12 ORDER BY id DESC, name
+    SET sql_select_limit = 1
+    UPDATE t_item SET user_id = user_id + 1 WHERE id > 10
+    SET sql_select_limit = DEFAULT
     SELECT * FROM t_item ORDER BY id, user_id
     SELECT * FROM t_item WHERE user_id = 3 ORDER BY id
     UPDATE t_type SET user_id = user_id + CAST(d AS SIGNED)

@@ -22,6 +22,9 @@ use super::{Unmoved, assigns, shard};
 /// Bytes of keys in one condition; a longer one goes alone.
 const CONDITION_BYTES: usize = 64 << 10;
 
+/// All rows, whatever the session's `sql_select_limit` is.
+const ALL: &[u8] = b" LIMIT 18446744073709551615";
+
 /// How keys are computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Computed {
@@ -98,6 +101,9 @@ pub(super) fn plan(
     }
     if update.with.is_some() || !scope.ast.all::<Select>().is_empty() {
         return Err(Unmoved::Joined);
+    }
+    if !scope.facts.tables_known {
+        return Err(Unmoved::Refused(RefuseReason::Routine));
     }
     if !write::deterministic(scope) {
         return Err(Unmoved::Varying);
@@ -188,7 +194,7 @@ fn value(
     }
 }
 
-/// The read at a place: the text of the change, with columns instead of its assignments.
+/// The read at a place: the table and the condition of the change, with columns instead of its assignments.
 fn find(
     scope: &Scope<'_>,
     update: &Update,
@@ -215,13 +221,12 @@ fn find(
     let (Some(root), None) = (root, roots.next()) else {
         return Err(Unmoved::Joined);
     };
-    let rest = Span {
-        start: update.assignments_span.end,
-        end: scope.ast.statement().span.end,
-    };
     // An alias may be put right behind the table.
-    sql.extend([b" FROM ", copied(root.span).as_slice(), &copied(rest)].concat());
-    sql.extend_from_slice(b" FOR UPDATE");
+    sql.extend([&b" FROM "[..], &copied(root.span)].concat());
+    if let Some(selection) = update.selection {
+        sql.extend([&b" "[..], &copied(selection.span)].concat());
+    }
+    sql.extend([ALL, b" FOR UPDATE"].concat());
     node.sql = sql;
     Ok(node)
 }
