@@ -76,10 +76,14 @@ fn rows_are_found_with_what_they_will_be() {
             "UPDATE t_event AS e SET tenant_id = 2 WHERE event_id = 3 AND tenant_id = 1",
             "SELECT e.`tenant_id`, 2, e.`event_id`, e.`event_id` FROM t_event_1 AS e WHERE event_id = 3 AND tenant_id = 1 LIMIT 18446744073709551615 FOR UPDATE",
         ),
-        // One key, but rows may take other columns of it from each other.
+        // One key, but rows may take other columns of it from each other, also such as are not known before.
         (
-            "UPDATE t_order SET user_id = 3, order_id = order_id + 1 WHERE user_id = 2",
-            "SELECT t_order.`user_id`, 3, t_order.`order_id`, order_id + 1 FROM t_order_2 AS t_order WHERE user_id = 2 LIMIT 18446744073709551615 FOR UPDATE",
+            "UPDATE t_order SET user_id = 3, order_id = amount + 1",
+            "SELECT t_order.`user_id`, 3, t_order.`order_id`, amount + 1 FROM t_order_0 AS t_order LIMIT 18446744073709551615 FOR UPDATE",
+        ),
+        (
+            "UPDATE t_order SET user_id = 3, order_id = order_id + user_id",
+            "SELECT t_order.`user_id`, 3, t_order.`order_id`, NULL FROM t_order_0 AS t_order LIMIT 18446744073709551615 FOR UPDATE",
         ),
     ] {
         assert_eq!(find(sql), expected, "{sql}");
@@ -88,8 +92,13 @@ fn rows_are_found_with_what_they_will_be() {
 
 #[test]
 fn one_key_for_all_needs_no_read() {
-    let moving = moving("UPDATE t_order SET user_id = 7 WHERE user_id = 1", KEYS).unwrap();
-    assert!(matches!(moving.going, Going::To { .. }), "{moving:?}");
+    for sql in [
+        "UPDATE t_order SET user_id = 7 WHERE amount = 1",
+        "UPDATE t_order SET user_id = 7, order_id = order_id + 1 WHERE user_id = 1 LIMIT 1",
+    ] {
+        let moving = moving(sql, KEYS).unwrap();
+        assert!(matches!(moving.going, Going::To { .. }), "{moving:?}");
+    }
 }
 
 #[test]

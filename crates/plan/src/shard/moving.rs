@@ -129,7 +129,10 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<Moving, Unmoved> {
     }
     let places = places(scope, update)?;
     let going = match keys(scope, update, table, sharded) {
-        Ok(keys) if !computed::changes_primary(scope, update, table, sharded)? => {
+        // Of one shard, its server sees the keys of all rows.
+        Ok(keys)
+            if places.len() == 1 || !computed::changes_primary(scope, update, table, sharded)? =>
+        {
             let value = |name: &str| {
                 let key = keys.iter().find(|key| key.column == name);
                 key.map(|key| key.value.clone())

@@ -116,14 +116,19 @@ pub(super) fn plan(
         let ours = |a: &&Assignment| assigns(scope, table, a, &column.name);
         let mut assigned = assignments.iter().enumerate().filter(|(_, a)| ours(a));
         let value = match (assigned.next(), assigned.next()) {
-            (None, _) => None,
+            (None, _) => Ok(Value::Kept),
             (Some((place, assignment)), None) => {
                 let before = assignments.get(..place).unwrap_or_default();
-                Some(value(scope, table, assignment.value, before)?)
+                value(scope, table, assignment.value, before)
             }
-            _ => return Err(Unmoved::Others),
+            _ => Err(Unmoved::Others),
         };
-        column.assigned = value.is_some();
+        // Where the row goes has to be known; what else it is may be anything.
+        let value = match column.key {
+            Some(_) => value?,
+            None => value.unwrap_or(Value::Unknown),
+        };
+        column.assigned = value != Value::Kept;
         read.push((column.name.clone(), value));
         found.push(column);
     }
@@ -171,13 +176,24 @@ fn columns(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<Found>, Unmoved> {
     Ok(found)
 }
 
+/// What a column becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// What it is.
+    Kept,
+    /// What these words say.
+    Said(Span),
+    /// Something that cannot be computed before.
+    Unknown,
+}
+
 /// What a column is assigned, if that can be computed before anything is changed.
 fn value(
     scope: &Scope<'_>,
     table: &Use<'_>,
     value: ExprId,
     before: &[Assignment],
-) -> Result<Span, Unmoved> {
+) -> Result<Value, Unmoved> {
     let node = scope.ast.expr(value).ok_or(Unmoved::Default)?;
     if matches!(node.kind, ExprKind::Default) {
         return Err(Unmoved::Default);
@@ -190,7 +206,7 @@ fn value(
     });
     match chained {
         true => Err(Unmoved::Chained),
-        false => Ok(node.span),
+        false => Ok(Value::Said(node.span)),
     }
 }
 
@@ -200,7 +216,7 @@ fn find(
     update: &Update,
     table: &Use<'_>,
     (target, parts): (&Target, &[Splice]),
-    read: &[(String, Option<Span>)],
+    read: &[(String, Value)],
 ) -> Result<NodeStatement, Unmoved> {
     let mut node = rewrite::statement(scope, target, parts)?;
     let mut splices = rewrite::splices(scope, Naming::Target(target), Vec::new())?;
@@ -210,7 +226,11 @@ fn find(
     for (number, (name, value)) in read.iter().enumerate() {
         let quoted = literal::quote_identifier(name.as_bytes());
         let column = [alias(scope, table), b".", &quoted].concat();
-        let value = value.map_or_else(|| column.clone(), copied);
+        let value = match value {
+            Value::Kept => column.clone(),
+            Value::Said(span) => copied(*span),
+            Value::Unknown => b"NULL".to_vec(),
+        };
         if number > 0 {
             sql.extend_from_slice(b", ");
         }
