@@ -13,7 +13,7 @@ use dbmesh_sql::effects::XaVerb;
 use dbmesh_sql::{Effect, Statement, Verb};
 use dbmesh_wire::column::Column;
 use dbmesh_wire::relay::{Names, Shape};
-use dbmesh_wire::result_set::RowFormat;
+use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder, RowFormat};
 
 use super::super::acquire::PRIMARY;
 use super::super::{Executed, Failure, Session};
@@ -22,6 +22,7 @@ use super::work::of_server;
 use crate::backend::{BackendError, Cell, OWN_ANSWER_ROWS_MAX, definitions_of, rows_of};
 use crate::fault::Fault;
 use crate::pins::PinReason;
+use crate::state::{FoundRows, Warnings};
 use crate::upstream::Need;
 
 /// The error of a server that has no such branch.
@@ -125,7 +126,25 @@ impl Session {
         let columns = definitions.iter().map(|one| Column::decode(one));
         let columns = columns.collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(|e| broken(BackendError::from(e)))?;
-        self.answer_rows(&columns, &listed, RowFormat::Text).await
+        self.state.diagnostics.warnings = Warnings::None;
+        self.state.diagnostics.found_rows = FoundRows::Known(listed.len() as u64);
+        self.state.set_row_count(-1);
+        let (capabilities, status) = (self.client.capabilities, self.state.status);
+        let seq = &mut self.client.seq;
+        let mut set = ResultSetBuilder::new(seq, capabilities, status, &columns, RowFormat::Text);
+        for row in &listed {
+            let cell = |cell| Option::as_deref(cell).map_or(Shown::Null, Shown::Bytes);
+            let cells: Vec<Shown<'_>> = row.iter().map(cell).collect();
+            set.row(&cells);
+        }
+        let packets = set.finish(0);
+        self.client.channel.write(&packets).await?;
+        self.answered = std::time::Instant::now();
+        self.settle().await?;
+        Ok(Executed {
+            rows: listed.len() as u64,
+            ..Executed::LOCAL
+        })
     }
 }
 

@@ -148,24 +148,14 @@ impl Session {
         if maintained {
             rename_said(&mut rows, &names);
         }
-        self.answer_rows(&columns, &rows, format).await
-    }
-
-    /// Answers with these rows; the session's connection is settled then.
-    pub(super) async fn answer_rows(
-        &mut self,
-        columns: &[Column<'_>],
-        rows: &[Vec<Cell>],
-        format: RowFormat,
-    ) -> Result<Executed, Failure> {
         self.state.diagnostics.warnings = Warnings::None;
         self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
         self.state.set_row_count(-1);
         let (capabilities, status) = (self.client.capabilities, self.state.status);
         let seq = &mut self.client.seq;
-        let mut set = ResultSetBuilder::new(seq, capabilities, status, columns, format);
-        for row in rows {
-            let cells: Vec<Shown<'_>> = row.iter().zip(columns).map(shown).collect();
+        let mut set = ResultSetBuilder::new(seq, capabilities, status, &columns, format);
+        for row in &rows {
+            let cells: Vec<Shown<'_>> = row.iter().zip(&columns).map(shown).collect();
             set.row(&cells);
         }
         let packets = set.finish(0);
