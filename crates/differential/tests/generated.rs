@@ -202,7 +202,7 @@ fn a_key_of_ones_own_is_told_as_by_one_server() {
         assert_eq!(ground.insert(&mut client, &sql), theirs, "{sql}");
     }
     let sql = "INSERT INTO t_event (id, a) VALUES (?, ?)";
-    let mut prepared = |client: &mut Client| {
+    let prepared = |client: &mut Client| {
         let values = vec![Value::Int(-11), Value::Int(1)];
         let asked = client.ask_in(Form::Prepared, sql, values);
         ground.runtime.block_on(asked).outcome
