@@ -133,7 +133,8 @@ pub fn described_by_plan(kind: Kind, sql: &str, judge: &Answer, mesh: &Answer) -
             column.kind = widest(column.kind);
             column.flags &= !LISTED;
             match column.kind {
-                ColumnType::MYSQL_TYPE_LONGLONG => column.length = 0,
+                // The longest GROUP_CONCAT is counted in characters or in bytes.
+                ColumnType::MYSQL_TYPE_LONGLONG | ColumnType::MYSQL_TYPE_BLOB => column.length = 0,
                 // There, it is described as the bytes that it is kept as.
                 ColumnType::MYSQL_TYPE_JSON => {
                     (column.charset, column.length, column.decimals) = (0, 0, 0);
