@@ -64,7 +64,12 @@ fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<V
         (_, BinaryLayout::Fixed(_)) => number(integer(bytes, parameter.kind.unsigned)?.to_string()),
         (ColumnType::DATE, _) => number(format!("DATE'{}'", time(bytes)?)),
         (ColumnType::DATETIME | ColumnType::TIMESTAMP, _) => {
-            number(format!("TIMESTAMP'{}'", time(bytes)?))
+            // Midnight is sent without a time, which its literal must have.
+            let mut moment = time(bytes)?;
+            if !moment.contains(' ') {
+                moment.push_str(" 00:00:00");
+            }
+            number(format!("TIMESTAMP'{moment}'"))
         }
         (ColumnType::DECIMAL | ColumnType::NEWDECIMAL, _) => {
             let digits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
@@ -120,6 +125,14 @@ mod tests {
         assert_eq!(
             literal(ColumnType::DATE, false, &[0xE8, 7, 1, 2]),
             "DATE'2024-01-02'"
+        );
+        assert_eq!(
+            literal(ColumnType::DATETIME, false, &[0xE8, 7, 1, 2]),
+            "TIMESTAMP'2024-01-02 00:00:00'"
+        );
+        assert_eq!(
+            literal(ColumnType::DATETIME, false, &[0xE8, 7, 1, 2, 3, 4, 5]),
+            "TIMESTAMP'2024-01-02 03:04:05'"
         );
         assert_eq!(literal(ColumnType::NEWDECIMAL, false, b"-1.50"), "-1.50");
     }
