@@ -13,6 +13,7 @@ pub mod gather;
 mod generate;
 mod group;
 mod insert;
+mod insert_id;
 pub mod keyed;
 mod load;
 mod locality;

@@ -22,7 +22,10 @@ fn table() -> String {
 fn of_tables() -> Vec<(Reason, &'static str)> {
     vec![
         (Reason::Unparsed { offset: 7 }, ""),
-        (Reason::SeveralStatements, "send them one by one"),
+        (
+            Reason::SeveralStatements,
+            "prepared only, as servers refuse them; as text they run one after the other",
+        ),
         (Reason::SystemSchema, "ask a server"),
         (
             Reason::ForeignSchema,
@@ -105,18 +108,14 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
         (Reason::LoadData(LoadReason::Copies), "INSERT the rows"),
         (
             Reason::LoadData(LoadReason::Values),
-            "give the key in the file",
+            "give the key in the file, or `SET key = @field`",
         ),
         (
             Reason::LoadData(LoadReason::Variables),
-            "name a column in its place",
+            "assign before, or SET columns only",
         ),
         (Reason::LoadData(LoadReason::Options), "separate otherwise"),
         (Reason::LoadData(LoadReason::Columns), "list the columns"),
-        (
-            Reason::LoadData(LoadReason::Generated),
-            "give it in the file",
-        ),
         (
             Reason::LoadData(LoadReason::KeyMissing),
             "give it in the file",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dbmesh_wire::charset;
 
 /// User variables restored per session; more pin the session.
-pub const USER_VARIABLES_MAX: usize = 32;
+pub const USER_VARIABLES_MAX: usize = 128;
 /// Bytes of all restored user variables; more pin the session.
 pub const USER_VARIABLE_BYTES_MAX: usize = 4096;
 

@@ -27,6 +27,8 @@ pub struct SessionFunctionValues {
     pub warning_count: Option<u64>,
     /// For `@@error_count`.
     pub error_count: Option<u64>,
+    /// For `LAST_INSERT_ID()`.
+    pub last_insert_id: Option<u64>,
 }
 
 /// `sql` with the session functions of `values` replaced by `CAST(n AS …)`. A select item that holds one and has no alias
@@ -181,6 +183,7 @@ fn find_call(
         Keyword::ConnectionId => cast(&values.connection_id?, "UNSIGNED"),
         Keyword::RowCount => wide(&values.row_count?),
         Keyword::FoundRows => wide(&values.found_rows?),
+        Keyword::LastInsertId => cast(&format_args!("{}|0", values.last_insert_id?), "UNSIGNED"),
         _ => return None,
     };
     let is_call = text.kind(index + 1) == Some(TokenKind::Open)

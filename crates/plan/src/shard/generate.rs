@@ -141,10 +141,18 @@ fn reason(stop: Stop) -> RefuseReason {
 
 fn written(value: &KeyValue) -> Vec<u8> {
     match value {
-        KeyValue::Integer(number) => number.to_string().into_bytes(),
-        KeyValue::Time(at) => at.to_string().into_bytes(),
         // Generated texts have no quote and no backslash.
         KeyValue::Text(text) => [b"'", text.as_slice(), b"'"].concat(),
+        value => plain(value),
+    }
+}
+
+/// A generated value without quotes.
+pub(super) fn plain(value: &KeyValue) -> Vec<u8> {
+    match value {
+        KeyValue::Integer(number) => number.to_string().into_bytes(),
+        KeyValue::Time(at) => at.to_string().into_bytes(),
+        KeyValue::Text(text) => text.clone(),
     }
 }
 

@@ -8,9 +8,9 @@ mod records;
 use std::fmt;
 use std::sync::Arc;
 
-use dbmesh_model::topology::sharding::{KeyKind, ShardedTable, Table};
-use dbmesh_sql::ast::{Assignment, Body};
-use dbmesh_sql::{Lexer, Span, Token, TokenKind, literal};
+use dbmesh_model::topology::sharding::{GeneratorKind, KeyKind, ShardedTable, Table};
+use dbmesh_sql::ast::{Assignment, Body, ExprKind};
+use dbmesh_sql::{Lexer, Span, Token, TokenKind, literal, variables};
 
 use super::algorithm::{self, Slot};
 use super::reason::{LoadReason, RefuseReason, Stop};
@@ -18,7 +18,7 @@ use super::rewrite::{self, Splice};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
 use super::value::{self, Compared, KeyValue};
-use super::{KeyLimit, NodeStatement, ShardPlan, define, read};
+use super::{Generation, KeyLimit, NodeStatement, ShardPlan, Zero, define, generate, read};
 use records::Format;
 pub use records::Records;
 
@@ -37,11 +37,40 @@ pub struct Load {
     pub file: Vec<u8>,
     /// Its character set; none: that of the schema.
     pub charset: Option<String>,
+    /// User variables that fields go to: those of the last record remain.
+    pub variables: Vec<Box<str>>,
     format: Format,
     skipped: u64,
     fields: usize,
+    /// The fields that are looked at.
+    watched: Vec<usize>,
     keys: Vec<LoadKey>,
+    generated: Option<Generated>,
     table: Arc<SameTable>,
+}
+
+/// A column whose values a generator may have to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Generated {
+    generation: Generation,
+    /// The field that the file has for it; none: every record gets one.
+    given: Option<Given>,
+}
+
+/// The field that gives a column its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given {
+    /// Its place among those that are looked at.
+    place: usize,
+    by: By,
+}
+
+/// How it comes to its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Itself,
+    /// `SET column = @variable`.
+    Variable,
 }
 
 /// A table, which is the same as itself only.
@@ -60,7 +89,8 @@ impl Eq for SameTable {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LoadKey {
     column: String,
-    field: usize,
+    /// Its place among the fields that are looked at; none: it is generated.
+    place: Option<usize>,
     kind: KeyKind,
     limit: Option<KeyLimit>,
 }
@@ -110,28 +140,39 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     if scope.assigns() || scope.hangs_on_session() {
         return Err(refuse(LoadReason::Variables));
     }
+    let mut splices: Vec<Splice> = options
+        .skip
+        .map(|span| Splice::text(span, ""))
+        .into_iter()
+        .collect();
     let columns = match options.columns {
         Some(columns) => columns,
         None => {
             let known = scope.input.catalog.tables.get(&table_use.table);
             let known = known.ok_or_else(|| refuse(LoadReason::Columns))?;
-            known.iter().map(|name| name.to_lowercase()).collect()
+            let column = |name: &String| Field::Column(name.to_lowercase());
+            known.iter().map(column).collect()
         }
     };
-    let generated = sharded.key_generator.as_ref();
-    if generated.is_some_and(|generator| !columns.contains(&generator.column)) {
-        return Err(refuse(LoadReason::Generated));
+    let mut filled = Filled {
+        scope,
+        sets: scope.ast.list(load.assignments),
+        columns: &columns,
+        watched: Vec::new(),
+    };
+    let generated = filled.generated(sharded, &options.format).map_err(refuse)?;
+    if let (
+        Some(Generated {
+            given: None,
+            generation,
+        }),
+        Some(at),
+    ) = (&generated, options.list_at)
+    {
+        let name = literal::quote_identifier(generation.generator.column.as_bytes());
+        splices.push(Splice::insert(at, [&name, b", ".as_slice()].concat()));
     }
-    let sets_key = |assignment: &Assignment| sharded.is_key(&scope.lower(assignment.column.name));
-    if scope.ast.list(load.assignments).iter().any(sets_key) {
-        return Err(refuse(LoadReason::Values));
-    }
-    let keys = keys(scope, sharded, &table_use.table, &columns)?;
-    let splices: Vec<Splice> = options
-        .skip
-        .map(|span| Splice::text(span, ""))
-        .into_iter()
-        .collect();
+    let keys = filled.keys(sharded, &table_use.table, generated.as_ref())?;
     let statements = (0..table.shards.len())
         .map(|shard| rewrite::statement(scope, &read::target(scope, shard)?, &splices))
         .collect::<Result<Vec<_>, _>>()?;
@@ -140,35 +181,141 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         statements,
         file: file.ok_or_else(|| refuse(LoadReason::Options))?,
         charset: options.charset,
+        variables: filled.variables(),
         format: options.format,
         skipped: options.skipped,
         fields: columns.len(),
+        watched: filled.watched,
         keys,
+        generated,
         table: Arc::new(SameTable(table.clone())),
     })))
 }
 
-/// Where the columns of the key are in the file.
-fn keys(
-    scope: &Scope<'_>,
-    sharded: &ShardedTable,
-    table: &str,
-    columns: &[String],
-) -> Result<Vec<LoadKey>, Stop> {
-    let limits = scope.input.catalog.limits.get(table);
-    let mut keys = Vec::new();
-    for key in sharded.key_columns() {
-        let field = columns.iter().position(|column| *column == key.name);
-        keys.push(LoadKey {
-            column: key.name.clone(),
-            field: field.ok_or(RefuseReason::LoadData(LoadReason::KeyMissing))?,
-            kind: key.kind,
-            limit: limits.and_then(|limits| limits.get(&key.name).copied()),
-        });
+/// Where a field of the file goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Field {
+    /// To a column, in lower case.
+    Column(String),
+    /// To a user variable.
+    Variable(Box<str>),
+}
+
+/// What the file and SET give the columns.
+struct Filled<'a> {
+    scope: &'a Scope<'a>,
+    sets: &'a [Assignment],
+    columns: &'a [Field],
+    /// The fields that are looked at.
+    watched: Vec<usize>,
+}
+
+impl Filled<'_> {
+    fn variables(&self) -> Vec<Box<str>> {
+        let variable = |field: &Field| match field {
+            Field::Variable(name) => Some(name.clone()),
+            Field::Column(_) => None,
+        };
+        let mut names: Vec<Box<str>> = self.columns.iter().filter_map(variable).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
-    match keys.is_empty() {
-        true => Err(RefuseReason::HintMissing.into()),
-        false => Ok(keys),
+
+    /// The field that is a column's value as it stands there: its own, or that of the one variable that SET gives it. None if there
+    /// is none.
+    fn given(&mut self, column: &str) -> Result<Option<Given>, LoadReason> {
+        let own = self.only(&Field::Column(column.to_owned()))?;
+        let mut sets = self
+            .sets
+            .iter()
+            .filter(|set| self.scope.lower(set.column.name) == column);
+        let (field, by) = match (own, sets.next(), sets.next()) {
+            (None, None, _) => return Ok(None),
+            (Some(field), None, _) => (field, By::Itself),
+            (None, Some(set), None) => {
+                let field = self.of_variable(set)?;
+                (field.ok_or(LoadReason::Values)?, By::Variable)
+            }
+            _ => return Err(LoadReason::Values),
+        };
+        let known = self.watched.iter().position(|watched| *watched == field);
+        let place = known.unwrap_or(self.watched.len());
+        if known.is_none() {
+            self.watched.push(field);
+        }
+        Ok(Some(Given { place, by }))
+    }
+
+    /// The field of the variable that an assignment takes as it is.
+    fn of_variable(&self, set: &Assignment) -> Result<Option<usize>, LoadReason> {
+        let scope = self.scope;
+        let value = scope.ast.expr(set.value);
+        let variable = value.filter(|value| matches!(value.kind, ExprKind::UserVariable));
+        let text = variable.map(|variable| scope.text(variable.span));
+        let name = text.and_then(|text| variables::user_variable(text, scope.input.dialect));
+        self.only(&Field::Variable(name.ok_or(LoadReason::Values)?))
+    }
+
+    /// The one field that goes there.
+    fn only(&self, wanted: &Field) -> Result<Option<usize>, LoadReason> {
+        let mut fields = (0..).zip(self.columns);
+        let mut places = fields.by_ref().filter(|(_, field)| *field == wanted);
+        let first = places.next().map(|(place, _): (usize, _)| place);
+        match places.next() {
+            Some(_) => Err(LoadReason::Values),
+            None => Ok(first),
+        }
+    }
+
+    /// What the table's generator has to do with the file.
+    fn generated(
+        &mut self,
+        sharded: &ShardedTable,
+        format: &Format,
+    ) -> Result<Option<Generated>, LoadReason> {
+        let Some(generator) = &sharded.key_generator else {
+            return Ok(None);
+        };
+        let given = self.given(&generator.column)?;
+        if !format.takes_keys() {
+            return Err(LoadReason::Options);
+        }
+        let generation = Generation {
+            table: sharded.name.clone(),
+            generator: generator.clone(),
+            count: 0,
+            given: None,
+        };
+        Ok(Some(Generated { generation, given }))
+    }
+
+    /// Where the columns of the key are.
+    fn keys(
+        &mut self,
+        sharded: &ShardedTable,
+        table: &str,
+        generated: Option<&Generated>,
+    ) -> Result<Vec<LoadKey>, Stop> {
+        let limits = self.scope.input.catalog.limits.get(table);
+        let mut keys = Vec::new();
+        for key in sharded.key_columns() {
+            let made = generated.is_some_and(|g| g.generation.generator.column == key.name);
+            let given = self.given(&key.name).map_err(RefuseReason::LoadData)?;
+            if given.is_none() && !made {
+                return Err(RefuseReason::LoadData(LoadReason::KeyMissing).into());
+            }
+            keys.push(LoadKey {
+                column: key.name.clone(),
+                place: given.map(|given| given.place),
+                kind: key.kind,
+                limit: limits.and_then(|limits| limits.get(&key.name).copied()),
+            });
+        }
+        match keys.is_empty() {
+            true => Err(RefuseReason::HintMissing.into()),
+            false => Ok(keys),
+        }
     }
 }
 
@@ -185,31 +332,93 @@ impl Load {
                 why: format!("files in character set {charset} are not split"),
             });
         }
-        let keys = self.keys.iter().map(|key| key.field).collect();
         let utf8 = charset.starts_with("utf8");
         Ok(Records::new(
             self.format.clone(),
             self.fields,
-            keys,
+            self.watched.clone(),
             self.skipped,
             utf8,
         ))
     }
 
-    /// The shard of a record with these values of the key.
+    /// Which values the file may leave to a generator.
+    #[must_use]
+    pub fn generation(&self) -> Option<&Generation> {
+        self.generated.as_ref().map(|own| &own.generation)
+    }
+
+    /// Whether the record at hand wants a generated key.
+    ///
+    /// # Errors
+    /// When it is not certain whether its server would make one.
+    pub fn wants_key(&self, records: &Records, zero: Zero) -> Result<bool, LoadFault> {
+        let Some(generated) = &self.generated else {
+            return Ok(false);
+        };
+        let Some(given) = generated.given else {
+            return Ok(true);
+        };
+        let column = &generated.generation.generator.column;
+        let counts = !matches!(generated.generation.generator.kind, GeneratorKind::Uuid);
+        let fault = |why: String| LoadFault {
+            record: records.number(),
+            why,
+        };
+        let wants = match records.value(given.place) {
+            None => return Err(fault(format!("it has no value for its key {column}"))),
+            Some(None) => true,
+            Some(Some(_)) if !counts => false,
+            Some(Some(bytes)) => match value::loaded(KeyKind::Integer, bytes, records.is_utf8()) {
+                Compared::Value(KeyValue::Integer(number)) => number == 0 && zero == Zero::Asks,
+                _ => return Err(fault(otherwise(column, bytes))),
+            },
+        };
+        match wants && given.by == By::Variable {
+            // The variable would have what the file does not say.
+            true => Err(fault(format!(
+                "its key {column} would have to be generated"
+            ))),
+            false => Ok(wants),
+        }
+    }
+
+    /// Puts the record at hand behind `out`, with its generated key.
+    pub fn put(&self, records: &Records, generated: Option<&KeyValue>, out: &mut Vec<u8>) {
+        let Some(value) = generated else {
+            out.extend_from_slice(records.record());
+            return;
+        };
+        let text = generate::plain(value);
+        match self.generated.as_ref().and_then(|own| own.given) {
+            Some(given) => records.replace(given.place, &text, out),
+            None => records.prepend(&text, out),
+        }
+    }
+
+    /// The shard of a record with these values of the key, one of them generated or not.
     ///
     /// # Errors
     /// When the key is not certain, or no shard takes it.
-    pub fn shard(&self, records: &Records) -> Result<usize, LoadFault> {
+    pub fn shard(
+        &self,
+        records: &Records,
+        generated: Option<&KeyValue>,
+    ) -> Result<usize, LoadFault> {
         let fault = |why: String| LoadFault {
             record: records.number(),
             why,
         };
         let table = &self.table.0;
+        let made = self.generation().map(|own| own.generator.column.as_str());
         let mut values: Vec<(&str, KeyValue)> = Vec::with_capacity(self.keys.len());
-        for (place, key) in self.keys.iter().enumerate() {
+        for key in &self.keys {
             let column = &key.column;
-            let bytes = match records.key(place) {
+            if let Some(value) = generated.filter(|_| made == Some(column.as_str())) {
+                values.push((column, value.clone()));
+                continue;
+            }
+            let bytes = match key.place.and_then(|place| records.value(place)) {
                 Some(Some(bytes)) => bytes,
                 Some(None) => return Err(fault(format!("its key {column} is NULL"))),
                 None => return Err(fault(format!("it has no value for its key {column}"))),
@@ -218,12 +427,7 @@ impl Load {
                 Compared::Value(value) if key.limit.is_none_or(|limit| limit.holds(&value)) => {
                     value
                 }
-                _ => {
-                    let shown = String::from_utf8_lossy(bytes.get(..40).unwrap_or(bytes));
-                    let why =
-                        format!("its key {column} may be stored otherwise than '{shown}' says");
-                    return Err(fault(why));
-                }
+                _ => return Err(fault(otherwise(column, bytes))),
             };
             values.push((column, value));
         }
@@ -249,6 +453,11 @@ impl Load {
     }
 }
 
+fn otherwise(column: &str, bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(bytes.get(..40).unwrap_or(bytes));
+    format!("its key {column} may be stored otherwise than '{shown}' says")
+}
+
 /// What stands behind the table.
 #[derive(Debug, Default)]
 struct Options {
@@ -257,7 +466,9 @@ struct Options {
     skipped: u64,
     /// `IGNORE n LINES`.
     skip: Option<Span>,
-    columns: Option<Vec<String>>,
+    columns: Option<Vec<Field>>,
+    /// Where the list of columns has its first.
+    list_at: Option<usize>,
 }
 
 /// The statement's tokens, and where the reading is.
@@ -372,7 +583,7 @@ impl Options {
                 () if words.is(0, "terminated") => self.format.field = value,
                 () if words.is(0, "enclosed") => self.format.enclosed = value,
                 () if words.is(0, "escaped") => self.format.escape = value,
-                // LINES STARTING BY.
+                () if words.is(0, "starting") && lines => self.format.starting = value,
                 () => return Err(LoadReason::Options),
             }
             words.at += 3;
@@ -380,24 +591,37 @@ impl Options {
         Ok(())
     }
 
-    /// The list of columns.
+    /// The list of columns and user variables.
     fn list(&mut self, words: &mut Words<'_>) -> Result<(), LoadReason> {
         let mut columns = Vec::new();
+        let at = words.token(0)?.span.end;
         words.at += 1;
         while !words.is_kind(TokenKind::Close) {
             let token = words.token(0)?;
             match token.kind {
                 TokenKind::Word | TokenKind::QuotedName => {
-                    columns.push(words.scope.lower(token.span));
+                    columns.push(Field::Column(words.scope.lower(token.span)));
                 }
                 TokenKind::Comma => {}
-                TokenKind::UserVariable => return Err(LoadReason::Variables),
+                TokenKind::UserVariable => {
+                    let dialect = words.scope.input.dialect;
+                    let name = variables::user_variable(words.scope.text(token.span), dialect);
+                    let name = name.filter(|name| is_plain(name));
+                    columns.push(Field::Variable(name.ok_or(LoadReason::Variables)?));
+                }
                 _ => return Err(LoadReason::Values),
             }
             words.at += 1;
         }
         words.at += 1;
+        self.list_at = Some(at).filter(|_| !columns.is_empty());
         self.columns = (!columns.is_empty()).then_some(columns);
         Ok(())
     }
+}
+
+/// Whether a variable's name can be written between backquotes whatever the session's mode is, to read it back.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'`' && byte != b'\\')
 }

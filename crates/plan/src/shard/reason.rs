@@ -338,9 +338,9 @@ impl RefuseReason {
 pub enum LoadReason {
     /// Every node would need the file.
     Copies,
-    /// It reads other tables, or sets the key.
+    /// It reads other tables, or computes the key.
     Values,
-    /// Fields go to user variables.
+    /// It assigns in an expression, or reads what other connections do not have.
     Variables,
     /// The file is at one server.
     ServersFile,
@@ -348,8 +348,6 @@ pub enum LoadReason {
     Options,
     /// The columns are not known.
     Columns,
-    /// The key would have to be generated.
-    Generated,
     /// The key is not in the file.
     KeyMissing,
 }
@@ -359,14 +357,15 @@ impl LoadReason {
     fn why(self) -> &'static str {
         match self {
             Self::Copies => "LOAD DATA into a table of which every node has a copy",
-            Self::Values => "LOAD DATA that reads other tables or sets the sharding key",
-            Self::Variables => "LOAD DATA with user variables over several shards",
+            Self::Values => "LOAD DATA that reads other tables or computes the sharding key",
+            Self::Variables => {
+                "LOAD DATA that assigns user variables in an expression, or reads what only one connection has"
+            }
             Self::ServersFile => "LOAD DATA of a file at one server into a sharded table",
             Self::Options => {
-                "LOAD DATA with separators by which records are not told apart for certain (STARTING BY, none at all, beginning alike, or not of ASCII), or with CHARACTER SET after them"
+                "LOAD DATA with separators by which records are not told apart for certain (none at all, beginning alike, not of ASCII, or as a generated key does), or with CHARACTER SET after them"
             }
             Self::Columns => "LOAD DATA without a list of columns, and the table's are not known",
-            Self::Generated => "LOAD DATA whose sharding key would have to be generated",
             Self::KeyMissing => "LOAD DATA of a file without the sharding key",
         }
     }

@@ -195,6 +195,14 @@ impl Session {
         let plan = self.shard_plan(query.sql, None).await?;
         self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
+        if let Some(text) = self.with_insert_id(query.sql, statement, &plan) {
+            // Once more; it does not ask for the connection's id any more.
+            let packet = [packet.get(..query.sql_offset).unwrap_or_default(), &text].concat();
+            let query = Query::decode(&packet, self.client.capabilities)
+                .map_err(|_| Fault::Malformed("COM_QUERY"))?;
+            let statement = analyze(&text, &self.dialect());
+            return Box::pin(self.query_by_plan(&packet, &query, &statement, route)).await;
+        }
         match plan {
             plan if keyed::is_keyed(&plan, statement) => {
                 self.change_by_key(query.sql, statement, route, plan).await

@@ -113,7 +113,22 @@ fn files() -> Vec<(String, Vec<u8>)> {
             "CHARACTER SET binary (id, user_id, total, note, at, kind, flags, blob_, ratio, bits)",
             b"1\t1\t9.50\tone\t2024-01-02 03:04:05.678\ta\tx,y\t\\0\xff'\\\\\t0.25\t7\n2\t7\t1\ttwo\tnot a time\tz\tx,z\tb\t1e300\t900\n3\t5\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n",
         ),
-        users("REPLACE", &many),
+        users(
+            "LINES STARTING BY '>>' (user_id, name)",
+            "a comment\n>>60\tAnn\n> >60\n what > >>61\tBob\n\\>>62\tCid\tmore>>\n>>63\tDan>>\n>>64\tEve\n>",
+        ),
+        users(
+            "LINES STARTING BY '-' TERMINATED BY ';' IGNORE 1 LINES (user_id, name)",
+            "head-er;-65\tAnn;-66\tBob",
+        ),
+        // Of what goes to variables, the last record says what remains.
+        users(
+            "(user_id, @skip, name, @`Times`) SET score = @times * 2, name = CONCAT(@skip, name)",
+            "70\ta\tAnn\t1\n71\tb\tBob\t\\N\n72\tc\n79\td\tDan\t4\tmore\n",
+        ),
+        users("(user_id, name, @times)", ""),
+        users("(@key, name) SET user_id = @key", "73\tKey\n74\tKeys\n"),
+        users("REPLACE (user_id, name, @times) SET score = @times", &many),
     ]
 }
 
@@ -141,6 +156,8 @@ fn a_file_is_loaded_as_by_one_server() {
             for then in [
                 "SELECT user_id, name, score FROM t_user ORDER BY user_id",
                 "SELECT id, user_id, total, note, at, kind, flags, HEX(blob_), ratio, bits + 0 FROM t_order ORDER BY id",
+                "SELECT @skip, @times, @key, @factor, COLLATION(@skip)",
+                "SELECT COUNT(*), @times FROM t_user WHERE user_id > @key",
             ] {
                 assert_eq!(
                     mesh.ask(then),
@@ -211,11 +228,11 @@ fn what_is_not_loaded_says_why() {
             "file at one server",
         ),
         (
-            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user LINES STARTING BY 'a'",
-            "STARTING BY",
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user LINES STARTING BY '§'",
+            "not of ASCII",
         ),
         (
-            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (user_id, @n)",
+            "LOAD DATA LOCAL INFILE 'x' INTO TABLE t_user (user_id, @n) SET name = (@m := @n)",
             "user variables",
         ),
         (
@@ -291,6 +308,165 @@ fn the_record_that_fails_first_in_the_file_is_named() {
             );
         }
         ground.both("SELECT COUNT(*) FROM t_order");
+    }
+}
+
+/// Variables of a file whose statement ends early, as one server leaves them; in a transaction as well.
+#[test]
+fn variables_are_those_of_the_record_that_ended_the_statement() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, mut one] = clients(&ground);
+        let orders = "LOAD DATA LOCAL INFILE 'orders' REPLACE INTO TABLE t_order (id, user_id, kind, @b) SET bits = @b";
+        let asked = ["SELECT @b", "SELECT COUNT(*), @b FROM t_order"];
+        for (begin, file) in [
+            (
+                "DO 0",
+                "1\t1\ta\t1\n2\t6\ta\t9999\n3\t1\tb\t3\n4\t6\ta\t9999\n",
+            ),
+            ("DO 0", "1\t2\ta\t1\n2\t7\ta\t2\n3\t5\tb\t\\N\n"),
+            ("BEGIN", "5\t1\ta\t1\n6\t6\ta\t2\n7\t1\tb\t3\n"),
+            ("DO 0", "8\t1\ta\t1\n9\t6\ta\t2\n10\t1\tb\t9999\n"),
+        ] {
+            let answers = [&mut mesh, &mut one].map(|client| {
+                client.ask(begin);
+                let answer = load(client, orders, file.as_bytes(), 7);
+                (answer, asked.map(|sql| client.ask(sql)))
+            });
+            let [(ours, our_values), (theirs, their_values)] = &answers;
+            assert_eq!(&ours.unlabelled(theirs), theirs, "{kind:?}: {file}");
+            assert_eq!(our_values, their_values, "{kind:?}: {file}");
+        }
+        for client in [&mut mesh, &mut one] {
+            client.ask("COMMIT");
+        }
+        // What other nodes cannot be given ends the statement.
+        let long = format!("1\tAnn\t{}\n", "x".repeat(5_000));
+        let users = "LOAD DATA LOCAL INFILE 'users' INTO TABLE t_user (user_id, name, @long)";
+        let answer = load(&mut mesh, users, long.as_bytes(), 1_000);
+        assert_eq!(answer, Answer::Error(1235), "{kind:?}");
+        let said = mesh.said.take().unwrap();
+        assert!(said.contains("last record"), "{kind:?}: {said}");
+        let count = mesh.ask("SELECT COUNT(*), @long FROM t_user");
+        assert_eq!(count.rows(), [[Some("0".to_owned()), None]], "{kind:?}");
+    }
+}
+
+/// Records without a key get one each, and go where it leads.
+#[test]
+fn keys_of_a_file_are_generated() {
+    for kind in KINDS {
+        let options = Options {
+            data_shard: match kind {
+                Kind::MySql => &[
+                    "transactions: {acrossNodes: atomic}",
+                    "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}",
+                ],
+                Kind::MariaDb => &[
+                    "transactions: {acrossNodes: bestEffort}",
+                    "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}",
+                ],
+            },
+            rules: &[
+                "- tableName: t_made",
+                "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: id}",
+                "  actualDatanodes: {valueSource: {expression: \"ds_0.t_made_{0..3}, ds_1.t_made_{4..7}\"}}",
+                "  keyGenerator: {column: id, generator: count}",
+                "- tableName: t_owned",
+                "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: user_id}",
+                "  actualDatanodes: {valueSource: {expression: \"ds_0.t_owned_{0..3}, ds_1.t_owned_{4..7}\"}}",
+                "  keyGenerator: {column: id, generator: snow}",
+            ],
+            durable: true,
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        let [mut mesh, mut one] = clients(&ground);
+        for (client, counts) in [(&mut mesh, ""), (&mut one, "AUTO_INCREMENT")] {
+            for sql in [
+                format!(
+                    "CREATE TABLE t_made (id BIGINT NOT NULL {counts} PRIMARY KEY, name VARCHAR(20))"
+                ),
+                format!(
+                    "CREATE TABLE t_owned (id BIGINT NOT NULL {counts}, user_id INT NOT NULL, name VARCHAR(20), PRIMARY KEY (id, user_id))"
+                ),
+            ] {
+                let done = client.ask(&sql);
+                assert!(
+                    matches!(done, Answer::Done(..)),
+                    "{kind:?}: {done:?} {:?}",
+                    client.said
+                );
+            }
+        }
+        // The key is left out, is NULL or 0, or given; quotes around it are its own.
+        for (sql, file) in [
+            ("INTO TABLE t_made (name)", "Ann\nBob\n\nCid\tmore\nDan"),
+            (
+                "INTO TABLE t_made FIELDS TERMINATED BY ',' ENCLOSED BY '\"' LINES STARTING BY '>' (name)",
+                "x>\"A,\"\ny\n>B\n",
+            ),
+            (
+                "INTO TABLE t_made FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' (name, id)",
+                "Ann,\\N\nBob,\"0\"\nCid,NULL\nDan,0,x\n",
+            ),
+            (
+                "INTO TABLE t_owned (user_id, name)",
+                "1\tAnn\n6\tBob\n1\tCid\n",
+            ),
+            (
+                "INTO TABLE t_owned (@u, name, id) SET user_id = @u",
+                "2\tAnn\t0\n7\tBob\t\\N\n",
+            ),
+        ] {
+            let sql = format!("LOAD DATA LOCAL INFILE 'made' {sql}");
+            let table = if sql.contains("t_made") {
+                "t_made"
+            } else {
+                "t_owned"
+            };
+            let answers = [&mut mesh, &mut one].map(|client| {
+                client.ask(&format!("DELETE FROM {table}"));
+                let answer = load(client, &sql, file.as_bytes(), 3);
+                let said = client.said.take();
+                let rows = client.ask(&format!("SELECT name FROM {table} ORDER BY id"));
+                let first = client.ask(&format!("SELECT LAST_INSERT_ID() = MIN(id) FROM {table}"));
+                (answer, rows.rows().to_vec(), first.rows().to_vec(), said)
+            });
+            let [
+                (ours, our_rows, our_first, said),
+                (theirs, their_rows, their_first, _),
+            ] = &answers;
+            assert_eq!(&ours.unlabelled(theirs), theirs, "{kind:?}: {sql} {said:?}");
+            assert_eq!(our_rows, their_rows, "{kind:?}: {sql}");
+            assert_eq!(our_first, their_first, "{kind:?}: {sql}");
+        }
+        // Many records, each with a key of its own, where that leads.
+        let many: String = (0..30_000).map(|n| format!("name {n}\n")).collect();
+        mesh.ask("DELETE FROM t_made");
+        let answer = load(
+            &mut mesh,
+            "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (name)",
+            many.as_bytes(),
+            9_000,
+        );
+        assert_eq!(answer.done(), 30_000, "{kind:?}: {:?}", mesh.said);
+        let found = mesh.ask("SELECT COUNT(*), COUNT(DISTINCT id) FROM t_made");
+        assert_eq!(
+            found.rows(),
+            [[Some("30000".to_owned()), Some("30000".to_owned())]]
+        );
+        let id = mesh.ask("SELECT MAX(id) FROM t_made");
+        let id = id.rows()[0][0].clone().unwrap();
+        let found = mesh.ask(&format!("SELECT name FROM t_made WHERE id = {id}"));
+        assert_eq!(found.rows(), [[Some("name 29999".to_owned())]], "{kind:?}");
+        let failed = load(
+            &mut mesh,
+            "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (id, name)",
+            b"00\tx\n",
+            9,
+        );
+        assert_eq!(failed, Answer::Error(1235));
     }
 }
 

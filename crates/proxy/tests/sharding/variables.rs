@@ -190,3 +190,36 @@ fn what_depends_on_the_order_of_rows_is_refused() {
         Answer::Error(1235)
     ));
 }
+
+/// The id of the last INSERT: compared, stored, as a key, in one place, and as a column.
+const INSERT_ID: &str = "
+    INSERT INTO t_conf (v) VALUES ('a'), ('b')
+    INSERT INTO t_conf (v) VALUES ('c')
+    INSERT INTO t_user VALUES (1, 'Ann', 1), (3, 'Cid', 3), (6, 'Fay', 6)
+    SELECT name FROM t_user WHERE user_id = LAST_INSERT_ID()
+    SELECT LAST_INSERT_ID(), name FROM t_user ORDER BY user_id
+    SELECT name, LAST_INSERT_ID() + score AS s, LAST_INSERT_ID() = user_id FROM t_user WHERE score <= LAST_INSERT_ID() ORDER BY 1
+    SELECT name FROM t_user WHERE CAST(score AS SIGNED) > LAST_INSERT_ID() - 2 ORDER BY user_id
+    SELECT COUNT(*) FROM t_user WHERE user_id IN (1, last_insert_id ( ))
+    SELECT name FROM t_user WHERE user_id BETWEEN 1 AND (LAST_INSERT_ID()) ORDER BY user_id
+    SELECT a.name FROM t_user a JOIN t_user b ON a.score = b.user_id WHERE b.user_id >= LAST_INSERT_ID() ORDER BY 1
+    SELECT (SELECT COUNT(*) FROM t_user WHERE score > LAST_INSERT_ID()), name FROM t_user ORDER BY 2
+    INSERT INTO t_item (id, user_id, order_id, name) VALUES (1, LAST_INSERT_ID(), 1, 'x')
+    INSERT INTO t_item (id, user_id, order_id, name) VALUES (2, 1, LAST_INSERT_ID(), 'y'), (3, 6, LAST_INSERT_ID() * 2, 'z')
+    INSERT INTO t_item SET id = 4, user_id = LAST_INSERT_ID(), order_id = 4
+    UPDATE t_user SET score = LAST_INSERT_ID() WHERE score > LAST_INSERT_ID()
+    UPDATE t_user SET score = 100 - LAST_INSERT_ID() WHERE user_id < LAST_INSERT_ID()
+    SELECT LAST_INSERT_ID()
+    SELECT * FROM t_user ORDER BY user_id
+    SELECT * FROM t_item ORDER BY id
+    DELETE FROM t_user WHERE score = LAST_INSERT_ID()
+    SELECT LAST_INSERT_ID(), COUNT(*) FROM t_user
+";
+
+#[test]
+fn the_last_insert_id_is_the_sessions_on_every_node() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &ACROSS);
+        ground.both(INSERT_ID);
+    }
+}

@@ -14,6 +14,8 @@ pub(super) struct Format {
     pub enclosed: Vec<u8>,
     pub escape: Vec<u8>,
     pub line: Vec<u8>,
+    /// What stands before the fields of a line; what stands before that, or in lines without it, is nothing.
+    pub starting: Vec<u8>,
 }
 
 impl Default for Format {
@@ -23,6 +25,7 @@ impl Default for Format {
             enclosed: Vec::new(),
             escape: Vec::new(),
             line: b"\n".to_vec(),
+            starting: Vec::new(),
         }
     }
 }
@@ -30,9 +33,10 @@ impl Default for Format {
 impl Format {
     /// Whether every file is cut by it in one way only.
     pub fn is_plain(&self) -> bool {
-        let ascii = [&self.field, &self.enclosed, &self.escape, &self.line];
+        let all = [&self.field, &self.enclosed, &self.escape, &self.line];
+        let mut ascii = all.into_iter().chain([&self.starting]);
         let different = |one: &[u8], other: &[u8]| one.first() != other.first() || one.is_empty();
-        ascii.iter().all(|text| text.is_ascii())
+        ascii.all(|text| text.is_ascii())
             && !self.field.is_empty()
             && !self.line.is_empty()
             && self.enclosed.len() <= 1
@@ -43,6 +47,15 @@ impl Format {
             && different(&self.enclosed, &self.escape)
             && different(&self.escape, &self.field)
             && different(&self.escape, &self.line)
+    }
+
+    /// Whether a generated key may stand in a field as it is: of digits, letters and hyphens.
+    pub fn takes_keys(&self) -> bool {
+        let separators = [&self.field, &self.enclosed, &self.escape, &self.line];
+        let of_key = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        !separators
+            .iter()
+            .any(|text| text.first().is_some_and(of_key))
     }
 }
 
@@ -66,13 +79,23 @@ enum Quote {
     Within,
 }
 
+/// A field that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// None: NULL.
+    value: Option<Vec<u8>>,
+    /// Where it stands in the record, with its quotes.
+    start: usize,
+    end: usize,
+}
+
 /// The records of a file.
 #[derive(Debug)]
 pub struct Records {
     format: Format,
     fields: usize,
-    /// The fields of the key.
-    keys: Vec<usize>,
+    /// The fields that are looked at.
+    watched: Vec<usize>,
     utf8: bool,
     /// Lines at the beginning that are no records.
     skipped: u64,
@@ -85,7 +108,9 @@ pub struct Records {
     /// With less than this, it is not tried again.
     wanted: usize,
     number: u64,
-    values: Vec<Option<Option<Vec<u8>>>>,
+    /// Where the fields of the record at hand begin in it.
+    fields_at: usize,
+    seen: Vec<Option<Seen>>,
 }
 
 /// A record is longer than any may be.
@@ -96,14 +121,14 @@ impl Records {
     pub(super) fn new(
         format: Format,
         fields: usize,
-        keys: Vec<usize>,
+        watched: Vec<usize>,
         skipped: u64,
         utf8: bool,
     ) -> Self {
         Self {
             format,
             fields,
-            keys,
+            watched,
             utf8,
             skipped,
             bytes: Vec::new(),
@@ -112,7 +137,8 @@ impl Records {
             whole: false,
             wanted: 0,
             number: 0,
-            values: Vec::new(),
+            fields_at: 0,
+            seen: Vec::new(),
         }
     }
 
@@ -197,29 +223,62 @@ impl Records {
         self.utf8
     }
 
-    /// A value of the key: none if the record has none, an inner none for NULL.
+    /// The value of a field that is looked at: none if the record has none, an inner none for NULL.
     #[must_use]
-    pub fn key(&self, place: usize) -> Option<Option<&[u8]>> {
-        let value = self.values.get(place)?.as_ref()?;
-        Some(value.as_deref())
+    pub fn value(&self, place: usize) -> Option<Option<&[u8]>> {
+        let seen = self.seen.get(place)?.as_ref()?;
+        Some(seen.value.as_deref())
+    }
+
+    /// Puts the record behind `out`, with another text in the place of a field that is looked at.
+    pub(super) fn replace(&self, place: usize, text: &[u8], out: &mut Vec<u8>) {
+        let record = self.record();
+        match self.seen.get(place).and_then(Option::as_ref) {
+            Some(seen) => {
+                out.extend_from_slice(record.get(..seen.start).unwrap_or_default());
+                out.extend_from_slice(text);
+                out.extend_from_slice(record.get(seen.end..).unwrap_or_default());
+            }
+            None => out.extend_from_slice(record),
+        }
+    }
+
+    /// Puts the record behind `out`, with a text as its first field.
+    pub(super) fn prepend(&self, text: &[u8], out: &mut Vec<u8>) {
+        let record = self.record();
+        let (head, fields) = record.split_at_checked(self.fields_at).unwrap_or_default();
+        out.extend_from_slice(head);
+        out.extend_from_slice(text);
+        out.extend_from_slice(&self.format.field);
+        out.extend_from_slice(fields);
     }
 
     /// Reads a record; false if there is none.
     fn read(&mut self, at: &mut usize) -> Result<bool, Incomplete> {
-        self.values.clear();
-        self.values.resize(self.keys.len(), None);
+        self.seen.clear();
+        self.seen.resize(self.watched.len(), None);
+        let begin = *at;
+        if !self.find_start(at)? {
+            return Ok(false);
+        }
+        self.fields_at = *at - begin;
         for field in 0..self.fields {
-            let is_key = self.keys.contains(&field);
-            let mut value = is_key.then(Vec::new);
+            let watched = self.watched.contains(&field);
+            let mut value = watched.then(Vec::new);
+            let start = *at - begin;
             let Some((end, null)) = self.field(at, value.as_mut())? else {
                 // The file is over.
                 return Ok(field > 0);
             };
             if let Some(value) = value {
-                let value = if null { None } else { Some(value) };
-                let keys = self.keys.iter().zip(&mut self.values);
-                for (_, known) in keys.filter(|(key, _)| **key == field) {
-                    *known = Some(value.clone());
+                let seen = Seen {
+                    value: if null { None } else { Some(value) },
+                    start,
+                    end: *at - begin - self.length_of(end),
+                };
+                let places = self.watched.iter().zip(&mut self.seen);
+                for (_, known) in places.filter(|(place, _)| **place == field) {
+                    *known = Some(seen.clone());
                 }
             }
             match end {
@@ -229,6 +288,32 @@ impl Records {
         }
         self.skip_line(at)?;
         Ok(true)
+    }
+
+    /// Goes behind what stands before the fields of a line, wherever it comes; false if it does not come any more.
+    fn find_start(&self, at: &mut usize) -> Result<bool, Incomplete> {
+        let starting = self.format.starting.as_slice();
+        if starting.is_empty() {
+            return Ok(true);
+        }
+        let rest = self.bytes.get(*at..).unwrap_or_default();
+        match rest.windows(starting.len()).position(|w| w == starting) {
+            Some(place) => {
+                *at += place + starting.len();
+                Ok(true)
+            }
+            None if self.whole => Ok(false),
+            None => Err(Incomplete),
+        }
+    }
+
+    /// How long what ended a field is.
+    fn length_of(&self, end: End) -> usize {
+        match end {
+            End::Field => self.format.field.len(),
+            End::Line => self.format.line.len(),
+            End::File => 0,
+        }
     }
 
     /// The next byte; none at the end of the file.
@@ -390,6 +475,7 @@ mod tests {
             enclosed: enclosed.into(),
             escape: b"\\".to_vec(),
             line: line.into(),
+            starting: Vec::new(),
         }
     }
 
@@ -406,7 +492,7 @@ mod tests {
         loop {
             while records.advance().unwrap() {
                 let record = records.record().to_vec();
-                let shown = |place: usize| match records.key(place) {
+                let shown = |place: usize| match records.value(place) {
                     None => "-".to_owned(),
                     Some(None) => "NULL".to_owned(),
                     Some(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use dbmesh_plan::shard::{Generation, KeyValue, Parameter, ShardPlan, Zero};
-use dbmesh_sql::{Statement, Verb};
+use dbmesh_plan::shard::{Generation, KeyValue, Parameter, RefuseReason, ShardPlan, Zero};
+use dbmesh_sql::{Facts, SessionFunctionValues, Statement, Verb, replace_session_functions};
 use dbmesh_wire::relay::{Names, Outcome};
 
 use super::super::{Failure, Session};
@@ -17,6 +17,7 @@ use crate::backend::Cell;
 use crate::fault::Fault;
 use crate::generated::{Ask, AskError, leases_at};
 use crate::pins::PinReason;
+use crate::process::Process;
 use crate::state::LastId;
 use crate::upstream::{Member, Need};
 
@@ -98,6 +99,40 @@ impl Session {
         Ok(plan)
     }
 
+    /// The text with the session's LAST_INSERT_ID() in it, where several nodes would need it, or it is a key.
+    pub(super) fn with_insert_id(
+        &mut self,
+        sql: &[u8],
+        statement: &Statement,
+        plan: &ShardPlan,
+    ) -> Option<Vec<u8>> {
+        let needs = |reason: &RefuseReason| {
+            matches!(
+                reason,
+                RefuseReason::SessionState | RefuseReason::KeyUnknown | RefuseReason::KeyUpdate
+            )
+        };
+        let refused = matches!(plan, ShardPlan::Refuse(reason) if needs(reason));
+        let moves = matches!(plan, ShardPlan::Gather(_));
+        let reads = statement.facts.has(Facts::READS_LAST_INSERT_ID);
+        let (true, LastId::Known(id)) = (reads && (refused || moves), self.state.last_insert_id)
+        else {
+            return None;
+        };
+        let known = self.known_tables()?;
+        let compared = self
+            .planned(sql, &known, &known.catalog, None, |planner, input| {
+                planner.with_insert_id(input, id)
+            })
+            .ok()?;
+        let values = SessionFunctionValues {
+            last_insert_id: Some(id),
+            ..SessionFunctionValues::default()
+        };
+        let text = compared.as_deref().unwrap_or(sql);
+        replace_session_functions(text, &self.dialect(), &values).or(compared)
+    }
+
     /// After the answer: LAST_INSERT_ID() is known here, and not on the connection.
     pub(in super::super) fn take_up_keys(&mut self, outcome: &Outcome) -> Result<(), Failure> {
         // BEGIN may have come before the INSERT on its connection, and inserts nothing.
@@ -121,6 +156,13 @@ impl Session {
         }
     }
 
+    /// The same for a file: its OK says nothing of keys, LAST_INSERT_ID() does.
+    pub(super) fn tell_loaded_key(&mut self, first: Option<u64>, sum: &Sum) {
+        if let Some(id) = first.filter(|_| sum.affected_rows > 0) {
+            self.state.last_insert_id = LastId::Known(id);
+        }
+    }
+
     /// The statement is over.
     pub(super) fn forget_keys(&mut self) {
         if let Some(sharded) = &mut self.sharded {
@@ -129,14 +171,21 @@ impl Session {
     }
 
     async fn generate(&self, generation: &Generation) -> Result<Vec<KeyValue>, Fault> {
-        let failed = |why: String| Fault::Sharding(format!("key generator: {why}"));
-        if generation.count == 0 {
-            return Ok(Vec::new());
+        match generation.count {
+            0 => Ok(Vec::new()),
+            count => self.key_source(generation)?.values(count).await,
         }
-        let generators = &self.process.generators;
+    }
+
+    /// Where values of a generator come from.
+    pub(super) fn key_source(&self, generation: &Generation) -> Result<KeySource, Fault> {
+        let keys = |leases| KeySource {
+            process: self.process.clone(),
+            generation: generation.clone(),
+            leases,
+        };
         let Some(source) = leases_at(generation.generator.kind) else {
-            let values = generators.values(generation, "", &Nowhere).await;
-            return values.map_err(failed);
+            return Ok(keys(None));
         };
         let gone = || failed("its source is gone".to_owned());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
@@ -150,15 +199,15 @@ impl Session {
         let sharding = sharded.sharding().ok_or_else(gone)?;
         let name = sharding.sources.get(source).ok_or_else(gone)?.name.as_str();
         let place = format!("{}/{name}/{schema}", part.service.namespace.as_str());
-        let leases = Leases { member, schema };
-        generators
-            .values(generation, &place, &leases)
-            .await
-            .map_err(failed)
+        Ok(keys(Some(Leases {
+            member: member.clone(),
+            schema: schema.to_owned(),
+            place,
+        })))
     }
 
     /// Whether 0 asks for a value, by the session's sql_mode.
-    fn zero(&self) -> Zero {
+    pub(super) fn zero(&self) -> Zero {
         let mode = self.state.vector.variables.get("sql_mode");
         let mode = mode
             .map(|mode| mode.to_ascii_uppercase())
@@ -171,13 +220,42 @@ impl Session {
     }
 }
 
-/// The source that has the leases.
-struct Leases<'a> {
-    member: &'a Member,
-    schema: &'a str,
+fn failed(why: String) -> Fault {
+    Fault::Sharding(format!("key generator: {why}"))
 }
 
-impl Ask for Leases<'_> {
+/// Where values of a generator come from.
+pub(super) struct KeySource {
+    process: Arc<Process>,
+    generation: Generation,
+    leases: Option<Leases>,
+}
+
+impl KeySource {
+    /// As many values, in order.
+    pub async fn values(&self, count: usize) -> Result<Vec<KeyValue>, Fault> {
+        let generation = Generation {
+            count,
+            ..self.generation.clone()
+        };
+        let generators = &self.process.generators;
+        let values = match &self.leases {
+            Some(leases) => generators.values(&generation, &leases.place, leases).await,
+            None => generators.values(&generation, "", &Nowhere).await,
+        };
+        values.map_err(failed)
+    }
+}
+
+/// The source that has the leases.
+struct Leases {
+    member: Arc<Member>,
+    schema: String,
+    /// What names it among all of the process.
+    place: String,
+}
+
+impl Ask for Leases {
     async fn ask(&self, statements: Vec<String>) -> Result<Vec<Vec<Cell>>, AskError> {
         let mut all = vec![format!("USE `{}`", self.schema.replace('`', "``"))];
         all.extend(statements);

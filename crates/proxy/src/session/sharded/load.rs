@@ -3,6 +3,8 @@
 //! Owns the records that wait for their shard, which are bounded, and the numbers by which warnings name them. The file is read to
 //! its end whatever happens, as the protocol wants it. Input: the planner's word on the file, connections to all sources.
 
+mod made;
+
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use super::work::{Around, Broken, Ended, Work, copy, place, warnings};
 use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
 use crate::state::Warning;
+pub(super) use made::Made;
 
 /// Bytes of one shard's records that go in one statement.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -73,6 +76,10 @@ struct Loading<'a> {
     warnings: Vec<(u64, Warning)>,
     /// The record for which a server refused the statement.
     refused_at: Option<u64>,
+    /// Keys of records that have none.
+    made: Made,
+    /// The shard of the last record that was read.
+    last: usize,
 }
 
 impl Session {
@@ -85,6 +92,12 @@ impl Session {
     ) -> Result<Executed, Failure> {
         if self.infile(statement) == Infile::Refused {
             return Err(Fault::LocalInfileRefused.into());
+        }
+        if let Some(sharded) = &mut self.sharded {
+            // Of these, the last record's values remain.
+            sharded
+                .unassigned
+                .retain(|name| !load.variables.contains(name));
         }
         let spread = Spread {
             nodes: load.statements.clone(),
@@ -101,7 +114,7 @@ pub(super) async fn run(
     work: &mut Work<'_>,
     load: &Load,
     around: &mut Around<'_>,
-    (names, memory): (&Names, &Arc<SharedMemory>),
+    (names, memory, made): (&Names, &Arc<SharedMemory>, Made),
 ) -> Result<(), Broken> {
     work.legs.iter_mut().for_each(|leg| leg.queue.clear());
     work.ended.clear();
@@ -118,6 +131,8 @@ pub(super) async fn run(
         share: Share::of(memory.clone()),
         warnings: Vec::new(),
         refused_at: None,
+        made,
+        last: 0,
     };
     let request = [&[LOCAL_INFILE_MARKER], load.file.as_slice()].concat();
     let asked = around.client.packet(&request).await;
@@ -125,6 +140,7 @@ pub(super) async fn run(
     if let Err(broken) = loading.all(work, around).await {
         return Err(loading.earliest(work, around, broken).await);
     }
+    work.loaded.first_key = loading.made.first();
     loading.warnings.sort_by_key(|(record, _)| *record);
     let kept = loading.warnings.into_iter().take(WARNINGS_MAX);
     if let Some(Some(first)) = work.ended.first_mut() {
@@ -158,13 +174,38 @@ impl Loading<'_> {
         self.read(work, around).await?;
         self.records.finish();
         self.take(work, around).await?;
-        for shard in 0..self.chunks.len() {
+        let last = self.last;
+        for shard in (0..self.chunks.len()).filter(|shard| *shard != last) {
             self.flush(work, around, shard).await?;
         }
+        // What its variables are in the end, the last record says.
+        self.flush(work, around, last).await?;
         if work.ended.is_empty() {
             // A server says how many records there were also when there were none.
-            self.send(work, around, 0, &Chunk::default()).await?;
+            self.send(work, around, last, &Chunk::default()).await?;
         }
+        self.learn(work, last).await
+    }
+
+    /// The variables of the file as the server of a shard has them now.
+    async fn learn(&self, work: &mut Work<'_>, shard: usize) -> Result<(), Broken> {
+        let names = &self.load.variables;
+        let source = work.nodes.get(shard).map(|node| node.source);
+        let leg = work.legs.iter_mut().find(|leg| Some(leg.source) == source);
+        let Some(leg) = leg.filter(|_| !names.is_empty()) else {
+            return Ok(());
+        };
+        let endpoint = leg.endpoint().to_owned();
+        let learned = match leg.backend() {
+            Ok(backend) => backend.left_by_file(names).await,
+            Err(error) => Err(error),
+        };
+        let learned = learned.map_err(|error| Broken::Lost { endpoint, error })?;
+        let Ok(Some(assigned)) = learned else {
+            let why = "a user variable's value in the last record is one that other nodes cannot be given";
+            return Err(Fault::Sharding(why.into()).into());
+        };
+        work.loaded.assigned = Some(assigned);
         Ok(())
     }
 
@@ -240,18 +281,22 @@ impl Loading<'_> {
             Broken::Fault(Fault::Sharding(why))
         };
         while self.records.advance().map_err(long)? {
-            let shard = self.load.shard(&self.records).map_err(refused)?;
-            let record = self.records.record();
+            let key = self.made.key(self.load, &self.records).await?;
+            let shard = self.load.shard(&self.records, key.as_ref());
+            let shard = shard.map_err(refused)?;
+            let full = |chunk: &Chunk| chunk.bytes.len() >= CHUNK_BYTES;
+            if self.chunks.get(shard).is_some_and(full) {
+                self.flush(work, around, shard).await?;
+            }
             let Some(chunk) = self.chunks.get_mut(shard) else {
                 continue;
             };
-            chunk.bytes.extend_from_slice(record);
+            let before = chunk.bytes.len();
+            self.load.put(&self.records, key.as_ref(), &mut chunk.bytes);
             chunk.numbers.push(self.records.number());
             chunk.ends.push(chunk.bytes.len());
-            self.waiting += record.len() + RECORD_BYTES;
-            if chunk.bytes.len() >= CHUNK_BYTES {
-                self.flush(work, around, shard).await?;
-            }
+            self.waiting += chunk.bytes.len() - before + RECORD_BYTES;
+            self.last = shard;
             if self.waiting >= WAITING_BYTES_MAX {
                 self.flush_largest(work, around).await?;
             }
@@ -273,7 +318,11 @@ impl Loading<'_> {
         around: &Around<'_>,
     ) -> Result<(), Broken> {
         let chunks = self.chunks.iter().enumerate();
-        let largest = chunks.max_by_key(|(_, chunk)| chunk.bytes.len());
+        let kept = |shard: usize| !self.load.variables.is_empty() && shard == self.last;
+        // The last record is to be the last that its server hears of, if the file ends here.
+        let largest = chunks
+            .filter(|(_, chunk)| !chunk.bytes.is_empty())
+            .max_by_key(|(shard, chunk)| (!kept(*shard), chunk.bytes.len()));
         match largest.map(|(shard, _)| shard) {
             Some(largest) => self.flush(work, around, largest).await,
             None => Ok(()),
@@ -330,6 +379,11 @@ impl Loading<'_> {
             let mut message = end.split_off(ERROR_HEAD_BYTES.min(end.len()));
             self.refused_at = renumber(&mut message, &chunk.numbers);
             end.append(&mut message);
+            // Its variables are those of the record that was refused, as far as they can be known.
+            match self.learn(work, shard).await {
+                Err(broken @ Broken::Lost { .. }) => return Err(broken),
+                Err(_) | Ok(()) => {}
+            }
             return Err(Broken::Refused {
                 payload: end,
                 place,

@@ -285,6 +285,10 @@ impl Session {
             work.run_everywhere(set.as_bytes()).await?;
         }
         let one = self.begin_unit(work, unit).await?;
+        let made = match answers {
+            Answers::Loaded(file) => Some(self.made(file)?),
+            _ => None,
+        };
         let (handle, memory) = (self.registered.handle.clone(), self.process.merging.clone());
         let mut around = Around {
             client: &mut self.client,
@@ -310,7 +314,13 @@ impl Session {
                 let status = self.state.status;
                 worked.rows = Some(explained::relay(work, names, &mut around, status).await?);
             }
-            Answers::Loaded(file) => load::run(work, file, &mut around, (names, &memory)).await?,
+            Answers::Loaded(file) => {
+                let own = (names, &memory, made.ok_or_else(gone)?);
+                let done = load::run(work, file, &mut around, own).await;
+                self.take_loaded(work, file)?;
+                done?;
+                worked.first_key = work.loaded.first_key;
+            }
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
         }
         if unit == Unit::Definition {
@@ -395,7 +405,7 @@ impl Session {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
             }
             if sound {
-                self.learn_leg(&mut leg).await;
+                self.learn_leg(&mut leg, &work.loaded.names).await;
             }
             if leg.unclean && bound {
                 self.state.pins.add_unnamed(PinReason::StateChange);
@@ -440,12 +450,17 @@ impl Session {
     }
 
     /// Takes in which variables a change created on a connection. What else its server said, nobody explains.
-    pub(super) async fn learn_leg(&mut self, leg: &mut Leg) {
+    pub(super) async fn learn_leg(&mut self, leg: &mut Leg, loaded: &[Box<str>]) {
         let learned = match leg.backend() {
-            Ok(backend) => self.learn_created(backend).await,
+            Ok(backend) => {
+                let learned = self.learn_created(backend).await;
+                backend.doubt_variables(loaded);
+                learned
+            }
             Err(_) => None,
         };
-        leg.unclean |= learned.is_none() || (leg.changed && learned == Some(0));
+        let explained = learned.is_some_and(|created| created + loaded.len() > 0);
+        leg.unclean |= learned.is_none() || (leg.changed && !explained);
     }
 
     fn spread_failed(&mut self, broken: Broken) -> Failure {
@@ -520,6 +535,7 @@ impl Session {
             sum.warnings += 1;
         }
         self.tell_first_key(&mut sum);
+        self.tell_loaded_key(worked.first_key, &sum);
         self.tell_warnings(rows, sum.warnings);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.row_count_only_here = true;
@@ -562,6 +578,8 @@ pub(super) struct Worked {
     rows: Option<u64>,
     skipped: u64,
     alike: bool,
+    /// The first generated key of a file's records.
+    first_key: Option<u64>,
     /// How many nodes committed it without being promised to be one.
     committed_apart: usize,
 }

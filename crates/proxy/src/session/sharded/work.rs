@@ -18,6 +18,7 @@ use dbmesh_wire::track::{self, Item};
 use super::super::settle::warning;
 use super::prepared::selected;
 use super::said;
+use super::variables::Assigned;
 use crate::backend::{BackendError, LAST_GTID, server_error};
 use crate::client::Client;
 use crate::control::{Control, Signals};
@@ -118,8 +119,21 @@ pub(super) struct Work<'a> {
     pub sets_clock: bool,
     /// All connections commit, or none does.
     pub as_one: bool,
+    /// What a file left.
+    pub loaded: Loaded,
     /// Values of a prepared statement.
     bound: Option<Bound<'a>>,
+}
+
+/// What a file leaves behind its rows.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// User variables that every connection has assigned, each as its own records said.
+    pub names: Vec<Box<str>>,
+    /// What they are by the last record, where that is known.
+    pub assigned: Option<Vec<Assigned>>,
+    /// The first key that was generated.
+    pub first_key: Option<u64>,
 }
 
 /// What a prepared statement is executed with.
@@ -200,6 +214,7 @@ impl<'a> Work<'a> {
             refused: None,
             sets_clock: false,
             as_one: false,
+            loaded: Loaded::default(),
             bound,
         }
     }

@@ -137,7 +137,7 @@ impl Session {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
             }
             if sound {
-                self.learn_leg(&mut leg).await;
+                self.learn_leg(&mut leg, &work.loaded.names).await;
             }
             if leg.unclean {
                 self.state.pins.add_unnamed(PinReason::StateChange);
