@@ -140,7 +140,7 @@ proptest! {
         let statement = analyze(&sql, &dialect);
         prop_assert_eq!(statement.digest, analyze(&sql, &dialect).digest);
         digest_text(&sql, &dialect, 200);
-        let values = SessionFunctionValues { connection_id: Some(1), row_count: Some(-1), found_rows: Some(1), warning_count: Some(1), error_count: Some(1) };
+        let values = SessionFunctionValues { connection_id: Some(1), row_count: Some(-1), found_rows: Some(1), warning_count: Some(1), error_count: Some(1), last_insert_id: Some(1) };
         if let Some(spliced) = replace_session_functions(&sql, &dialect, &values) {
             prop_assert_ne!(spliced, sql);
         }

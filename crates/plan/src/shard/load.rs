@@ -3,14 +3,15 @@
 //! Owns what the options mean, and the key of a record. Must never send a record to a shard that a condition on its key would
 //! not look at: what is not certain is an error that names the record. Input: the statement; then the file.
 
+mod options;
 mod records;
 
 use std::fmt;
 use std::sync::Arc;
 
 use dbmesh_model::topology::sharding::{GeneratorKind, KeyKind, ShardedTable, Table};
-use dbmesh_sql::ast::{Assignment, Body, ExprKind};
-use dbmesh_sql::{Lexer, Span, Token, TokenKind, literal, variables};
+use dbmesh_sql::ast::{Assignment, Body, ExprKind, LoadData};
+use dbmesh_sql::{Span, literal, variables};
 
 use super::algorithm::{self, Slot};
 use super::reason::{LoadReason, RefuseReason, Stop};
@@ -19,6 +20,7 @@ use super::scope::{Place, Scope};
 use super::slots::Positions;
 use super::value::{self, Compared, KeyValue};
 use super::{Generation, KeyLimit, NodeStatement, ShardPlan, Zero, define, generate, read};
+use options::Options;
 use records::Format;
 pub use records::Records;
 
@@ -112,31 +114,19 @@ impl fmt::Display for LoadFault {
 
 /// The plan of a LOAD DATA.
 pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
-    let load = match scope.ast.statement().body {
-        Body::LoadData(load) => scope.ast.node(load),
-        _ => None,
-    };
-    let load = load.ok_or(RefuseReason::Kind(scope.facts.kind))?;
-    let name = scope.ast.node(load.table).map(|table| table.name);
-    let place = name.and_then(|name| scope.use_of_name(name));
-    let table_use = place.and_then(|place| scope.uses.get(place));
-    let (Some(name), Some(table_use)) = (name, table_use) else {
-        return Err(RefuseReason::Kind(scope.facts.kind).into());
-    };
     let refuse = |why| Stop::from(RefuseReason::LoadData(why));
-    let sharded = match table_use.place {
-        Place::Single(source) if scope.uses.len() == 1 => return define::single(scope, source),
-        Place::Sharded(sharded) if scope.uses.len() == 1 => sharded,
-        Place::Broadcast => return Err(refuse(LoadReason::Copies)),
-        _ => return Err(refuse(LoadReason::Values)),
+    let into = match target(scope)? {
+        Into::Shards(into) => into,
+        Into::One(source) => return define::single(scope, source),
     };
-    if !load.local {
-        return Err(refuse(LoadReason::ServersFile));
-    }
-    let Some(Table::Sharded(table)) = scope.input.sharding.tables.get(&table_use.table) else {
-        return Err(refuse(LoadReason::Values));
-    };
-    let options = Options::read(scope, name.span).map_err(refuse)?;
+    let Target {
+        load,
+        span,
+        name: table_name,
+        sharded,
+        table,
+    } = into;
+    let options = Options::read(scope, span).map_err(refuse)?;
     if scope.assigns() || scope.hangs_on_session() {
         return Err(refuse(LoadReason::Variables));
     }
@@ -148,7 +138,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let columns = match options.columns {
         Some(columns) => columns,
         None => {
-            let known = scope.input.catalog.tables.get(&table_use.table);
+            let known = scope.input.catalog.tables.get(table_name);
             let known = known.ok_or_else(|| refuse(LoadReason::Columns))?;
             let column = |name: &String| Field::Column(name.to_lowercase());
             known.iter().map(column).collect()
@@ -172,7 +162,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         let name = literal::quote_identifier(generation.generator.column.as_bytes());
         splices.push(Splice::insert(at, [&name, b", ".as_slice()].concat()));
     }
-    let keys = filled.keys(sharded, &table_use.table, generated.as_ref())?;
+    let keys = filled.keys(sharded, table_name, generated.as_ref())?;
     let statements = (0..table.shards.len())
         .map(|shard| rewrite::statement(scope, &read::target(scope, shard)?, &splices))
         .collect::<Result<Vec<_>, _>>()?;
@@ -190,6 +180,57 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         generated,
         table: Arc::new(SameTable(table.clone())),
     })))
+}
+
+/// Where the records go.
+enum Into<'a> {
+    Shards(Target<'a>),
+    /// All to this source.
+    One(usize),
+}
+
+/// The table whose shards take the records.
+struct Target<'a> {
+    load: LoadData,
+    /// Where its name stands.
+    span: Span,
+    name: &'a str,
+    sharded: &'a ShardedTable,
+    table: &'a Arc<ShardedTable>,
+}
+
+fn target<'a>(scope: &'a Scope<'_>) -> Result<Into<'a>, Stop> {
+    let load = match scope.ast.statement().body {
+        Body::LoadData(load) => scope.ast.node(load),
+        _ => None,
+    };
+    let load = load.ok_or(RefuseReason::Kind(scope.facts.kind))?;
+    let name = scope.ast.node(load.table).map(|table| table.name);
+    let place = name.and_then(|name| scope.use_of_name(name));
+    let table_use = place.and_then(|place| scope.uses.get(place));
+    let (Some(name), Some(table_use)) = (name, table_use) else {
+        return Err(RefuseReason::Kind(scope.facts.kind).into());
+    };
+    let refuse = |why| Stop::from(RefuseReason::LoadData(why));
+    let sharded = match table_use.place {
+        Place::Single(source) if scope.uses.len() == 1 => return Ok(Into::One(source)),
+        Place::Sharded(sharded) if scope.uses.len() == 1 => sharded,
+        Place::Broadcast => return Err(refuse(LoadReason::Copies)),
+        _ => return Err(refuse(LoadReason::Values)),
+    };
+    if !load.local {
+        return Err(refuse(LoadReason::ServersFile));
+    }
+    let Some(Table::Sharded(table)) = scope.input.sharding.tables.get(&table_use.table) else {
+        return Err(refuse(LoadReason::Values));
+    };
+    Ok(Into::Shards(Target {
+        load: *load,
+        span: name.span,
+        name: &table_use.table,
+        sharded,
+        table,
+    }))
 }
 
 /// Where a field of the file goes.
@@ -456,172 +497,4 @@ impl Load {
 fn otherwise(column: &str, bytes: &[u8]) -> String {
     let shown = String::from_utf8_lossy(bytes.get(..40).unwrap_or(bytes));
     format!("its key {column} may be stored otherwise than '{shown}' says")
-}
-
-/// What stands behind the table.
-#[derive(Debug, Default)]
-struct Options {
-    charset: Option<String>,
-    format: Format,
-    skipped: u64,
-    /// `IGNORE n LINES`.
-    skip: Option<Span>,
-    columns: Option<Vec<Field>>,
-    /// Where the list of columns has its first.
-    list_at: Option<usize>,
-}
-
-/// The statement's tokens, and where the reading is.
-struct Words<'a> {
-    scope: &'a Scope<'a>,
-    tokens: Vec<Token>,
-    at: usize,
-}
-
-impl Words<'_> {
-    fn token(&self, ahead: usize) -> Result<&Token, LoadReason> {
-        self.tokens.get(self.at + ahead).ok_or(LoadReason::Options)
-    }
-
-    fn bytes(&self, ahead: usize) -> &[u8] {
-        let token = self.tokens.get(self.at + ahead);
-        token.map_or(&[][..], |token| self.scope.text(token.span))
-    }
-
-    fn is(&self, ahead: usize, wanted: &str) -> bool {
-        self.bytes(ahead).eq_ignore_ascii_case(wanted.as_bytes())
-    }
-
-    fn is_kind(&self, kind: TokenKind) -> bool {
-        self.token(0).is_ok_and(|token| token.kind == kind)
-    }
-
-    /// A plain string.
-    fn string(&self, ahead: usize) -> Result<Vec<u8>, LoadReason> {
-        let plain = self.token(ahead)?.kind == TokenKind::String;
-        let text = literal::decode(self.bytes(ahead), self.scope.input.dialect);
-        text.filter(|_| plain).ok_or(LoadReason::Options)
-    }
-}
-
-impl Options {
-    fn read(scope: &Scope<'_>, table: Span) -> Result<Self, LoadReason> {
-        let tokens: Vec<Token> = Lexer::new(scope.input.sql, scope.input.dialect)
-            .filter(|token| !token.kind.is_trivia())
-            .collect();
-        let mut words = Words {
-            scope,
-            tokens,
-            at: 1,
-        };
-        // LOAD DATA [LOW_PRIORITY | CONCURRENT] LOCAL INFILE 'file'.
-        let data = words.is(0, "data");
-        words.at += 1 + usize::from(words.is(1, "low_priority") || words.is(1, "concurrent"));
-        if !(data && words.is(0, "local") && words.is(1, "infile")) {
-            return Err(LoadReason::Options);
-        }
-        let behind = words.tokens.iter();
-        words.at = behind
-            .take_while(|token| token.span.end <= table.end)
-            .count();
-        let mut options = Self::default();
-        // What stands in no text is what the mode says of backslashes.
-        options.format.escape = match scope.input.dialect.no_backslash_escapes {
-            true => Vec::new(),
-            false => b"\\".to_vec(),
-        };
-        // What the servers set stands last.
-        while words.at < words.tokens.len() && !words.is(0, "set") {
-            options.one(&mut words)?;
-        }
-        match options.format.is_plain() {
-            true => Ok(options),
-            false => Err(LoadReason::Options),
-        }
-    }
-
-    /// The option at hand.
-    fn one(&mut self, words: &mut Words<'_>) -> Result<(), LoadReason> {
-        if words.is(0, "character") || words.is(0, "charset") {
-            words.at += 1 + usize::from(words.is(0, "character"));
-            let name = String::from_utf8_lossy(words.bytes(0)).to_lowercase();
-            self.charset = Some(name.trim_matches(['\'', '"', '`']).to_owned());
-            words.at += 1;
-            Ok(())
-        } else if words.is(0, "fields") || words.is(0, "columns") || words.is(0, "lines") {
-            self.separators(words)
-        } else if words.is(0, "ignore") {
-            let (first, last) = (words.token(0)?.span, words.token(2)?.span);
-            let number = std::str::from_utf8(words.bytes(1)).ok();
-            let number = number.and_then(|number| number.parse().ok());
-            self.skipped = number.ok_or(LoadReason::Options)?;
-            self.skip = Some(Span {
-                start: first.start,
-                end: last.end,
-            });
-            words.at += 3;
-            Ok(())
-        } else if words.is_kind(TokenKind::Open) {
-            self.list(words)
-        } else if words.is_kind(TokenKind::Semicolon) {
-            words.at += 1;
-            Ok(())
-        } else {
-            Err(LoadReason::Options)
-        }
-    }
-
-    /// `FIELDS TERMINATED BY ',' …`, `LINES TERMINATED BY …`.
-    fn separators(&mut self, words: &mut Words<'_>) -> Result<(), LoadReason> {
-        let lines = words.is(0, "lines");
-        words.at += 1;
-        while words.is(1, "by") || (words.is(0, "optionally") && words.is(2, "by")) {
-            words.at += usize::from(words.is(0, "optionally"));
-            let value = words.string(2)?;
-            match () {
-                () if words.is(0, "terminated") && lines => self.format.line = value,
-                () if words.is(0, "terminated") => self.format.field = value,
-                () if words.is(0, "enclosed") => self.format.enclosed = value,
-                () if words.is(0, "escaped") => self.format.escape = value,
-                () if words.is(0, "starting") && lines => self.format.starting = value,
-                () => return Err(LoadReason::Options),
-            }
-            words.at += 3;
-        }
-        Ok(())
-    }
-
-    /// The list of columns and user variables.
-    fn list(&mut self, words: &mut Words<'_>) -> Result<(), LoadReason> {
-        let mut columns = Vec::new();
-        let at = words.token(0)?.span.end;
-        words.at += 1;
-        while !words.is_kind(TokenKind::Close) {
-            let token = words.token(0)?;
-            match token.kind {
-                TokenKind::Word | TokenKind::QuotedName => {
-                    columns.push(Field::Column(words.scope.lower(token.span)));
-                }
-                TokenKind::Comma => {}
-                TokenKind::UserVariable => {
-                    let dialect = words.scope.input.dialect;
-                    let name = variables::user_variable(words.scope.text(token.span), dialect);
-                    let name = name.filter(|name| is_plain(name));
-                    columns.push(Field::Variable(name.ok_or(LoadReason::Variables)?));
-                }
-                _ => return Err(LoadReason::Values),
-            }
-            words.at += 1;
-        }
-        words.at += 1;
-        self.list_at = Some(at).filter(|_| !columns.is_empty());
-        self.columns = (!columns.is_empty()).then_some(columns);
-        Ok(())
-    }
-}
-
-/// Whether a variable's name can be written between backquotes whatever the session's mode is, to read it back.
-fn is_plain(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'`' && byte != b'\\')
 }

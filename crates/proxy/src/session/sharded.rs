@@ -196,12 +196,8 @@ impl Session {
         self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
         if let Some(text) = self.with_insert_id(query.sql, statement, &plan) {
-            // Once more; it does not ask for the connection's id any more.
-            let packet = [packet.get(..query.sql_offset).unwrap_or_default(), &text].concat();
-            let query = Query::decode(&packet, self.client.capabilities)
-                .map_err(|_| Fault::Malformed("COM_QUERY"))?;
-            let statement = analyze(&text, &self.dialect());
-            return Box::pin(self.query_by_plan(&packet, &query, &statement, route)).await;
+            let head = packet.get(..query.sql_offset).unwrap_or_default();
+            return self.query_again([head, &text].concat(), route).await;
         }
         match plan {
             plan if keyed::is_keyed(&plan, statement) => {
@@ -255,6 +251,14 @@ impl Session {
             }
             other => Err(self.unplanned(other)),
         }
+    }
+
+    /// A statement in other words, that asks for less of the connection.
+    async fn query_again(&mut self, packet: Vec<u8>, route: Route) -> Result<Executed, Failure> {
+        let query = Query::decode(&packet, self.client.capabilities)
+            .map_err(|_| Fault::Malformed("COM_QUERY"))?;
+        let statement = analyze(query.sql, &self.dialect());
+        Box::pin(self.query_by_plan(&packet, &query, &statement, route)).await
     }
 
     /// What commits by itself does so where the transaction is, before it goes to another node.

@@ -352,122 +352,107 @@ fn variables_are_those_of_the_record_that_ended_the_statement() {
     }
 }
 
-/// Records without a key get one each, and go where it leads.
+const MADE: [&str; 8] = [
+    "- tableName: t_made",
+    "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: id}",
+    "  actualDatanodes: {valueSource: {expression: \"ds_0.t_made_{0..3}, ds_1.t_made_{4..7}\"}}",
+    "  keyGenerator: {column: id, generator: count}",
+    "- tableName: t_owned",
+    "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: user_id}",
+    "  actualDatanodes: {valueSource: {expression: \"ds_0.t_owned_{0..3}, ds_1.t_owned_{4..7}\"}}",
+    "  keyGenerator: {column: id, generator: snow}",
+];
+const GENERATORS: &str = "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}";
+
+/// With two tables whose ids a generator makes, or AUTO_INCREMENT.
+fn ground_of_keys(kind: Kind) -> (Ground, [Client; 2]) {
+    let options = Options {
+        data_shard: match kind {
+            Kind::MySql => &["transactions: {acrossNodes: atomic}", GENERATORS],
+            Kind::MariaDb => &["transactions: {acrossNodes: bestEffort}", GENERATORS],
+        },
+        rules: &MADE,
+        durable: true,
+        ..Options::default()
+    };
+    let ground = Ground::new(kind, &options);
+    let mut clients = clients(&ground);
+    for (client, counts) in clients.iter_mut().zip(["", "AUTO_INCREMENT"]) {
+        for rest in [
+            "t_made (id BIGINT NOT NULL COUNTS PRIMARY KEY, name VARCHAR(20))",
+            "t_owned (id BIGINT NOT NULL COUNTS, user_id INT NOT NULL, name VARCHAR(20), PRIMARY KEY (id, user_id))",
+        ] {
+            let done = client.ask(&format!("CREATE TABLE {}", rest.replace("COUNTS", counts)));
+            assert!(
+                matches!(done, Answer::Done(..)),
+                "{kind:?}: {done:?} {:?}",
+                client.said
+            );
+        }
+    }
+    (ground, clients)
+}
+
+/// The key is left out, is NULL or 0, or given; quotes around it are its own.
+const WITHOUT_KEYS: [(&str, &str); 5] = [
+    ("t_made (name)", "Ann\nBob\n\nCid\tmore\nDan"),
+    (
+        "t_made FIELDS TERMINATED BY ',' ENCLOSED BY '\"' LINES STARTING BY '>' (name)",
+        "x>\"A,\"\ny\n>B\n",
+    ),
+    (
+        "t_made FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' (name, id)",
+        "Ann,\\N\nBob,\"0\"\nCid,NULL\nDan,0,x\n",
+    ),
+    ("t_owned (user_id, name)", "1\tAnn\n6\tBob\n1\tCid\n"),
+    (
+        "t_owned (@u, name, id) SET user_id = @u",
+        "2\tAnn\t0\n7\tBob\t\\N\n",
+    ),
+];
+
+/// Records without a key get one each.
 #[test]
 fn keys_of_a_file_are_generated() {
     for kind in KINDS {
-        let options = Options {
-            data_shard: match kind {
-                Kind::MySql => &[
-                    "transactions: {acrossNodes: atomic}",
-                    "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}",
-                ],
-                Kind::MariaDb => &[
-                    "transactions: {acrossNodes: bestEffort}",
-                    "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}",
-                ],
-            },
-            rules: &[
-                "- tableName: t_made",
-                "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: id}",
-                "  actualDatanodes: {valueSource: {expression: \"ds_0.t_made_{0..3}, ds_1.t_made_{4..7}\"}}",
-                "  keyGenerator: {column: id, generator: count}",
-                "- tableName: t_owned",
-                "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: user_id}",
-                "  actualDatanodes: {valueSource: {expression: \"ds_0.t_owned_{0..3}, ds_1.t_owned_{4..7}\"}}",
-                "  keyGenerator: {column: id, generator: snow}",
-            ],
-            durable: true,
-            ..Options::default()
-        };
-        let ground = Ground::new(kind, &options);
-        let [mut mesh, mut one] = clients(&ground);
-        for (client, counts) in [(&mut mesh, ""), (&mut one, "AUTO_INCREMENT")] {
-            for sql in [
-                format!(
-                    "CREATE TABLE t_made (id BIGINT NOT NULL {counts} PRIMARY KEY, name VARCHAR(20))"
-                ),
-                format!(
-                    "CREATE TABLE t_owned (id BIGINT NOT NULL {counts}, user_id INT NOT NULL, name VARCHAR(20), PRIMARY KEY (id, user_id))"
-                ),
-            ] {
-                let done = client.ask(&sql);
-                assert!(
-                    matches!(done, Answer::Done(..)),
-                    "{kind:?}: {done:?} {:?}",
-                    client.said
-                );
-            }
-        }
-        // The key is left out, is NULL or 0, or given; quotes around it are its own.
-        for (sql, file) in [
-            ("INTO TABLE t_made (name)", "Ann\nBob\n\nCid\tmore\nDan"),
-            (
-                "INTO TABLE t_made FIELDS TERMINATED BY ',' ENCLOSED BY '\"' LINES STARTING BY '>' (name)",
-                "x>\"A,\"\ny\n>B\n",
-            ),
-            (
-                "INTO TABLE t_made FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' (name, id)",
-                "Ann,\\N\nBob,\"0\"\nCid,NULL\nDan,0,x\n",
-            ),
-            (
-                "INTO TABLE t_owned (user_id, name)",
-                "1\tAnn\n6\tBob\n1\tCid\n",
-            ),
-            (
-                "INTO TABLE t_owned (@u, name, id) SET user_id = @u",
-                "2\tAnn\t0\n7\tBob\t\\N\n",
-            ),
-        ] {
-            let sql = format!("LOAD DATA LOCAL INFILE 'made' {sql}");
-            let table = if sql.contains("t_made") {
-                "t_made"
-            } else {
-                "t_owned"
-            };
+        let (_ground, [mut mesh, mut one]) = ground_of_keys(kind);
+        for (sql, file) in WITHOUT_KEYS {
+            let table = sql.split(' ').next().unwrap();
+            let sql = format!("LOAD DATA LOCAL INFILE 'made' INTO TABLE {sql}");
             let answers = [&mut mesh, &mut one].map(|client| {
                 client.ask(&format!("DELETE FROM {table}"));
                 let answer = load(client, &sql, file.as_bytes(), 3);
                 let said = client.said.take();
                 let rows = client.ask(&format!("SELECT name FROM {table} ORDER BY id"));
                 let first = client.ask(&format!("SELECT LAST_INSERT_ID() = MIN(id) FROM {table}"));
-                (answer, rows.rows().to_vec(), first.rows().to_vec(), said)
+                (answer, (rows, first), said)
             });
-            let [
-                (ours, our_rows, our_first, said),
-                (theirs, their_rows, their_first, _),
-            ] = &answers;
+            let [(ours, our_rows, said), (theirs, their_rows, _)] = &answers;
             assert_eq!(&ours.unlabelled(theirs), theirs, "{kind:?}: {sql} {said:?}");
-            assert_eq!(our_rows, their_rows, "{kind:?}: {sql}");
-            assert_eq!(our_first, their_first, "{kind:?}: {sql}");
+            assert_eq!(our_rows.0.rows(), their_rows.0.rows(), "{kind:?}: {sql}");
+            assert_eq!(our_rows.1.rows(), their_rows.1.rows(), "{kind:?}: {sql}");
         }
-        // Many records, each with a key of its own, where that leads.
-        let many: String = (0..30_000).map(|n| format!("name {n}\n")).collect();
-        mesh.ask("DELETE FROM t_made");
-        let answer = load(
-            &mut mesh,
-            "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (name)",
-            many.as_bytes(),
-            9_000,
-        );
-        assert_eq!(answer.done(), 30_000, "{kind:?}: {:?}", mesh.said);
-        let found = mesh.ask("SELECT COUNT(*), COUNT(DISTINCT id) FROM t_made");
-        assert_eq!(
-            found.rows(),
-            [[Some("30000".to_owned()), Some("30000".to_owned())]]
-        );
-        let id = mesh.ask("SELECT MAX(id) FROM t_made");
-        let id = id.rows()[0][0].clone().unwrap();
-        let found = mesh.ask(&format!("SELECT name FROM t_made WHERE id = {id}"));
-        assert_eq!(found.rows(), [[Some("name 29999".to_owned())]], "{kind:?}");
-        let failed = load(
-            &mut mesh,
-            "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (id, name)",
-            b"00\tx\n",
-            9,
-        );
+        let sql = "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (id, name)";
+        let failed = load(&mut mesh, sql, b"00\tx\n", 9);
         assert_eq!(failed, Answer::Error(1235));
     }
+}
+
+/// Many records have a key each, and are where that leads.
+#[test]
+fn keys_of_a_long_file_differ() {
+    let (_ground, [mut mesh, _]) = ground_of_keys(KINDS[0]);
+    let many: String = (0..30_000).map(|n| format!("name {n}\n")).collect();
+    let sql = "LOAD DATA LOCAL INFILE 'made' INTO TABLE t_made (name)";
+    let answer = load(&mut mesh, sql, many.as_bytes(), 9_000);
+    assert_eq!(answer.done(), 30_000, "{:?}", mesh.said);
+    let found = mesh.ask("SELECT COUNT(*), COUNT(DISTINCT id) FROM t_made");
+    let all = Some("30000".to_owned());
+    assert_eq!(found.rows(), [[all.clone(), all]]);
+    let id = mesh.ask("SELECT MAX(id) FROM t_made");
+    let id = id.rows()[0][0].clone().unwrap();
+    let found = mesh.ask(&format!("SELECT name FROM t_made WHERE id = {id}"));
+    assert_eq!(found.rows(), [[Some("name 29999".to_owned())]]);
 }
 
 /// A server that takes its time ends when the statement does.

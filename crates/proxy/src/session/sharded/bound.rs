@@ -71,6 +71,7 @@ fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<V
             }
             number(format!("TIMESTAMP'{moment}'"))
         }
+        (ColumnType::TIME, _) => number(format!("TIME'{}'", duration(bytes)?)),
         (ColumnType::DECIMAL | ColumnType::NEWDECIMAL, _) => {
             let digits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
             bytes.iter().all(digits).then(|| bytes.to_vec())
@@ -88,6 +89,22 @@ fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<V
         }
         _ => None,
     }
+}
+
+/// `[-]HHH:MM:SS[.ffffff]`.
+fn duration(bytes: &[u8]) -> Option<String> {
+    let Some(([negative, d0, d1, d2, d3, hour, minute, second], rest)) = bytes.split_first_chunk()
+    else {
+        return bytes.is_empty().then(|| "00:00:00".to_owned());
+    };
+    let days = u64::from(u32::from_le_bytes([*d0, *d1, *d2, *d3]));
+    let hours = days * 24 + u64::from(*hour);
+    let sign = if *negative == 0 { "" } else { "-" };
+    let mut text = format!("{sign}{hours:02}:{minute:02}:{second:02}");
+    if let Some(micros) = rest.first_chunk::<4>() {
+        text += &format!(".{:06}", u32::from_le_bytes(*micros));
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -135,5 +152,14 @@ mod tests {
             "TIMESTAMP'2024-01-02 03:04:05'"
         );
         assert_eq!(literal(ColumnType::NEWDECIMAL, false, b"-1.50"), "-1.50");
+        assert_eq!(literal(ColumnType::TIME, false, b""), "TIME'00:00:00'");
+        assert_eq!(
+            literal(
+                ColumnType::TIME,
+                false,
+                &[1, 1, 0, 0, 0, 2, 3, 4, 0x40, 0xE2, 1, 0]
+            ),
+            "TIME'-26:03:04.123456'"
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the records that wait for their shard, which are bounded, and the numbers by which warnings name them. The file is read to
 //! its end whatever happens, as the protocol wants it. Input: the planner's word on the file, connections to all sources.
 
+mod left;
 mod made;
 
 use std::io;
@@ -380,9 +381,8 @@ impl Loading<'_> {
             self.refused_at = renumber(&mut message, &chunk.numbers);
             end.append(&mut message);
             // Its variables are those of the record that was refused, as far as they can be known.
-            match self.learn(work, shard).await {
-                Err(broken @ Broken::Lost { .. }) => return Err(broken),
-                Err(_) | Ok(()) => {}
+            if let Err(broken @ Broken::Lost { .. }) = self.learn(work, shard).await {
+                return Err(broken);
             }
             return Err(Broken::Refused {
                 payload: end,

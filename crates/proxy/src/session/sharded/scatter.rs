@@ -285,10 +285,7 @@ impl Session {
             work.run_everywhere(set.as_bytes()).await?;
         }
         let one = self.begin_unit(work, unit).await?;
-        let made = match answers {
-            Answers::Loaded(file) => Some(self.made(file)?),
-            _ => None,
-        };
+        let made = self.made(answers)?;
         let (handle, memory) = (self.registered.handle.clone(), self.process.merging.clone());
         let mut around = Around {
             client: &mut self.client,
@@ -315,10 +312,9 @@ impl Session {
                 worked.rows = Some(explained::relay(work, names, &mut around, status).await?);
             }
             Answers::Loaded(file) => {
-                let own = (names, &memory, made.ok_or_else(gone)?);
+                let own = (names, &memory, made);
                 let done = load::run(work, file, &mut around, own).await;
-                self.take_loaded(work, file)?;
-                done?;
+                self.take_loaded(work, file, done)?;
                 worked.first_key = work.loaded.first_key;
             }
             Answers::Counts | Answers::Alike => counts::run(work, &mut around, names).await?,
@@ -447,20 +443,6 @@ impl Session {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Takes in which variables a change created on a connection. What else its server said, nobody explains.
-    pub(super) async fn learn_leg(&mut self, leg: &mut Leg, loaded: &[Box<str>]) {
-        let learned = match leg.backend() {
-            Ok(backend) => {
-                let learned = self.learn_created(backend).await;
-                backend.doubt_variables(loaded);
-                learned
-            }
-            Err(_) => None,
-        };
-        let explained = learned.is_some_and(|created| created + loaded.len() > 0);
-        leg.unclean |= learned.is_none() || (leg.changed && !explained);
     }
 
     fn spread_failed(&mut self, broken: Broken) -> Failure {

@@ -53,7 +53,7 @@ impl Session {
     }
 
     /// Variables that a server created are the session's, if they are not too many; says whether they are.
-    fn take_assigned(&mut self, assigned: Vec<Assigned>) -> bool {
+    pub(super) fn take_assigned(&mut self, assigned: Vec<Assigned>) -> bool {
         if assigned.is_empty() {
             return true;
         }
@@ -68,21 +68,6 @@ impl Session {
             self.state.change_vector(|v| v.user_variables = variables);
         }
         fits
-    }
-
-    /// What a file left of its variables; where that is not known, they are as they were. Says whether the session can keep it.
-    pub(super) fn take_left_by_file(
-        &mut self,
-        names: &[Box<str>],
-        assigned: Option<Vec<Assigned>>,
-    ) -> bool {
-        let known = &self.state.vector.user_variables;
-        let unset = |name: &&Box<str>| !known.contains_key(name.as_bytes());
-        let null = |name: &Box<str>| (name.clone(), NULL_BYTES.into());
-        // Connections have them now, so that the session has to.
-        let mut all: Vec<Assigned> = names.iter().filter(unset).map(null).collect();
-        all.extend(assigned.into_iter().flatten());
-        self.take_assigned(all)
     }
 
     fn unassigned(&self) -> Vec<Box<str>> {
@@ -224,7 +209,7 @@ fn is_plain(name: &str) -> bool {
 
 /// What a variable is.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     /// NULL, as if nothing had ever been assigned.
     Unset,
     /// This literal gives it.
@@ -260,41 +245,8 @@ impl Backend {
         Ok(Ok(Some(assigned)))
     }
 
-    /// What a file left of these variables, as literals; none if no literal gives one of them back.
-    pub(super) async fn left_by_file(
-        &mut self,
-        names: &[Box<str>],
-    ) -> Result<Answer<Option<Vec<Assigned>>>, BackendError> {
-        let found = match self.variables(names).await? {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        let literal = |found: Found| -> Arc<[u8]> {
-            match found {
-                Found::Unset => NULL_BYTES.into(),
-                Found::Value(value) => value.into(),
-            }
-        };
-        let assigned = found.map(|found| {
-            let found = found.into_iter().map(literal);
-            names.iter().cloned().zip(found).collect()
-        });
-        Ok(Ok(assigned))
-    }
-
-    /// These variables are something else here than anybody knows: they are assigned again before they are read.
-    pub(super) fn doubt_variables(&mut self, names: &[Box<str>]) {
-        let mut vector = Vector::clone(&self.vector);
-        for name in names {
-            let key = name.as_bytes().into();
-            drop(vector.user_variables.insert(key, DOUBTED.into()));
-        }
-        vector.rehash();
-        self.vector = Arc::new(vector);
-    }
-
     /// What these variables are; none if no literal gives one of them back.
-    async fn variables(
+    pub(super) async fn variables(
         &mut self,
         names: &[Box<str>],
     ) -> Result<Answer<Option<Vec<Found>>>, BackendError> {
@@ -334,9 +286,6 @@ impl Backend {
         Ok(Ok(found.filter(|found| found.len() == names.len())))
     }
 }
-
-/// What is the literal of no value.
-const DOUBTED: &[u8] = b"?";
 
 /// What a variable is of which only this is known.
 const NULL: &[u8] = b"NULL";

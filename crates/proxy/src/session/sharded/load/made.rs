@@ -9,7 +9,8 @@ use dbmesh_plan::shard::{KeyValue, Load, Records, Zero};
 
 use super::super::super::Session;
 use super::super::keys::KeySource;
-use super::super::work::{Broken, Work};
+use super::super::scatter::Answers;
+use super::super::work::Broken;
 use super::refused;
 use crate::fault::Fault;
 
@@ -61,8 +62,11 @@ impl Made {
 
 impl Session {
     /// What makes the keys of a file's records.
-    pub(in super::super) fn made(&self, load: &Load) -> Result<Made, Fault> {
-        let generation = load.generation();
+    pub(in super::super) fn made(&self, answers: &Answers) -> Result<Made, Fault> {
+        let generation = match answers {
+            Answers::Loaded(load) => load.generation(),
+            _ => None,
+        };
         Ok(Made {
             source: generation.map(|g| self.key_source(g)).transpose()?,
             zero: self.zero(),
@@ -70,22 +74,5 @@ impl Session {
             asked: 0,
             first: None,
         })
-    }
-
-    /// What a file left of its variables is the session's, whatever came of the file.
-    pub(in super::super) fn take_loaded(
-        &mut self,
-        work: &mut Work<'_>,
-        load: &Load,
-    ) -> Result<(), Broken> {
-        work.loaded.names.clone_from(&load.variables);
-        let assigned = work.loaded.assigned.take();
-        match self.take_left_by_file(&load.variables, assigned) {
-            true => Ok(()),
-            false => {
-                let why = "its user variables are too many, or the last record's too long, for other nodes to be given them";
-                Err(Fault::Sharding(why.into()).into())
-            }
-        }
     }
 }
