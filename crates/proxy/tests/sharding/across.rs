@@ -169,6 +169,8 @@ fn without_the_promise_a_commit_says_so() {
             "{listed:?}"
         );
         assert_eq!(count(&ground), Some(5.0));
+        locks_are_no_commit(&mut mesh);
+        assert_eq!(count(&ground), Some(5.0));
         let changed = mesh.ask("UPDATE t_user SET score = 2 WHERE user_id IN (0, 1, 2, 3)");
         assert!(
             matches!(changed, Answer::Done(1, _, _, 0, _)),
@@ -179,6 +181,14 @@ fn without_the_promise_a_commit_says_so() {
             Vec::<Vec<_>>::new()
         );
     }
+}
+
+/// A read that locks rows of two nodes says nothing.
+fn locks_are_no_commit(mesh: &mut Client) {
+    let locked = mesh.ask("SELECT user_id FROM t_user FOR UPDATE");
+    assert!(!locked.rows().is_empty());
+    let listed = mesh.ask("SHOW WARNINGS");
+    assert!(listed.rows().is_empty(), "{listed:?}");
 }
 
 #[test]

@@ -327,7 +327,7 @@ impl Session {
             (Some(gtrid), _) => worked.heard_of = self.end_as_one(work, gtrid).await?,
             (None, Unit::Transaction) => {
                 worked.reports = self.commit_in_turn(work).await?;
-                worked.committed_apart = work.legs.len();
+                worked.committed_apart = work.sources_written();
             }
             _ => {}
         }

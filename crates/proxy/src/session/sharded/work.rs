@@ -3,6 +3,7 @@
 //! Owns the waiting for all of them at once, and for everything that ends it early: the client's leaving, a KILL, the
 //! deadline, a shard that fails. Must never go on after one of these. Input: connections with statements to run.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -412,6 +413,14 @@ impl<'a> Work<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// At how many sources rows were changed: a read that locks rows commits nothing.
+    pub fn sources_written(&self) -> usize {
+        let ended = self.ended.iter().flatten();
+        let wrote = ended.filter(|ended| ended.outcome.affected_rows > 0);
+        let sources: BTreeSet<usize> = wrote.map(|ended| ended.source).collect();
+        sources.len()
     }
 
     /// What came of all parts, as it is said of the whole.
