@@ -89,7 +89,9 @@ pub enum RowCount {
 pub enum RowsFound {
     /// It is.
     Known,
-    /// Only the connection knew.
+    /// The connection at hand knows.
+    OnConnection,
+    /// Nobody does.
     Unknown,
 }
 
@@ -234,10 +236,7 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan
         return plan;
     }
     let asks_for_rows = statement.facts.has(Facts::READS_FOUND_ROWS);
-    if asks_for_rows
-        && session.connection == Connection::Free
-        && session.found_rows == RowsFound::Unknown
-    {
+    if asks_for_rows && session.found_rows == RowsFound::Unknown {
         return Plan::Refuse(Refuse::FoundRowsGone);
     }
     Plan::Route(route(statement, sql, session))

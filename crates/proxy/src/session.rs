@@ -483,17 +483,20 @@ impl Session {
     }
 
     fn view(&self, proof: Proof) -> SessionView<'_> {
-        let known = matches!(self.state.diagnostics.found_rows, FoundRows::Known(_));
+        let diagnostics = &self.state.diagnostics;
+        let rows_there = self.lease.is_some() && !diagnostics.found_rows_only_here;
         SessionView {
             connection: if self.lease.is_some() || self.is_across() {
                 Connection::Held
             } else {
                 Connection::Free
             },
-            found_rows: if known {
-                RowsFound::Known
-            } else {
-                RowsFound::Unknown
+            found_rows: match diagnostics.found_rows {
+                FoundRows::Known(_) => RowsFound::Known,
+                FoundRows::OnConnection | FoundRows::Unknown if rows_there => {
+                    RowsFound::OnConnection
+                }
+                FoundRows::OnConnection | FoundRows::Unknown => RowsFound::Unknown,
             },
             warnings: if self.state.diagnostics.warnings == Warnings::OnConnection {
                 KeptWarnings::OnConnection

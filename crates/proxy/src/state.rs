@@ -74,6 +74,8 @@ pub struct Diagnostics {
     pub row_count_only_here: bool,
     /// FOUND_ROWS().
     pub found_rows: FoundRows,
+    /// Whether the connection has another FOUND_ROWS(): most statements leave the one of a statement before.
+    pub found_rows_only_here: bool,
     /// Warnings and errors.
     pub warnings: Warnings,
     /// @@warning_count, as the last OK said.
@@ -127,6 +129,7 @@ impl SessionState {
                 row_count: 0,
                 row_count_only_here: false,
                 found_rows: FoundRows::Known(0),
+                found_rows_only_here: true,
                 warnings: Warnings::None,
                 warning_count: 0,
             },
@@ -225,6 +228,12 @@ impl SessionState {
             (None, Charset::Set(text)) => charset_of_set(text),
             (None, Charset::Server) => String::new(),
         }
+    }
+
+    /// Notes the FOUND_ROWS() of a command that was answered here.
+    pub fn set_found_rows(&mut self, rows: u64) {
+        self.diagnostics.found_rows = FoundRows::Known(rows);
+        self.diagnostics.found_rows_only_here = true;
     }
 
     /// Notes the ROW_COUNT() of a command that no server saw.

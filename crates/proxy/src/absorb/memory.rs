@@ -8,7 +8,7 @@ use dbmesh_wire::relay::Outcome;
 
 use crate::backend::Flavor;
 use crate::pins::PinReason;
-use crate::state::{FoundRows, LastId, SessionState, Warnings};
+use crate::state::{Diagnostics, FoundRows, LastId, SessionState, Warnings};
 
 /// Takes in what ROW_COUNT(), FOUND_ROWS() and SHOW WARNINGS say from now on.
 pub(super) fn diagnostics(
@@ -40,7 +40,7 @@ pub(super) fn diagnostics(
     } else {
         i64::try_from(outcome.affected_rows).unwrap_or(i64::MAX)
     };
-    d.found_rows = found_rows(d.found_rows, statement, outcome, sql);
+    note_found_rows(d, statement, outcome, (sql, flavor));
     let keeps = keeps
         || (outcome.warnings == 0 && flavor == Flavor::MariaDb && leaves_warnings(statement, sql));
     if !keeps {
@@ -96,50 +96,212 @@ fn names_table(sql: &[u8]) -> bool {
     false
 }
 
-/// FOUND_ROWS() after a statement, as far as both servers agree on it (measured on MySQL 9.7 and MariaDB 10.11).
-fn found_rows(
-    before: FoundRows,
+/// What a statement leaves for FOUND_ROWS(), measured on MySQL 9.7 and MariaDB 10.11.
+enum Leaves {
+    /// The rows of its answer.
+    Rows,
+    /// What was there before.
+    Before,
+    /// Something that the connection knows.
+    OnConnection,
+    /// That, or what was there before.
+    Either,
+}
+
+fn note_found_rows(
+    d: &mut Diagnostics,
     statement: &Statement,
     outcome: &Outcome,
-    sql: &[u8],
-) -> FoundRows {
+    (sql, flavor): (&[u8], Flavor),
+) {
+    match leaves(statement, outcome, sql, flavor) {
+        Leaves::Rows => {
+            d.found_rows = FoundRows::Known(outcome.rows);
+            d.found_rows_only_here = false;
+        }
+        Leaves::Before => {}
+        Leaves::OnConnection => {
+            // Given back, it is asked only where the client means to.
+            d.found_rows = match statement.facts.has(Facts::CALC_FOUND_ROWS) {
+                true => FoundRows::OnConnection,
+                false => FoundRows::Unknown,
+            };
+            d.found_rows_only_here = false;
+        }
+        Leaves::Either => d.found_rows = FoundRows::Unknown,
+    }
+}
+
+fn leaves(statement: &Statement, outcome: &Outcome, sql: &[u8], flavor: Flavor) -> Leaves {
     let facts = statement.facts;
+    let has = |wanted: &[&[u8]]| words(sql).any(|word| is_one_of(word, wanted));
+    let queries = || has(&[b"SELECT", b"TABLE", b"VALUES", b"WITH"]);
     if facts.has(Facts::CALC_FOUND_ROWS) {
-        return FoundRows::OnConnection;
+        return Leaves::OnConnection;
     }
     if statement.statements > 1
         || facts.has_any(Facts::CALLS_ROUTINE | Facts::DYNAMIC_SQL | Facts::COMPOUND)
     {
-        return FoundRows::Unknown;
+        // Whatever gave rows is a query.
+        return match outcome.rows {
+            0 => Leaves::Either,
+            _ => Leaves::OnConnection,
+        };
     }
-    match (statement.verb, outcome.ended_in_rows) {
-        (Verb::Select, true) if skips_rows(sql) => FoundRows::Unknown,
-        (Verb::Select | Verb::Show, true) => FoundRows::Known(outcome.rows),
-        (
-            Verb::Set
-            | Verb::Use
-            | Verb::Begin
-            | Verb::Commit
-            | Verb::Rollback
-            | Verb::Create
-            | Verb::LockTables
-            | Verb::UnlockTables,
-            false,
-        ) => before,
-        _ => FoundRows::Unknown,
+    match statement.verb {
+        Verb::Select | Verb::Table | Verb::Values => {
+            // MariaDB counts what a LIMIT behind a UNION leaves out.
+            let sets: [&[u8]; 3] = [b"UNION", b"EXCEPT", b"INTERSECT"];
+            let counts_more = || flavor == Flavor::MariaDb && has(&sets);
+            match last_limit(sql, flavor) {
+                None if outcome.ended_in_rows => Leaves::Rows,
+                Some(limit) if outcome.ended_in_rows && !skips_rows(limit) && !counts_more() => {
+                    Leaves::Rows
+                }
+                _ => Leaves::OnConnection,
+            }
+        }
+        Verb::Show => left_by_show(sql),
+        Verb::Set | Verb::Create if flavor == Flavor::MariaDb && has(&[b"SELECT"]) => {
+            Leaves::OnConnection
+        }
+        Verb::Insert | Verb::Replace if has(&[b"SELECT", b"TABLE", b"WITH"]) => {
+            Leaves::OnConnection
+        }
+        Verb::Delete if queries() || has(&[b"USING"]) || !is_delete_from(sql) => Leaves::Either,
+        Verb::Update | Verb::Do if flavor == Flavor::MySql => Leaves::OnConnection,
+        Verb::Set
+        | Verb::SetTransaction
+        | Verb::Use
+        | Verb::Begin
+        | Verb::Commit
+        | Verb::Rollback
+        | Verb::Savepoint
+        | Verb::ReleaseSavepoint
+        | Verb::RollbackTo
+        | Verb::LockTables
+        | Verb::UnlockTables
+        | Verb::Flush
+        | Verb::Prepare
+        | Verb::Deallocate
+        | Verb::Kill
+        | Verb::Help
+        | Verb::Handler
+        | Verb::Insert
+        | Verb::Replace
+        | Verb::Delete
+        | Verb::Create
+        | Verb::Alter
+        | Verb::Drop
+        | Verb::Truncate
+        | Verb::Rename
+        | Verb::UserAdmin
+        | Verb::Maintenance
+        | Verb::GetDiagnostics
+        | Verb::Signal
+        | Verb::Reset
+        | Verb::Replication => Leaves::Before,
+        _ => Leaves::Either,
     }
 }
 
-/// Whether an OFFSET may stand in a text: the rows it skips count for FOUND_ROWS().
-fn skips_rows(sql: &[u8]) -> bool {
-    let Some(limit) = sql
-        .windows(5)
-        .rposition(|w| w.eq_ignore_ascii_case(b"limit"))
-    else {
-        return false;
+/// Servers answer some SHOW by a query of their own.
+fn left_by_show(sql: &[u8]) -> Leaves {
+    const BETWEEN: [&[u8]; 7] = [
+        b"SHOW",
+        b"FULL",
+        b"EXTENDED",
+        b"GLOBAL",
+        b"SESSION",
+        b"LOCAL",
+        b"STORAGE",
+    ];
+    const BY_QUERY: [&[u8]; 22] = [
+        b"TABLES",
+        b"TABLE",
+        b"DATABASES",
+        b"SCHEMAS",
+        b"COLUMNS",
+        b"FIELDS",
+        b"INDEX",
+        b"INDEXES",
+        b"KEYS",
+        b"VARIABLES",
+        b"STATUS",
+        b"ENGINES",
+        b"PLUGINS",
+        b"CHARACTER",
+        b"CHARSET",
+        b"COLLATION",
+        b"OPEN",
+        b"TRIGGERS",
+        b"EVENTS",
+        b"PROCEDURE",
+        b"FUNCTION",
+        b"COUNT",
+    ];
+    const OTHERWISE: [&[u8]; 17] = [
+        b"CREATE",
+        b"WARNINGS",
+        b"ERRORS",
+        b"GRANTS",
+        b"PROCESSLIST",
+        b"PRIVILEGES",
+        b"BINARY",
+        b"MASTER",
+        b"REPLICA",
+        b"REPLICAS",
+        b"SLAVE",
+        b"ENGINE",
+        b"PROFILES",
+        b"BINLOG",
+        b"RELAYLOG",
+        b"AUTHORS",
+        b"CONTRIBUTORS",
+    ];
+    match words(sql).find(|word| !is_one_of(word, &BETWEEN)) {
+        Some(what) if is_one_of(what, &BY_QUERY) => Leaves::Rows,
+        Some(what) if is_one_of(what, &OTHERWISE) => Leaves::Before,
+        _ => Leaves::Either,
+    }
+}
+
+/// Whether it deletes from one table, by the form that names it once.
+fn is_delete_from(sql: &[u8]) -> bool {
+    const BETWEEN: [&[u8]; 5] = [b"DELETE", b"LOW_PRIORITY", b"QUICK", b"IGNORE", b"HISTORY"];
+    let first = words(sql).find(|word| !is_one_of(word, &BETWEEN));
+    first.is_some_and(|word| word.eq_ignore_ascii_case(b"FROM"))
+        && !words(sql).any(|word| word.eq_ignore_ascii_case(b"JOIN"))
+}
+
+fn words(sql: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let tokens = Lexer::new(sql, &Dialect::default());
+    let words = tokens.filter(|token| token.kind == TokenKind::Word);
+    words.map(|token| token.span.of(sql))
+}
+
+fn is_one_of(word: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|w| word.eq_ignore_ascii_case(w))
+}
+
+/// The last place where a LIMIT, or MariaDB's FETCH, may stand, and what is behind it.
+fn last_limit(sql: &[u8], flavor: Flavor) -> Option<&[u8]> {
+    let is = |word: &[u8]| {
+        word.eq_ignore_ascii_case(b"limit")
+            || (flavor == Flavor::MariaDb && word.eq_ignore_ascii_case(b"fetch"))
     };
-    let behind = sql.get(limit..).unwrap_or_default();
-    behind.contains(&b',') || sql.windows(6).any(|w| w.eq_ignore_ascii_case(b"offset"))
+    let at = sql.windows(5).rposition(is)?;
+    sql.get(at..)
+}
+
+/// Whether an OFFSET may stand there: the rows it skips count for FOUND_ROWS().
+fn skips_rows(limit: &[u8]) -> bool {
+    let offset = |word: &[u8]| word.eq_ignore_ascii_case(b"offset");
+    limit.contains(&b',')
+        || limit.windows(6).any(offset)
+        || limit
+            .get(..5)
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"fetch"))
 }
 
 /// Takes in what LAST_INSERT_ID() says from now on.

@@ -404,6 +404,7 @@ impl Session {
     fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {
         // What this connection says of "the last statement" is not this session's.
         self.state.diagnostics.row_count_only_here = true;
+        self.state.diagnostics.found_rows_only_here = true;
         self.refused = false;
         self.lease = Some(lease);
         self.lease_place.clone_from(&self.demand.place);

@@ -20,7 +20,7 @@ use crate::backend::ServerFacts;
 use crate::pins::Pins;
 use crate::position::Position;
 use crate::standing::Lag;
-use crate::state::{FoundRows, Warnings};
+use crate::state::Warnings;
 use crate::upstream::Member;
 
 /// utf8mb4_general_ci, which every client knows.
@@ -33,10 +33,10 @@ impl Session {
     pub(super) async fn explain_mesh(&mut self, sql: &[u8]) -> Result<Executed, Failure> {
         // It leaves diagnostics as a statement of its own.
         self.state.diagnostics.warnings = Warnings::None;
-        self.state.diagnostics.found_rows = FoundRows::Known(0);
+        self.state.set_found_rows(0);
         let mut rows = self.explained(sql.trim_ascii());
         rows.extend(Box::pin(self.explain_shards(sql.trim_ascii())).await);
-        self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
+        self.state.set_found_rows(rows.len() as u64);
         self.state.set_row_count(-1);
         let field = Column {
             length_bytes: 256,

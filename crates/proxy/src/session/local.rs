@@ -14,7 +14,7 @@ use dbmesh_wire::track::Item;
 
 use super::{Executed, Failure, Session};
 use crate::backend::Flavor;
-use crate::state::{FoundRows, Warning, Warnings};
+use crate::state::{Warning, Warnings};
 use crate::vector::Charset;
 
 impl Session {
@@ -135,7 +135,6 @@ impl Session {
             status,
             &[level, code, message],
         );
-        let shown = rows.iter().skip(skip).take(take).count() as u64;
         for row in rows.iter().skip(skip).take(take) {
             set.row(&[
                 Cell::Bytes(&row.level),
@@ -145,7 +144,6 @@ impl Session {
         }
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
-        self.state.diagnostics.found_rows = FoundRows::Known(shown);
         self.state.set_row_count(-1);
         Ok(())
     }
@@ -171,7 +169,7 @@ impl Session {
         set.row(&[Cell::UInt(count)]);
         let packets = set.finish(0);
         self.client.channel.write(&packets).await?;
-        self.state.diagnostics.found_rows = FoundRows::Known(1);
+        self.state.set_found_rows(1);
         self.state.set_row_count(-1);
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::{Executed, Failure, Session};
 use crate::admin;
 use crate::fault::Fault;
 use crate::insight::{Order, Question};
-use crate::state::{FoundRows, Warnings};
+use crate::state::Warnings;
 
 /// utf8mb4_general_ci, which every client knows.
 const COLLATION: u16 = 45;
@@ -127,7 +127,7 @@ impl Session {
         let limit = ask.limit.and_then(|limit| usize::try_from(limit).ok());
         rows.truncate(limit.unwrap_or(ROWS_MAX).min(ROWS_MAX));
         self.state.diagnostics.warnings = Warnings::None;
-        self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
+        self.state.set_found_rows(rows.len() as u64);
         self.state.set_row_count(-1);
         let heads: Vec<Column<'_>> = columns
             .iter()

@@ -187,6 +187,8 @@ impl Session {
                 if let Some(found) = memory.found_rows {
                     self.state.diagnostics.found_rows = FoundRows::Known(found);
                 }
+                // It has that of the question now.
+                self.state.diagnostics.found_rows_only_here = true;
                 if let Some(warnings) = memory.warnings {
                     self.state.diagnostics.warnings = warnings;
                 }

@@ -521,6 +521,7 @@ impl Session {
         self.tell_warnings(rows, sum.warnings);
         let diagnostics = &mut self.state.diagnostics;
         diagnostics.row_count_only_here = true;
+        diagnostics.found_rows_only_here = true;
         let warnings = u16::try_from(sum.warnings).unwrap_or(u16::MAX);
         let status = self.state.status.union(counts::of_plans(counted()));
         let payload = match worked.rows {

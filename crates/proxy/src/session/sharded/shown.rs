@@ -19,7 +19,7 @@ use super::gather::broken;
 use super::work::of_server;
 use crate::backend::{Cell, definitions_of, rows_of};
 use crate::fault::Fault;
-use crate::state::{FoundRows, Warnings};
+use crate::state::Warnings;
 
 /// The column of SHOW INDEX that counts; SHOW CREATE has fewer columns.
 const CARDINALITY: usize = 6;
@@ -149,7 +149,7 @@ impl Session {
             rename_said(&mut rows, &names);
         }
         self.state.diagnostics.warnings = Warnings::None;
-        self.state.diagnostics.found_rows = FoundRows::Known(rows.len() as u64);
+        self.state.set_found_rows(rows.len() as u64);
         self.state.set_row_count(-1);
         let (capabilities, status) = (self.client.capabilities, self.state.status);
         let seq = &mut self.client.seq;

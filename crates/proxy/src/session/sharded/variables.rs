@@ -98,6 +98,7 @@ impl Session {
             }
         };
         self.state.diagnostics.row_count_only_here = true;
+        self.state.diagnostics.found_rows_only_here = true;
         if let Ok(Some(assigned)) = learned
             && !assigned.is_empty()
             && self.take_assigned(assigned)
@@ -147,6 +148,7 @@ impl Session {
             }
         };
         self.state.diagnostics.row_count_only_here = true;
+        self.state.diagnostics.found_rows_only_here = true;
         let Ok(Some(values)) = found else {
             return Ok(());
         };

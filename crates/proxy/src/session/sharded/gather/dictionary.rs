@@ -31,7 +31,7 @@ use super::{BATCH_BYTES, Budget};
 use crate::backend::BackendError;
 use crate::fault::Fault;
 use crate::prepared::{Answer, Key};
-use crate::state::{FoundRows, Warning, Warnings};
+use crate::state::{Warning, Warnings};
 
 /// Bytes of what servers say of themselves that one statement may need.
 const BYTES_MAX: u64 = 64 << 20;
@@ -226,7 +226,7 @@ impl Session {
         let payload = end(&self.client, self.state.status, warnings);
         codec::put_packet(&mut out, &mut self.client.seq, &payload);
         self.client.channel.write(&out).await?;
-        self.state.diagnostics.found_rows = FoundRows::Known(count);
+        self.state.set_found_rows(count);
         self.state.set_row_count(-1);
         Ok(count)
     }
