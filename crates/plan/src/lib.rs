@@ -20,7 +20,7 @@ use std::fmt;
 use dbmesh_model::topology::Splitting;
 pub use dbmesh_sql::RoleHint;
 use dbmesh_sql::effects::{ConditionKind, Effect, KillKind, KillTarget, Value, VariableScope};
-use dbmesh_sql::{Dialect, Facts, Span, Statement, Verb};
+use dbmesh_sql::{Dialect, Facts, Lexer, Span, Statement, TokenKind, Verb};
 
 pub use judge::{Found, Inner, Judge, Subject, inner_of};
 pub use prove::{Proof, Prover, at_first_sight};
@@ -236,10 +236,22 @@ pub fn plan(statement: &Statement, sql: &[u8], session: SessionView<'_>) -> Plan
         return plan;
     }
     let asks_for_rows = statement.facts.has(Facts::READS_FOUND_ROWS);
-    if asks_for_rows && session.found_rows == RowsFound::Unknown {
+    if asks_for_rows
+        && session.found_rows == RowsFound::Unknown
+        && (statement.statements <= 1 || first_asks_for_rows(sql))
+    {
         return Plan::Refuse(Refuse::FoundRowsGone);
     }
     Plan::Route(route(statement, sql, session))
+}
+
+/// Whether the first of several statements asks for the rows of the one before the text.
+fn first_asks_for_rows(sql: &[u8]) -> bool {
+    let mut tokens = Lexer::new(sql, &Dialect::default());
+    let end = tokens.find(|token| token.kind == TokenKind::Semicolon);
+    let head = sql.get(..end.map_or(sql.len(), |end| end.span.start));
+    let name = |word: &[u8]| word.eq_ignore_ascii_case(b"found_rows");
+    head.unwrap_or_default().windows(10).any(name)
 }
 
 /// The route of a statement that an endpoint executes.

@@ -350,6 +350,9 @@ fn apply_effect(
         } => {
             if &**name == "timestamp" {
                 state.pins.set_clock(*value != Value::Default);
+            } else if matches!(&**name, "last_insert_id" | "identity") {
+                state.last_insert_id = LastId::OnConnection;
+                state.pins.add(PinReason::LastInsertId);
             } else if !around.facts.tracked.contains(name.as_ref()) {
                 state.pins.add_unnamed(PinReason::SessionVariable);
             } else if &**name == "sql_mode" && state.vector.has_string_user_variable() {

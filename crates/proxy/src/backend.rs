@@ -22,7 +22,7 @@ use dbmesh_wire::status::Status;
 
 use crate::channel::{Channel, PacketError};
 use crate::prepared::ServerStatements;
-use crate::vector::{Charset, Transition, Vector, transition};
+use crate::vector::{Base, Charset, Transition, Vector, transition};
 
 pub use facts::{Flavor, LAST_GTID, ServerFacts};
 pub use login::{ConnectError, Dialer};
@@ -367,13 +367,16 @@ impl Backend {
         if Vector::same(&self.vector, want) {
             return Ok(Ok(Applied::Done));
         }
-        let mut step = transition(&self.vector, want);
+        let mut wanted = self.with_base(want);
+        let mut step = transition(&self.vector, &wanted);
         if step == Transition::Reset {
             if let Err(e) = self.reset().await? {
                 return Ok(Err(e));
             }
-            step = transition(&self.vector, want);
+            wanted = self.with_base(want);
+            step = transition(&self.vector, &wanted);
         }
+        let want = &wanted;
         match step {
             Transition::None => {}
             Transition::Reset | Transition::Reconnect => {
@@ -408,6 +411,24 @@ impl Backend {
         Ok(Ok(Applied::Done))
     }
 
+    /// What is wanted; a session that does not know yet with what values it began takes those that are there.
+    fn with_base(&self, want: &Arc<Vector>) -> Arc<Vector> {
+        if !want.base.is_unknown() || self.vector.base.is_unknown() {
+            return want.clone();
+        }
+        let mut vector = Vector::clone(want);
+        vector.base = self.vector.base.clone();
+        vector.rehash();
+        Arc::new(vector)
+    }
+
+    /// The values with which a session begins on this connection; it must not have been changed since login or reset.
+    async fn ask_base(&mut self) -> Result<Answer<Base>, BackendError> {
+        let facts = self.facts.clone();
+        let asked = self.query(facts.base_sql.as_bytes()).await?;
+        Ok(asked.map(|rows| facts.base_of(&rows)))
+    }
+
     /// COM_RESET_CONNECTION, and the set-up that it undoes.
     ///
     /// # Errors
@@ -435,7 +456,13 @@ impl Backend {
             (Flavor::MySql, _) => Charset::Server,
         };
         let is_unset = self.facts.flavor == Flavor::MariaDb && charset == Charset::Server;
-        self.vector = Arc::new(Vector::fresh(self.vector.schema.clone(), charset));
+        let base = match self.ask_base().await? {
+            Ok(base) if base == *self.facts.base => self.facts.base.clone(),
+            Ok(base) => Arc::new(base),
+            Err(e) => return Ok(Err(e)),
+        };
+        let schema = self.vector.schema.clone();
+        self.vector = Arc::new(Vector::begun(schema, charset, base));
         let done = self.set_up().await?;
         if done.is_err() || !is_unset {
             return Ok(done);

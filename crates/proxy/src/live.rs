@@ -193,24 +193,24 @@ async fn replication(looked: &mut Looked, backend: &mut Backend) -> Result<(), B
     let (sql, source, threads): (&[u8], _, _) = match backend.facts.flavor {
         Flavor::MariaDb => (
             b"SHOW SLAVE STATUS",
-            "Master_Host",
-            ["Slave_IO_Running", "Slave_SQL_Running"],
+            "master_host",
+            ["slave_io_running", "slave_sql_running"],
         ),
         _ => (
             b"SHOW REPLICA STATUS",
-            "Source_Host",
-            ["Replica_IO_Running", "Replica_SQL_Running"],
+            "source_host",
+            ["replica_io_running", "replica_sql_running"],
         ),
     };
     let rows = match backend.query_named(sql).await? {
         Ok(rows) => rows,
         Err(e) => {
             let what = format!("its replication cannot be looked at (error {})", e.code);
-            looked.remark(
-                Weight::Note,
-                what,
-                "GRANT REPLICATION CLIENT ON *.* to the account of the endpoint",
-            );
+            let remedy = match backend.facts.flavor {
+                Flavor::MariaDb => "GRANT SLAVE MONITOR ON *.* to the account of the endpoint",
+                _ => "GRANT REPLICATION CLIENT ON *.* to the account of the endpoint",
+            };
+            looked.remark(Weight::Note, what, remedy);
             return Ok(());
         }
     };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dbmesh_model::topology::{ClientTlsMode, Compression, LocalInfile};
+use dbmesh_model::topology::{ClientTlsMode, Compression, LocalInfile, Role};
 use dbmesh_wire::auth::{Plugin, generate_nonce};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::charset;
@@ -33,8 +33,9 @@ use crate::record::Record;
 use crate::registry::SessionHandle;
 use crate::serving::Serving;
 use crate::session::{Failure, Session, Start};
-use crate::state::SessionState;
+use crate::state::{Beginning, SessionState};
 use crate::tracking::Tracking;
+use crate::upstream::Member;
 use crate::vector::Charset;
 pub(crate) use judge::may_enter;
 use judge::{Claim, judge};
@@ -464,7 +465,7 @@ impl Entrant {
         serving.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let charset = handshake_charset(&serving, collation);
         Session::new(Start {
-            state: SessionState::fresh(schema.as_deref(), charset, first_status(&serving)),
+            state: SessionState::fresh(schema.as_deref(), charset, beginning(&serving)),
             process: self.process,
             serving,
             client: self.client,
@@ -477,13 +478,17 @@ impl Entrant {
     }
 }
 
-/// The status flags of a fresh session: a server may have autocommit off by default.
-pub(crate) fn first_status(serving: &Serving) -> Status {
-    let facts = serving.upstream.members.iter().find_map(|m| m.pool.facts());
-    match facts.as_deref().and_then(|f| f.default_of("autocommit")) {
-        Some(b"OFF") => Status(0),
-        _ => Status::AUTOCOMMIT,
-    }
+/// With what a session begins: as on the primary, as far as that is known. A server may have autocommit off by default.
+pub(crate) fn beginning(serving: &Serving) -> Beginning {
+    let upstream = &serving.upstream;
+    let at_primary = |member: &&Arc<Member>| upstream.role_of(member) == Some(Role::Primary);
+    let primary = upstream.members.iter().find(at_primary);
+    let of_primary = primary.and_then(|m| m.pool.facts());
+    let facts = of_primary.or_else(|| upstream.members.iter().find_map(|m| m.pool.facts()));
+    let base = facts.map_or_else(Arc::default, |facts| facts.base.clone());
+    let off = base.get("autocommit").map(AsRef::as_ref);
+    let off = matches!(off, Some(b"0" | b"'OFF'"));
+    (if off { Status(0) } else { Status::AUTOCOMMIT }, base)
 }
 
 /// The character set that a handshake with this collation id leads to.

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::pins::Pins;
 use crate::position::Position;
 use crate::prepared::ClientStatements;
-use crate::vector::{Charset, Vector};
+use crate::vector::{Base, Charset, Vector};
 
 /// Where LAST_INSERT_ID() of the session is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +117,15 @@ pub struct SessionState {
     dialect: Option<(u64, Dialect)>,
 }
 
+/// With which status flags and values a session begins.
+pub type Beginning = (Status, Arc<Base>);
+
 impl SessionState {
     /// The state of a session that just logged in.
     #[must_use]
-    pub fn fresh(schema: Option<&[u8]>, charset: Charset, status: Status) -> Self {
+    pub fn fresh(schema: Option<&[u8]>, charset: Charset, (status, base): Beginning) -> Self {
         Self {
-            vector: Arc::new(Vector::fresh(schema.map(Into::into), charset)),
+            vector: Arc::new(Vector::begun(schema.map(Into::into), charset, base)),
             pins: Pins::default(),
             status,
             diagnostics: Diagnostics {
@@ -145,11 +148,11 @@ impl SessionState {
 
     /// A client with the flag IGNORE_SPACE begins with that in its sql_mode.
     pub fn ignore_space(&mut self, facts: &ServerFacts) {
-        let default = facts.default_of("sql_mode").unwrap_or_default();
+        let default = self.sql_mode(facts);
         let mode = if default.is_empty() {
             b"IGNORE_SPACE".to_vec()
         } else {
-            [b"IGNORE_SPACE,", default].concat()
+            [b"IGNORE_SPACE,".as_slice(), &default].concat()
         };
         self.change_vector(|v| v.note_variable("sql_mode", &mode));
     }
@@ -191,14 +194,18 @@ impl SessionState {
         let Some(facts) = facts else {
             return Dialect::default();
         };
-        let mode = match self.vector.variables.get("sql_mode") {
-            Some(sql) => sql.to_vec(),
-            None => facts.default_of("sql_mode").unwrap_or_default().to_vec(),
-        };
-        let mode: Vec<u8> = mode.into_iter().filter(|b| *b != b'\'').collect();
-        let dialect = facts.dialect(&mode, self.lex_charset());
+        let dialect = facts.dialect(&self.sql_mode(facts), self.lex_charset());
         self.dialect = Some((key, dialect));
         dialect
+    }
+
+    fn sql_mode(&self, facts: &ServerFacts) -> Vec<u8> {
+        let known = self.vector.value_of("sql_mode");
+        let mode = match known {
+            Some(sql) => sql.as_ref(),
+            None => facts.default_of("sql_mode").unwrap_or_default(),
+        };
+        mode.iter().copied().filter(|b| *b != b'\'').collect()
     }
 
     fn lex_charset(&self) -> LexCharset {
@@ -258,9 +265,9 @@ impl SessionState {
     }
 
     /// Forgets what COM_RESET_CONNECTION forgets.
-    pub fn reset(&mut self, charset: Charset, status: Status) {
+    pub fn reset(&mut self, charset: Charset, (status, base): Beginning) {
         let schema = self.vector.schema.clone();
-        self.vector = Arc::new(Vector::fresh(schema, charset));
+        self.vector = Arc::new(Vector::begun(schema, charset, base));
         self.pins.clear();
         self.last_insert_id = LastId::Known(0);
         self.diagnostics.row_count = 0;
@@ -294,7 +301,11 @@ mod tests {
 
     #[test]
     fn the_lexer_follows_the_client_character_set() {
-        let mut state = SessionState::fresh(None, Charset::Handshake(28), Status::AUTOCOMMIT);
+        let mut state = SessionState::fresh(
+            None,
+            Charset::Handshake(28),
+            (Status::AUTOCOMMIT, Arc::default()),
+        );
         assert_eq!(state.lex_charset(), LexCharset::Gbk);
         state.change_vector(|v| v.note_names(b"NAMES 'utf8mb4'".as_slice().into()));
         assert_eq!(state.lex_charset(), LexCharset::AsciiSafe);
@@ -305,7 +316,11 @@ mod tests {
     #[test]
     fn the_dialect_follows_sql_mode() {
         let facts = ServerFacts::new("8.4.3", &[]);
-        let mut state = SessionState::fresh(None, Charset::Handshake(255), Status::AUTOCOMMIT);
+        let mut state = SessionState::fresh(
+            None,
+            Charset::Handshake(255),
+            (Status::AUTOCOMMIT, Arc::default()),
+        );
         assert!(!state.dialect(Some(&facts)).ansi_quotes);
         state.change_vector(|v| v.note_variable("sql_mode", b"ANSI_QUOTES,NO_BACKSLASH_ESCAPES"));
         let dialect = state.dialect(Some(&facts));

@@ -34,6 +34,40 @@ const BOUNDS: &[&str] = &[
     "tx_read_only",
 ];
 
+/// The values with which a session began, where they matter to an answer: names in lower case, and values as SQL. A server
+/// may have others by now, and another server its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    values: BTreeMap<Box<str>, Arc<[u8]>>,
+    hash: u64,
+}
+
+impl Base {
+    /// Of names and values as a server gives them.
+    #[must_use]
+    pub fn of<'a>(values: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let values: BTreeMap<Box<str>, Arc<[u8]>> = values
+            .map(|(name, value)| (name.into(), variable_sql(name, value).into()))
+            .collect();
+        let mut h = DefaultHasher::new();
+        values.hash(&mut h);
+        let hash = h.finish();
+        Self { values, hash }
+    }
+
+    /// A value as SQL, if it is known.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<[u8]>> {
+        self.values.get(name)
+    }
+
+    /// Whether nothing is known: as it comes.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
 /// How the character set of a session came about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Charset {
@@ -52,6 +86,8 @@ pub struct Vector {
     pub schema: Option<Arc<[u8]>>,
     /// The character set.
     pub charset: Charset,
+    /// What variables are that the session has not set.
+    pub base: Arc<Base>,
     /// Session variables by lower-case name, their values as SQL.
     pub variables: BTreeMap<Box<str>, Arc<[u8]>>,
     /// User variables by folded name, their values as SQL literals.
@@ -61,12 +97,19 @@ pub struct Vector {
 }
 
 impl Vector {
-    /// The vector of a fresh connection.
+    /// The vector of a fresh connection to a server of which nothing is known.
     #[must_use]
     pub fn fresh(schema: Option<Arc<[u8]>>, charset: Charset) -> Self {
+        Self::begun(schema, charset, Arc::default())
+    }
+
+    /// The vector of a session that begins.
+    #[must_use]
+    pub fn begun(schema: Option<Arc<[u8]>>, charset: Charset, base: Arc<Base>) -> Self {
         let mut vector = Self {
             schema,
             charset,
+            base,
             variables: BTreeMap::new(),
             user_variables: BTreeMap::new(),
             hash: 0,
@@ -82,6 +125,7 @@ impl Vector {
         (
             &self.schema,
             &self.charset,
+            self.base.hash,
             &self.variables,
             &self.user_variables,
         )
@@ -104,13 +148,19 @@ impl Vector {
 
     fn hash_for_preparing(&self) -> u64 {
         let mut h = DefaultHasher::new();
-        (&self.schema, &self.charset, self.variables.get("sql_mode")).hash(&mut h);
+        (&self.schema, &self.charset, self.value_of("sql_mode")).hash(&mut h);
         for (name, value) in &self.variables {
             if is_charset_variable(name) {
                 (name, value).hash(&mut h);
             }
         }
         h.finish()
+    }
+
+    /// A variable's value as SQL, if it is known.
+    #[must_use]
+    pub fn value_of(&self, name: &str) -> Option<&Arc<[u8]>> {
+        self.variables.get(name).or_else(|| self.base.get(name))
     }
 
     /// This vector with what a PREPARE depends on taken from `under`: schema, character set, sql_mode. All else stays, so
@@ -283,16 +333,20 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         }
     }
     for name in have.variables.keys() {
-        if !want.variables.contains_key(name) && !is_charset_variable(name) {
+        let known = want.value_of(name).is_some();
+        if !known && !is_charset_variable(name) {
             parts.push(undo(name));
+        }
+    }
+    for (name, value) in &want.base.values {
+        if !want.variables.contains_key(name) && have.value_of(name) != Some(value) {
+            parts.push(assign_variable(name, value));
         }
     }
     for (name, value) in &want.variables {
         let again = charset_again && is_charset_variable(name);
         if again || have.variables.get(name) != Some(value) {
-            let mut part = format!("SESSION {name} = ").into_bytes();
-            part.extend_from_slice(value);
-            parts.push(part);
+            parts.push(assign_variable(name, value));
         }
     }
     for (name, value) in &want.user_variables {
@@ -345,6 +399,12 @@ fn set_statement(parts: &[Vec<u8>]) -> Vec<u8> {
     set
 }
 
+fn assign_variable(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut part = format!("SESSION {name} = ").into_bytes();
+    part.extend_from_slice(value);
+    part
+}
+
 /// Back to what a new session has. MySQL takes DEFAULT of these two for 0: their bits are kept reversed.
 fn undo(name: &str) -> Vec<u8> {
     match name {
@@ -392,6 +452,34 @@ mod tests {
             "SET SESSION autocommit = DEFAULT, SESSION sql_select_limit = 6, SESSION time_zone = '+00:00'"
         );
         assert_eq!(transition(&a, &a.clone()), Transition::None);
+    }
+
+    #[test]
+    fn what_a_session_began_with_is_restored() {
+        let base = |mode: &str| {
+            let values = [("sql_mode", mode), ("autocommit", "1")];
+            let bytes = values.iter().map(|(n, v)| (*n, v.as_bytes()));
+            Arc::new(Base::of(bytes))
+        };
+        let of = |mode: &str, variables: &[(&str, &str)]| {
+            let mut v = vector(Charset::Handshake(255), variables);
+            v.base = base(mode);
+            v.rehash();
+            v
+        };
+        let (old, new) = (of("", &[]), of("ANSI_QUOTES", &[]));
+        assert_eq!(transition(&old, &of("", &[])), Transition::None);
+        assert_eq!(sql(&new, &old), "SET SESSION sql_mode = ''");
+        assert_ne!(old.prepare_hash(), new.prepare_hash());
+        let set = of("", &[("autocommit", "OFF"), ("time_zone", "+00:00")]);
+        assert_eq!(
+            sql(&set, &new),
+            "SET SESSION time_zone = DEFAULT, SESSION autocommit = 1, SESSION sql_mode = 'ANSI_QUOTES'"
+        );
+        assert_eq!(
+            sql(&new, &set),
+            "SET SESSION sql_mode = '', SESSION autocommit = 'OFF', SESSION time_zone = '+00:00'"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Reads to replicas, over real fleets: what goes where, and that nothing is stale that must not be.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "splitting/beginning.rs"]
+mod beginning;
 #[path = "faultkit/faultkit.rs"]
 mod faultkit;
 #[path = "splitting/reading.rs"]

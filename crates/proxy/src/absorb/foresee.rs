@@ -3,6 +3,8 @@
 //! Owns no rule of its own: the absorber is asked, with a copy of the session and a server that reports nothing unusual. It
 //! must never touch the session. Input: what the absorber takes.
 
+use std::sync::Arc;
+
 use dbmesh_model::topology::Multiplexing;
 use dbmesh_sql::effects::Effect;
 use dbmesh_sql::{Class, Statement};
@@ -23,7 +25,7 @@ pub fn foresee(
     around: Surroundings<'_>,
     multiplexing: Multiplexing,
 ) -> Vec<&'static str> {
-    let mut copy = SessionState::fresh(None, Charset::Server, status);
+    let mut copy = SessionState::fresh(None, Charset::Server, (status, Arc::default()));
     copy.pins = pins.clone();
     absorb(&mut copy, statement, &Outcome::default(), around);
     let begins = statement

@@ -4,12 +4,13 @@
 //! list is cut to what the server has, because MariaDB refuses an unknown name. Input: the greeting and SHOW VARIABLES.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use dbmesh_sql::Dialect;
 use dbmesh_wire::charset;
 
 use super::Cell;
-use crate::vector::Charset;
+use crate::vector::{Base, Charset};
 
 /// Session variables whose value, as session tracking reports it, restores them on another connection with no other
 /// effect. What needs more (time stamps, replication, transactions' own) is left out on purpose and pins.
@@ -125,6 +126,55 @@ const RESTORABLE: &[&str] = &[
     "xa_detach_on_prepare",
 ];
 
+/// Those of them that change what a statement answers or does, and that every account may set: a session keeps the values with
+/// which it began, on whatever connection and server.
+const BASE: &[&str] = &[
+    "autocommit",
+    "collation_server",
+    "completion_type",
+    "cte_max_recursion_depth",
+    "default_storage_engine",
+    "default_tmp_storage_engine",
+    "default_week_format",
+    "div_precision_increment",
+    "end_markers_in_json",
+    "explain_format",
+    "explicit_defaults_for_timestamp",
+    "foreign_key_checks",
+    "group_concat_max_len",
+    "innodb_lock_wait_timeout",
+    "lc_messages",
+    "lc_time_names",
+    "lock_wait_timeout",
+    "max_execution_time",
+    "max_recursive_iterations",
+    "max_sort_length",
+    "max_sp_recursion_depth",
+    "max_statement_time",
+    "old_mode",
+    "print_identified_with_as_hex",
+    "sql_auto_is_null",
+    "sql_if_exists",
+    "sql_mode",
+    "sql_notes",
+    "sql_quote_show_create",
+    "sql_safe_updates",
+    "sql_select_limit",
+    "sql_warnings",
+    "standard_compliant_cte",
+    "time_zone",
+    "transaction_isolation",
+    "transaction_read_only",
+    "tx_isolation",
+    "tx_read_only",
+    "unique_checks",
+    "updatable_views_with_limit",
+    "windowing_use_high_precision",
+];
+
+/// Between the values of [`ServerFacts::base_sql`]; no value has it.
+const BETWEEN: u8 = 0x1F;
+
 /// Not on MariaDB, where setting them leaves something on the connection that no statement restores: with
 /// `sql_auto_is_null`, which row the last INSERT made there.
 const BOUND_ON_MARIADB: &[&str] = &["sql_auto_is_null"];
@@ -154,6 +204,10 @@ pub struct ServerFacts {
     pub tracked: BTreeSet<Box<str>>,
     /// Values with which new connections start.
     pub defaults: HashMap<Box<str>, Vec<u8>>,
+    /// The values with which its sessions begin, as asked last.
+    pub base: Arc<Base>,
+    /// Asks for them.
+    pub base_sql: String,
     /// The SET that turns session tracking on.
     pub tracking_sql: String,
     /// Whether the server reports session state at all.
@@ -234,12 +288,22 @@ impl ServerFacts {
         } else {
             "DO 0".to_owned()
         };
+        let asked: Vec<String> = base_names(&tracked)
+            .map(|name| format!("IFNULL(@@SESSION.{name}, '')"))
+            .collect();
+        let base_sql = match asked.is_empty() {
+            true => "DO 0".to_owned(),
+            // A LIMIT of its own, for the server's may be 0.
+            false => format!("SELECT CONCAT_WS(X'1F', {}) LIMIT 1", asked.join(", ")),
+        };
         Self {
             version: version.to_owned(),
             flavor,
             version_id,
             tracked,
             defaults,
+            base: Arc::default(),
+            base_sql,
             tracking_sql,
             tracks_state,
             tracks_gtids,
@@ -255,6 +319,20 @@ impl ServerFacts {
             .map(|name| vec![Some(name.as_bytes().to_vec()), Some(Vec::new())])
             .collect();
         Self::new(version, &rows)
+    }
+
+    /// The values that [`Self::base_sql`] gave.
+    #[must_use]
+    pub fn base_of(&self, rows: &[Vec<Cell>]) -> Base {
+        let Some(Some(Some(all))) = rows.first().map(|row| row.first()) else {
+            return Base::default();
+        };
+        let values: Vec<&[u8]> = all.split(|byte| *byte == BETWEEN).collect();
+        let names: Vec<&str> = base_names(&self.tracked).collect();
+        match values.len() == names.len() {
+            true => Base::of(names.into_iter().zip(values)),
+            false => Base::default(),
+        }
     }
 
     /// The charset that a handshake with this collation leads to: a server that does not know it takes its own.
@@ -297,6 +375,10 @@ impl ServerFacts {
             charset,
         }
     }
+}
+
+fn base_names(tracked: &BTreeSet<Box<str>>) -> impl Iterator<Item = &'static str> {
+    BASE.iter().copied().filter(|name| tracked.contains(*name))
 }
 
 #[cfg(test)]

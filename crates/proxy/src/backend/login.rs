@@ -19,7 +19,7 @@ use dbmesh_wire::status::Status;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Backend, BackendError, Condition, Flags, Flavor, ServerFacts};
+use super::{Backend, BackendError, Cell, Condition, Flags, Flavor, ServerFacts};
 use crate::channel::{Channel, Stream};
 use crate::fault::Fault;
 use crate::prepared::ServerStatements;
@@ -400,7 +400,7 @@ impl Dialer {
         (collation, facts): (u16, Option<Arc<ServerFacts>>),
     ) -> Result<Backend, ConnectError> {
         let now = Instant::now();
-        let unknown = facts.is_none();
+        let mut unknown = facts.is_none();
         let facts =
             facts.unwrap_or_else(|| Arc::new(ServerFacts::new(&greeting.server_version, &[])));
         let mut backend = Backend {
@@ -423,17 +423,39 @@ impl Dialer {
             handshake_collation: collation,
             scratch: Vec::new(),
         };
+        if !unknown {
+            let base = backend.ask_base().await?;
+            let base = base.map_err(|e| server_refused(&e))?;
+            unknown = base != *backend.facts.base;
+        }
         if unknown {
-            let variables = backend
-                .query(b"SHOW SESSION VARIABLES")
-                .await?
-                .map_err(|e| server_refused(&e))?;
-            backend.facts = Arc::new(ServerFacts::new(&greeting.server_version, &variables));
+            backend.learn_facts(&greeting.server_version).await?;
         }
         let charset = backend.facts.handshake_charset(collation);
-        backend.vector = Arc::new(Vector::fresh(self.first_schema(want), charset));
+        let base = backend.facts.base.clone();
+        backend.vector = Arc::new(Vector::begun(self.first_schema(want), charset, base));
         backend.set_up().await?.map_err(|e| server_refused(&e))?;
         Ok(backend)
+    }
+}
+
+impl Backend {
+    /// What the server is, and with what its sessions begin now.
+    async fn learn_facts(&mut self, version: &str) -> Result<(), ConnectError> {
+        // The server's own limit of rows would cut the list.
+        self.tell(b"SET SESSION sql_select_limit = 18446744073709551615")
+            .await?;
+        let variables = self.tell(b"SHOW SESSION VARIABLES").await?;
+        self.tell(b"SET SESSION sql_select_limit = DEFAULT").await?;
+        let mut facts = ServerFacts::new(version, &variables);
+        let asked = self.tell(facts.base_sql.as_bytes()).await?;
+        facts.base = Arc::new(facts.base_of(&asked));
+        self.facts = Arc::new(facts);
+        Ok(())
+    }
+
+    async fn tell(&mut self, sql: &[u8]) -> Result<Vec<Vec<Cell>>, ConnectError> {
+        self.query(sql).await?.map_err(|e| server_refused(&e))
     }
 }
 

@@ -401,12 +401,23 @@ impl Session {
         }
     }
 
+    /// A session that began before any server was known has begun with what its first one has.
+    fn take_base(&mut self) {
+        if self.state.vector.base.is_unknown()
+            && let Ok(backend) = self.backend()
+        {
+            let base = backend.vector.base.clone();
+            self.state.change_vector(|vector| vector.base = base);
+        }
+    }
+
     fn take_lease(&mut self, lease: Lease, member: Arc<Member>) {
         // What this connection says of "the last statement" is not this session's.
         self.state.diagnostics.row_count_only_here = true;
         self.state.diagnostics.found_rows_only_here = true;
         self.refused = false;
         self.lease = Some(lease);
+        self.take_base();
         self.lease_place.clone_from(&self.demand.place);
         self.member = Some(member);
     }

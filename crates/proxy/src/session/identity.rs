@@ -109,7 +109,7 @@ impl Session {
         self.client.tracking = Tracking::default();
         // A statement's id is never given to another.
         let statements = std::mem::take(&mut self.state.statements);
-        self.state = SessionState::fresh(schema, charset, crate::login::first_status(&serving));
+        self.state = SessionState::fresh(schema, charset, crate::login::beginning(&serving));
         self.state.statements = statements;
         self.governed.begin_anew(serving.rules.clone());
         (self.sharded, self.serving) = ShardSession::of(&serving);

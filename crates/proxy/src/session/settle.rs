@@ -302,7 +302,7 @@ impl Session {
         self.forget_statements();
         self.client.tracking = Tracking::default();
         self.state
-            .reset(charset, crate::login::first_status(&self.serving));
+            .reset(charset, crate::login::beginning(&self.serving));
         self.begin_with_client_flags();
         self.show_pins(false);
         self.answer_ok().await?;

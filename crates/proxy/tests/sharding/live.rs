@@ -3,6 +3,8 @@
 use std::process::Command;
 
 use dbmesh_testkit::Kind;
+use dbmesh_testkit::config::Config;
+use dbmesh_testkit::fleet::{Fleet, FleetOptions};
 use dbmesh_testkit::folder::Folder;
 use serde_json::Value;
 
@@ -104,4 +106,40 @@ fn a_server_that_cannot_keep_the_promise_is_named() {
     let made = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '_mesh'";
     let made = ground.servers[0].query_value(made).unwrap();
     assert_eq!(made.as_deref(), Some("0"));
+}
+
+#[test]
+fn replication_is_told_as_it_stands() {
+    for kind in [Kind::MySql, Kind::MariaDb] {
+        let fleet = Fleet::start(FleetOptions::new(kind, 1)).unwrap();
+        fleet.wait_until_caught_up().unwrap();
+        let yaml = Config::of_fleet(&fleet, 3306, 4).to_yaml();
+        let check = || {
+            let folder = Folder::create("live").unwrap();
+            let path = folder.path().join("dbmesh.yaml");
+            std::fs::write(&path, &yaml).unwrap();
+            let mut command = Command::new(dbmesh_testkit::proxy::binary().unwrap());
+            let output = command.args(["check", "--live"]).arg(&path).output();
+            let output = output.unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            (output.status.code(), printed)
+        };
+        let (code, table) = check();
+        assert_eq!(code, Some(0), "{kind}: {table}");
+        assert!(
+            table.contains("receiver Yes, applier Yes"),
+            "{kind}: {table}"
+        );
+        let stop = match kind {
+            Kind::MySql => "STOP REPLICA SQL_THREAD",
+            Kind::MariaDb => "STOP SLAVE SQL_THREAD",
+        };
+        fleet.replicas()[0].execute(stop).unwrap();
+        let (code, table) = check();
+        assert_eq!(code, Some(1), "{kind}: {table}");
+        assert!(
+            table.contains("receiver Yes, applier No"),
+            "{kind}: {table}"
+        );
+    }
 }

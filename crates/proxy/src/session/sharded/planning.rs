@@ -302,7 +302,7 @@ impl Session {
             let text = std::str::from_utf8(value).ok()?;
             text.trim_matches('\'').parse::<u64>().ok()
         };
-        match self.state.vector.variables.get(name) {
+        match self.state.vector.value_of(name) {
             Some(own) => parsed(own),
             None => parsed(self.server_facts()?.default_of(name)?),
         }

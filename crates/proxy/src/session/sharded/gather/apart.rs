@@ -135,7 +135,8 @@ impl Scratch {
     /// A state in which texts are UTF-8, and everything of the server is told as it is, whatever the session has chosen.
     pub(super) async fn ask(&mut self) -> Result<(), Failure> {
         let charset = Charset::Handshake(UTF8);
-        let mut vector = Vector::fresh(self.own.schema.clone(), charset);
+        let (schema, base) = (self.own.schema.clone(), self.own.base.clone());
+        let mut vector = Vector::begun(schema, charset, base);
         vector.user_variables.clone_from(&self.own.user_variables);
         loading(&mut vector);
         vector.rehash();
