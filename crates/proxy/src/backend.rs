@@ -27,6 +27,8 @@ use crate::vector::{Base, Charset, Transition, Vector, transition};
 pub use facts::{Flavor, LAST_GTID, ServerFacts};
 pub use login::{ConnectError, Dialer};
 
+/// A schema that everybody may choose.
+const ELSEWHERE: &[u8] = b"information_schema";
 /// Largest answer that the proxy reads for itself, in bytes.
 const OWN_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Most rows that the proxy reads for itself.
@@ -162,6 +164,8 @@ pub struct Backend {
     pub status: Status,
     /// When it was opened.
     pub opened: Instant,
+    /// When its schema was chosen.
+    pub schema_chosen: Instant,
     /// When it was last given back.
     pub idle_since: Instant,
     /// The session that used it last.
@@ -394,9 +398,7 @@ impl Backend {
                     }
                 }
                 if let Some(schema) = schema {
-                    let mut payload = vec![CommandCode::InitDb as u8];
-                    payload.extend_from_slice(&schema);
-                    if let Err(e) = self.run(&payload, Shape::Single).await? {
+                    if let Err(e) = self.choose_schema(&schema).await? {
                         // All but the schema is as wanted: the connection is good.
                         let mut vector = Vector::clone(want);
                         vector.schema.clone_from(&self.vector.schema);
@@ -409,6 +411,47 @@ impl Backend {
         }
         self.vector = want.clone();
         Ok(Ok(Applied::Done))
+    }
+
+    /// COM_INIT_DB.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn choose_schema(&mut self, schema: &[u8]) -> Result<Answer<()>, BackendError> {
+        let mut payload = vec![CommandCode::InitDb as u8];
+        payload.extend_from_slice(schema);
+        self.schema_chosen = Instant::now();
+        Ok(self.run(&payload, Shape::Single).await?.map(|_| ()))
+    }
+
+    /// Chooses the schema that is chosen already, with the collation that it has now.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn choose_schema_again(
+        &mut self,
+        schema: &Arc<[u8]>,
+    ) -> Result<Answer<()>, BackendError> {
+        if self.facts.flavor == Flavor::MariaDb {
+            // It does nothing where that one is chosen already.
+            if let Err(e) = self.choose_schema(ELSEWHERE).await? {
+                return Ok(Err(e));
+            }
+            self.move_to_schema(ELSEWHERE.into());
+        }
+        if let Err(e) = self.choose_schema(schema).await? {
+            return Ok(Err(e));
+        }
+        self.move_to_schema(schema.clone());
+        Ok(Ok(()))
+    }
+
+    fn move_to_schema(&mut self, schema: Arc<[u8]>) {
+        if self.vector.schema.as_ref() != Some(&schema) {
+            let vector = Arc::make_mut(&mut self.vector);
+            vector.schema = Some(schema);
+            vector.rehash();
+        }
     }
 
     /// What is wanted; a session that does not know yet with what values it began takes those that are there.
@@ -442,9 +485,7 @@ impl Backend {
         }
         if let Some(schema) = self.vector.schema.clone() {
             // A reset keeps the schema but forgets its collation: choosing it again brings that back.
-            let mut payload = vec![CommandCode::InitDb as u8];
-            payload.extend_from_slice(&schema);
-            if let Err(e) = self.run(&payload, Shape::Single).await? {
+            if let Err(e) = self.choose_schema(&schema).await? {
                 return Ok(Err(e));
             }
         }

@@ -132,6 +132,7 @@ async fn run(pool: &Arc<Pool>, original: &Original, limit: Duration) -> Option<S
         flags: original.flags,
         session: 0,
         who: 0,
+        schema_since: None,
     };
     // A pool bounds its own waits, but not the dialling.
     let leasing = tokio::time::timeout(limit, pool.lease(&want, limit));

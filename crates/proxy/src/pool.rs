@@ -50,6 +50,9 @@ pub struct Want<'a> {
     pub session: u64,
     /// On whose behalf: those who wait take turns by this.
     pub who: u64,
+    /// When the session chose its schema, by login or USE, which reads the schema's collation. A connection that chose it
+    /// before chooses it again.
+    pub schema_since: Option<Instant>,
 }
 
 /// What the pool did, for metrics.

@@ -5,6 +5,7 @@
 //! statement, COM_RESET_CONNECTION and COM_CHANGE_USER.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dbmesh_sql::{Dialect, LexCharset};
 use dbmesh_wire::charset;
@@ -108,6 +109,8 @@ pub struct SessionState {
     pub position: Position,
     /// How often servers reported a position.
     pub position_reports: u64,
+    /// When the schema was chosen: its collation is the one of then.
+    pub schema_since: Instant,
     /// Prepared statements.
     pub statements: ClientStatements,
     /// Prepared statements that read diagnostics: while there is one, the session keeps its connection.
@@ -139,6 +142,7 @@ impl SessionState {
             last_insert_id: LastId::Known(0),
             position: Position::Start,
             position_reports: 0,
+            schema_since: Instant::now(),
             statements: ClientStatements::default(),
             diagnostic_statements: 0,
             reading: None,

@@ -418,6 +418,7 @@ impl Dialer {
             statements: ServerStatements::default(),
             status: Status::AUTOCOMMIT,
             opened: now,
+            schema_chosen: now,
             idle_since: now,
             last_session: 0,
             handshake_collation: collation,

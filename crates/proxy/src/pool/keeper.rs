@@ -112,6 +112,7 @@ impl Pool {
                 flags,
                 session: 0,
                 who: 0,
+                schema_since: None,
             };
             match self
                 .open(&want, Duration::from_millis(self.policy.connect_timeout_ms))
@@ -133,6 +134,7 @@ impl Pool {
             flags,
             session: 0,
             who: 0,
+            schema_since: None,
         };
         if let Ok(lease) = self
             .lease(&want, Duration::from_millis(self.policy.connect_timeout_ms))

@@ -398,6 +398,7 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
             who: self.who(),
+            schema_since: Some(self.state.schema_since),
         }
     }
 

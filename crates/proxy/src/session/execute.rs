@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{Role, Routines};
 use dbmesh_plan::{Aim, Functions, Proof, Route, at_first_sight};
@@ -420,6 +420,11 @@ impl Session {
         self.translate_vector();
         let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
+        let uses = |effect: &Effect| matches!(effect, Effect::Use(_));
+        if outcome.error.is_none() && statement.effects.iter().any(uses) {
+            self.state.schema_since = Instant::now();
+            self.backend()?.schema_chosen = self.state.schema_since;
+        }
         self.keep_warnings(outcome).await?;
         self.note_pins(before);
         self.note_overdue(outcome);

@@ -42,10 +42,51 @@ impl<T: Into<Failure>> From<T> for Unsent {
 
 /// Brings a leased connection to the session's state.
 pub(super) async fn make_ready(
-    mut lease: Lease,
+    lease: Lease,
     want: &Want<'_>,
     wait: Duration,
 ) -> Result<Lease, NotReady> {
+    let mut lease = bring(lease, want, wait).await?;
+    let (Some(since), Some(schema)) = (want.schema_since, &want.vector.schema) else {
+        return Ok(lease);
+    };
+    let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
+    let name = lease.pool().endpoint().name.to_string();
+    let chosen = match lease.backend() {
+        Ok(backend) if backend.schema_chosen < since => {
+            let choosing = Box::pin(backend.choose_schema_again(schema));
+            let chosen = tokio::time::timeout(limit, choosing).await;
+            chosen.unwrap_or_else(|_| Err(timed_out()))
+        }
+        Ok(_) => return Ok(lease),
+        Err(gone) => Err(gone),
+    };
+    match chosen {
+        Ok(Ok(())) => Ok(lease),
+        Ok(Err(e)) => Err(NotReady::Schema(Box::new(lease), e)),
+        Err(e) => Err(dead(e, &name)),
+    }
+}
+
+fn timed_out() -> BackendError {
+    BackendError::Lost(std::io::ErrorKind::TimedOut.into())
+}
+
+fn dead(error: BackendError, name: &str) -> NotReady {
+    NotReady::Stale(match error {
+        BackendError::Protocol(what) => Fault::BackendProtocol {
+            endpoint: name.to_owned(),
+            what,
+            state_lost: false,
+        },
+        BackendError::Lost(_) => Fault::BackendLost {
+            endpoint: name.to_owned(),
+            state_lost: false,
+        },
+    })
+}
+
+async fn bring(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
     if lease
         .backend()
         .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
@@ -53,24 +94,11 @@ pub(super) async fn make_ready(
         return Ok(lease);
     }
     let name = lease.pool().endpoint().name.to_string();
-    let dead = |e: BackendError| {
-        NotReady::Stale(match e {
-            BackendError::Protocol(what) => Fault::BackendProtocol {
-                endpoint: name.clone(),
-                what,
-                state_lost: false,
-            },
-            BackendError::Lost(_) => Fault::BackendLost {
-                endpoint: name.clone(),
-                state_lost: false,
-            },
-        })
-    };
+    let dead = |e: BackendError| dead(e, &name);
     let limit = Duration::from_millis(lease.pool().policy().connect_timeout_ms);
     let backend = lease.backend().map_err(&dead)?;
     let applied = tokio::time::timeout(limit, backend.apply(want.vector)).await;
-    let applied =
-        applied.unwrap_or_else(|_| Err(BackendError::Lost(std::io::ErrorKind::TimedOut.into())));
+    let applied = applied.unwrap_or_else(|_| Err(timed_out()));
     match applied.map_err(&dead)? {
         Ok(Applied::Done) => {
             lease

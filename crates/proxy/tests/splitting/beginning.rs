@@ -2,7 +2,7 @@
 //! servers whose defaults are others.
 
 use dbmesh_testkit::fleet::Fleet;
-use dbmesh_testkit::server::Server;
+use dbmesh_testkit::server::{Kind, Server};
 
 use crate::faultkit::client::{RawClient, Reply};
 use crate::faultkit::stage::Stage;
@@ -92,5 +92,27 @@ fn replicas_with_other_defaults_answer_as_the_primary_does() {
         assert_eq!(client.query("SET time_zone = '+02:00'"), Reply::Ok);
         let hours = "SELECT HOUR(FROM_UNIXTIME(0)) + 0 * id FROM app.who";
         assert_eq!(client.query(hours).value(), "2", "{kind:?}");
+    }
+}
+
+#[test]
+fn a_session_begins_with_the_collation_that_its_schema_has_then() {
+    for kind in KINDS {
+        let fleet = fleet(kind);
+        let primary = fleet.primary();
+        let stage = Stage::before(kind, primary.port(), |config| config.schema("app"));
+        let collation = "SELECT @@collation_database";
+        let mut early = RawClient::app(stage.port);
+        let before = early.query(collation).value();
+        assert_ne!(before, "latin1_bin");
+        let change = "ALTER DATABASE app CHARACTER SET latin1 COLLATE latin1_bin";
+        primary.execute(change).unwrap();
+        let mut late = RawClient::app(stage.port);
+        assert_eq!(late.query(collation).value(), "latin1_bin", "{kind:?}");
+        // MariaDB leaves the collation as it was where the schema is chosen already.
+        if kind == Kind::MySql {
+            assert_eq!(early.query("USE app"), Reply::Ok);
+            assert_eq!(early.query(collation).value(), "latin1_bin");
+        }
     }
 }

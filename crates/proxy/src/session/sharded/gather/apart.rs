@@ -255,6 +255,7 @@ impl Session {
             flags: Flags::of(self.client.capabilities),
             session: u64::from(self.registered.handle.id),
             who: self.who(),
+            schema_since: None,
         };
         // Who has a connection waits for no second one.
         let lease = match self.lease.is_some() || self.is_across() {
