@@ -332,17 +332,7 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
             },
         }
     }
-    for name in have.variables.keys() {
-        let known = want.value_of(name).is_some();
-        if !known && !is_charset_variable(name) {
-            parts.push(undo(name));
-        }
-    }
-    for (name, value) in &want.base.values {
-        if !want.variables.contains_key(name) && have.value_of(name) != Some(value) {
-            parts.push(assign_variable(name, value));
-        }
-    }
+    put_beginning(have, want, &mut parts);
     for (name, value) in &want.variables {
         let again = charset_again && is_charset_variable(name);
         if again || have.variables.get(name) != Some(value) {
@@ -371,6 +361,21 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
         set,
         set_users,
         schema,
+    }
+}
+
+/// What the session has not set is as it was when it began.
+fn put_beginning(have: &Vector, want: &Vector, parts: &mut Vec<Vec<u8>>) {
+    for name in have.variables.keys() {
+        let known = want.value_of(name).is_some();
+        if !known && !is_charset_variable(name) {
+            parts.push(undo(name));
+        }
+    }
+    for (name, value) in &want.base.values {
+        if !want.variables.contains_key(name) && have.value_of(name) != Some(value) {
+            parts.push(assign_variable(name, value));
+        }
     }
 }
 

@@ -152,6 +152,10 @@ fn rows_of_every_query_block_say_values() {
     ] {
         assert_eq!(told(sql, None), values(expected), "{sql}");
     }
+}
+
+#[test]
+fn rows_of_any_kind_beside_those_that_are_bound_are_said() {
     let some = Told::Values(vec![Said::Text(b"a".to_vec()), Said::Unknown]);
     for sql in [
         "SELECT * FROM orders WHERE tenant = 'a' UNION SELECT * FROM orders",

@@ -170,39 +170,47 @@ fn leaves(statement: &Statement, outcome: &Outcome, sql: &[u8], flavor: Flavor) 
         }
         Verb::Delete if queries() || has(&[b"USING"]) || !is_delete_from(sql) => Leaves::Either,
         Verb::Update | Verb::Do if flavor == Flavor::MySql => Leaves::OnConnection,
-        Verb::Set
-        | Verb::SetTransaction
-        | Verb::Use
-        | Verb::Begin
-        | Verb::Commit
-        | Verb::Rollback
-        | Verb::Savepoint
-        | Verb::ReleaseSavepoint
-        | Verb::RollbackTo
-        | Verb::LockTables
-        | Verb::UnlockTables
-        | Verb::Flush
-        | Verb::Prepare
-        | Verb::Deallocate
-        | Verb::Kill
-        | Verb::Help
-        | Verb::Handler
-        | Verb::Insert
-        | Verb::Replace
-        | Verb::Delete
-        | Verb::Create
-        | Verb::Alter
-        | Verb::Drop
-        | Verb::Truncate
-        | Verb::Rename
-        | Verb::UserAdmin
-        | Verb::Maintenance
-        | Verb::GetDiagnostics
-        | Verb::Signal
-        | Verb::Reset
-        | Verb::Replication => Leaves::Before,
+        verb if leaves_rows(verb) => Leaves::Before,
         _ => Leaves::Either,
     }
+}
+
+/// Statements that evaluate no query.
+fn leaves_rows(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Set
+            | Verb::SetTransaction
+            | Verb::Use
+            | Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Savepoint
+            | Verb::ReleaseSavepoint
+            | Verb::RollbackTo
+            | Verb::LockTables
+            | Verb::UnlockTables
+            | Verb::Flush
+            | Verb::Prepare
+            | Verb::Deallocate
+            | Verb::Kill
+            | Verb::Help
+            | Verb::Handler
+            | Verb::Insert
+            | Verb::Replace
+            | Verb::Delete
+            | Verb::Create
+            | Verb::Alter
+            | Verb::Drop
+            | Verb::Truncate
+            | Verb::Rename
+            | Verb::UserAdmin
+            | Verb::Maintenance
+            | Verb::GetDiagnostics
+            | Verb::Signal
+            | Verb::Reset
+            | Verb::Replication
+    )
 }
 
 /// Servers answer some SHOW by a query of their own.

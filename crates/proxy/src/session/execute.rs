@@ -67,11 +67,7 @@ impl Session {
         let infile = self.infile(statement);
         let (mut attempt, mut aim) = (0, route.aim);
         self.chooses_schema = matches!(statement.effects.first(), Some(Effect::Use(_)));
-        let at_hand = AtHand {
-            statement,
-            sql,
-            runs: true,
-        };
+        let at_hand = AtHand::executed(statement, sql);
         self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
@@ -420,11 +416,7 @@ impl Session {
         self.translate_vector();
         let vector = self.connection_vector().clone();
         self.backend()?.vector = vector;
-        let uses = |effect: &Effect| matches!(effect, Effect::Use(_));
-        if outcome.error.is_none() && statement.effects.iter().any(uses) {
-            self.state.schema_since = Instant::now();
-            self.backend()?.schema_chosen = self.state.schema_since;
-        }
+        self.note_schema(statement, outcome)?;
         self.keep_warnings(outcome).await?;
         self.note_pins(before);
         self.note_overdue(outcome);
@@ -436,6 +428,16 @@ impl Session {
             self.state.pins.clear();
         }
         Ok(done)
+    }
+
+    /// The schema was chosen, with the collation that it has now.
+    fn note_schema(&mut self, statement: &Statement, outcome: &Outcome) -> Result<(), Failure> {
+        let uses = |effect: &Effect| matches!(effect, Effect::Use(_));
+        if outcome.error.is_none() && statement.effects.iter().any(uses) {
+            self.state.schema_since = Instant::now();
+            self.backend()?.schema_chosen = self.state.schema_since;
+        }
+        Ok(())
     }
 
     /// After a statement: whether what it wrote is known. MariaDB tells nothing with an error.

@@ -121,11 +121,7 @@ impl Session {
         aim: Aim,
         statement: &Statement,
     ) -> Result<Prepared, Failure> {
-        let at_hand = AtHand {
-            statement,
-            sql: &key.sql,
-            runs: false,
-        };
+        let at_hand = AtHand::prepared(statement, &key.sql);
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -194,11 +194,7 @@ impl Session {
         let repeat = self.repeatable(run.statement);
         let (mut attempt, mut aim) = (0, run.route.aim);
         let (statement, sql) = (run.statement, &*run.key.sql);
-        let at_hand = AtHand {
-            statement,
-            sql,
-            runs: true,
-        };
+        let at_hand = AtHand::executed(statement, sql);
         self.expect_step(statement, aim);
         let outcome = loop {
             attempt += 1;
@@ -233,10 +229,8 @@ impl Session {
             }
         };
         if let Some(known) = self.state.statements.find(run.id) {
-            if std::mem::take(&mut known.long_data)
-                && let Some(journal) = &mut self.replay
-            {
-                // Its values are not in the packet.
+            let in_packet = !std::mem::take(&mut known.long_data);
+            if let Some(journal) = self.replay.as_mut().filter(|_| !in_packet) {
                 journal.give_up(Unplayable::State);
             }
             if outcome

@@ -51,14 +51,32 @@ enum Stop {
 /// The statement that the client waits for.
 #[derive(Clone, Copy)]
 pub(super) struct AtHand<'a> {
-    pub statement: &'a Statement,
+    statement: &'a Statement,
     /// As it is sent.
-    pub sql: &'a [u8],
+    sql: &'a [u8],
     /// Whether it is executed, not only prepared.
-    pub runs: bool,
+    runs: bool,
 }
 
 impl<'a> AtHand<'a> {
+    pub(super) fn executed(statement: &'a Statement, sql: &'a [u8]) -> Self {
+        let runs = true;
+        Self {
+            statement,
+            sql,
+            runs,
+        }
+    }
+
+    pub(super) fn prepared(statement: &'a Statement, sql: &'a [u8]) -> Self {
+        let runs = false;
+        Self {
+            statement,
+            sql,
+            runs,
+        }
+    }
+
     /// The statement, if it is executed.
     fn running(&self) -> Option<&'a Statement> {
         self.runs.then_some(self.statement)

@@ -216,6 +216,19 @@ fn transactions_go_on_at_the_next_primary() {
     }
 }
 
+/// A transaction of a session that has a clock of its own.
+fn with_a_clock(cluster: &Cluster) -> RawClient {
+    let mut client = cluster.client();
+    for sql in [
+        "SET timestamp = 1700000000",
+        "BEGIN",
+        "INSERT INTO app.ops (op) VALUES (9)",
+    ] {
+        ok(&mut client, sql);
+    }
+    client
+}
+
 fn open_transaction(cluster: &Cluster, sql: &[&str]) -> RawClient {
     let mut client = cluster.client();
     ok(&mut client, "BEGIN");
@@ -239,10 +252,7 @@ fn what_differs_or_reaches_beyond_its_transaction_is_lost() {
         let long = format!("SELECT '{}'", "x".repeat(20_001));
         let mut large = open(&[&long]);
         let mut called = open(&["SELECT CONNECTION_ID()"]);
-        let mut clocked = cluster.client();
-        ok(&mut clocked, "SET timestamp = 1700000000");
-        ok(&mut clocked, "BEGIN");
-        ok(&mut clocked, "INSERT INTO app.ops (op) VALUES (9)");
+        let mut clocked = with_a_clock(&cluster);
         let mut others = vec![
             ("differs", &mut changed),
             ("state", &mut clocked),

@@ -437,6 +437,18 @@ fn assert_without_place(client: &mut RawClient) {
     }
 }
 
+/// By query blocks within others.
+fn assert_bound_inside(client: &mut RawClient) {
+    for inside in [
+        "SELECT COUNT(*) FROM (SELECT id FROM t WHERE mark = 'load') d",
+        "WITH c AS (SELECT * FROM t) SELECT COUNT(*) FROM c WHERE mark = 'load'",
+        "SELECT COUNT(*) FROM t WHERE mark = 'load' AND FALSE UNION SELECT COUNT(*) FROM t x WHERE x.mark = 'load' \
+         LIMIT 1, 1",
+    ] {
+        assert_eq!(client.query(inside).value(), "2", "{inside}");
+    }
+}
+
 /// By value and by expression.
 #[test]
 fn values_of_columns_mark_statements_in_text_and_prepared() {
@@ -476,15 +488,7 @@ fn values_of_columns_mark_statements_in_text_and_prepared() {
         );
         assert_eq!(client.query("SELECT COUNT(*) FROM t").value(), "2");
 
-        for inside in [
-            "SELECT COUNT(*) FROM (SELECT id FROM t WHERE mark = 'load') d",
-            "WITH c AS (SELECT * FROM t) SELECT COUNT(*) FROM c WHERE mark = 'load'",
-            "SELECT COUNT(*) FROM t WHERE mark = 'load' AND FALSE UNION SELECT COUNT(*) FROM t x WHERE x.mark = 'load' \
-             LIMIT 1, 1",
-        ] {
-            assert_eq!(client.query(inside).value(), "2", "{kind}: {inside}");
-        }
-
+        assert_bound_inside(&mut client);
         assert_without_place(&mut client);
         let (insert, _) = prepare(&mut client, "INSERT INTO t (mark, id) VALUES (?, 31)").unwrap();
         let (delete, _) = prepare(&mut client, "DELETE FROM t WHERE mark = ?").unwrap();
