@@ -399,15 +399,15 @@ impl Backend {
                         return Ok(Err(e));
                     }
                 }
-                if let Some(schema) = schema {
-                    if let Err(e) = self.choose_schema(&schema).await? {
-                        // All but the schema is as wanted: the connection is good.
-                        let mut vector = Vector::clone(want);
-                        vector.schema.clone_from(&self.vector.schema);
-                        vector.rehash();
-                        self.vector = Arc::new(vector);
-                        return Ok(Ok(Applied::SchemaRefused(e)));
-                    }
+                if let Some(schema) = schema
+                    && let Err(e) = self.choose_schema(&schema).await?
+                {
+                    // All but the schema is as wanted: the connection is good.
+                    let mut vector = Vector::clone(want);
+                    vector.schema.clone_from(&self.vector.schema);
+                    vector.rehash();
+                    self.vector = Arc::new(vector);
+                    return Ok(Ok(Applied::SchemaRefused(e)));
                 }
             }
         }
