@@ -19,6 +19,7 @@ use crate::pins::PinReason;
 use crate::state::{LastId, SessionState};
 use crate::vector::is_charset_variable;
 pub use foresee::foresee;
+pub use memory::shows_by_query;
 use memory::{diagnostics, insert_id};
 
 /// What else must be asked of the connection before anything is decided.

@@ -213,6 +213,12 @@ fn leaves_rows(verb: Verb) -> bool {
     )
 }
 
+/// Whether FOUND_ROWS() counts the rows of this SHOW.
+#[must_use]
+pub fn shows_by_query(sql: &[u8]) -> bool {
+    matches!(left_by_show(sql), Leaves::Rows)
+}
+
 /// Servers answer some SHOW by a query of their own.
 fn left_by_show(sql: &[u8]) -> Leaves {
     const BETWEEN: [&[u8]; 7] = [

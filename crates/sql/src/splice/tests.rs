@@ -7,6 +7,7 @@ const VALUES: SessionFunctionValues = SessionFunctionValues {
     found_rows: Some(5),
     warning_count: Some(2),
     error_count: Some(1),
+    last_insert_id: None,
 };
 
 #[track_caller]
@@ -14,6 +15,23 @@ fn check(sql: &str, expected: Option<&str>) {
     let got = replace_session_functions(sql.as_bytes(), &Dialect::default(), &VALUES)
         .map(|bytes| String::from_utf8(bytes).unwrap());
     assert_eq!(got.as_deref(), expected, "{sql}");
+}
+
+#[test]
+fn an_id_is_put_in_where_it_is_given() {
+    let put = |sql: &str| {
+        let values = SessionFunctionValues {
+            last_insert_id: Some(9),
+            ..SessionFunctionValues::default()
+        };
+        replace_session_functions(sql.as_bytes(), &Dialect::default(), &values)
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let own = put("SELECT v FROM t WHERE id = LAST_INSERT_ID()");
+    let expected = "SELECT v FROM t WHERE id = CAST(9|0 AS UNSIGNED)";
+    assert_eq!(own.as_deref(), Some(expected));
+    assert_eq!(put("SELECT LAST_INSERT_ID(7)"), None);
+    check("SELECT v FROM t WHERE id = LAST_INSERT_ID()", None);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::work::of_server;
 use crate::backend::{BackendError, Cell, OWN_ANSWER_ROWS_MAX, definitions_of, rows_of};
 use crate::fault::Fault;
 use crate::pins::PinReason;
-use crate::state::{FoundRows, Warnings};
+use crate::state::Warnings;
 use crate::upstream::Need;
 
 /// The error of a server that has no such branch.
@@ -127,7 +127,6 @@ impl Session {
         let columns = columns.collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(|e| broken(BackendError::from(e)))?;
         self.state.diagnostics.warnings = Warnings::None;
-        self.state.diagnostics.found_rows = FoundRows::Known(listed.len() as u64);
         self.state.set_row_count(-1);
         let (capabilities, status) = (self.client.capabilities, self.state.status);
         let seq = &mut self.client.seq;
@@ -138,13 +137,7 @@ impl Session {
             set.row(&cells);
         }
         let packets = set.finish(0);
-        self.client.channel.write(&packets).await?;
-        self.answered = std::time::Instant::now();
-        self.settle().await?;
-        Ok(Executed {
-            rows: listed.len() as u64,
-            ..Executed::LOCAL
-        })
+        self.end_shown(&packets, listed.len()).await
     }
 }
 

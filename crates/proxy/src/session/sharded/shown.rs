@@ -17,6 +17,7 @@ use dbmesh_wire::result_set::{Cell as Shown, ResultSetBuilder, RowFormat};
 use super::super::{Executed, Failure, Session};
 use super::gather::broken;
 use super::work::of_server;
+use crate::absorb::shows_by_query;
 use crate::backend::{Cell, definitions_of, rows_of};
 use crate::fault::Fault;
 use crate::state::Warnings;
@@ -149,7 +150,9 @@ impl Session {
             rename_said(&mut rows, &names);
         }
         self.state.diagnostics.warnings = Warnings::None;
-        self.state.set_found_rows(rows.len() as u64);
+        if statement.verb == Verb::Show && shows_by_query(&node.sql) {
+            self.state.set_found_rows(rows.len() as u64);
+        }
         self.state.set_row_count(-1);
         let (capabilities, status) = (self.client.capabilities, self.state.status);
         let seq = &mut self.client.seq;
@@ -159,11 +162,20 @@ impl Session {
             set.row(&cells);
         }
         let packets = set.finish(0);
-        self.client.channel.write(&packets).await?;
+        self.end_shown(&packets, rows.len()).await
+    }
+
+    /// Sends an answer that was made here.
+    pub(super) async fn end_shown(
+        &mut self,
+        packets: &[u8],
+        rows: usize,
+    ) -> Result<Executed, Failure> {
+        self.client.channel.write(packets).await?;
         self.answered = std::time::Instant::now();
         self.settle().await?;
         Ok(Executed {
-            rows: rows.len() as u64,
+            rows: rows as u64,
             ..Executed::LOCAL
         })
     }
