@@ -427,7 +427,10 @@ mod tests {
         let statement = analyze(sql.as_bytes(), &Dialect::default());
         let view = SessionView {
             connection,
-            found_rows: RowsFound::Unknown,
+            found_rows: match connection {
+                Connection::Held => RowsFound::OnConnection,
+                Connection::Free => RowsFound::Unknown,
+            },
             warnings: KeptWarnings::OnConnection,
             row_count: RowCount::OnConnection,
             autocommit: Autocommit::On,
