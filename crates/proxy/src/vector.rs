@@ -45,9 +45,13 @@ pub struct Base {
 impl Base {
     /// Of names and values as a server gives them.
     #[must_use]
-    pub fn of<'a>(values: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+    pub fn of<'a>(values: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        let sql = |name, value: Option<&[u8]>| match value {
+            Some(value) => variable_sql(name, value),
+            None => b"NULL".to_vec(),
+        };
         let values: BTreeMap<Box<str>, Arc<[u8]>> = values
-            .map(|(name, value)| (name.into(), variable_sql(name, value).into()))
+            .map(|(name, value)| (name.into(), sql(name, value).into()))
             .collect();
         let mut h = DefaultHasher::new();
         values.hash(&mut h);
@@ -245,7 +249,8 @@ pub fn is_charset_variable(name: &str) -> bool {
 /// A tracked value as SQL: numbers bare, everything else quoted without backslashes, so that it reads the same in
 /// every sql_mode.
 fn variable_sql(name: &str, value: &[u8]) -> Vec<u8> {
-    if value.is_empty() && name == "character_set_results" {
+    let null = ["character_set_results", "default_tmp_storage_engine"];
+    if value.is_empty() && null.contains(&name) {
         return b"NULL".to_vec();
     }
     let digits = value.strip_prefix(b"-").unwrap_or(value);
@@ -463,7 +468,7 @@ mod tests {
     fn what_a_session_began_with_is_restored() {
         let base = |mode: &str| {
             let values = [("sql_mode", mode), ("autocommit", "1")];
-            let bytes = values.iter().map(|(n, v)| (*n, v.as_bytes()));
+            let bytes = values.iter().map(|(n, v)| (*n, Some(v.as_bytes())));
             Arc::new(Base::of(bytes))
         };
         let of = |mode: &str, variables: &[(&str, &str)]| {

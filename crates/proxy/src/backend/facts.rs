@@ -174,6 +174,8 @@ const BASE: &[&str] = &[
 
 /// Between the values of [`ServerFacts::base_sql`]; no value has it.
 const BETWEEN: u8 = 0x1F;
+/// A value that is NULL there.
+const NULL: &[u8] = &[0x1E];
 
 /// Not on MariaDB, where setting them leaves something on the connection that no statement restores: with
 /// `sql_auto_is_null`, which row the last INSERT made there.
@@ -289,7 +291,7 @@ impl ServerFacts {
             "DO 0".to_owned()
         };
         let asked: Vec<String> = base_names(&tracked)
-            .map(|name| format!("IFNULL(@@SESSION.{name}, '')"))
+            .map(|name| format!("IFNULL(@@SESSION.{name}, X'1E')"))
             .collect();
         let base_sql = match asked.is_empty() {
             true => "DO 0".to_owned(),
@@ -327,7 +329,10 @@ impl ServerFacts {
         let Some(Some(Some(all))) = rows.first().map(|row| row.first()) else {
             return Base::default();
         };
-        let values: Vec<&[u8]> = all.split(|byte| *byte == BETWEEN).collect();
+        let values = all.split(|byte| *byte == BETWEEN);
+        let values: Vec<Option<&[u8]>> = values
+            .map(|value| (value != NULL).then_some(value))
+            .collect();
         let names: Vec<&str> = base_names(&self.tracked).collect();
         match values.len() == names.len() {
             true => Base::of(names.into_iter().zip(values)),
@@ -401,6 +406,27 @@ mod tests {
             (Flavor::MySql, 80011)
         );
         assert_eq!(ServerFacts::parse_version("").1, 0);
+    }
+
+    #[test]
+    fn a_beginning_is_read_by_its_names() {
+        let row = |name: &str| vec![Some(name.as_bytes().to_vec()), Some(Vec::new())];
+        let names = [
+            "time_zone",
+            "sql_mode",
+            "default_tmp_storage_engine",
+            "port",
+        ];
+        let facts = ServerFacts::new("8.4.3", &names.map(row));
+        let asked = "SELECT CONCAT_WS(X'1F', IFNULL(@@SESSION.default_tmp_storage_engine, X'1E'), \
+                     IFNULL(@@SESSION.sql_mode, X'1E'), IFNULL(@@SESSION.time_zone, X'1E')) LIMIT 1";
+        assert_eq!(facts.base_sql, asked);
+        let base = facts.base_of(&[vec![Some(b"\x1e\x1f\x1fSYSTEM".to_vec())]]);
+        let value = |name: &str| base.get(name).map(|value| value.to_vec());
+        assert_eq!(value("default_tmp_storage_engine"), Some(b"NULL".to_vec()));
+        assert_eq!(value("sql_mode"), Some(b"''".to_vec()));
+        assert_eq!(value("time_zone"), Some(b"'SYSTEM'".to_vec()));
+        assert!(facts.base_of(&[vec![Some(b"1".to_vec())]]).is_unknown());
     }
 
     #[test]

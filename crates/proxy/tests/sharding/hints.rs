@@ -105,6 +105,10 @@ fn explain_mesh_says_what_becomes_of_changes_in_several_steps() {
         ),
         (
             "UPDATE t_order SET user_id = user_id + 1 WHERE id = 1",
+            "rows are found with their new keys",
+        ),
+        (
+            "UPDATE t_order SET user_id = user_id + RAND() WHERE id = 1",
             "refused: ",
         ),
         (
