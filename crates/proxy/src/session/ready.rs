@@ -17,6 +17,7 @@ use crate::backend::{Applied, BackendError, ServerError};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::state::LastId;
+use crate::vector::Vector;
 
 /// Why a connection is not in the session's state.
 pub(super) enum NotReady {
@@ -87,10 +88,11 @@ fn dead(error: BackendError, name: &str) -> NotReady {
 }
 
 async fn bring(mut lease: Lease, want: &Want<'_>, wait: Duration) -> Result<Lease, NotReady> {
-    if lease
-        .backend()
-        .is_ok_and(|b| crate::vector::Vector::same(&b.vector, want.vector))
+    if let Ok(backend) = lease.backend()
+        && Vector::same(&backend.vector, want.vector)
     {
+        // The very same, so that who compares them next need not look inside.
+        backend.vector = want.vector.clone();
         return Ok(lease);
     }
     let name = lease.pool().endpoint().name.to_string();
