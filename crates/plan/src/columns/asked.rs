@@ -68,16 +68,17 @@ impl<'a> Sources<'a> {
 impl<'a> Asked<'a> {
     /// What all SELECTs of the statement, wherever they stand, say.
     pub(super) fn bound_by_selects(&self, column: &ColumnRef, bound: &mut Bound) {
-        let selects = self.ast.all::<Select>();
+        let selects = self.ast.all::<Select>().iter();
+        let blocks: Vec<(&Select, Sources<'_>)> = selects
+            .map(|select| (select, self.sources_of(select, column)))
+            .collect();
         let mut outer = Outer::new();
-        for select in selects {
-            let sources = self.sources_of(select, column);
-            self.put_outer(&sources, select.selection, column, &mut outer);
+        for (select, sources) in &blocks {
+            self.put_outer(sources, select.selection, column, &mut outer);
         }
-        for select in selects {
-            let sources = self.sources_of(select, column);
+        for (select, sources) in &blocks {
             let around = outer.get(&select.block).and_then(Option::as_ref);
-            self.put_bound(&sources, select.selection, (column, around), bound);
+            self.put_bound(sources, select.selection, (column, around), bound);
         }
         let whole = self
             .ast
