@@ -12,6 +12,8 @@ use crate::error::MergeError;
 pub struct Definition {
     /// Catalog, schema, table, original table, name, original name.
     pub names: [Vec<u8>; 6],
+    /// What MariaDB says of the type beyond its code.
+    pub extended: Vec<u8>,
     /// Collation id of the values on the wire.
     pub collation: u16,
     /// Longest value.
@@ -37,6 +39,7 @@ impl Definition {
                 column.org_name,
             ]
             .map(<[u8]>::to_vec),
+            extended: column.extended.to_vec(),
             collation: column.collation,
             length_bytes: column.length_bytes,
             column_type: column.column_type,
@@ -55,6 +58,7 @@ impl Definition {
             org_table,
             name,
             org_name,
+            extended: &self.extended,
             collation: self.collation,
             length_bytes: self.length_bytes,
             column_type: self.column_type,

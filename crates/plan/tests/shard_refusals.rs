@@ -95,7 +95,10 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
         (Reason::TemporaryTable, ""),
         (Reason::View, ""),
         (Reason::ForeignKey, "bind the tables"),
-        (Reason::ConstraintName, "leave the name away"),
+        (
+            Reason::ConstraintName,
+            "shorten it to 60 characters, or leave it away",
+        ),
         (Reason::UniqueKey, "add the sharding key to it"),
         (Reason::AutoIncrement, "define a key generator"),
         (Reason::MixedTables, "define them one by one"),

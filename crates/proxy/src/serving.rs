@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dbmesh_model::topology::sharding::{ShardedTable, Table};
 use dbmesh_model::topology::{Endpoint, Service, Topology};
 use dbmesh_runtime::tls;
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::relay;
 use parking_lot::RwLock;
 
 use crate::allowance::{Allowance, Portion};
@@ -77,6 +79,19 @@ pub struct Serving {
     pub tables: Option<Arc<Tables>>,
     /// If its transactions commit on all sources or on none: what their sessions share.
     pub atomic: Option<Arc<Atomic>>,
+}
+
+/// What clients call the shards of a table.
+impl relay::Tables for Serving {
+    fn ours(&self, theirs: &str) -> Option<String> {
+        let tables = self.service.sharding.as_ref()?.tables.iter();
+        let mut sharded = tables.filter_map(|(name, table)| match table {
+            Table::Sharded(table) => Some((name, table)),
+            _ => None,
+        });
+        let of = |table: &ShardedTable| table.shards.iter().any(|shard| shard.table == theirs);
+        sharded.find_map(|(name, table)| of(table).then(|| name.clone()))
+    }
 }
 
 impl Serving {

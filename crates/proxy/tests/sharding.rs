@@ -35,6 +35,8 @@ mod keyed;
 mod live;
 #[path = "sharding/load.rs"]
 mod load;
+#[path = "sharding/mappers.rs"]
+mod mappers;
 #[path = "sharding/modules.rs"]
 mod modules;
 #[path = "sharding/moved.rs"]

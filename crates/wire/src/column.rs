@@ -157,6 +157,8 @@ pub struct Column<'a> {
     pub name: &'a [u8],
     /// Column.
     pub org_name: &'a [u8],
+    /// What MariaDB says of the type beyond its code, to those with EXTENDED_METADATA: `json`, `uuid`.
+    pub extended: &'a [u8],
     /// Collation id of the column's values; 63 for binary data and numbers.
     pub collation: u16,
     /// Longest value, in bytes of that character set.
@@ -252,6 +254,7 @@ impl<'a> Column<'a> {
             org_table: b"",
             name,
             org_name: b"",
+            extended: b"",
             collation,
             length_bytes,
             column_type,
@@ -266,6 +269,14 @@ impl<'a> Column<'a> {
     /// # Errors
     /// When it ends early or its fixed part has another length than 12.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::decode_from(payload, Capabilities::PROTOCOL_41)
+    }
+
+    /// Decodes a column packet of a peer with these capabilities.
+    ///
+    /// # Errors
+    /// When it ends early or its fixed part has another length than 12.
+    pub fn decode_from(payload: &'a [u8], caps: Capabilities) -> Result<Self, DecodeError> {
         let mut r = Reader::of("column definition", payload);
         let catalog = r.lenenc_bytes()?;
         let schema = r.lenenc_bytes()?;
@@ -273,6 +284,10 @@ impl<'a> Column<'a> {
         let org_table = r.lenenc_bytes()?;
         let name = r.lenenc_bytes()?;
         let org_name = r.lenenc_bytes()?;
+        let extended = match caps.contains(Capabilities::EXTENDED_METADATA) {
+            true => r.lenenc_bytes()?,
+            false => b"",
+        };
         let at = r.offset();
         let fixed = r.lenenc_int()?;
         if fixed != FIXED_FIELDS_BYTES {
@@ -285,6 +300,7 @@ impl<'a> Column<'a> {
             org_table,
             name,
             org_name,
+            extended,
             collation: r.u16()?,
             length_bytes: r.u32()?,
             column_type: ColumnType(r.u8()?),
@@ -312,7 +328,7 @@ impl<'a> Column<'a> {
             put_lenenc_bytes(out, text);
         }
         if caps.contains(Capabilities::EXTENDED_METADATA) {
-            put_lenenc_bytes(out, b"");
+            put_lenenc_bytes(out, self.extended);
         }
         put_lenenc_int(out, FIXED_FIELDS_BYTES);
         put_u16(out, self.collation);

@@ -20,7 +20,7 @@ use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
 pub use hops::{Hops, ItemFilter};
-pub use names::{Names, Pair};
+pub use names::{Names, Pair, Tables};
 pub use outcome::{Numbering, Outcome, RelayError};
 use steps::{EndKind, RowsStop, Taken};
 

@@ -55,6 +55,7 @@ fn decode_everything(bytes: &[u8], caps: Capabilities, num_params: u16) {
     let _ = reply::Err::decode(bytes, caps);
     let _ = reply::Eof::decode(bytes);
     let _ = Column::decode(bytes);
+    let _ = Column::decode_from(bytes, Capabilities::EXTENDED_METADATA);
     assert!(track::items(bytes).count() <= bytes.len());
     let _ = CommandCode::of(bytes);
     let _ = (

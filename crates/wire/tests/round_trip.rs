@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn column_definitions(
         texts in proptest::array::uniform6(bytes()), collation: u16, length_bytes: u32, kind: u8, flags: u16, decimals: u8,
-        default_value in option::of(option::of(bytes())),
+        default_value in option::of(option::of(bytes())), extended in option::of(bytes()),
     ) {
         let [catalog, schema, table, org_table, name, org_name] = &texts;
         let column = Column {
@@ -183,9 +183,11 @@ proptest! {
             column_type: ColumnType(kind),
             flags: ColumnFlags(flags),
             default_value: default_value.as_ref().map(|value| value.as_deref()),
+            extended: extended.as_deref().unwrap_or_default(),
         };
-        let payload = encoded(|out| column.encode(out, Capabilities::NONE));
-        prop_assert_eq!(Column::decode(&payload), Ok(column));
+        let caps = if extended.is_some() { Capabilities::EXTENDED_METADATA } else { Capabilities::NONE };
+        let payload = encoded(|out| column.encode(out, caps));
+        prop_assert_eq!(Column::decode_from(&payload, caps), Ok(column));
     }
 
     #[test]

@@ -7,12 +7,15 @@ use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{Body, CreateTable, KeyKind, MentionRole};
 use dbmesh_sql::{Lexer, Span, StatementKind, TokenKind};
 
+pub(super) use self::constraint::Words;
 use super::locality;
 use super::reason::{RefuseReason, Stop};
 use super::rewrite;
 use super::route::Target;
 use super::scope::{Place, Scope, Use};
 use super::{Clock, ShardPlan, read, write};
+
+mod constraint;
 
 /// The plan of a definition.
 pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
@@ -109,11 +112,13 @@ fn shards(
         let mut before = table.shards.iter().take(place);
         before.any(|other| other.source == shard.source)
     });
+    let words = Words::of(scope);
     match created {
-        Some(create) if create.like.is_none() => fits(scope, table, create, crowded)?,
+        Some(create) if create.like.is_none() => fits(scope, table, create, &words)?,
         Some(_) => {}
-        None => fits_by_words(scope, table, crowded)?,
+        None => fits_by_words(scope, table, &words)?,
     }
+    let named = words.names();
     let mut statements = Vec::new();
     for shard in 0..table.shards.len() {
         for other in scope.uses.iter().filter_map(|other| other.sharded()) {
@@ -122,7 +127,8 @@ fn shards(
             }
         }
         let target = read::target(scope, shard)?;
-        statements.push(rewrite::statement(scope, &target, &[])?);
+        let names = constraint::for_shard(scope, table, &named, (shard, crowded))?;
+        statements.push(rewrite::statement(scope, &target, &names)?);
     }
     Ok(ShardPlan::Broadcast {
         statements,
@@ -130,28 +136,29 @@ fn shards(
     })
 }
 
+/// Whether keys of these columns tell rows apart in all shards: of a collation, equal texts may be on different ones.
+fn covers(table: &ShardedTable, columns: &[String]) -> bool {
+    locality::is_exact(table) && table.key_columns().all(|key| columns.contains(&key.name))
+}
+
 /// What CREATE TABLE says of its keys.
 fn fits(
     scope: &Scope<'_>,
     table: &ShardedTable,
     create: &CreateTable,
-    crowded: bool,
+    words: &Words<'_, '_>,
 ) -> Result<(), Stop> {
     let ast = scope.ast;
     let generated = |column: &str| {
         let generator = table.key_generator.as_ref();
         generator.is_some_and(|generator| generator.column == column)
     };
-    // Of a collation, equal texts may be on different shards.
-    let covers = |columns: &[String]| {
-        locality::is_exact(table) && table.key_columns().all(|key| columns.contains(&key.name))
-    };
     for column in ast.list(create.columns) {
         let name = scope.lower(column.name);
         if column.auto_increment && !generated(&name) {
             return Err(RefuseReason::AutoIncrement.into());
         }
-        if (column.primary || column.unique) && !covers(std::slice::from_ref(&name)) {
+        if (column.primary || column.unique) && !covers(table, std::slice::from_ref(&name)) {
             return Err(RefuseReason::UniqueKey.into());
         }
     }
@@ -163,11 +170,8 @@ fn fits(
             .map(|name| scope.lower(name.name))
             .collect();
         match key.kind {
-            KeyKind::Primary | KeyKind::Unique if !covers(&columns) => {
+            KeyKind::Primary | KeyKind::Unique if !covers(table, &columns) => {
                 return Err(RefuseReason::UniqueKey.into());
-            }
-            KeyKind::Foreign | KeyKind::Check if crowded && key.name.is_some() => {
-                return Err(RefuseReason::ConstraintName.into());
             }
             KeyKind::Foreign => {
                 let referenced = key.references.and_then(|table| ast.node(table));
@@ -192,12 +196,8 @@ fn fits(
     // REFERENCES may stand at a column as well, of which the tree holds the table only.
     let refers =
         |other: &&Use<'_>| other.role == Some(MentionRole::Referenced) && other.sharded().is_some();
-    if scope.uses.iter().filter(refers).count() != proved {
-        return Err(RefuseReason::ForeignKey.into());
-    }
-    // `CONSTRAINT name CHECK` may also stand at a column.
-    match crowded && names_a_constraint(scope) {
-        true => Err(RefuseReason::ConstraintName.into()),
+    match scope.uses.iter().filter(refers).count() != proved || words.assigns_keys(table) {
+        true => Err(RefuseReason::ForeignKey.into()),
         false => Ok(()),
     }
 }
@@ -233,21 +233,12 @@ fn parent_columns(scope: &Scope<'_>, key: Span) -> Vec<String> {
         .collect()
 }
 
-/// `CONSTRAINT x`, where x is no kind of constraint and no primary key follows, whose name is the table's own.
-fn names_a_constraint(scope: &Scope<'_>) -> bool {
-    let words = words(scope);
-    words.iter().enumerate().any(|(place, word)| {
-        let kind = |at: usize| {
-            words
-                .get(at)
-                .is_some_and(|word| matches!(word.as_str(), "check" | "foreign"))
-        };
-        word == "constraint" && !kind(place + 1) && kind(place + 2)
-    })
-}
-
 /// What ALTER and CREATE INDEX say of keys, of which the tree holds nothing: by their words.
-fn fits_by_words(scope: &Scope<'_>, table: &ShardedTable, crowded: bool) -> Result<(), Stop> {
+fn fits_by_words(
+    scope: &Scope<'_>,
+    table: &ShardedTable,
+    definition: &Words<'_, '_>,
+) -> Result<(), Stop> {
     let kind = scope.ast.statement().kind;
     if !matches!(kind, StatementKind::AlterTable | StatementKind::CreateIndex) {
         return Ok(());
@@ -255,38 +246,11 @@ fn fits_by_words(scope: &Scope<'_>, table: &ShardedTable, crowded: bool) -> Resu
     if says(scope, "auto_increment") || says(scope, "serial") {
         return Err(RefuseReason::AutoIncrement.into());
     }
-    if says(scope, "foreign") || says(scope, "references") {
-        return Err(RefuseReason::ForeignKey.into());
-    }
-    if crowded && says(scope, "constraint") {
-        return Err(RefuseReason::ConstraintName.into());
-    }
     if says(scope, "exchange") {
         return Err(RefuseReason::MixedTables.into());
     }
+    definition.fit(table)?;
     let words = words(scope);
-    let adds = |word: &str| {
-        let place = words.iter().position(|known| known == word);
-        place.is_some_and(|place| {
-            let before = place.checked_sub(1).and_then(|before| words.get(before));
-            before.is_none_or(|before| before != "drop")
-        })
-    };
-    if adds("unique") || adds("primary") {
-        // One key, after whose word all columns stand.
-        let named = |key: &str| words.iter().any(|word| word == key);
-        let one = words
-            .iter()
-            .filter(|w| matches!(w.as_str(), "unique" | "primary"))
-            .count()
-            == 1;
-        let plain = kind == StatementKind::CreateIndex
-            && locality::is_exact(table)
-            && table.key_columns().all(|key| named(&key.name));
-        if !one || !plain {
-            return Err(RefuseReason::UniqueKey.into());
-        }
-    }
     let changes = ["change", "modify", "drop", "rename"];
     let changes = words.iter().any(|word| changes.contains(&word.as_str()));
     let touches = |key: &str| words.iter().any(|word| word == key);

@@ -6,6 +6,7 @@
 
 pub mod definition;
 pub mod mapping;
+pub(super) mod numbered;
 mod show;
 pub(super) mod views;
 

@@ -3,8 +3,9 @@
 //! Owns the list of kinds. A kind that is not in it is refused.
 
 use dbmesh_sql::ast::{Body, ExplainedBody};
-use dbmesh_sql::{Facts, Lexer, Span, StatementKind as Kind, Token, TokenKind};
+use dbmesh_sql::{Facts, Span, StatementKind as Kind};
 
+use super::define::Words;
 use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
 use super::rewrite::{self, Splice};
@@ -56,6 +57,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         Kind::CreateView | Kind::AlterView | Kind::DropView => {
             on_one_node(scope, RefuseReason::View)
         }
+        Kind::CreateDatabase => made_database(scope),
         Kind::LoadData => known(scope).and_then(|()| load::plan(scope)),
         Kind::LockTables => on_one_node(scope, RefuseReason::LockTables),
         Kind::Maintenance => on_one_node(scope, RefuseReason::PhysicalNames),
@@ -164,27 +166,38 @@ fn names_table(scope: &Scope<'_>) -> bool {
 
 /// SHOW CREATE DATABASE of the service's schema, or of one that every server has.
 fn create_database(scope: &Scope<'_>) -> Option<Result<ShardPlan, Stop>> {
-    let sql = scope.input.sql;
-    let lexer = Lexer::new(sql, scope.input.dialect);
-    let tokens: Vec<Token> = lexer
-        .filter(|token| !token.kind.is_trivia() && token.kind != TokenKind::Semicolon)
-        .collect();
-    let is = |at: usize, words: &[&str]| {
-        let token: Option<&Token> = tokens.get(at);
-        let text = token.map(|token| token.span.of(sql).to_ascii_lowercase());
-        text.is_some_and(|text| words.iter().any(|word| word.as_bytes() == text))
-    };
-    if !is(1, &["create"]) || !is(2, &["database", "schema"]) {
+    let words = Words::of(scope);
+    if !words.is_any(1, &["create"]) || !words.is_any(2, &["database", "schema"]) {
         return None;
     }
-    let span = tokens.last()?.span;
+    let span = words.last()?;
+    let name = scope.name(span);
+    if name.eq_ignore_ascii_case(dictionary::SCHEMA) {
+        return Some(define::single(scope, anywhere(scope)));
+    }
+    Some(of_database(scope, span))
+}
+
+/// CREATE DATABASE of the service's schema: a server has it, and says so. Tools ask for it before they make tables.
+fn made_database(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
+    let words = Words::of(scope);
+    let plain = words.is_any(0, &["create"]) && words.is_any(1, &["database", "schema"]);
+    let place = match words.is_any(2, &["if"]) {
+        true => 5,
+        false => 2,
+    };
+    match words.span(place).filter(|_| plain) {
+        Some(span) => of_database(scope, span),
+        None => Err(RefuseReason::Kind(scope.facts.kind).into()),
+    }
+}
+
+/// A statement about the service's schema, whose name stands there, for one node.
+fn of_database(scope: &Scope<'_>, span: Span) -> Result<ShardPlan, Stop> {
     let name = scope.name(span).into_owned();
     let source = anywhere(scope);
-    if name.eq_ignore_ascii_case(dictionary::SCHEMA) {
-        return Some(define::single(scope, source));
-    }
     if scope.input.schema != Some(&name) {
-        return Some(Err(RefuseReason::UnknownSchema(name).into()));
+        return Err(RefuseReason::UnknownSchema(name).into());
     }
     let endpoints = scope.input.sharding.sources.get(source);
     let endpoint = endpoints.and_then(|source| source.endpoints.first());
@@ -192,14 +205,14 @@ fn create_database(scope: &Scope<'_>) -> Option<Result<ShardPlan, Stop>> {
     let theirs = theirs.unwrap_or(&name);
     let splice = Splice::text(span, rewrite::quoted(theirs));
     let copied = rewrite::copy(scope, rewrite::whole(scope), &[splice]);
-    Some(Ok(ShardPlan::Single(NodeStatement {
+    Ok(ShardPlan::Single(NodeStatement {
         source,
         shard: None,
         sql: copied.text,
         parameters: Vec::new(),
         tables: vec![(theirs.to_owned(), name)],
         rows: Vec::new(),
-    })))
+    }))
 }
 
 /// A schema behind the table is not that of the node.

@@ -4,8 +4,8 @@
 
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
-    Call, CallKind, ColumnName, ExprId, Id, Into, IntoKind, Locking, OrderItem, Query, QueryBody,
-    Select, SetOp, Window,
+    Call, CallKind, ColumnName, ExprId, Id, Into, IntoKind, LockWait, Locking, OrderItem, Query,
+    QueryBody, Select, SetOp, Window,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, QueryShape, ReadOnly};
 
@@ -153,7 +153,9 @@ fn select(scope: &Scope<'_>, locality: &Locality, set: &Positions) -> Result<Sha
     if parenthesised(scope, shape.query) && (!shape.order_by.is_empty() || shape.limit.is_some()) {
         return Err(GatherReason::SetOperation.into());
     }
-    if !scope.ast.all::<Locking>().is_empty() && shape.limit.is_some() {
+    // Every shard locks as many rows as the answer may take from it: who waits for them waits, and who skips them misses some.
+    let mut lockings = scope.ast.all::<Locking>().iter();
+    if shape.limit.is_some() && lockings.any(|locking| locking.wait != LockWait::Wait) {
         return Err(RefuseReason::LockingLimit.into());
     }
     let block = scope.top().ok_or(GatherReason::TableStatement)?;

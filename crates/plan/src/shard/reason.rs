@@ -140,7 +140,7 @@ pub enum RefuseReason {
     BroadcastChange,
     /// `INTO` over several shards.
     Into,
-    /// A locking read with LIMIT over several shards.
+    /// A locking read with LIMIT that does not wait for locks, over several shards.
     LockingLimit,
     /// A locking read of a copy and of other tables: the copies are not locked together.
     LockingCopy,
@@ -148,9 +148,9 @@ pub enum RefuseReason {
     TemporaryTable,
     /// A view over sharded tables.
     View,
-    /// A foreign key between tables that are not bound.
+    /// A foreign key that no shard can keep by itself.
     ForeignKey,
-    /// A constraint's name would stand twice in one schema.
+    /// A constraint's name has no room for the number of its shard.
     ConstraintName,
     /// A unique key without the sharding key holds on each shard only.
     UniqueKey,
@@ -236,6 +236,10 @@ impl GatherReason {
 }
 
 const NO_CONDITION: &str = "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)";
+const LOCKING_LIMIT: &str =
+    "a locking read with LIMIT and SKIP LOCKED or NOWAIT over several shards";
+const FOREIGN_KEY: &str = "a foreign key between tables that are not bound, at a column, or that would change the sharding key";
+const CONSTRAINT_NAME: &str = "the name of a constraint has no room for the number of its shard";
 
 impl RefuseReason {
     /// The reason in words, with what would make it work where something would.
@@ -289,12 +293,12 @@ impl RefuseReason {
             Self::Assignment => {
                 "it assigns user variables row by row, and the rows of several shards have no order"
             }
-            Self::LockingLimit => "a locking read with LIMIT over several shards",
+            Self::LockingLimit => LOCKING_LIMIT,
             Self::LockingCopy => "a locking read of a copied table and of others",
             Self::TemporaryTable => "a temporary table in place of a sharded one",
             Self::View => "a view over sharded tables",
-            Self::ForeignKey => "a foreign key between tables that are not bound",
-            Self::ConstraintName => "the name of a constraint would stand twice in one schema",
+            Self::ForeignKey => FOREIGN_KEY,
+            Self::ConstraintName => CONSTRAINT_NAME,
             Self::UniqueKey => {
                 "a unique key without the sharding key would hold on each shard only"
             }

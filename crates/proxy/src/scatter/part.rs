@@ -2,6 +2,7 @@
 //!
 //! Owns the split of an answer into columns, rows and its end. Must never look into a row. Input: a server's bytes.
 
+use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
 use dbmesh_wire::column::Column;
 use dbmesh_wire::relay::{Outcome, Progress, Relay, Shape};
@@ -27,6 +28,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Part {
     relay: Relay,
+    /// How columns are told.
+    told: Capabilities,
     /// What came and was not taken.
     out: Vec<u8>,
     /// Where whole row packets end in `out`, or pieces of one.
@@ -45,8 +48,16 @@ impl Part {
     /// The answer that this connection gives next.
     #[must_use]
     pub fn of(backend: &mut Backend) -> Self {
+        let mut hops = backend.own_hops();
+        // What a server tells this client of its types, the client is told.
+        let extended = backend
+            .flags
+            .0
+            .intersection(Capabilities::EXTENDED_METADATA);
+        hops.client = hops.client.union(extended);
         Self {
-            relay: Relay::new(Shape::Results, backend.own_hops()),
+            told: hops.client,
+            relay: Relay::new(Shape::Results, hops),
             out: Vec::new(),
             rows_end: 0,
             row_left: 0,
@@ -200,7 +211,7 @@ impl Part {
             }
             (Stage::Columns(left), Some(_)) => {
                 self.columns
-                    .push(Definition::of(&Column::decode(&payload)?));
+                    .push(Definition::of(&Column::decode_from(&payload, self.told)?));
                 self.stage = match left {
                     0 | 1 => Stage::Rows,
                     left => Stage::Columns(left - 1),

@@ -275,7 +275,7 @@ impl Session {
         .into()
     }
 
-    fn endpoint_name(&self) -> String {
+    pub(super) fn endpoint_name(&self) -> String {
         let member = self.member.as_ref();
         member.map_or_else(String::new, |m| m.endpoint.name.to_string())
     }

@@ -28,14 +28,14 @@ mod shown;
 mod variables;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::{NodeStatement, RefuseReason, ShardPlan};
 use dbmesh_sql::{Facts, Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
-use dbmesh_wire::relay::Names;
+use dbmesh_wire::relay::{Names, Tables};
 use dbmesh_wire::result_set::RowFormat;
 
 use super::exchange::Lost;
@@ -441,6 +441,10 @@ impl Session {
                 .iter()
                 .map(|(theirs, ours)| pair(theirs, ours))
                 .collect(),
+            others: self.sharded.as_ref().map(|sharded| {
+                let others: Weak<Serving> = Arc::downgrade(&sharded.home);
+                others as Weak<dyn Tables>
+            }),
         };
         // A name that stands within another is looked for last.
         names

@@ -170,15 +170,39 @@ fn without_the_promise_a_commit_says_so() {
         );
         assert_eq!(count(&ground), Some(5.0));
         locks_are_no_commit(&mut mesh);
+        one_node_says_nothing(&mut mesh);
         assert_eq!(count(&ground), Some(5.0));
-        let changed = mesh.ask("UPDATE t_user SET score = 2 WHERE user_id IN (0, 1, 2, 3)");
-        assert!(
-            matches!(changed, Answer::Done(1, _, _, 0, _)),
-            "one node: {changed:?}"
-        );
+        without_notes(&mut mesh);
+        assert_eq!(count(&ground), Some(7.0), "what is not told is counted");
         assert_eq!(
             ground.servers[0].query("XA RECOVER").unwrap(),
             Vec::<Vec<_>>::new()
+        );
+    }
+}
+
+fn one_node_says_nothing(mesh: &mut Client) {
+    let changed = mesh.ask("UPDATE t_user SET score = 2 WHERE user_id IN (0, 1, 2, 3)");
+    assert!(
+        matches!(changed, Answer::Done(1, _, _, 0, _)),
+        "one node: {changed:?}"
+    );
+}
+
+/// A session that wants no notes gets none of dbmesh's either: of a statement, and of a COMMIT.
+fn without_notes(mesh: &mut Client) {
+    for sql in [
+        "SET sql_notes = 0",
+        "UPDATE t_user SET score = score + 1",
+        "BEGIN",
+        "UPDATE t_user SET score = score + 1",
+        "COMMIT",
+        "SET sql_notes = DEFAULT",
+    ] {
+        let done = mesh.ask(sql);
+        assert!(
+            matches!(done, Answer::Done(_, _, _, 0, _)),
+            "{sql}: {done:?}"
         );
     }
 }

@@ -3,19 +3,30 @@
 //! Owns the renaming in column definitions and in the texts of errors. It must never touch a row. Input: packets of a
 //! server.
 
+use std::fmt::Debug;
+use std::sync::Weak;
+
 use crate::codec::{DecodeError, Reader, put_lenenc_bytes};
 use crate::reply;
 
 /// A name of the server, and the client's name for it.
 pub type Pair = (Box<[u8]>, Box<[u8]>);
 
+/// Who knows what clients call any table of the servers'.
+pub trait Tables: Debug + Send + Sync {
+    /// The client's name for a table, if that is another.
+    fn ours(&self, theirs: &str) -> Option<String>;
+}
+
 /// Names that a client knows otherwise than its server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     /// The schema, where its names differ.
     pub schemas: Vec<Pair>,
     /// The tables of one statement whose names differ.
     pub tables: Vec<Pair>,
+    /// The others: errors of foreign keys speak of tables that the statement does not name.
+    pub others: Option<Weak<dyn Tables>>,
 }
 
 /// Where a message begins in an error's payload.
@@ -77,8 +88,84 @@ impl Names {
         for (theirs, ours) in self.tables.iter().chain(&self.schemas) {
             text = replaced(&text, theirs, ours);
         }
-        text
+        unnumbered(self.of_foreign_keys(text))
     }
+
+    /// The error of a foreign key names its constraint and both tables.
+    fn of_foreign_keys(&self, text: Vec<u8>) -> Vec<u8> {
+        let others = self.others.as_ref().filter(|_| holds(&text, FOREIGN_KEY));
+        let Some(others) = others.and_then(Weak::upgrade) else {
+            return text;
+        };
+        let ours = |name: &[u8]| -> Option<Vec<u8>> {
+            let name = std::str::from_utf8(name).ok()?;
+            if let Some(own) = others.ours(name) {
+                return Some(own.into_bytes());
+            }
+            let (table, number) = name.rsplit_once(MADE_NAME)?;
+            let own = others.ours(table)?;
+            Some(format!("{own}{MADE_NAME}{number}").into_bytes())
+        };
+        let parts = text.split(|byte| *byte == b'`').enumerate();
+        let parts = parts.map(|(place, part)| match place % 2 {
+            1 => ours(part).unwrap_or_else(|| part.to_vec()),
+            _ => part.to_vec(),
+        });
+        parts.collect::<Vec<_>>().join(&b'`')
+    }
+}
+
+/// What the message of such an error has in it.
+const FOREIGN_KEY: &[u8] = b"a foreign key constraint fails";
+/// What stands in a name that a server makes of a table's, before a number.
+const MADE_NAME: &str = "_ibfk_";
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// What stands before the name of a constraint where servers tell of one.
+const BEFORE_CONSTRAINTS: [&[u8]; 8] = [
+    b"CONSTRAINT `",
+    b"onstraint '",
+    b"onstraint name '",
+    b"Can't DROP '",
+    b"CONSTRAINT '",
+    b"FOREIGN KEY `",
+    b"CHECK `",
+    b"INDEX `",
+];
+
+/// A text whose constraints have no numbers of shards behind their names, as in `positive~3`.
+fn unnumbered(text: Vec<u8>) -> Vec<u8> {
+    if !text.contains(&b'~') {
+        return text;
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let before = BEFORE_CONSTRAINTS.iter().find(|b| rest.starts_with(b));
+        let numbered = before.and_then(|before| {
+            let quote = before.last()?;
+            let name = rest.get(before.len()..)?;
+            let name = name.split(|byte| byte == quote).next()?;
+            let mark = name.iter().rposition(|byte| *byte == b'~')?;
+            let number = name.get(mark + 1..)?;
+            let digits = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+            digits.then_some((before.len() + mark, before.len() + name.len()))
+        });
+        match numbered {
+            Some((mark, end)) => {
+                out.extend_from_slice(rest.get(..mark).unwrap_or_default());
+                at += end;
+            }
+            None => {
+                out.extend(rest.first());
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 fn replaced(text: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<u8> {
@@ -111,6 +198,7 @@ mod tests {
         Names {
             schemas: vec![pair("shop_0", "shop")],
             tables: vec![pair("t_order_3", "t_order")],
+            others: None,
         }
     }
 
@@ -132,11 +220,52 @@ mod tests {
             ),
             ("Unknown column 't_order_31'", "Unknown column 't_order_31'"),
             ("t_order_3", "t_order_3"),
+            (
+                "Check constraint 'positive~12' is violated.",
+                "Check constraint 'positive' is violated.",
+            ),
+            (
+                "fails (`shop_0`.`t_order_3`, CONSTRAINT `to_user~3` FOREIGN KEY (`u`) REFERENCES `t_user_3` (`id`))",
+                "fails (`shop`.`t_order`, CONSTRAINT `to_user` FOREIGN KEY (`u`) REFERENCES `t_user_3` (`id`))",
+            ),
+            (
+                "Duplicate entry 'a~1' for key 't_order_3.PRIMARY'",
+                "Duplicate entry 'a~1' for key 't_order.PRIMARY'",
+            ),
+            (
+                "Check constraint 'a~' is ~1'",
+                "Check constraint 'a~' is ~1'",
+            ),
             ("", ""),
         ];
         for (theirs, ours) in cases {
             assert_eq!(names().text(theirs.as_bytes()), ours.as_bytes());
         }
+    }
+
+    #[derive(Debug)]
+    struct Users;
+
+    impl Tables for Users {
+        fn ours(&self, theirs: &str) -> Option<String> {
+            (theirs == "t_user_3").then(|| "t_user".to_owned())
+        }
+    }
+
+    #[test]
+    fn errors_of_foreign_keys_have_the_clients_names_of_all_tables() {
+        let users: std::sync::Arc<dyn Tables> = std::sync::Arc::new(Users);
+        let names = Names {
+            others: Some(std::sync::Arc::downgrade(&users)),
+            ..names()
+        };
+        let theirs = "a foreign key constraint fails (`shop_0`.`t_user_3`, CONSTRAINT `t_user_3_ibfk_1` FOREIGN KEY (`u`) \
+                      REFERENCES `t_order_3` (`id`))";
+        let ours = "a foreign key constraint fails (`shop`.`t_user`, CONSTRAINT `t_user_ibfk_1` FOREIGN KEY (`u`) \
+                    REFERENCES `t_order` (`id`))";
+        assert_eq!(names.text(theirs.as_bytes()), ours.as_bytes());
+        let said = "Unknown column 't_user_3'";
+        assert_eq!(names.text(said.as_bytes()), said.as_bytes());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use dbmesh_sql::literal;
 
 use super::mapping::MADE_NAMES;
+use super::numbered::without_number;
 
 /// The text with the client's names. `names` are the table as it is at the node, and as the client knows it; `others` says
 /// the same of any table of the node.
@@ -19,7 +20,7 @@ pub fn in_own_names(
     for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let renamed = match number {
             0 => created(line, theirs, ours),
-            _ => constraint(line, theirs, ours, others),
+            _ => constraint(line, theirs, ours, others).or_else(|| index(line)),
         };
         match renamed {
             Some(renamed) => out.extend(renamed),
@@ -53,7 +54,7 @@ fn constraint(
 ) -> Option<Vec<u8>> {
     let head: &[u8] = b"  CONSTRAINT ";
     let (name, mut rest) = identifier(line.strip_prefix(head)?)?;
-    let own = made(&name, theirs, ours).unwrap_or(name);
+    let own = made(&name, theirs, ours).unwrap_or_else(|| unnumbered(name));
     let mut out = [head, &literal::quote_identifier(own.as_bytes())].concat();
     if rest.starts_with(b" FOREIGN KEY (") {
         let behind: &[u8] = b") REFERENCES ";
@@ -67,6 +68,22 @@ fn constraint(
     }
     out.extend_from_slice(rest);
     Some(out)
+}
+
+/// `  KEY name …`, where a server named it after a foreign key.
+fn index(line: &[u8]) -> Option<Vec<u8>> {
+    let head: &[u8] = b"  KEY ";
+    let (name, rest) = identifier(line.strip_prefix(head)?)?;
+    let (own, _) = without_number(&name)?;
+    Some([head, &literal::quote_identifier(own.as_bytes()), rest].concat())
+}
+
+/// A name without the number of its shard.
+pub fn unnumbered(name: String) -> String {
+    match without_number(&name) {
+        Some((own, _)) => own.to_owned(),
+        None => name,
+    }
 }
 
 /// A name that a server made of the table's.
@@ -119,11 +136,11 @@ mod tests {
         };
         let text = "CREATE TABLE `orders_0` (\n  `orders_0` int COMMENT 'CONSTRAINT `orders_0_chk_1`',\n  KEY `p` (`p`),\n  \
                     CONSTRAINT `orders_0_ibfk_1` FOREIGN KEY (`a) REFERENCES ``b`) REFERENCES `parent_0` (`id`) ON DELETE \
-                    CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  CONSTRAINT \
+                    CASCADE,\n  CONSTRAINT `named~0` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  KEY `named~0` (`p`),\n  CONSTRAINT \
                     `orders_0_chk_1` CHECK ((`p` > 0))\n) ENGINE=InnoDB";
         let wanted = "CREATE TABLE `orders` (\n  `orders_0` int COMMENT 'CONSTRAINT `orders_0_chk_1`',\n  KEY `p` (`p`),\n  \
                     CONSTRAINT `orders_ibfk_1` FOREIGN KEY (`a) REFERENCES ``b`) REFERENCES `parent` (`id`) ON DELETE \
-                    CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  CONSTRAINT \
+                    CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  KEY `named` (`p`),\n  CONSTRAINT \
                     `orders_chk_1` CHECK ((`p` > 0))\n) ENGINE=InnoDB";
         assert_eq!(own(text), wanted);
         assert_eq!(

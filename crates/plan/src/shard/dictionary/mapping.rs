@@ -10,10 +10,11 @@ use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::Table;
 
 use super::Reading;
+use super::numbered::without_number;
 use super::views::{AVERAGE, RowsOf, View};
 
 /// Names that are made of a table's, and a number behind.
-pub(super) const MADE_NAMES: [&str; 2] = ["_ibfk_", "_chk_"];
+pub(in super::super) const MADE_NAMES: [&str; 2] = ["_ibfk_", "_chk_"];
 /// Schemas that every server has.
 pub const SYSTEM_SCHEMAS: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 
@@ -142,19 +143,22 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// A constraint's name, which servers make of the table's if nobody gave one. None if it is that of another shard's.
-    fn constraint(&self, source: usize, name: &str) -> Option<String> {
+    /// A constraint's name as clients know it, and whether its row is shown where no table says so. It is the server's own,
+    /// made of the table's, or has the number of its shard behind.
+    fn constraint(&self, source: usize, name: &str) -> (String, bool) {
+        if let Some((own, shard)) = without_number(name) {
+            return (own.to_owned(), shard == 0);
+        }
         for made in MADE_NAMES {
             let Some((table, number)) = name.rsplit_once(made) else {
                 continue;
             };
             let counted = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
             if let Some(known) = self.known.get(&(source, table)).filter(|_| counted) {
-                let own = format!("{}{made}{number}", known.logical);
-                return known.shown.then_some(own);
+                return (format!("{}{made}{number}", known.logical), known.shown);
             }
         }
-        Some(name.to_owned())
+        (name.to_owned(), true)
     }
 
     /// A text with the client's names, where they stand in backquotes.
@@ -234,6 +238,11 @@ impl<'a> Rows<'a> {
                 return 0;
             }
         }
+        let some = self.some_table(&row);
+        let of = some.and_then(|physical| self.tables.table(source, physical));
+        if some.is_some() && !of.is_some_and(|known| known.shown) {
+            return 0;
+        }
         if !self.rename(source, &mut row) {
             return 0;
         }
@@ -250,6 +259,11 @@ impl<'a> Rows<'a> {
                 self.push(row)
             }
         }
+    }
+
+    /// The table that the row is of, where the view has a column for it that other servers have not.
+    fn some_table<'r>(&self, row: &'r Row) -> Option<&'r str> {
+        self.value(row, self.view.some_table?)
     }
 
     fn push(&mut self, row: Row) -> usize {
@@ -277,14 +291,14 @@ impl<'a> Rows<'a> {
             let Some(name) = self.value(row, column) else {
                 continue;
             };
-            match self.tables.constraint(source, name) {
-                Some(own) => self.set(row, column, &own),
-                // Rows of tables have been chosen by their table.
-                None if self.view.tables.is_empty() => return false,
-                None => {}
+            let (own, shown) = self.tables.constraint(source, name);
+            // Rows of tables have been chosen by their table.
+            if !shown && self.view.tables.is_empty() && self.some_table(row).is_none() {
+                return false;
             }
+            self.set(row, column, &own);
         }
-        for column in self.view.tables {
+        for column in self.view.tables.iter().chain(&self.view.some_table) {
             let known = self.value(row, column);
             let known = known.and_then(|physical| self.tables.table(source, physical));
             if let Some(logical) = known.map(|known| known.logical.to_owned()) {
@@ -320,6 +334,7 @@ impl<'a> Rows<'a> {
         };
         let own = self.view.schemas.iter().take(1);
         let own = own.chain(self.view.tables.iter().take(1));
+        let own = own.chain(&self.view.some_table);
         own.chain(self.view.key).for_each(|column| put(column));
         Some(key)
     }

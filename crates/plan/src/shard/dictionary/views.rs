@@ -14,7 +14,9 @@ pub struct View {
     pub schemas: &'static [&'static str],
     /// Columns with names of tables. A row is of the table that the first names.
     pub tables: &'static [&'static str],
-    /// Columns with names of constraints, which may begin with the table's.
+    /// A column with the name of the table that a row is of, which only some servers have.
+    pub some_table: Option<&'static str>,
+    /// Columns with names of constraints, which may begin with the table's or end with the number of a shard.
     pub constraints: &'static [&'static str],
     /// Columns with texts that name tables.
     pub texts: &'static [&'static str],
@@ -42,6 +44,7 @@ const VIEW: View = View {
     rows: RowsOf::Tables,
     schemas: &["TABLE_SCHEMA"],
     tables: &["TABLE_NAME"],
+    some_table: None,
     constraints: &[],
     texts: &[],
     sums: &[],
@@ -106,6 +109,8 @@ static VIEWS: &[View] = &[
         schemas: &["TABLE_SCHEMA", "INDEX_SCHEMA"],
         sums: &["CARDINALITY"],
         key: &["INDEX_NAME", "SEQ_IN_INDEX"],
+        // A foreign key without an index has one of its own name.
+        constraints: &["INDEX_NAME"],
         ..VIEW
     },
     View {
@@ -151,6 +156,8 @@ static VIEWS: &[View] = &[
     },
     View {
         name: "CHECK_CONSTRAINTS",
+        // MariaDB's, where tables have the same names.
+        some_table: Some("TABLE_NAME"),
         constraints: &["CONSTRAINT_NAME"],
         ..of_schemas(
             "CHECK_CONSTRAINTS",
@@ -237,6 +244,7 @@ impl View {
         let mut own: Vec<&'static str> = Vec::new();
         own.extend(self.schemas.first());
         own.extend(self.tables.first());
+        own.extend(self.some_table);
         own.extend(self.key);
         if wanted(&AVERAGE.0.to_lowercase()) && self.sums.contains(&AVERAGE.1) {
             own.extend([AVERAGE.1, AVERAGE.2]);

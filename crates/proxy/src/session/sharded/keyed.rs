@@ -388,14 +388,14 @@ impl Session {
             .unwrap_or_default();
         let backend = self.backend()?;
         let payload = backend.query_payload(&node.sql);
-        let place = node.tables.first().map_or("", |(there, _)| there.as_str());
         let answer = backend.run(&payload, Shape::Results).await;
         let (outcome, bytes) = match answer.map_err(super::gather::broken)? {
             Ok(answer) => answer,
             Err(mut error) => {
                 self.note_error(Some(error.code));
                 said::renumber(&mut error.payload, &node.rows);
-                return Err(of_server(&error.payload, place, &names).into());
+                let place = self.place_of(node);
+                return Err(of_server(&error.payload, &place, &names).into());
             }
         };
         self.note_work(statement);
@@ -403,7 +403,7 @@ impl Session {
             end: bytes.get(HEADER_BYTES..).unwrap_or_default().to_vec(),
             warnings: Vec::new(),
             source: node.source,
-            place: place.to_owned(),
+            place: self.place_of(node),
             outcome,
         };
         if ended.outcome.warnings > 0 {

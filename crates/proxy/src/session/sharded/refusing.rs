@@ -1,8 +1,9 @@
-//! What a session refuses itself, where no server would hear of it.
+//! What a session refuses itself, where no server would hear of it, and where a server refused.
 //!
 //! Owns the checks that servers make of a change before they look at rows, and that steps of dbmesh's own pass. Input: the
 //! session's variables and its transaction.
 
+use dbmesh_plan::shard::NodeStatement;
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::status::Status;
 
@@ -50,6 +51,20 @@ impl Session {
     pub(super) fn chains(&self) -> bool {
         let value = self.state.vector.variables.get("completion_type");
         value.is_some_and(|value| !matches!(value.as_ref(), b"0" | b"'NO_CHAIN'"))
+    }
+
+    /// Where a node's statement ran: its table there, and the endpoint.
+    pub(super) fn place_of(&self, node: &NodeStatement) -> String {
+        match node.tables.first() {
+            Some((physical, _)) => format!("{}.{physical}", self.endpoint_name()),
+            None => String::new(),
+        }
+    }
+
+    /// Whether the session has notes among its warnings, as it has unless it or its server says otherwise.
+    pub(super) fn wants_notes(&self) -> bool {
+        let value = self.state.vector.value_of("sql_notes");
+        value.is_none_or(|value| !matches!(value.as_ref(), b"0" | b"'OFF'" | b"'0'"))
     }
 
     fn is_on(&self, name: &str) -> bool {

@@ -512,8 +512,10 @@ impl Session {
         sum.warnings += warned.len() as u64;
         let mut rows = said::warnings(counted());
         rows.extend(warned);
-        if worked.committed_apart > 1 {
-            rows.push(self.best_effort(worked.committed_apart));
+        if worked.committed_apart > 1
+            && let Some(note) = self.best_effort(worked.committed_apart)
+        {
+            rows.push(note);
             sum.warnings += 1;
         }
         self.tell_first_key(&mut sum);

@@ -192,10 +192,14 @@ impl Session {
         }
     }
 
-    /// What counts in the rows of SHOW INDEX, over all shards.
+    /// What counts in the rows of SHOW INDEX, over all shards, and the names of indexes as clients know them.
     async fn count_all(&mut self, table: &str, rows: &mut [Vec<Cell>]) -> Result<(), Failure> {
         let counted = self.cardinality(table).await?;
         for row in rows {
+            if let Some(index) = row.get_mut(2).and_then(Option::as_mut) {
+                let name = String::from_utf8_lossy(index).into_owned();
+                *index = definition::unnumbered(name).into_bytes();
+            }
             let (index, number) = (row.get(2).cloned(), row.get(3).cloned());
             if let (Some(Some(index)), Some(Some(number))) = (index, number)
                 && let Some(count) = counted.get(&(index, number))

@@ -435,6 +435,7 @@ mod tests {
             org_table: b"",
             name: b"@a",
             org_name: b"",
+            extended: b"",
             collation: 63,
             length_bytes: 20,
             column_type: kind,

@@ -145,7 +145,9 @@ impl Session {
     }
 
     fn warn_best_effort(&mut self, writers: usize) {
-        let row = self.best_effort(writers);
+        let Some(row) = self.best_effort(writers) else {
+            return;
+        };
         self.state.diagnostics.warning_count = 1;
         self.state.diagnostics.warnings = Warnings::Kept {
             rows: vec![row],
@@ -153,17 +155,20 @@ impl Session {
         };
     }
 
-    /// The note of a commit on several nodes that were not promised to be one; it is counted.
-    pub(in super::super) fn best_effort(&self, writers: usize) -> Warning {
+    /// The note of a commit on several nodes that were not promised to be one, which is counted; `None` in a session without notes.
+    pub(in super::super) fn best_effort(&self, writers: usize) -> Option<Warning> {
         self.note_ends(|ends| &ends.best_effort);
+        if !self.wants_notes() {
+            return None;
+        }
         let message = format!(
             "dbmesh: committed on {writers} nodes one after the other, without a promise of all or none"
         );
-        Warning {
+        Some(Warning {
             level: b"Note".to_vec(),
             code: b"1105".to_vec(),
             message: message.into_bytes(),
-        }
+        })
     }
 
     /// That a commit failed behind others that were done; it is counted.

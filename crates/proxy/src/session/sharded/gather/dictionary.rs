@@ -12,8 +12,9 @@ use dbmesh_plan::shard::Dictionary;
 use dbmesh_plan::shard::dictionary::mapping::{Row, Rows as Together, SYSTEM_SCHEMAS, Tables};
 use dbmesh_plan::shard::dictionary::{Reading, RowsOf};
 use dbmesh_sql::literal;
+use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec;
-use dbmesh_wire::column::Column;
+use dbmesh_wire::column::{Column, put_definition};
 use dbmesh_wire::command::{Parameter, put_bound};
 use dbmesh_wire::relay::{Names, Pair};
 use dbmesh_wire::reply::{self, EofMode};
@@ -172,8 +173,10 @@ impl Session {
         let names = self.names_of_views(dictionary);
         let described = prepared(scratch, &dictionary.described.sql, &names).await?;
         scratch.forget(&dictionary.described.sql).await?;
+        // Their columns are told as to the client; those of rows, as to dbmesh.
+        let told = scratch.backend()?.flags.0;
         let described = Described {
-            columns: described.1.definitions.iter(),
+            columns: plain(&described.1.definitions, told).map_err(broken)?,
             params: usize::from(described.1.params),
         };
         let id = match values {
@@ -270,6 +273,7 @@ impl Session {
         Names {
             schemas: schema.into_iter().collect(),
             tables,
+            others: None,
         }
     }
 
@@ -278,10 +282,10 @@ impl Session {
         &mut self,
         out: &mut Vec<u8>,
         columns: Option<&[Vec<u8>]>,
-        described: &Described<'_>,
+        described: &Described,
     ) -> Result<(), Failure> {
         let columns = columns.unwrap_or_default();
-        let own = described.columns.clone().skip(described.params);
+        let own = described.columns.iter().skip(described.params);
         if own.len() != columns.len() {
             let what = "a view has other columns than its rows".to_owned();
             return Err(broken(BackendError::Protocol(what)));
@@ -317,10 +321,20 @@ impl Session {
 }
 
 /// What a server says of the columns.
-struct Described<'a> {
+struct Described {
     /// Those of the parameters come first.
-    columns: std::slice::Iter<'a, Vec<u8>>,
+    columns: Vec<Vec<u8>>,
     params: usize,
+}
+
+/// Definitions for a peer with these capabilities as others have them: no view has a column that MariaDB would say more of.
+fn plain(definitions: &[Vec<u8>], told: Capabilities) -> Result<Vec<Vec<u8>>, BackendError> {
+    let plain = definitions.iter().map(|definition| {
+        let mut plain = Vec::with_capacity(definition.len());
+        put_definition(&mut plain, definition, told, Capabilities::PROTOCOL_41)?;
+        Ok(plain)
+    });
+    plain.collect()
 }
 
 /// Prepares a statement; what a server has against it is told in the client's names.

@@ -112,7 +112,6 @@ impl Session {
         let names = self
             .names_of(std::slice::from_ref(find))
             .unwrap_or_default();
-        let place = find.tables.first().map_or("", |(there, _)| there.as_str());
         // What the session wants answers in is not what its literals are in.
         let results = self.state.vector.variables.get("character_set_results");
         let utf8 = results.is_none() && self.text_is_utf8();
@@ -140,7 +139,8 @@ impl Session {
             Ok(()) => Ok(doubt),
             Err(error) => {
                 self.note_error(Some(error.code));
-                Err(of_server(&error.payload, place, &names).into())
+                let place = self.place_of(find);
+                Err(of_server(&error.payload, &place, &names).into())
             }
         }
     }
