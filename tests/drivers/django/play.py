@@ -1,4 +1,4 @@
-"""Runs the sample Django project: the target on standard input, answers on standard output.
+"""Runs a sample Django project: `play.py shop|store`, the target on standard input, answers on standard output.
 
 Owns the calls of the project's commands. It must never judge an answer: run.py compares what is printed of the mesh with
 what is printed of the server; a test of the project that fails is a failure by itself.
@@ -14,6 +14,9 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+
+# What `inspectdb` is asked for.
+TABLES = {"shop": ["shop_product", "shop_sale"], "store": ["store_customer", "store_purchase", "store_label", "store_region"]}
 
 
 def say(name, answer):
@@ -44,7 +47,9 @@ class Outcomes(unittest.TextTestResult):
 
 def main():
     target = json.load(sys.stdin)["target"]
-    os.environ.update(DJANGO_SETTINGS_MODULE="settings", DRIVER_PORT=str(target["port"]), DRIVER_USER=target["user"], DRIVER_PASSWORD=target["password"])
+    app = sys.argv[1]
+    settings = {"shop": "settings", "store": "settings_store"}[app]
+    os.environ.update(DJANGO_SETTINGS_MODULE=settings, DRIVER_PORT=str(target["port"]), DRIVER_USER=target["user"], DRIVER_PASSWORD=target["password"])
     import django
 
     django.setup()
@@ -55,10 +60,11 @@ def main():
     say("migrate", command("migrate", interactive=False, verbosity=1))
     say("plan", command("showmigrations"))
     say("no changes are left", command("makemigrations", "--check", "--dry-run"))
-    say("inspectdb", [line for line in command("inspectdb", "shop_product", "shop_sale") if not line.startswith("#")])
-    say("sqlmigrate", command("sqlmigrate", "shop", "0002"))
-    say("undo a migration", command("migrate", "shop", "0001", interactive=False))
-    say("do it again", command("migrate", "shop", interactive=False))
+    for table in TABLES[app]:
+        say(f"inspectdb {table}", [line for line in command("inspectdb", table) if not line.startswith("#")])
+    say("sqlmigrate", command("sqlmigrate", app, "0002"))
+    say("undo a migration", command("migrate", app, "0001", interactive=False))
+    say("do it again", command("migrate", app, interactive=False))
     say("check", command("check", databases=["default"]))
     connection.close()
 
@@ -67,7 +73,8 @@ def main():
             return Outcomes
 
     sys.stderr = io.StringIO()
-    failed = Runner(verbosity=0, interactive=False, top_level=str(HERE)).run_tests(["shop"])
+    # A sharded service has one schema, in which the store has its tables: `test --keepdb`.
+    failed = Runner(verbosity=0, interactive=False, keepdb=app == "store", top_level=str(HERE)).run_tests([app])
     say("tests that failed", failed)
     return 0
 

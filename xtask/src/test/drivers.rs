@@ -1,5 +1,5 @@
-//! Drivers of other languages against dbmesh: `tests/drivers/run.py`, for each kind of server, before one server and,
-//! of MySQL, before two that are sharded.
+//! Drivers of other languages against dbmesh: `tests/drivers/run.py`, for each kind of server, before one server and
+//! before two that are sharded.
 //!
 //! The script reads where to connect from its environment: `DBMESH_TEST_KIND` (`mysql` or `mariadb`),
 //! `DBMESH_TEST_MESH_PORT`, `DBMESH_TEST_DIRECT_PORT` and `DBMESH_TEST_NODE_PORT` (all on 127.0.0.1), `DBMESH_TEST_USER`,
@@ -28,7 +28,7 @@ pub fn run(step: &Step, long: bool) -> Tally {
 
 fn against(step: &Step, kind: Kind, long: bool) -> Tally {
     match Ground::start(kind) {
-        Ok(ground) => turns(kind)
+        Ok(ground) => TURNS
             .iter()
             .map(|more| match ground.script(more, long) {
                 Ok(script) => script.run(step),
@@ -39,14 +39,8 @@ fn against(step: &Step, kind: Kind, long: bool) -> Tally {
     }
 }
 
-/// What the script is told. MariaDB promises no commit of all or none over several servers: dbmesh notes with every change that
-/// it was by best effort, which one server has no reason to say.
-fn turns(kind: Kind) -> &'static [&'static [&'static str]] {
-    match kind {
-        Kind::MySql => &[&[], &["--sharded"]],
-        Kind::MariaDb => &[&[]],
-    }
-}
+/// What the script is told: before one server, and before a sharded service.
+const TURNS: [&[&str]; 2] = [&[], &["--sharded"]];
 
 /// Two servers, and a proxy before the first; what is sharded is on both, and its proxies are the script's own.
 struct Ground {
