@@ -21,6 +21,7 @@ use serde_json::json;
 use compare::Load;
 use rig::{Rig, TargetKind};
 use scenario::Outcome;
+use scenario::scale::Part;
 use sysbench::{Statements, Workload};
 
 /// Descriptors that a comparison needs at most in one process.
@@ -75,6 +76,15 @@ pub struct Options {
     /// Rows, of about a kilobyte, of `--scenario stream`.
     #[arg(long, default_value_t = 1_000_000)]
     stream_rows: u64,
+    /// What `--scenario sharded-scale` looks at.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Tables, Part::Definitions, Part::Rows])]
+    parts: Vec<Part>,
+    /// Logical tables of `--scenario sharded-scale`.
+    #[arg(long, default_value_t = 10_000)]
+    scale_tables: u32,
+    /// Rows of `--scenario sharded-scale`.
+    #[arg(long, default_value_t = 10_000_000)]
+    scale_rows: u64,
 }
 
 impl Options {
@@ -117,6 +127,8 @@ enum Scenario {
     Stale,
     /// Point statements on eight shards beside whole tables; statements over all shards beside one.
     Sharded,
+    /// Ten thousand logical tables, definitions on 64 shards, ten million rows in order and a million groups.
+    ShardedScale,
     /// Commits over two nodes beside those of one, on durable servers.
     Commit,
     /// The p99 of a calm service beside one that is saturated, stalled or flooding.
@@ -138,6 +150,7 @@ impl Scenario {
             Scenario::Failover => "failover",
             Scenario::Stale => "stale",
             Scenario::Sharded => "sharded",
+            Scenario::ShardedScale => "sharded-scale",
             Scenario::Commit => "commit",
             Scenario::Isolation => "isolation",
             Scenario::Governance => "governance",
@@ -193,6 +206,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Scenario::Failover => scenario::failover::run(&options),
         Scenario::Stale => scenario::stale::run(&options),
         Scenario::Sharded => scenario::sharded::run(&options),
+        Scenario::ShardedScale => scenario::scale::run(&options),
         Scenario::Commit => scenario::commit::run(&options),
         Scenario::Isolation => scenario::isolation::run(&options),
         Scenario::Governance => scenario::governance::run(&options),
@@ -212,14 +226,18 @@ fn shortened(mut options: Options) -> Result<Options, String> {
         options.workloads = vec![Workload::PointSelect];
         options.idle_clients = options.idle_clients.min(1_000);
         options.stream_rows = options.stream_rows.min(100_000);
+        options.scale_tables = options.scale_tables.min(500);
+        options.scale_rows = options.scale_rows.min(200_000);
         options.minutes = options.minutes.min(1);
     }
     let zero = options.rounds == 0
         || options.seconds == 0
         || options.clients.contains(&0)
-        || options.pools.contains(&0);
+        || options.pools.contains(&0)
+        || options.scale_tables == 0
+        || options.scale_rows == 0;
     if zero {
-        return Err("rounds, seconds, clients and pools begin at 1".to_owned());
+        return Err("rounds, seconds, clients, pools, tables and rows begin at 1".to_owned());
     }
     Ok(options)
 }

@@ -139,6 +139,8 @@ pub struct SharedMemory {
     bytes_max: usize,
     used_bytes: AtomicUsize,
     refused: AtomicU64,
+    spill_bytes: AtomicU64,
+    spilled_bytes: AtomicU64,
 }
 
 impl SharedMemory {
@@ -148,6 +150,8 @@ impl SharedMemory {
             bytes_max,
             used_bytes: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            spill_bytes: AtomicU64::new(0),
+            spilled_bytes: AtomicU64::new(0),
         }
     }
 
@@ -164,6 +168,25 @@ impl SharedMemory {
     /// Mergers that were ended because there was no more.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How much the mergers have in their spills now, beside the memory.
+    pub fn spill_bytes(&self) -> u64 {
+        self.spill_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much they ever wrote into them.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.spilled_bytes.load(Ordering::Relaxed)
+    }
+
+    fn note_spilled(&self, bytes: u64) {
+        self.spill_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.spilled_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn note_removed(&self, bytes: u64) {
+        self.spill_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// What one merger may have of it at most, by how much is left: who comes late spills early.
@@ -269,6 +292,7 @@ impl Drop for Spiller {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
             shared.change(self.usage.memory_bytes, 0);
+            shared.note_removed(self.usage.spill_bytes);
         }
     }
 }
@@ -295,6 +319,7 @@ impl Spiller {
     /// Takes its memory from what others take theirs from.
     pub(crate) fn share(&mut self, shared: Arc<SharedMemory>) {
         shared.change(0, self.usage.memory_bytes);
+        shared.note_spilled(self.usage.spill_bytes);
         self.shared = Some(shared);
     }
 
@@ -335,6 +360,9 @@ impl Spiller {
         }
         self.usage.spill_bytes = used;
         self.usage.spill_bytes_peak = self.usage.spill_bytes_peak.max(used);
+        if let Some(shared) = &self.shared {
+            shared.note_spilled(bytes.len() as u64);
+        }
         Ok(self.store()?.append(run, bytes)?)
     }
 
@@ -353,7 +381,11 @@ impl Spiller {
 
     /// Removes a run that has this many bytes.
     pub(crate) fn remove(&mut self, run: RunId, bytes: u64) {
-        self.usage.spill_bytes = self.usage.spill_bytes.saturating_sub(bytes);
+        let bytes = bytes.min(self.usage.spill_bytes);
+        self.usage.spill_bytes -= bytes;
+        if let Some(shared) = &self.shared {
+            shared.note_removed(bytes);
+        }
         if let Some(store) = &mut self.store {
             store.remove(run);
         }
@@ -385,5 +417,21 @@ mod tests {
         assert!(other.grow(1).is_ok());
         drop((one, other));
         assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_spilled_is_counted_until_it_is_removed() {
+        let memory = Arc::new(SharedMemory::new(100));
+        let store = Box::new(MemorySpill::default());
+        let mut spiller = Spiller::new(Some(store), Budgets::default());
+        spiller.share(memory.clone());
+        let (one, other) = (spiller.create().unwrap(), spiller.create().unwrap());
+        spiller.append(one, &[1; 10]).unwrap();
+        spiller.append(other, &[2; 5]).unwrap();
+        assert_eq!((memory.spill_bytes(), memory.spilled_bytes()), (15, 15));
+        spiller.remove(one, 10);
+        assert_eq!((memory.spill_bytes(), memory.spilled_bytes()), (5, 15));
+        drop(spiller);
+        assert_eq!((memory.spill_bytes(), memory.spilled_bytes()), (0, 15));
     }
 }

@@ -6,6 +6,7 @@
 //! and what is known of the session and of the tables' columns.
 
 pub mod algorithm;
+pub mod catalog;
 mod condition;
 mod define;
 pub mod dictionary;
@@ -33,11 +34,10 @@ mod template;
 pub mod value;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use dbmesh_model::topology::Sharding;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
+pub use catalog::{Catalog, KeyLimit, KnownTable, Unknown};
 pub use dictionary::Dictionary;
 pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
@@ -83,61 +83,6 @@ pub struct Input<'a> {
     pub select_limit: Option<u64>,
     /// The value of a hint, for strategies by hint.
     pub hint: Option<&'a KeyValue>,
-}
-
-/// What is known of the tables' columns. Without it, what needs it is refused or gathered.
-#[derive(Debug, Clone, Default)]
-pub struct Catalog {
-    /// Columns by the table's name.
-    pub tables: BTreeMap<String, Vec<String>>,
-    /// Columns of the primary key, by the table's name.
-    pub primary: BTreeMap<String, Vec<String>>,
-    /// Columns of primary keys that are TIMESTAMP, by the table's name.
-    pub moments: BTreeMap<String, BTreeSet<String>>,
-    /// Tables whose key is of another type than the rules say: nothing of them can be routed.
-    pub mistyped: BTreeSet<String>,
-    /// What fits into the columns of keys, by table and column in lower case.
-    pub limits: BTreeMap<String, BTreeMap<String, KeyLimit>>,
-    /// What becomes of tables that are not in it.
-    pub others: Unknown,
-}
-
-/// What a column stores as it is written. Anything beyond may be stored as another value, which is on another shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyLimit {
-    /// Whole numbers from one to another.
-    Integer(i128, i128),
-    /// So many characters.
-    Chars(u64),
-    /// So many bytes.
-    Bytes(u64),
-}
-
-impl KeyLimit {
-    fn holds(self, value: &KeyValue) -> bool {
-        match (self, value) {
-            (Self::Integer(least, most), KeyValue::Integer(number)) => {
-                (least..=most).contains(number)
-            }
-            // A character has at most as many bytes as are counted where the text is not UTF-8.
-            (Self::Chars(most), KeyValue::Text(text)) => {
-                let chars = std::str::from_utf8(text).map_or(text.len(), |t| t.chars().count());
-                chars as u64 <= most
-            }
-            (Self::Bytes(most), KeyValue::Text(text)) => text.len() as u64 <= most,
-            _ => true,
-        }
-    }
-}
-
-/// What becomes of tables whose columns are not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Unknown {
-    /// Statements are planned without.
-    #[default]
-    Accept,
-    /// Their columns are asked for first.
-    Learn,
 }
 
 /// What becomes of a statement.
@@ -378,13 +323,14 @@ fn known_tables(scope: &Scope<'_>) -> Option<ShardPlan> {
     let catalog = scope.input.catalog;
     let mut missing: Vec<String> = Vec::new();
     for table in &scope.uses {
-        if catalog.mistyped.contains(&table.table) {
+        let known = catalog.tables.get(&table.table);
+        if known.is_some_and(|known| known.mistyped) {
             let reason = RefuseReason::KeyType(table.table.clone());
             return Some(ShardPlan::Refuse(reason));
         }
         let wanted = catalog.others == Unknown::Learn
             && !matches!(table.place, scope::Place::Single(_))
-            && !catalog.tables.contains_key(&table.table);
+            && known.is_none_or(|known| known.columns.is_none());
         if wanted && !missing.contains(&table.table) {
             missing.push(table.table.clone());
         }

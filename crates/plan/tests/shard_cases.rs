@@ -11,13 +11,14 @@ mod no_host;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Shard, Table};
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::{
-    Catalog, Input, KeyLimit, KeyValue, NodeStatement, Parameter, ShardPlan, ShardPlanner, Shown,
-    Variables, Zero,
+    Catalog, Input, KeyLimit, KeyValue, KnownTable, NodeStatement, Parameter, ShardPlan,
+    ShardPlanner, Shown, Variables, Zero,
 };
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 use no_host::NoHost;
@@ -38,18 +39,26 @@ fn topology() -> Topology {
 
 fn catalog() -> Catalog {
     let text = std::fs::read_to_string(folder().join("columns.txt")).unwrap();
-    let tables = text.lines().map(|line| {
-        let (table, columns) = line.split_once(": ").unwrap();
-        let columns = columns.split(", ").map(str::to_owned).collect();
-        (table.to_owned(), columns)
-    });
     let limit = |least, most| {
         let columns = [("user_id".to_owned(), KeyLimit::Integer(least, most))];
         BTreeMap::from(columns)
     };
+    let tables = text.lines().map(|line| {
+        let (table, columns) = line.split_once(": ").unwrap();
+        let columns = columns.split(", ").map(str::to_owned).collect();
+        let limits = match table {
+            "t_order" => limit(0, 4_294_967_295),
+            _ => BTreeMap::new(),
+        };
+        let known = KnownTable {
+            columns: Some(columns),
+            limits,
+            ..KnownTable::default()
+        };
+        (table.to_owned(), Arc::new(known))
+    });
     Catalog {
         tables: tables.collect(),
-        limits: BTreeMap::from([("t_order".to_owned(), limit(0, 4_294_967_295))]),
         ..Catalog::default()
     }
 }

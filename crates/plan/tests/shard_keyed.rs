@@ -5,11 +5,11 @@
 #[path = "support/no_host.rs"]
 mod no_host;
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use dbmesh_model::{Purpose, load_text, resolve_for};
-use dbmesh_plan::shard::{Catalog, Input, ShardPlanner, Variables};
+use dbmesh_plan::shard::{Catalog, Input, KnownTable, ShardPlanner, Variables};
 use dbmesh_sql::Dialect;
 use no_host::NoHost;
 
@@ -23,11 +23,13 @@ fn first(sql: &str) -> String {
     let key = vec!["order_id".to_owned()];
     let columns = ["order_id", "user_id", "amount", "status"];
     let columns = columns.map(str::to_owned).to_vec();
-    let catalog = Catalog {
-        tables: BTreeMap::from([("t_order".to_owned(), columns)]),
-        primary: BTreeMap::from([("t_order".to_owned(), key)]),
-        ..Catalog::default()
+    let known = KnownTable {
+        columns: Some(columns),
+        primary: Some(key),
+        ..KnownTable::default()
     };
+    let mut catalog = Catalog::default();
+    catalog.tables.insert("t_order", Arc::new(known));
     let input = Input {
         sql: sql.as_bytes(),
         dialect: &Dialect::default(),

@@ -5,11 +5,13 @@
 #[path = "support/no_host.rs"]
 mod no_host;
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use dbmesh_model::{Purpose, load_text, resolve_for};
-use dbmesh_plan::shard::{Catalog, Going, Input, Moving, ShardPlanner, Unmoved, Variables};
+use dbmesh_plan::shard::{
+    Catalog, Going, Input, KnownTable, Moving, ShardPlanner, Unmoved, Variables,
+};
 use dbmesh_sql::Dialect;
 use no_host::NoHost;
 
@@ -19,11 +21,15 @@ fn moving(sql: &str, primary: &[(&str, &[&str])]) -> Result<Moving, Unmoved> {
     let topology = resolve_for(Purpose::Plan, load_text(&file, &text), &NoHost).unwrap();
     let service = topology.services.first().unwrap();
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let primary = primary
-        .iter()
-        .map(|(table, key)| ((*table).to_owned(), owned(key)));
+    let tables = primary.iter().map(|(table, key)| {
+        let known = KnownTable {
+            primary: Some(owned(key)),
+            ..KnownTable::default()
+        };
+        ((*table).to_owned(), Arc::new(known))
+    });
     let catalog = Catalog {
-        primary: primary.collect::<BTreeMap<_, _>>(),
+        tables: tables.collect(),
         ..Catalog::default()
     };
     let input = Input {

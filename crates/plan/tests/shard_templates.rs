@@ -6,12 +6,14 @@
 mod no_host;
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::{Purpose, Topology, load_text, resolve_for};
 use dbmesh_plan::shard::value::{Reading, Variables};
-use dbmesh_plan::shard::{Catalog, Input, Parameter, ShardPlan, ShardPlanner, Template};
+use dbmesh_plan::shard::{
+    Catalog, Input, KnownTable, Parameter, ShardPlan, ShardPlanner, Template,
+};
 use dbmesh_sql::{Dialect, Lexer, TokenKind};
 use no_host::NoHost;
 use proptest::prelude::*;
@@ -179,7 +181,8 @@ proptest! {
         let mut catalog = Catalog::default();
         if known {
             let columns = ["id", "user_id", "amount", "status"].map(str::to_owned);
-            catalog.tables.insert("t_order".to_owned(), columns.to_vec());
+            let table = KnownTable { columns: Some(columns.to_vec()), ..KnownTable::default() };
+            catalog.tables.insert("t_order", Arc::new(table));
         }
         let made = Asked { sql, catalog: &catalog, sharding, parameters: &first };
         if let (_, Some(template)) = made.plan() {

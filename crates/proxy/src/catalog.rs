@@ -4,14 +4,14 @@
 //! compares by a collation is no exact key, whatever the rules say. Must never block a statement that needs nothing of it.
 //! Input: information_schema of a shard; definitions that pass, and errors of servers, after which all is read again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_model::topology::sharding::{Axis, KeyKind, ShardedTable, Table};
-use dbmesh_plan::shard::{Catalog, KeyLimit, Unknown};
+use dbmesh_plan::shard::catalog::ByTable;
+use dbmesh_plan::shard::{Catalog, KeyLimit, KnownTable, Unknown};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -50,7 +50,9 @@ pub struct Known {
     /// For the planner.
     pub catalog: Catalog,
     /// Columns by table.
-    pub columns: BTreeMap<String, Arc<[KnownColumn]>>,
+    pub columns: ByTable<Arc<[KnownColumn]>>,
+    /// How many columns that are.
+    held: usize,
     /// Plans that rest on it. More tables change none of them.
     pub plans: Arc<Plans>,
     /// The definitions that had passed.
@@ -169,7 +171,7 @@ impl Tables {
         let Ok(_reads) = reader.acquire().await else {
             return Ok(());
         };
-        if self.known(epoch).columns.contains_key(name) {
+        if self.known(epoch).columns.contains(name) {
             return Ok(());
         }
         let there = self.rules.sources.get(source);
@@ -186,17 +188,18 @@ impl Tables {
         if known.epoch != epoch {
             return;
         }
-        let held: usize = known.columns.values().map(|columns| columns.len()).sum();
-        let mut next = match held + columns.len() > COLUMNS_MAX {
+        let mut next = match known.held + columns.len() > COLUMNS_MAX {
             true => nothing(&self.rules, epoch),
             false => Known {
                 sharding: known.sharding.clone(),
                 catalog: known.catalog.clone(),
                 columns: known.columns.clone(),
+                held: known.held,
                 plans: known.plans.clone(),
                 epoch,
             },
         };
+        let mut is = KnownTable::default();
         if let Some(Table::Sharded(table)) = self.rules.tables.get(name) {
             match as_it_is(table, &columns) {
                 Ok(None) => {}
@@ -207,28 +210,24 @@ impl Tables {
                         .insert(name.to_owned(), Table::Sharded(Arc::new(table)));
                     next.sharding = Arc::new(sharding);
                 }
-                Err(Mistyped) => {
-                    next.catalog.mistyped.insert(name.to_owned());
-                }
+                Err(Mistyped) => is.mistyped = true,
             }
             let keys = columns.iter().filter(|column| table.is_key(&column.name));
             let limits = keys.filter_map(|key| Some((key.name.clone(), key.limit?)));
-            next.catalog
-                .limits
-                .insert(name.to_owned(), limits.collect());
+            is.limits = limits.collect();
         }
         let primary = columns.iter().filter(|column| column.primary);
         let moments = primary.clone().filter(|c| c.data_type == "timestamp");
-        let moments = moments.map(|column| column.name.clone()).collect();
-        next.catalog.moments.insert(name.to_owned(), moments);
-        let primary = primary.map(|column| column.name.clone()).collect();
-        next.catalog.primary.insert(name.to_owned(), primary);
+        is.moments = moments.map(|column| column.name.clone()).collect();
+        is.primary = Some(primary.map(|column| column.name.clone()).collect());
         // What `INSERT … VALUES` and `*` mean is not the list of columns then: it is planned without.
         if columns.iter().all(|column| !column.invisible) {
             let names = columns.iter().map(|column| column.name.clone());
-            next.catalog.tables.insert(name.to_owned(), names.collect());
+            is.columns = Some(names.collect());
         }
-        next.columns.insert(name.to_owned(), columns.into());
+        next.catalog.tables.insert(name, Arc::new(is));
+        next.held += columns.len();
+        next.columns.insert(name, columns.into());
         *known = Arc::new(next);
         self.version.fetch_add(1, Ordering::AcqRel);
     }
@@ -241,7 +240,8 @@ fn nothing(rules: &Arc<Sharding>, epoch: u64) -> Known {
             others: Unknown::Learn,
             ..Catalog::default()
         },
-        columns: BTreeMap::new(),
+        columns: ByTable::default(),
+        held: 0,
         plans: Arc::default(),
         epoch,
     }

@@ -33,6 +33,18 @@ pub fn expose(memory: &SharedMemory, out: &mut Text) {
             Kind::Counter,
             memory.refused() as f64,
         ),
+        (
+            "dbmesh_merge_spill_bytes",
+            "Bytes of such rows that are in files now.",
+            Kind::Gauge,
+            memory.spill_bytes() as f64,
+        ),
+        (
+            "dbmesh_merge_spilled_bytes_total",
+            "Bytes of such rows that were written to files.",
+            Kind::Counter,
+            memory.spilled_bytes() as f64,
+        ),
     ] {
         out.family(name, help, kind);
         out.sample(&[], value);

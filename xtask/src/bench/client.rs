@@ -1,6 +1,6 @@
 //! A client of a few hundred lines less than a driver: it logs in and reads results without looking at rows, so that thousands
-//! of it fit into this process and a long result is read as fast as it comes. It must never be used where values matter: rows
-//! are counted, not decoded. Input: a MySQL server, or something that answers like one, on the loopback address.
+//! of it fit into this process and a long result is read as fast as it comes. Rows are counted and lent as they came, never
+//! decoded. Input: a MySQL server, or something that answers like one, on the loopback address.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -30,8 +30,8 @@ const COLLATION: u16 = 45;
 /// Bytes of the read buffer of a client that has read little; it grows while it is filled, up to the second number.
 const BUFFER_BYTES: usize = 1 << 10;
 const BUFFER_BYTES_MAX: usize = 1 << 18;
-/// How long the client waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the client waits for bytes: a server may sort millions of rows before the first one comes.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Largest packet that the client says it accepts.
 const PACKET_BYTES_MAX: u32 = 1 << 24;
 
@@ -58,6 +58,14 @@ impl Client {
     /// # Errors
     /// What the server says, or where it departs from the protocol.
     pub fn connect(port: u16) -> Result<Client, String> {
+        Client::connect_as(port, USER, PASSWORD)
+    }
+
+    /// As [`Client::connect`], with another account.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_as(port: u16, user: &str, password: &str) -> Result<Client, String> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .map_err(|error| format!("connect: {error}"))?;
         stream.set_nodelay(true).map_err(text)?;
@@ -67,7 +75,7 @@ impl Client {
             buffer: vec![0; BUFFER_BYTES],
             unread: 0..0,
         };
-        client.log_in()?;
+        client.log_in(user, password)?;
         Ok(client)
     }
 
@@ -81,6 +89,18 @@ impl Client {
     /// # Errors
     /// The server's error, or where it departs from the protocol.
     pub fn query(&mut self, sql: &str) -> Result<Answer, String> {
+        self.each(sql, |_| Ok(()))
+    }
+
+    /// As [`Client::query`], and shows every row to `look`, which may end the reading with an error.
+    ///
+    /// # Errors
+    /// As [`Client::query`], and what `look` says.
+    pub fn each(
+        &mut self,
+        sql: &str,
+        mut look: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<Answer, String> {
         const COM_QUERY: u8 = 3;
         let mut payload = vec![COM_QUERY];
         payload.extend_from_slice(sql.as_bytes());
@@ -103,12 +123,13 @@ impl Client {
                 _ => {
                     answer.rows += 1;
                     answer.bytes += (row.len() + HEADER_BYTES) as u64;
+                    look(row)?;
                 }
             }
         }
     }
 
-    fn log_in(&mut self) -> Result<(), String> {
+    fn log_in(&mut self, user: &str, password: &str) -> Result<(), String> {
         let (mut seq, first) = self.packet()?;
         let greeting = match FirstReply::decode(first).map_err(text)? {
             FirstReply::Greeting(greeting) => greeting,
@@ -123,9 +144,8 @@ impl Client {
             return Err("the server does not announce what this client needs".to_owned());
         }
         // The server is this machine's own: whoever could stand between could read its memory too.
-        let password = Secret::new(PASSWORD);
         let mut auth = ClientAuth::new(
-            password,
+            Secret::new(password),
             Transport::Plain,
             &greeting.auth_plugin,
             greeting.nonce,
@@ -136,7 +156,7 @@ impl Client {
             capabilities,
             max_packet_bytes: PACKET_BYTES_MAX,
             collation: COLLATION,
-            user: USER.into(),
+            user: user.into(),
             auth_response,
             database: Some(SCHEMA.into()),
             auth_plugin: Some(auth.plugin().name().to_owned()),

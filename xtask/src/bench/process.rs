@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use dbmesh_testkit::process::Process;
 
+/// What asks a program for a reload, by the number that it has on every Linux.
+const SIGHUP: i32 = 1;
 /// How often a condition is looked at while waiting.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -43,6 +45,11 @@ impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to load its configuration anew.
+    pub fn reload(&mut self) {
+        self.process.signal(SIGHUP);
     }
 
     /// Waits until something accepts connections at `port` of the loopback address.
@@ -110,10 +117,28 @@ fn tick_us() -> u64 {
 
 /// Bytes of memory of process `pid` that are resident now.
 pub fn rss_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most bytes of memory of process `pid` that were resident since it began, or since [`forget_peak`].
+pub fn peak_rss_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Lets [`peak_rss_bytes`] of process `pid` begin anew.
+///
+/// # Errors
+/// When the kernel does not take it.
+pub fn forget_peak(pid: u32) -> Result<(), String> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))
+}
+
+fn status_bytes(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?
+        .find_map(|line| line.strip_prefix(field))?
         .trim()
         .strip_suffix("kB")?
         .trim();
@@ -191,6 +216,7 @@ mod tests {
     fn this_process_has_memory_descriptors_and_time() {
         let pid = std::process::id();
         assert!(rss_bytes(pid).is_some_and(|bytes| bytes > 100_000));
+        assert!(peak_rss_bytes(pid).is_some_and(|bytes| bytes > 100_000));
         assert!(descriptors(pid).is_some_and(|count| count >= 3));
         assert!(cpu_us(pid).is_some());
         assert!(cpu_us(u32::MAX).is_none());

@@ -1,5 +1,6 @@
 //! Benchmarks of one quality each: many clients, idle clients, a long result, the start, a long run, failover,
-//! stale reads, commits over nodes, neighbours, the cost of governing, split tables. Each starts what it needs
+//! stale reads, commits over nodes, neighbours, the cost of governing, split tables, and
+//! many of them or of their rows. Each starts what it needs
 //! on a rig, prints a table and returns the same numbers as JSON. Input: the options of the command line.
 
 pub mod cluster;
@@ -9,6 +10,7 @@ pub mod governance;
 pub mod idle;
 pub mod isolation;
 pub mod many;
+pub mod scale;
 pub mod sharded;
 pub mod soak;
 pub mod splitting;

@@ -273,7 +273,7 @@ impl Column<'_, '_> {
             let mut names = named.iter().map(|name| self.scope.lower(name.name));
             return Ok(names.position(|name| name == self.generator.column));
         }
-        let known = self.scope.input.catalog.tables.get(&self.table.name);
+        let known = self.scope.input.catalog.columns(&self.table.name);
         let known = known.ok_or(RefuseReason::ColumnsUnknown)?;
         let mut names = known.iter().map(|name| name.to_lowercase());
         Ok(names.position(|name| name == self.generator.column))

@@ -108,7 +108,7 @@ impl Into<'_, '_> {
                 .map(|name| self.scope.lower(name.name))
                 .collect());
         }
-        let known = self.scope.input.catalog.tables.get(&self.sharded.name);
+        let known = self.scope.input.catalog.columns(&self.sharded.name);
         let known = known.ok_or(RefuseReason::ColumnsUnknown)?;
         Ok(known.iter().map(|column| column.to_lowercase()).collect())
     }
@@ -252,8 +252,8 @@ impl Into<'_, '_> {
     }
 
     fn limit(&self, column: &str) -> Option<KeyLimit> {
-        let limits = &self.scope.input.catalog.limits;
-        limits.get(&self.sharded.name)?.get(column).copied()
+        let catalog = self.scope.input.catalog;
+        catalog.limit(&self.sharded.name, column)
     }
 
     fn missing(&self, column: Option<&str>) -> RefuseReason {

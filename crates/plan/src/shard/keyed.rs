@@ -211,7 +211,7 @@ fn changed(scope: &Scope<'_>, change: &Change) -> Result<Keyed, NotKeyed> {
 
 /// What tells a row from all others, and says on which shard it is.
 fn keys(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<String>, NotKeyed> {
-    let primary = scope.input.catalog.primary.get(&table.table);
+    let primary = scope.input.catalog.primary(&table.table);
     let primary = primary.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
     if primary.is_empty() {
         return Err(NotKeyed::Refused(RefuseReason::NoPrimaryKey));
@@ -300,7 +300,8 @@ impl Target<'_, '_> {
     }
 
     fn moments(&self) -> Option<&BTreeSet<String>> {
-        self.scope.input.catalog.moments.get(&self.table.table)
+        let known = self.scope.input.catalog.tables.get(&self.table.table);
+        known.map(|known| &known.moments)
     }
 
     /// How a column of the key is read and compared.

@@ -138,7 +138,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let columns = match options.columns {
         Some(columns) => columns,
         None => {
-            let known = scope.input.catalog.tables.get(table_name);
+            let known = scope.input.catalog.columns(table_name);
             let known = known.ok_or_else(|| refuse(LoadReason::Columns))?;
             let column = |name: &String| Field::Column(name.to_lowercase());
             known.iter().map(column).collect()
@@ -338,7 +338,7 @@ impl Filled<'_> {
         table: &str,
         generated: Option<&Generated>,
     ) -> Result<Vec<LoadKey>, Stop> {
-        let limits = self.scope.input.catalog.limits.get(table);
+        let catalog = self.scope.input.catalog;
         let mut keys = Vec::new();
         for key in sharded.key_columns() {
             let made = generated.is_some_and(|g| g.generation.generator.column == key.name);
@@ -350,7 +350,7 @@ impl Filled<'_> {
                 column: key.name.clone(),
                 place: given.map(|given| given.place),
                 kind: key.kind,
-                limit: limits.and_then(|limits| limits.get(&key.name).copied()),
+                limit: catalog.limit(table, &key.name),
             });
         }
         match keys.is_empty() {

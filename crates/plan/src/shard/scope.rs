@@ -428,7 +428,7 @@ impl<'a> Scope<'a> {
 
     /// Whether a table is known to have the column; none if its columns are not known.
     pub fn has_column(&self, table: &Use<'_>, column: &str) -> Option<bool> {
-        let columns = self.input.catalog.tables.get(&table.table)?;
+        let columns = self.input.catalog.columns(&table.table)?;
         Some(
             columns
                 .iter()

@@ -37,7 +37,7 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
         let columns = scope.ast.list(insert.columns).iter();
         columns.map(|name| scope.lower(name.name)).collect()
     } else {
-        let known = scope.input.catalog.tables.get(&table.table);
+        let known = scope.input.catalog.columns(&table.table);
         let known = known.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
         known.iter().map(|column| column.to_lowercase()).collect()
     };

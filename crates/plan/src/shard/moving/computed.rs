@@ -83,7 +83,7 @@ pub(super) fn changes_primary(
 }
 
 fn primary<'s>(scope: &Scope<'s>, table: &Use<'_>) -> Result<&'s [String], Unmoved> {
-    let primary = scope.input.catalog.primary.get(&table.table);
+    let primary = scope.input.catalog.primary(&table.table);
     primary
         .map(Vec::as_slice)
         .ok_or_else(|| Unmoved::Unknown(table.table.clone()))
@@ -148,7 +148,7 @@ pub(super) fn plan(
 
 /// Columns of the sharding key, then the others of the primary key.
 fn columns(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<Found>, Unmoved> {
-    let limits = scope.input.catalog.limits.get(&table.table);
+    let catalog = scope.input.catalog;
     let mut found: Vec<Found> = Vec::new();
     for key in table.sharded().iter().flat_map(|t| t.key_columns()) {
         if key.kind == KeyKind::Collated {
@@ -159,7 +159,7 @@ fn columns(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<Found>, Unmoved> {
                 name: key.name.clone(),
                 assigned: false,
                 key: Some(key.kind),
-                limit: limits.and_then(|limits| limits.get(&key.name).copied()),
+                limit: catalog.limit(&table.table, &key.name),
             });
         }
     }

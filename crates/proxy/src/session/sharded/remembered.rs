@@ -208,7 +208,7 @@ impl Session {
         // What is not known of a table yet may be another thing once it is.
         if template
             .as_ref()
-            .is_some_and(|t| !known.columns.contains_key(t.table()))
+            .is_some_and(|t| !known.columns.contains(t.table()))
         {
             return;
         }
