@@ -1,6 +1,8 @@
 //! Sharded services over real servers: every answer is what one server with all rows gives, or a refusal with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "sharding/abreast.rs"]
+mod abreast;
 #[path = "sharding/across.rs"]
 mod across;
 #[path = "sharding/append.rs"]

@@ -155,6 +155,28 @@ fn a_definition_that_lost_a_server_in_the_middle_is_finished_by_the_same_stateme
 }
 
 #[test]
+fn a_table_that_is_created_while_a_server_is_down_is_finished_by_the_same_statement() {
+    for kind in KINDS {
+        let wide = Wide::new(kind);
+        let mut mesh = wide.mesh();
+        assert_eq!(mesh.ask("SELECT 1 ORDER BY 1").rows().len(), 1);
+        wide.servers[1].kill_9();
+        for _ in 0..2 {
+            let said = wide.mesh().refused(CREATE);
+            assert!(
+                said.contains("the same statement again finishes it"),
+                "{kind:?}: {said}"
+            );
+            assert_eq!(wide.last(), ("stopped".to_owned(), 32), "{kind:?}: {said}");
+        }
+        wide.servers[1].restart().unwrap();
+        wide.eventually_done(CREATE);
+        assert_eq!(wide.with_columns(2), SHARDS, "{kind:?}");
+        assert_eq!(wide.last(), ("done".to_owned(), SHARDS), "{kind:?}");
+    }
+}
+
+#[test]
 fn what_some_shards_have_already_is_finished_if_it_is_the_same() {
     let wide = Wide::new(Kind::MySql);
     let same = |shard: usize| CREATE.replace("t_wide", &format!("shop.t_wide_{shard}"));

@@ -4,6 +4,7 @@
 //! has: inside of one, its own connections read. Temporary tables go with the statement, or with their connection. Input: a
 //! plan that says what to pull, and the text that finishes.
 
+mod abreast;
 mod apart;
 mod batches;
 mod connections;
@@ -13,6 +14,7 @@ mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use dbmesh_plan::Route;
@@ -27,6 +29,7 @@ use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::upstream::Member;
 use crate::vector::Vector;
+use abreast::Part;
 pub(super) use batches::Batches;
 use connections::{Connections, Held, store};
 pub(super) use connections::{broken, loading, refused, run};
@@ -41,24 +44,30 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Bytes that may still be pulled.
 pub(super) struct Budget {
     bytes_max: u64,
-    left: u64,
+    left: AtomicU64,
 }
 
 impl Budget {
     fn of(bytes_max: u64) -> Self {
         Self {
             bytes_max,
-            left: bytes_max,
+            left: AtomicU64::new(bytes_max),
         }
     }
 
     pub fn take(&mut self, bytes: usize) -> Result<(), Fault> {
-        match self.left.checked_sub(bytes as u64) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Fault::Sharding(format!(
+        self.spend(bytes)
+    }
+
+    /// The same where several take from it.
+    pub fn spend(&self, bytes: usize) -> Result<(), Fault> {
+        let spend = |left: u64| left.checked_sub(bytes as u64);
+        match self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Fault::Sharding(format!(
                 "it needs more than {} bytes of rows in one place (`execution.gatherBytes` of the DataShard)",
                 self.bytes_max
             ))),
@@ -204,7 +213,7 @@ impl Session {
         home: usize,
         held: BTreeMap<usize, Held>,
     ) -> Result<Held, Failure> {
-        let mut budget = Budget::of(self.gather_bytes_max());
+        let budget = Budget::of(self.gather_bytes_max());
         let mut connections = Connections::new(home, held)?;
         let tables = connections.create(&gather.pulls).await?;
         connections.begin_copying().await?;
@@ -218,16 +227,20 @@ impl Session {
             }
         }
         connections.begin_loading().await?;
+        let mut away = Vec::new();
         for (pull, table) in gather.pulls.iter().zip(&tables) {
-            for part in &pull.parts {
-                if part.source != home {
-                    let select = table.select(&part.table, &pull.alias, condition(pull));
-                    let (from, to) = connections.pair(part.source)?;
-                    let mut rows = Rows::begin(from, &select).await.map_err(broken)?;
-                    let table = (table, pull.table.as_str());
-                    self.pull(from, to, table, &mut rows, &mut budget).await?;
-                }
-            }
+            let parts = pull.parts.iter().filter(|part| part.source != home);
+            away.extend(parts.map(|part| Part {
+                source: part.source,
+                table,
+                name: &pull.table,
+                select: table.select(&part.table, &pull.alias, condition(pull)),
+            }));
+        }
+        if !away.is_empty() {
+            let (sources, to) = connections.apart()?;
+            let pulling = self.pull_abreast(sources, to, &away, &budget);
+            Box::pin(pulling).await?;
         }
         connections.end().await
     }

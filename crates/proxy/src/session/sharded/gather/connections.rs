@@ -75,18 +75,18 @@ impl Connections {
         }
     }
 
-    /// The connection that rows come from, and the one they go to.
-    pub fn pair(&mut self, source: usize) -> Result<(&mut Backend, &mut Backend), Failure> {
-        let gone = || Failure::from(Fault::NoEndpoint("the connection is gone".into()));
-        let (mut from, mut to) = (None, None);
-        for (at, held) in &mut self.held {
-            if *at == source {
-                from = Some(held.lease.backend().map_err(broken)?);
-            } else if *at == self.home {
-                to = Some(held.lease.backend().map_err(broken)?);
+    /// The connections that rows come from, by source, and the one they go to.
+    pub fn apart(&mut self) -> Result<(BTreeMap<usize, &mut Backend>, &mut Backend), Failure> {
+        let (mut sources, mut home) = (BTreeMap::new(), None);
+        for (source, held) in &mut self.held {
+            let backend = held.lease.backend().map_err(broken)?;
+            match *source == self.home {
+                true => home = Some(backend),
+                false => drop(sources.insert(*source, backend)),
             }
         }
-        Ok((from.ok_or_else(gone)?, to.ok_or_else(gone)?))
+        let home = home.ok_or_else(|| Fault::NoEndpoint("the connection is gone".into()))?;
+        Ok((sources, home))
     }
 
     /// Brings a connection to the session's state with changes.
