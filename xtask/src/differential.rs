@@ -248,13 +248,34 @@ fn run_tpcc(options: &Options) -> Result<(), String> {
     }
 }
 
-/// The queries of TPC-H, each as text and prepared.
+/// How often each query of TPC-H is asked for its time.
+const TIMES: usize = 3;
+
+/// The queries of TPC-H, each as text and prepared, and how long they take.
 fn run_tpch(options: &Options, kind: Kind, opponent: Opponent) -> Result<(), String> {
     let ground = Ground::start(tpch::TPCH, kind, opponent, options.seed)?;
     let mut run = Run::new(&ground)?;
     let queries = tpch::queries()?.into_iter();
-    run.all(queries.filter(|query| options.sends(query)), None)?;
+    let queries: Vec<_> = queries.filter(|query| options.sends(query)).collect();
+    run.all(queries.iter().cloned(), None)?;
     println!("\n{}", run.report);
+    println!("| query | one server, ms | sharded, ms | ratio |\n|---|---|---|---|");
+    let mut pair = ground.connect()?;
+    let texts = queries.iter().filter(|query| query.form == Form::Text);
+    for query in texts {
+        let mut times = [[Duration::MAX; 2]; TIMES];
+        times.fill_with(|| pair.time(query));
+        let least = |side: usize| {
+            let of_side = times.iter().filter_map(|time| time.get(side));
+            of_side.min().map_or(0.0, Duration::as_secs_f64) * 1_000.0
+        };
+        let (one, sharded) = (least(0), least(1));
+        println!(
+            "| {} | {one:.1} | {sharded:.1} | {:.2} |",
+            query.family,
+            sharded / one
+        );
+    }
     match run.report.total().different {
         0 => Ok(()),
         different => Err(format!("{different} statements differ")),

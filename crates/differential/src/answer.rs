@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::{Protocol, Queryable};
@@ -150,6 +150,16 @@ impl Pair {
         let (judge, mesh) = (&mut self.judge, &mut self.mesh);
         self.runtime
             .block_on(async { tokio::join!(judge.ask(statement), mesh.ask(statement)) })
+    }
+
+    /// How long a statement takes on each side, the judge's first, one after the other.
+    pub fn time(&mut self, statement: &Statement) -> [Duration; 2] {
+        let (judge, mesh) = (&mut self.judge, &mut self.mesh);
+        [judge, mesh].map(|client| {
+            let began = Instant::now();
+            self.runtime.block_on(client.ask(statement));
+            began.elapsed()
+        })
     }
 
     /// The way in which the judge gives an answer that agrees.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use dbmesh_merge::{Appetite, Budget, Budgets, Definition, MergeError, Merger, SharedMemory, Step};
 use dbmesh_plan::shard::MergeSpec;
 use dbmesh_plan::shard::merge::ColumnRef;
+use dbmesh_runtime::process::give_back_memory;
 use dbmesh_wire::codec;
 use dbmesh_wire::column::Column;
 use dbmesh_wire::relay::Names;
@@ -138,6 +139,8 @@ struct Merging {
     merger: Merger,
     columns: Vec<Definition>,
     memory_bytes_max: usize,
+    /// Runs that had gone to files when memory was given back.
+    runs: u64,
     /// Which shards may be read on.
     hungry: Vec<bool>,
 }
@@ -199,6 +202,7 @@ impl Merging {
             merger,
             columns: first.to_vec(),
             memory_bytes_max,
+            runs: 0,
             hungry: Vec::new(),
         })
     }
@@ -284,6 +288,15 @@ impl Merging {
         usage.runs > 0 || usage.memory_bytes > self.memory_bytes_max / 8
     }
 
+    /// After a run went to files. Blocking work comes to one thread after another, and for each of them the allocator would keep
+    /// as much as a run was.
+    fn give_back(&mut self) {
+        let runs = self.merger.usage().runs;
+        if runs != std::mem::replace(&mut self.runs, runs) {
+            give_back_memory();
+        }
+    }
+
     /// Puts rows into `out` while there are any.
     fn step(
         &mut self,
@@ -292,7 +305,11 @@ impl Merging {
         rows: &mut u64,
     ) -> Result<Stopped, MergeError> {
         match self.is_heavy() {
-            true => tokio::task::block_in_place(|| self.rows(out, seq, rows)),
+            true => tokio::task::block_in_place(|| {
+                let stopped = self.rows(out, seq, rows);
+                self.give_back();
+                stopped
+            }),
             false => self.rows(out, seq, rows),
         }
     }
