@@ -27,6 +27,7 @@ pub mod spec;
 pub mod spill;
 mod tournament;
 mod value;
+mod waiting;
 
 pub use column::Definition;
 pub use error::{Budget, MergeError, Refusal, RowFault, WeightReason};

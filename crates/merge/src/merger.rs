@@ -36,7 +36,7 @@ pub enum Step<'a> {
 pub enum Appetite {
     /// It should.
     Hungry,
-    /// `shard_bytes_max` of it wait: not before rows were taken.
+    /// `shard_bytes_max` of it wait: not before rows were taken. What is fed all the same goes to the spill.
     Full,
 }
 
@@ -346,7 +346,7 @@ impl Merger {
             }
             None => {
                 self.from = From::Source;
-                self.source.pull(&self.spiller)
+                self.source.pull(&mut self.spiller)
             }
         }
     }

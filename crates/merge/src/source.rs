@@ -1,6 +1,6 @@
 //! The shards' rows as one stream: in order, or as they come.
 //!
-//! Owns the shards' inboxes, the key of every head, and the check that a shard's rows are in the order that
+//! Owns the shards' waiting rows, the key of every head, and the check that a shard's rows are in the order that
 //! was asked for: where the crate and a server disagree about an order, rows are refused, not mixed up. It must
 //! never take a row while a shard that could have a lesser one is silent. Input: packets of the shards.
 
@@ -8,11 +8,12 @@ use dbmesh_wire::column::ColumnType;
 
 use crate::column::Definition;
 use crate::error::MergeError;
-use crate::inbox::{Inbox, Next};
+use crate::inbox::Next;
 use crate::key::KeyEncoder;
 use crate::row::{Cells, RowLayout};
 use crate::spill::Spiller;
 use crate::tournament::Tournament;
+use crate::waiting::Waiting;
 use dbmesh_wire::result_set::RowFormat;
 
 /// Servers sort by this many bytes of a string's weights (max_sort_length): beyond, their rows have no order.
@@ -46,7 +47,7 @@ pub(crate) struct Source {
 
 #[derive(Debug, Default)]
 struct Shard {
-    inbox: Inbox,
+    waiting: Waiting,
     cells: Cells,
     head: HeadKey,
     spare: Vec<u8>,
@@ -105,7 +106,9 @@ impl Source {
         static NO_CELLS: Cells = Cells::new();
         self.shards
             .get(self.current)
-            .map_or((&[], &NO_CELLS), |shard| (shard.inbox.row(), &shard.cells))
+            .map_or((&[], &NO_CELLS), |shard| {
+                (shard.waiting.row(), &shard.cells)
+            })
     }
 
     pub(crate) fn feed(
@@ -114,43 +117,40 @@ impl Source {
         packets: &[u8],
         spiller: &mut Spiller,
     ) -> Result<usize, MergeError> {
-        let inbox = self.inbox(shard)?;
-        let before = inbox.memory_bytes();
-        inbox.feed(packets)?;
-        let (now, waiting) = (inbox.memory_bytes(), inbox.waiting_bytes());
-        spiller.resize(before, now)?;
-        Ok(waiting)
+        let waiting = self.waiting(shard)?;
+        waiting.feed(packets, spiller)?;
+        Ok(waiting.waiting_bytes())
     }
 
     pub(crate) fn finish(&mut self, shard: usize) -> Result<(), MergeError> {
-        self.inbox(shard)?.finish();
+        self.waiting(shard)?.finish();
         Ok(())
     }
 
     pub(crate) fn waiting_bytes(&self, shard: usize) -> usize {
         self.shards
             .get(shard)
-            .map_or(0, |shard| shard.inbox.waiting_bytes())
+            .map_or(0, |shard| shard.waiting.waiting_bytes())
     }
 
-    fn inbox(&mut self, shard: usize) -> Result<&mut Inbox, MergeError> {
+    fn waiting(&mut self, shard: usize) -> Result<&mut Waiting, MergeError> {
         self.shards
             .get_mut(shard)
-            .map(|shard| &mut shard.inbox)
+            .map(|shard| &mut shard.waiting)
             .ok_or(MergeError::Misuse("there is no such shard"))
     }
 
     /// Makes the next row the current one.
-    pub(crate) fn pull(&mut self, spiller: &Spiller) -> Result<Pulled, MergeError> {
+    pub(crate) fn pull(&mut self, spiller: &mut Spiller) -> Result<Pulled, MergeError> {
         if self.keys.is_some() {
-            self.pull_ordered(spiller.budgets.row_bytes_max)
+            self.pull_ordered(spiller)
         } else {
-            self.pull_any(spiller.budgets.row_bytes_max)
+            self.pull_any(spiller)
         }
     }
 
     /// The next row of the current shard, or of the next that has one.
-    fn pull_any(&mut self, row_bytes_max: usize) -> Result<Pulled, MergeError> {
+    fn pull_any(&mut self, spiller: &mut Spiller) -> Result<Pulled, MergeError> {
         let mut need = None;
         let shards = self.shards.len();
         for step in 0..shards {
@@ -158,11 +158,11 @@ impl Source {
             let Some(shard) = self.shards.get_mut(index) else {
                 continue;
             };
-            match shard.inbox.advance(index, row_bytes_max)? {
+            match shard.waiting.advance(index, spiller)? {
                 Next::Row => {
                     self.current = index;
                     self.layout
-                        .split(shard.inbox.row(), &mut shard.cells)
+                        .split(shard.waiting.row(), &mut shard.cells)
                         .map_err(|error| MergeError::decode(index, error))?;
                     return Ok(Pulled::Row);
                 }
@@ -173,9 +173,9 @@ impl Source {
         Ok(need.map_or(Pulled::Done, Pulled::Need))
     }
 
-    fn pull_ordered(&mut self, row_bytes_max: usize) -> Result<Pulled, MergeError> {
+    fn pull_ordered(&mut self, spiller: &mut Spiller) -> Result<Pulled, MergeError> {
         while let Some(&index) = self.stale.last() {
-            if !self.replace_head(index, row_bytes_max)? {
+            if !self.replace_head(index, spiller)? {
                 return Ok(Pulled::Need(index));
             }
             self.stale.pop();
@@ -198,11 +198,11 @@ impl Source {
     }
 
     /// False when the shard has to be heard first.
-    fn replace_head(&mut self, index: usize, row_bytes_max: usize) -> Result<bool, MergeError> {
+    fn replace_head(&mut self, index: usize, spiller: &mut Spiller) -> Result<bool, MergeError> {
         let (Some(shard), Some(keys)) = (self.shards.get_mut(index), &mut self.keys) else {
             return Ok(true);
         };
-        match shard.inbox.advance(index, row_bytes_max)? {
+        match shard.waiting.advance(index, spiller)? {
             Next::NeedInput => return Ok(false),
             Next::Done => {
                 shard.head.exhausted = true;
@@ -210,7 +210,7 @@ impl Source {
             }
             Next::Row => {}
         }
-        let row = shard.inbox.row();
+        let row = shard.waiting.row();
         self.layout
             .split(row, &mut shard.cells)
             .map_err(|error| MergeError::decode(index, error))?;

@@ -111,7 +111,7 @@ impl Spill for MemorySpill {
 /// Limits in bytes. Every one of them is named by the error when it is not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// Of one shard's rows this much is asked for ahead; `feed` answers when it is there.
+    /// Of one shard's rows this much is asked for ahead; `feed` answers when it is there. More goes to the spill.
     pub shard_bytes_max: usize,
     /// Everything the merger keeps in memory: waiting rows, groups, runs before they are spilled.
     pub memory_bytes_max: usize,
@@ -342,6 +342,10 @@ impl Spiller {
             });
         }
         Ok(())
+    }
+
+    pub(crate) fn has_store(&self) -> bool {
+        self.store.is_some()
     }
 
     pub(crate) fn create(&mut self) -> Result<RunId, MergeError> {

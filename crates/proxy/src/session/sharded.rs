@@ -18,6 +18,7 @@ mod load;
 mod planning;
 mod prepared;
 mod refusing;
+mod relief;
 mod remembered;
 mod reports;
 mod rows;

@@ -277,7 +277,7 @@ fn memory_is_bounded_by_files() {
         ..Options::default()
     };
     let ground = Ground::new(KINDS[0], &options);
-    let numbers = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 59999) SELECT /*+ SET_VAR(cte_max_recursion_depth = 100000) */ i FROM n";
+    let numbers = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 239999) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ i FROM n";
     for shard in 0..8 {
         let (server, place) = (&ground.servers[shard / 4], shard / 4);
         let sql = format!(

@@ -5,6 +5,7 @@
 //! behind rows. Input: connections at work, the planner's specification.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dbmesh_merge::{Appetite, Budget, Budgets, Definition, MergeError, Merger, SharedMemory, Step};
 use dbmesh_plan::shard::MergeSpec;
@@ -16,9 +17,11 @@ use dbmesh_wire::relay::Names;
 use dbmesh_wire::reply::{self, EofMode, OkForm};
 use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
+use tokio::time::timeout_at;
 
 use super::super::exchange::Lost;
 use super::super::writing::write;
+use super::relief::{Aside, Relief};
 use super::work::{Around, Broken, Work, place, protocol};
 use crate::catalog::Known;
 use crate::channel::{output_buffer, return_buffer};
@@ -141,6 +144,7 @@ struct Merging {
     memory_bytes_max: usize,
     /// Runs that had gone to files when memory was given back.
     runs: u64,
+    relief: Relief,
     /// Which shards may be read on.
     hungry: Vec<bool>,
 }
@@ -191,6 +195,10 @@ impl Merging {
             let files = FileSpill::new(execution.spill_directory.as_deref());
             Box::new(files) as Box<dyn dbmesh_merge::Spill + Send>
         });
+        let aside = match spill.is_some() {
+            true => Aside::Files,
+            false => Aside::Nothing,
+        };
         let merger = Merger::new(&spec, recipe.format, &shards, budgets, spill);
         let mut merger = merger.map_err(|e| match e {
             MergeError::Refused(refusal) => Broken::Unmergeable(refusal.to_string()),
@@ -203,6 +211,7 @@ impl Merging {
             columns: first.to_vec(),
             memory_bytes_max,
             runs: 0,
+            relief: Relief::of(work.nodes.len(), aside, Instant::now()),
             hungry: Vec::new(),
         })
     }
@@ -231,23 +240,59 @@ impl Merging {
                 flush(around, out).await?;
             }
             match stopped {
-                Stopped::Flush => {}
+                Stopped::Flush => self.read_waiting(work, around).await?,
                 Stopped::Done => return Ok(rows),
-                Stopped::Need(needed) => {
-                    let at_work =
-                        |leg: &Leg| leg.running.as_ref().is_some_and(|(at, _)| *at == needed);
-                    // Who has not begun waits for the others' end.
-                    let all = !work.legs.iter().any(at_work);
-                    self.hungry.clear();
-                    self.hungry.extend((0..work.nodes.len()).map(|number| {
-                        all || number == needed || self.merger.appetite(number) == Appetite::Hungry
-                    }));
-                    let hungry = &self.hungry;
-                    let hungry = |number: usize| hungry.get(number).is_some_and(|hungry| *hungry);
-                    work.read(around, hungry).await?;
-                }
+                Stopped::Need(needed) => self.read_on(work, around, needed).await?,
             }
         }
+    }
+
+    /// Reads on at the shard that is needed, and at those that there is room for.
+    async fn read_on(
+        &mut self,
+        work: &mut Work<'_>,
+        around: &mut Around<'_>,
+        needed: usize,
+    ) -> Result<(), Broken> {
+        let at_work = |leg: &Leg| leg.running.as_ref().is_some_and(|(at, _)| *at == needed);
+        // Who has not begun waits for the others' end.
+        let all = !work.legs.iter().any(at_work);
+        self.look();
+        self.hungry.clear();
+        self.hungry.extend((0..work.nodes.len()).map(|number| {
+            let hungry = self.merger.appetite(number) == Appetite::Hungry;
+            all || number == needed || hungry || self.relief.wants(number)
+        }));
+        let somebody_waits = self.hungry.contains(&false);
+        let hungry = &self.hungry;
+        let hungry = |number: usize| hungry.get(number).is_some_and(|hungry| *hungry);
+        let read = work.read(around, hungry);
+        match self.relief.next().filter(|_| somebody_waits) {
+            None => read.await,
+            // Nothing is lost of a reading that is given up: what came is the leg's.
+            Some(next) => timeout_at(next.into(), read).await.unwrap_or(Ok(())),
+        }
+    }
+
+    /// While rows leave and none is needed: takes what has come of shards whose servers have waited long.
+    async fn read_waiting(
+        &mut self,
+        work: &mut Work<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<(), Broken> {
+        self.look();
+        if !(0..work.nodes.len()).any(|number| self.relief.wants(number)) {
+            return Ok(());
+        }
+        let relief = &self.relief;
+        let read = work.read(around, |number| relief.wants(number));
+        let now = Instant::now();
+        timeout_at(now.into(), read).await.unwrap_or(Ok(()))
+    }
+
+    fn look(&mut self) {
+        let full = |number: usize| self.merger.appetite(number) == Appetite::Full;
+        self.relief.look(Instant::now(), full);
     }
 
     /// Hands over the rows that came.
@@ -274,6 +319,7 @@ impl Merging {
                 true => tokio::task::block_in_place(|| self.merger.feed(number, rows)),
                 false => self.merger.feed(number, rows),
             };
+            self.relief.took(number, rows.len());
             part.take_rows();
             if let Err(e) = fed {
                 return Err(of_merge(&e, work));

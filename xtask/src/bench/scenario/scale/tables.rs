@@ -49,22 +49,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         checks.push(check(&mesh)?);
     }
 
-    step("tables: a first and a second statement on each");
-    let mut client = Client::connect(mesh.port.number())?;
-    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
-    for times in [&mut firsts, &mut seconds] {
-        for table in 0..tables {
-            let began = Instant::now();
-            let answer = client.query(&format!("SELECT v FROM t_{table} WHERE id = 1"))?;
-            times.push(ms(began));
-            if answer.rows != 0 {
-                return Err(format!(
-                    "t_{table} has {} rows and should have none",
-                    answer.rows
-                ));
-            }
-        }
-    }
+    let [firsts, seconds] = use_all(&mesh, tables)?;
     let used_rss = rss_bytes(mesh.daemon.pid()).unwrap_or_default();
 
     for more in 1..=TIMES {
@@ -99,6 +84,25 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
             "rss_used_bytes": used_rss, "rss_reloaded_bytes": reloaded_rss,
         }),
     })
+}
+
+/// A first and a second statement on every table: how long each took.
+fn use_all(mesh: &Mesh, tables: u32) -> Result<[Vec<f64>; 2], String> {
+    step("tables: a first and a second statement on each");
+    let mut client = Client::connect(mesh.port.number())?;
+    let mut all = [Vec::new(), Vec::new()];
+    for times in &mut all {
+        for table in 0..tables {
+            let began = Instant::now();
+            let answer = client.query(&format!("SELECT v FROM t_{table} WHERE id = 1"))?;
+            times.push(ms(began));
+            if answer.rows != 0 {
+                let rows = answer.rows;
+                return Err(format!("t_{table} has {rows} rows and should have none"));
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn create(node: usize, server: &Server, tables: u32) -> Result<(), String> {

@@ -104,9 +104,9 @@ impl Session {
                 if let Some(ended) = hearing.ended.remove(&number) {
                     break ended;
                 }
-                match timeout_at(others_turn, hearing.of(number)).await {
-                    Ok(said) => hearing.take(home, said?).await?,
-                    Err(_) => {}
+                let said = timeout_at(others_turn, hearing.of(number)).await;
+                if let Ok(said) = said {
+                    hearing.take(home, said?).await?;
                 }
                 // Also where the one whose turn it is always has more to say.
                 if Instant::now() >= others_turn {
