@@ -47,7 +47,7 @@ pub use merge::MergeSpec;
 pub use moving::{Computed, Going, Moving, Rekeyed, Unmoved};
 pub use print::Shown;
 pub use reason::{GatherReason, LoadReason, RefuseReason};
-pub use rewrite::Splice;
+pub use rewrite::{Copied, Splice};
 pub use template::Template;
 pub use value::{KeyValue, Parameter, Variables};
 
@@ -177,7 +177,7 @@ impl ShardPlanner {
         }
     }
 
-    /// How a change is done whose rows have to be found first, over rows of several nodes. Its values are in its text.
+    /// How a change is done whose rows have to be found first, over rows of several nodes.
     ///
     /// # Errors
     /// Why it cannot be, or what has to be known first.
@@ -194,7 +194,7 @@ impl ShardPlanner {
         keyed::plan(&scope)
     }
 
-    /// How an UPDATE is done that changes the sharding key. Its values are in its text.
+    /// How an UPDATE is done that changes the sharding key.
     ///
     /// # Errors
     /// Why it cannot be.

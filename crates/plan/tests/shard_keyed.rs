@@ -47,7 +47,7 @@ fn first(sql: &str) -> String {
     };
     let keyed = ShardPlanner::default().keyed(&input).unwrap();
     assert_eq!(keyed.find.pulls.len(), 1, "{sql}");
-    String::from_utf8(keyed.find.pulls[0].first.clone()).unwrap()
+    String::from_utf8(keyed.find.pulls[0].first.text.clone()).unwrap()
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct SessionFunctionValues {
     pub warning_count: Option<u64>,
     /// For `@@error_count`.
     pub error_count: Option<u64>,
-    /// For `LAST_INSERT_ID()`.
+    /// For `LAST_INSERT_ID()`, `@@last_insert_id` and `@@identity`.
     pub last_insert_id: Option<u64>,
 }
 
@@ -222,6 +222,8 @@ fn find_variable(
         values.warning_count?
     } else if is("error_count") {
         values.error_count?
+    } else if is("last_insert_id") || is("identity") {
+        values.last_insert_id?
     } else {
         return None;
     };

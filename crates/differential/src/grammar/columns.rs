@@ -145,7 +145,8 @@ fn edge(draw: &mut Draw, class: Class) -> String {
             "'7'",
             "TRUE",
         ],
-        Class::Year => &["2155", "1901", "'2001'"],
+        // In one or two digits a literal is another year, and a parameter is that number.
+        Class::Year => &["2155", "1901", "'2001'", "1", "5", "70", "99"],
         Class::Decimal => &["999999999.999", "-0.0005", "12.3450", "1e3", "'12.5'", "0"],
         Class::Float => &["0.0", "-0.25", "1e10", "'2.5'", "3"],
         Class::Text => &[

@@ -60,9 +60,9 @@ pub struct Pull {
     /// The name that the condition calls the table by, as it was written.
     pub alias: Vec<u8>,
     /// What must hold for a row.
-    pub condition: Option<PullCondition>,
+    pub condition: Option<Copied>,
     /// Which rows of a part are enough: ` ORDER BY … LIMIT …`, in the client's words. Empty if all are needed.
-    pub first: Vec<u8>,
+    pub first: Copied,
 }
 
 /// Where some of the rows are.
@@ -74,15 +74,6 @@ pub struct PullPart {
     pub shard: Option<usize>,
     /// The table's name there.
     pub table: String,
-}
-
-/// A condition in the client's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullCondition {
-    /// The text.
-    pub sql: Vec<u8>,
-    /// The client's parameters that stand in it, in order.
-    pub parameters: Vec<u32>,
 }
 
 /// Which tables are read where they are.
@@ -298,7 +289,7 @@ fn pull(
         of: set.map_or(1, Positions::size),
         alias: alias(scope, table).to_vec(),
         condition: condition(scope, place)?,
-        first: Vec::new(),
+        first: Copied::default(),
     })
 }
 
@@ -368,7 +359,7 @@ pub(super) fn columns(
 }
 
 /// What must hold for every row of a use that matters.
-fn condition(scope: &Scope<'_>, place: usize) -> Result<Option<PullCondition>, Stop> {
+fn condition(scope: &Scope<'_>, place: usize) -> Result<Option<Copied>, Stop> {
     let Some(block) = scope.uses.get(place).and_then(|table| table.block) else {
         return Ok(None);
     };
@@ -399,10 +390,7 @@ fn condition(scope: &Scope<'_>, place: usize) -> Result<Option<PullCondition>, S
         all.append(rewrite::copy(scope, node.span, &qualifiers));
         all.push(b")");
     }
-    Ok((!all.text.is_empty()).then_some(PullCondition {
-        sql: all.text,
-        parameters: all.parameters,
-    }))
+    Ok((!all.text.is_empty()).then_some(all))
 }
 
 /// Whether the condition of a use says all that the statement, which reads no other table, says of its rows.

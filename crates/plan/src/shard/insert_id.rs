@@ -1,4 +1,4 @@
-//! The session's LAST_INSERT_ID() as a number in the text.
+//! The session's LAST_INSERT_ID(), or a variable that says the same, as a number in the text.
 //!
 //! Owns where a plain number means the same: compared in a condition, or stored by an INSERT. There it leads to a shard as any
 //! other. Must never touch what names a column of the result. Input: a statement, and the value that the session knows.
@@ -9,6 +9,14 @@ use dbmesh_sql::ast::{Assignment, Expr, ExprId, ExprKind, Row, SelectItem};
 use super::rewrite::{self, Splice};
 use super::scope::Scope;
 use super::{Input, ShardPlanner};
+
+/// Variables that say it.
+const SAYING_IT: [&[u8]; 4] = [
+    b"@@last_insert_id",
+    b"@@identity",
+    b"@@session.last_insert_id",
+    b"@@session.identity",
+];
 
 impl ShardPlanner {
     /// The text with the number in those places; none if there are none.
@@ -54,12 +62,17 @@ fn places(scope: &Scope<'_>) -> Vec<ExprId> {
     places
 }
 
-/// Where it calls LAST_INSERT_ID().
+/// Where it calls LAST_INSERT_ID(), or reads such a variable.
 fn call(scope: &Scope<'_>, place: ExprId) -> Option<Span> {
-    let ExprKind::Call(call) = scope.ast.expr(place)?.kind else {
-        return None;
+    let node = scope.ast.expr(place)?;
+    let call = match node.kind {
+        ExprKind::Call(call) => scope.ast.node(call)?,
+        ExprKind::SystemVariable(_) => {
+            let text = scope.text(node.span).to_ascii_lowercase();
+            return SAYING_IT.contains(&text.as_slice()).then_some(node.span);
+        }
+        _ => return None,
     };
-    let call = scope.ast.node(call)?;
     let named = call.name.qualifier.is_none()
         && scope
             .text(call.name.name)

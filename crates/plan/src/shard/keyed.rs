@@ -2,8 +2,8 @@
 //!
 //! Owns the query, and the words around the values that it finds; the statements that these make are planned as if the
 //! client had sent them. Must never leave to a shard what it would compute of another row, nor compute elsewhere what
-//! follows from the row alone: such assignments go with the change as they are written. Input: an INSERT, REPLACE, UPDATE
-//! or DELETE, its values in its text.
+//! follows from the row alone: such assignments go with the change as they are written. Parameters stay parameters, known by
+//! their places in the client's text. Input: an INSERT, REPLACE, UPDATE or DELETE.
 
 mod inserted;
 
@@ -18,9 +18,9 @@ use dbmesh_sql::{Span, literal};
 
 use super::gather::{self, Gather};
 use super::reason::{GatherReason, RefuseReason, Stop};
-use super::rewrite;
+use super::rewrite::{self, Copied};
 use super::scope::{Scope, Use};
-use super::{Input, ShardPlanner, write};
+use super::{Input, Parameter, ShardPlanner, write};
 
 /// The temporary table that takes what the query finds.
 pub const FOUND: &str = "mesh_found";
@@ -50,12 +50,12 @@ pub enum Then {
         /// Before the values.
         head: Vec<u8>,
         /// After them.
-        tail: Vec<u8>,
+        tail: Copied,
     },
     /// Rows are changed: `head WHERE (keys) IN (…)`.
     Change {
         /// The text before WHERE, in parts, with a value that was found between two of them.
-        head: Vec<Vec<u8>>,
+        head: Vec<Copied>,
         /// So many columns are the row's key; the others are the values of the text.
         keys: usize,
         /// The key's columns, as they stand in a condition.
@@ -147,27 +147,72 @@ impl Change {
     }
 }
 
-/// The query's plan.
-fn find(scope: &Scope<'_>, sql: &[u8]) -> Result<Gather, NotKeyed> {
+/// The query's plan. Its parameters are the client's.
+fn find(scope: &Scope<'_>, query: &Copied) -> Result<Gather, NotKeyed> {
+    let one = |all: &[Parameter], place: &u32| all.get(usize::try_from(*place).ok()?).cloned();
+    let values: Option<Vec<Parameter>> = scope.input.parameters.map(|all| {
+        let own = query.parameters.iter();
+        own.filter_map(|place| one(all, place)).collect()
+    });
     let input = Input {
-        sql,
-        parameters: None,
+        sql: &query.text,
+        parameters: values.as_deref(),
         ..scope.input
     };
-    let found = ShardPlanner::default().gather_all(&input);
-    found.map_err(NotKeyed::from)
+    let mut found = ShardPlanner::default().gather_all(&input)?;
+    let clients = |places: &mut Vec<u32>| {
+        for place in places {
+            let own = usize::try_from(*place).ok();
+            let own = own.and_then(|own| query.parameters.get(own));
+            *place = own.copied().unwrap_or(u32::MAX);
+        }
+    };
+    found
+        .pulls
+        .iter_mut()
+        .filter_map(|pull| pull.condition.as_mut())
+        .for_each(|condition| clients(&mut condition.parameters));
+    if let Some(finish) = &mut found.finish {
+        clients(&mut finish.parameters);
+    }
+    Ok(found)
+}
+
+/// A part of the client's text.
+fn copied(scope: &Scope<'_>, span: Span) -> Copied {
+    rewrite::copy(scope, span, &[])
 }
 
 fn quoted(name: &str) -> Vec<u8> {
     literal::quote_identifier(name.as_bytes())
 }
 
+/// Words without parameters.
+fn plain(text: Vec<u8>) -> Copied {
+    Copied {
+        text,
+        parameters: Vec::new(),
+    }
+}
+
+/// A list of texts.
+fn joined(texts: impl Iterator<Item = Copied>) -> Copied {
+    let mut all = Copied::default();
+    for (number, text) in texts.enumerate() {
+        if number > 0 {
+            all.push(b", ");
+        }
+        all.append(text);
+    }
+    all
+}
+
 fn within(outer: Span, inner: Span) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-fn value_text<'a>(scope: &Scope<'a>, value: ExprId) -> Option<&'a [u8]> {
-    Some(scope.text(scope.ast.expr(value)?.span))
+fn value_text(scope: &Scope<'_>, value: ExprId) -> Option<Copied> {
+    Some(copied(scope, scope.ast.expr(value)?.span))
 }
 
 /// UPDATE and DELETE.
@@ -244,7 +289,7 @@ impl Target<'_, '_> {
             .map(|assignment| scope.lower(assignment.column.name))
             .collect();
         let mut columns = self.keys.clone();
-        let mut computed: Vec<&[u8]> = Vec::new();
+        let mut computed: Vec<Copied> = Vec::new();
         let mut head = vec![self.verb()];
         for (number, assignment) in assignments.iter().enumerate() {
             if !self.is_ours(assignment.column) {
@@ -252,14 +297,14 @@ impl Target<'_, '_> {
             }
             let column = scope.lower(assignment.column.name);
             if let Some(last) = head.last_mut() {
-                last.extend_from_slice(if number == 0 { b" SET " } else { b", " });
-                last.extend(quoted(&column));
-                last.extend_from_slice(b" = ");
+                last.push(if number == 0 { b" SET " } else { b", " });
+                last.push(&quoted(&column));
+                last.push(b" = ");
             }
             let text = value_text(scope, assignment.value).unwrap_or_default();
             if self.follows_from_row(assignment.value) {
                 if let Some(last) = head.last_mut() {
-                    last.extend_from_slice(text);
+                    last.append(text);
                 }
                 continue;
             }
@@ -269,19 +314,14 @@ impl Target<'_, '_> {
             }
             columns.push(column);
             computed.push(text);
-            head.push(Vec::new());
+            head.push(Copied::default());
         }
         let in_order = !scope.ast.list(self.change.ordered).is_empty()
             && assigned.iter().any(|column| self.keys.contains(column));
         let key = self.keys.iter().map(|key| self.compared(key, quoted(key)));
         let key = key.collect();
-        let mut find = find(scope, &self.query(&computed))?;
-        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?)
-            && pull
-                .condition
-                .as_ref()
-                .is_none_or(|c| c.parameters.is_empty())
-        {
+        let mut find = find(scope, &self.query(computed))?;
+        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?) {
             pull.first = first;
         }
         Ok(Keyed {
@@ -313,58 +353,56 @@ impl Target<'_, '_> {
     }
 
     /// UPDATE or DELETE, up to its table's name.
-    fn verb(&self) -> Vec<u8> {
+    fn verb(&self) -> Copied {
         let scope = self.scope;
         let ignore: &[u8] = if self.change.ignore { b"IGNORE " } else { b"" };
         let name = scope.text(self.table.name.span);
         if self.change.assigned.is_none() {
-            return [&b"DELETE "[..], ignore, b"FROM ", name].concat();
+            return plain([&b"DELETE "[..], ignore, b"FROM ", name].concat());
         }
         let mut verb = [&b"UPDATE "[..], ignore, name].concat();
         if self.table.aliased {
             verb.extend_from_slice(b" AS ");
             verb.extend_from_slice(gather::alias(scope, self.table));
         }
-        verb
+        plain(verb)
     }
 
     /// The query that finds the rows, with what is computed of others'.
-    fn query(&self, computed: &[&[u8]]) -> Vec<u8> {
+    fn query(&self, computed: Vec<Copied>) -> Copied {
         let scope = self.scope;
-        let mut sql = Vec::new();
+        let mut sql = Copied::default();
         if let Some(with) = self.change.with {
-            sql.extend_from_slice(scope.text(with.span));
-            sql.push(b' ');
+            sql.append(copied(scope, with.span));
+            sql.push(b" ");
         }
-        sql.extend_from_slice(b"SELECT ");
+        sql.push(b"SELECT ");
         let own = self.keys.iter().map(|key| {
             let mut column = gather::alias(scope, self.table).to_vec();
             column.push(b'.');
             column.extend(quoted(key));
-            self.compared(key, column)
+            plain(self.compared(key, column))
         });
-        let computed = computed.iter().map(|text| text.to_vec());
-        let items: Vec<Vec<u8>> = own.chain(computed).collect();
-        sql.extend(items.join(&b", "[..]));
-        sql.extend_from_slice(b" FROM ");
+        sql.append(joined(own.chain(computed)));
+        sql.push(b" FROM ");
         let roots = scope.ast.list(self.change.tables).iter();
         let roots: Vec<Span> = roots
             .filter_map(|root| Some(scope.ast.node(*root)?.span))
             .collect();
         let start = roots.first().map_or(0, |span| span.start);
         let end = roots.last().map_or(start, |span| span.end);
-        sql.extend_from_slice(scope.text(Span { start, end }));
+        sql.append(copied(scope, Span { start, end }));
         let rest = Span {
             start: self.change.assigned.map_or(end, |assigned| assigned.end),
             end: scope.ast.statement().span.end,
         };
-        sql.extend_from_slice(scope.text(rest));
+        sql.append(copied(scope, rest));
         sql
     }
 
     /// Which rows of every shard are enough, where those that come first of all are among those that come first on each:
     /// the order is of columns, and nothing but the row says whether it is wanted.
-    fn first_rows(&self) -> Result<Option<Vec<u8>>, NotKeyed> {
+    fn first_rows(&self) -> Result<Option<Copied>, NotKeyed> {
         let scope = self.scope;
         let Some(limit) = self.change.limit else {
             return Ok(None);
@@ -380,13 +418,13 @@ impl Target<'_, '_> {
             return Ok(None);
         }
         let qualifiers = rewrite::qualifiers(scope)?;
-        let mut first = Vec::new();
+        let mut first = Copied::default();
         for (number, item) in ordered.iter().enumerate() {
-            first.extend_from_slice(if number == 0 { b" ORDER BY " } else { b", " });
-            first.extend(rewrite::copy(scope, item.span, &qualifiers).text);
+            first.push(if number == 0 { b" ORDER BY " } else { b", " });
+            first.append(rewrite::copy(scope, item.span, &qualifiers));
         }
-        first.push(b' ');
-        first.extend_from_slice(scope.text(limit.span));
+        first.push(b" ");
+        first.append(copied(scope, limit.span));
         Ok(Some(first))
     }
 

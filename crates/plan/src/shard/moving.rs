@@ -3,7 +3,7 @@
 //! Owns which of them can be done exactly: every row that is changed gets the same key, which is known, or one that its
 //! server computes before, while it locks the row. The shards change their rows in place, as one server would; then those
 //! that belong elsewhere, which nothing but their new key tells, go there. Must never leave a row where no statement looks
-//! for it. Input: an UPDATE, its values in its text.
+//! for it. Input: an UPDATE.
 
 mod computed;
 
@@ -11,7 +11,7 @@ use std::fmt;
 
 use dbmesh_model::topology::sharding::{KeyKind, ShardedTable};
 use dbmesh_sql::ast::{Assignment, Body, Update};
-use dbmesh_sql::parsed::{self, Access};
+use dbmesh_sql::parsed::{self, Access, Operand};
 use dbmesh_sql::{Facts, literal};
 
 pub use self::computed::{Computed, Rekeyed};
@@ -21,7 +21,7 @@ use super::rewrite::Splice;
 use super::route::{self, Route, Target};
 use super::scope::{Scope, Use};
 use super::slots::Positions;
-use super::value::{Compared, KeyValue};
+use super::value::{Compared, KeyValue, Said};
 use super::{NodeStatement, PullPart, algorithm, read, rewrite};
 
 /// How rows move.
@@ -167,7 +167,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<Moving, Unmoved> {
 struct Key<'a> {
     column: &'a str,
     value: KeyValue,
-    text: &'a [u8],
+    text: Vec<u8>,
 }
 
 /// All columns of the key, each assigned once.
@@ -198,7 +198,10 @@ fn keys<'a>(
             _ => return Err(Unmoved::Stored),
         };
         let node = scope.ast.expr(assignment.value).ok_or(Unmoved::Stored)?;
-        let text = scope.text(node.span);
+        let text = match operand {
+            Operand::Parameter(..) => literal_of(scope, &value, operand).ok_or(Unmoved::Stored)?,
+            _ => scope.text(node.span).to_vec(),
+        };
         // It is read under another sql_mode as well.
         if text.contains(&b'\\') || text.contains(&b'"') {
             return Err(Unmoved::Stored);
@@ -210,6 +213,15 @@ fn keys<'a>(
         });
     }
     Ok(found)
+}
+
+/// What a bound value would be in the text.
+fn literal_of(scope: &Scope<'_>, value: &KeyValue, operand: Operand) -> Option<Vec<u8>> {
+    match (value, scope.reading().said(operand)) {
+        (KeyValue::Integer(number), _) => Some(number.to_string().into_bytes()),
+        (_, Said::Text(text)) => Some(literal::quote_literal(&text, false)),
+        _ => None,
+    }
 }
 
 fn assigns(scope: &Scope<'_>, table: &Use<'_>, assignment: &Assignment, column: &str) -> bool {
@@ -259,7 +271,7 @@ fn places(scope: &Scope<'_>, update: &Update) -> Result<Vec<(Target, Vec<Splice>
 fn condition(keys: &[Key<'_>]) -> Vec<u8> {
     let one = |key: &Key<'_>| {
         let column = literal::quote_identifier(key.column.as_bytes());
-        [&column, &b" = "[..], key.text].concat()
+        [&column, &b" = "[..], &key.text].concat()
     };
     let all: Vec<Vec<u8>> = keys.iter().map(one).collect();
     all.join(&b" AND "[..])

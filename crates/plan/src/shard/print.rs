@@ -108,12 +108,12 @@ impl fmt::Display for Pull {
             None => f.write_str("all columns")?,
         }
         if let Some(condition) = &self.condition {
-            write!(f, " where {}", String::from_utf8_lossy(&condition.sql))?;
+            write!(f, " where {}", String::from_utf8_lossy(&condition.text))?;
             if !condition.parameters.is_empty() {
                 write!(f, " -- ? = {:?}", condition.parameters)?;
             }
         }
-        f.write_str(&String::from_utf8_lossy(&self.first))
+        f.write_str(&String::from_utf8_lossy(&self.first.text))
     }
 }
 

@@ -46,22 +46,26 @@ impl Splice {
 
 /// A text with its parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Copied {
+pub struct Copied {
+    /// The text.
     pub text: Vec<u8>,
+    /// Which of the client's parameters stand in it, in order.
     pub parameters: Vec<u32>,
 }
 
 impl Copied {
+    /// Adds words without parameters.
     pub fn push(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
     }
 
+    /// Adds words with theirs.
     pub fn append(&mut self, other: Self) {
         self.text.extend(other.text);
         self.parameters.extend(other.parameters);
     }
 
-    pub fn splice(self, span: Span) -> Splice {
+    pub(super) fn splice(self, span: Span) -> Splice {
         Splice {
             span,
             text: self.text,

@@ -7,6 +7,7 @@ use dbmesh_merge as merge;
 use dbmesh_merge::column::ValueType;
 use dbmesh_merge::{Comparison, Definition, Direction, FloatSums, Key, OutputDefinition};
 use dbmesh_plan::shard::merge::{Aggregate, AggregateFunction, ColumnRef, Grouping, MergeSpec};
+use dbmesh_sql::Flavor;
 
 /// What the session says of aggregates.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Settings {
     pub increment: u8,
     /// group_concat_max_len, in bytes, if it is known.
     pub concat_bytes_max: Option<u64>,
+    /// What the servers are.
+    pub flavor: Flavor,
 }
 
 /// Whether the shards' rows come side by side.
@@ -81,6 +84,23 @@ pub fn translate(
         None => spec.sort = order,
     }
     Ok(spec)
+}
+
+/// Whether the merge would compare values that each shard may give in another form: the least and the greatest BIT of a group
+/// are bytes or, in MariaDB without a temporary table, the digits of a number.
+pub fn has_forms(spec: &merge::MergeSpec, columns: &[Definition], flavor: Flavor) -> bool {
+    let is_bits = |output: &merge::Output| match &output.value {
+        merge::Aggregate::Min(key) | merge::Aggregate::Max(key) => {
+            let column = columns.get(key.column);
+            column.is_some_and(|column| column.value_type() == ValueType::Bit)
+        }
+        _ => false,
+    };
+    let groups = spec.group.iter().filter(|group| !group.keys.is_empty());
+    flavor == Flavor::MariaDb
+        && groups
+            .into_iter()
+            .any(|group| group.outputs.iter().any(is_bits))
 }
 
 struct Shape<'a> {
@@ -183,6 +203,7 @@ mod tests {
     use dbmesh_wire::column::Column;
 
     const SETTINGS: Settings = Settings {
+        flavor: Flavor::MySql,
         increment: 4,
         concat_bytes_max: Some(1024),
     };

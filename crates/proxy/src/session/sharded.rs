@@ -43,6 +43,7 @@ use super::exchange::Lost;
 use super::leave::refuses_writes;
 use super::settle::warning;
 use super::{Executed, Failure, Session};
+use keyed::Asked;
 use scatter::{Answers, Spread};
 
 use crate::catalog::Known;
@@ -202,7 +203,8 @@ impl Session {
         }
         match plan {
             plan if keyed::is_keyed(&plan, statement) => {
-                self.change_by_key(query.sql, statement, route, plan).await
+                let asked = Asked::in_text(query.sql);
+                self.change_by_key(asked, statement, route, plan).await
             }
             ShardPlan::Session => {
                 self.go_for_session(statement).await?;

@@ -2,10 +2,13 @@
 
 use dbmesh_testkit::Kind;
 
-use crate::ground::{Ground, KINDS, Options};
+use crate::ground::{Answer, Ground, KINDS, Options};
 use crate::prepared::{Value, execute, prepare};
 
-const WHEN: &[&str] = &[
+const RULES: &[&str] = &[
+    "- tableName: t_every",
+    "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: user_id}",
+    "  actualDatanodes: {valueSource: {expression: \"ds_0.t_every_{0..3}, ds_1.t_every_{4..7}\"}}",
     "- tableName: t_when",
     "  tableStrategy: {tableShardingAlgorithmName: eight, tableShardingColumn: user_id}",
     "  actualDatanodes: {valueSource: {expression: \"ds_0.t_when_{0..3}, ds_1.t_when_{4..7}\"}}",
@@ -14,7 +17,7 @@ const WHEN: &[&str] = &[
 fn ground(kind: Kind) -> Ground {
     let options = Options {
         data_shard: &["transactions: {acrossNodes: bestEffort}"],
-        rules: WHEN,
+        rules: RULES,
         ..Options::default()
     };
     Ground::new(kind, &options)
@@ -151,4 +154,138 @@ fn documents_whose_text_says_less_are_not_moved() {
     );
     let said = mesh.refused("SELECT a.user_id, b.doc FROM t_type a JOIN t_type b ON a.user_id < b.user_id ORDER BY 1, 2");
     assert!(said.contains("its text does not give back"), "{said}");
+}
+
+/// A column of every type; each row has values that other types' literals may mean.
+const EVERY: &str = "
+    SET sql_mode = ''
+    CREATE TABLE t_every (user_id INT NOT NULL PRIMARY KEY, hits INT NOT NULL DEFAULT 0, yr YEAR, day DATE, dt DATETIME, ts TIMESTAMP NULL, tm TIME, de DECIMAL(10,2), fl FLOAT, db DOUBLE, bi BIT(8), bu BIGINT UNSIGNED, ch VARCHAR(20), vb VARBINARY(20), en ENUM('a','29','2029'), st SET('a','b','29'), js JSON)
+    INSERT INTO t_every VALUES (1, 0, 2029, '2029-01-02', '2029-01-02', '2029-01-02', '00:00:29', 29, 29, 29, 29, 29, '29', '29', '29', '29', '29')
+    INSERT INTO t_every VALUES (6, 0, 1999, '2024-01-02', '2024-01-02 10:00:00', '2024-01-02 10:00:00', '10:00:00', 1.5, 1.5, 1.5, 1, 0, '2029', '2029', '2029', 'a,b', '\"2029\"')
+    INSERT INTO t_every VALUES (7, 0, 0, '1999-01-02', '1999-01-02 10:00:01', '1999-01-02 10:00:01', '-10:00:00', 0.1, 0.1, 0.1, 0, 18446744073709551615, 'a', 'a', 'a', 'a', '{\"a\": 1}')
+    INSERT INTO t_every VALUES (10, 0, 2001, '2001-05-29', '2001-05-29 00:00:29', '2001-05-29 00:00:29', '29:00:00', -1, -1, -1, 50, 1, '05', '29 ', NULL, 'b', '1.5')
+    INSERT INTO t_every (user_id) VALUES (13)
+";
+
+const COLUMNS: [&str; 10] = ["yr", "day", "dt", "tm", "de", "db", "bi", "ch", "en", "js"];
+
+/// Numbers, texts, bytes, and what only the protocol has.
+const VALUES: [Value<'_>; 9] = [
+    Value::Int(29),
+    Value::Int(2029),
+    Value::Text("29"),
+    Value::Text("a"),
+    Value::Text("2024-01-02"),
+    Value::Bytes(b"\x1d"),
+    // DOUBLE 1.5, NEWDECIMAL 29, DATE 2029-01-02.
+    Value::Typed(5, &[0, 0, 0, 0, 0, 0, 0xF8, 0x3F]),
+    Value::Typed(246, b"\x0229"),
+    Value::Typed(10, &[4, 0xED, 7, 1, 2]),
+];
+
+/// `{}` is the column.
+const COMPARED: [&str; 3] = [
+    "UPDATE t_every SET hits = hits + 1 WHERE {} = ? ORDER BY user_id LIMIT 3",
+    "UPDATE t_every SET hits = hits + 1 WHERE {} IN (?, 7) OR hits < 0 ORDER BY user_id LIMIT 3",
+    "UPDATE t_every SET hits = hits + IF({} >= ?, 2, 1) ORDER BY user_id LIMIT 4",
+];
+
+/// An ENUM that holds no value of its list, of which servers warn when it is written; '' is a value of this one's.
+const OUTSIDE: &str = "
+    SET sql_mode = ''
+    INSERT INTO t_type (user_id, e) VALUES (1, 'no'), (2, 'x'), (6, 'none'), (7, NULL), (12, '')
+    SELECT a.user_id, a.e, a.e + 0, b.e + 0 FROM t_type a JOIN t_type b ON a.user_id = b.user_id - 5 ORDER BY 1
+    SELECT user_id, e, e + 0, ROW_NUMBER() OVER (ORDER BY user_id) FROM t_type ORDER BY user_id
+    SELECT e, e + 0, COUNT(*) FROM t_type WHERE user_id IN (SELECT user_id FROM t_type WHERE e = '') GROUP BY e ORDER BY 2
+    SELECT COUNT(DISTINCT b.e), MAX(a.e) FROM t_type a JOIN t_type b ON a.user_id < b.user_id WHERE a.e = 0
+    UPDATE t_type a JOIN t_type b ON a.user_id = b.user_id - 5 SET a.l1 = 'joined' WHERE b.e = 0
+    SELECT user_id, l1, e + 0 FROM t_type ORDER BY user_id
+";
+
+#[test]
+fn an_enum_without_a_value_comes_along() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        ground.both(OUTSIDE);
+        let mut mesh = ground.mesh();
+        let said = mesh
+            .refused("UPDATE t_type a JOIN t_type b ON a.user_id = b.user_id - 5 SET a.e = b.e");
+        assert!(said.contains("an ENUM holds no value"), "{kind:?}: {said}");
+    }
+}
+
+/// The least and the greatest of BIT, which MariaDB gives as a number without a group, and with one by its plan.
+#[test]
+fn the_greatest_bits_have_one_form() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        ground.both(EVERY);
+        ground.both(
+            "SELECT MAX(bi), MIN(bi) FROM t_every
+             SELECT MAX(bi) + 0, MIN(bi) FROM t_every WHERE user_id > 100
+             SELECT MAX(bi) FROM t_every HAVING MAX(bi) > 3",
+        );
+        let sql = "SELECT WORD de > 5 AS k, MAX(bi), MIN(bi) FROM t_every GROUP BY k ORDER BY k";
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let answer = mesh.ask(&sql.replace("WORD ", ""));
+        let forms = ["SQL_BIG_RESULT ", "SQL_SMALL_RESULT "]
+            .map(|word| one.ask(&sql.replace("WORD ", word)));
+        assert!(
+            forms.iter().any(|form| form.rows() == answer.rows()),
+            "{kind:?}: {answer:?} is none of {forms:?}"
+        );
+    }
+}
+
+/// Whether MariaDB may say one where it says the other: whether it looks at rows before it changes them, and so warns of what
+/// it cannot convert or ends with an error, and how often it converts, is a question of its plan.
+fn by_plan(ours: &Answer, theirs: &Answer) -> bool {
+    match (ours, theirs) {
+        (Answer::Error(1292), Answer::Done(_, _, _, warnings, _)) => *warnings > 0,
+        (Answer::Done(ours, ..), Answer::Done(theirs, ..)) => ours == theirs,
+        (ours, theirs) => ours == theirs,
+    }
+}
+
+#[test]
+fn parameters_are_compared_as_parameters() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        ground.both(EVERY);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let mut different = Vec::new();
+        for sql in COMPARED {
+            for column in COLUMNS {
+                let sql = sql.replace("{}", column);
+                for value in VALUES {
+                    // A server remembers the types of the first execution: each value has a statement of its own.
+                    let (ours, ..) = prepare(&mut mesh, &sql).unwrap();
+                    let (theirs, ..) = prepare(&mut one, &sql).unwrap();
+                    let a = execute(&mut mesh, ours, &[value], &sql);
+                    let said = mesh.said.take();
+                    let b = execute(&mut one, theirs, &[value], &sql);
+                    let after = "SELECT user_id, hits FROM t_every ORDER BY user_id";
+                    let (rows, expected) = (mesh.ask(after), one.ask(after));
+                    let same = match kind {
+                        Kind::MariaDb => by_plan(&a, &b),
+                        _ => a.unlabelled(&b) == b,
+                    };
+                    let refused = matches!(a, Answer::Error(1292));
+                    if !same || (rows != expected && !refused) {
+                        different.push(format!(
+                            "{sql} {value:?}\n  mesh: {a:?} {said:?} {rows:?}\n  one:  {b:?} {expected:?}"
+                        ));
+                    }
+                    if rows != expected {
+                        for client in [&mut mesh, &mut one] {
+                            client.ask("UPDATE t_every SET hits = 0");
+                        }
+                    }
+                }
+            }
+        }
+        let count = different.len();
+        different.truncate(40);
+        assert!(count == 0, "{kind:?}: {count}\n{}", different.join("\n"));
+    }
 }

@@ -14,9 +14,11 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// In pieces, before the execution.
     Long(&'a [&'a str]),
+    /// Of this type of the protocol, as it is sent.
+    Typed(u8, &'a [u8]),
 }
 
-use Value::{Bytes, Int, Long, Null, Text};
+use Value::{Bytes, Int, Long, Null, Text, Typed};
 
 /// What PREPARE says: columns, number of parameters; or the error's number.
 pub type Prepared = Result<(u32, Vec<String>, u16), u16>;
@@ -70,11 +72,12 @@ pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) ->
         payload.extend_from_slice(&bitmap);
         payload.push(1);
         for value in values {
-            payload.extend_from_slice(match value {
-                Null => &[6, 0],
-                Int(_) => &[8, 0],
-                Text(_) => &[253, 0],
-                Long(_) | Bytes(_) => &[252, 0],
+            payload.extend_from_slice(&match value {
+                Null => [6, 0],
+                Int(_) => [8, 0],
+                Text(_) => [253, 0],
+                Long(_) | Bytes(_) => [252, 0],
+                Typed(kind, _) => [*kind, 0],
             });
         }
         for value in values {
@@ -82,6 +85,7 @@ pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) ->
                 Null | Long(_) => {}
                 Int(n) => payload.extend_from_slice(&n.to_le_bytes()),
                 Bytes(bytes) => put_lenenc_bytes(&mut payload, bytes),
+                Typed(_, bytes) => payload.extend_from_slice(bytes),
                 Text(text) => put_lenenc_bytes(&mut payload, text.as_bytes()),
             }
         }

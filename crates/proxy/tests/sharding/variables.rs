@@ -1,6 +1,6 @@
 //! User variables over shards: known to the session, so that every node has them.
 
-use crate::ground::{Answer, Ground, KINDS, Options};
+use crate::ground::{Answer, Ground, KINDS, Options, alike};
 use crate::prepared::{Value, execute, prepare};
 
 const ACROSS: Options = Options {
@@ -214,12 +214,68 @@ const INSERT_ID: &str = "
     SELECT * FROM t_item ORDER BY id
     DELETE FROM t_user WHERE score = LAST_INSERT_ID()
     SELECT LAST_INSERT_ID(), COUNT(*) FROM t_user
+    SELECT @@last_insert_id, @@identity, name FROM t_user ORDER BY user_id
+    SELECT name FROM t_user WHERE user_id = @@identity OR score < @@session.last_insert_id ORDER BY 1
+    INSERT INTO t_item (id, user_id, order_id, name) VALUES (5, @@identity, 1, 'v')
+    SELECT * FROM t_item ORDER BY id
 ";
+
+/// The same with parameters.
+const PREPARED: [(&str, &[Value<'_>]); 10] = [
+    (
+        "SELECT name FROM t_user WHERE user_id = LAST_INSERT_ID() AND score < ?",
+        &[Value::Int(9)],
+    ),
+    (
+        "SELECT LAST_INSERT_ID(), name FROM t_user WHERE score > ? ORDER BY user_id",
+        &[Value::Int(0)],
+    ),
+    (
+        "SELECT @@identity, @@last_insert_id, name FROM t_user ORDER BY user_id",
+        &[],
+    ),
+    (
+        "SELECT a.name FROM t_user a JOIN t_user b ON a.score = b.user_id WHERE b.user_id >= LAST_INSERT_ID() AND a.score < ? ORDER BY 1",
+        &[Value::Int(100)],
+    ),
+    (
+        "INSERT INTO t_item (id, user_id, order_id, name) VALUES (?, LAST_INSERT_ID(), 1, ?)",
+        &[Value::Int(11), Value::Text("x")],
+    ),
+    (
+        "INSERT INTO t_item (id, user_id, order_id, name) VALUES (?, @@identity, ?, 'y'), (?, 6, LAST_INSERT_ID() * ?, 'z')",
+        &[Value::Int(12), Value::Int(2), Value::Int(13), Value::Int(3)],
+    ),
+    (
+        "UPDATE t_user SET score = LAST_INSERT_ID() + ? WHERE score >= LAST_INSERT_ID()",
+        &[Value::Int(1)],
+    ),
+    (
+        "UPDATE t_user SET name = ? WHERE user_id <= LAST_INSERT_ID() ORDER BY user_id LIMIT 1",
+        &[Value::Text("by id")],
+    ),
+    ("SELECT * FROM t_item ORDER BY id", &[]),
+    (
+        "SELECT * FROM t_user WHERE score <> LAST_INSERT_ID() - ? ORDER BY user_id",
+        &[Value::Int(1)],
+    ),
+];
 
 #[test]
 fn the_last_insert_id_is_the_sessions_on_every_node() {
     for kind in KINDS {
         let ground = Ground::new(kind, &ACROSS);
         ground.both(INSERT_ID);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        for sql in ["INSERT INTO t_conf (v) VALUES ('d')", "DO 0"] {
+            alike(kind, sql, &mut mesh, &mut one);
+        }
+        for (sql, values) in PREPARED {
+            let (ours, ..) = prepare(&mut mesh, sql).unwrap();
+            let (theirs, ..) = prepare(&mut one, sql).unwrap();
+            let answer = execute(&mut mesh, ours, values, sql);
+            let expected = execute(&mut one, theirs, values, sql);
+            assert_eq!(answer, expected, "{kind:?}: {sql} {:?}", mesh.said);
+        }
     }
 }

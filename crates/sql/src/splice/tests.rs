@@ -31,6 +31,11 @@ fn an_id_is_put_in_where_it_is_given() {
     let expected = "SELECT v FROM t WHERE id = CAST(9|0 AS UNSIGNED)";
     assert_eq!(own.as_deref(), Some(expected));
     assert_eq!(put("SELECT LAST_INSERT_ID(7)"), None);
+    assert_eq!(
+        put("SELECT 1 FROM t WHERE id IN (@@identity, @@session.`last_insert_id`)").as_deref(),
+        Some("SELECT 1 FROM t WHERE id IN (IF(1,9|0,NULL), IF(1,9|0,NULL))")
+    );
+    assert_eq!(put("SET @@last_insert_id = 7"), None);
     check("SELECT v FROM t WHERE id = LAST_INSERT_ID()", None);
 }
 

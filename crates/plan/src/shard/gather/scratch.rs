@@ -19,8 +19,10 @@ use definition::{Definition, holds, lower, option_of, without_strings};
 enum Carried {
     /// A number, as it is printed.
     Number,
-    /// A number by which the value is known: the index of an ENUM, the bits of SET and BIT.
+    /// A number by which the value is known: the bits of SET and BIT.
     Index,
+    /// The index of an ENUM: 0 where the column holds no value of its list.
+    Member,
     /// A floating-point number: FLOAT alone would be printed with six digits.
     Real,
     /// A date or time, or another text in ASCII.
@@ -241,7 +243,11 @@ impl ScratchTable {
                 let moment = moment::of_unix_time(value);
                 into.extend(moment.unwrap_or_else(|| b"NULL".to_vec()));
             }
-            Carried::Number | Carried::Index | Carried::Real | Carried::Moment => {
+            Carried::Number
+            | Carried::Index
+            | Carried::Member
+            | Carried::Real
+            | Carried::Moment => {
                 push_value(column.carried, value, into);
             }
             _ if plain => quote(into),
@@ -299,6 +305,13 @@ impl ScratchTable {
         value == LOST && column.is_some_and(|column| column.carried == Carried::Json)
     }
 
+    /// Whether this is an ENUM that holds no value of its list, of which servers warn when it is written.
+    #[must_use]
+    pub fn is_outside(&self, column: usize, value: &[u8]) -> bool {
+        let column = self.columns.get(column);
+        value == b"0" && column.is_some_and(|column| column.carried == Carried::Member)
+    }
+
     /// How many values a pulled row has.
     pub fn width(&self) -> usize {
         self.columns.len()
@@ -324,7 +337,7 @@ impl ScratchTable {
                     continue;
                 }
                 Carried::Number | Carried::Plain | Carried::Binary => (b"", b""),
-                Carried::Index => (b"", b" + 0"),
+                Carried::Index | Carried::Member => (b"", b" + 0"),
                 Carried::Real => (b"", b" * 1e0"),
                 Carried::Moment => (b"UNIX_TIMESTAMP(", b")"),
                 Carried::Text => (b"CAST(", b" AS BINARY)"),
@@ -429,7 +442,7 @@ fn is_zero(moment: &[u8]) -> bool {
 
 fn push_value(carried: Carried, value: &[u8], into: &mut Vec<u8>) {
     match carried {
-        Carried::Number | Carried::Index => into.extend_from_slice(value),
+        Carried::Number | Carried::Index | Carried::Member => into.extend_from_slice(value),
         Carried::Real => {
             into.extend_from_slice(value);
             // As an integer, -0 would lose its sign.

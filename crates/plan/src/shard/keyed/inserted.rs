@@ -11,8 +11,9 @@ use dbmesh_sql::{Span, StatementKind};
 use super::super::NodeStatement;
 use super::super::gather::Gather;
 use super::super::reason::{GatherReason, RefuseReason};
+use super::super::rewrite::Copied;
 use super::super::scope::{Place, Scope, Use};
-use super::{Keyed, NotKeyed, Then, find, quoted, value_text, within};
+use super::{Keyed, NotKeyed, Then, copied, find, joined, plain, quoted, value_text, within};
 
 /// INSERT and REPLACE: what the query or the expressions give is stored in columns like the table's first.
 pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotKeyed> {
@@ -44,7 +45,7 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
     let find = match insert.source {
         InsertSource::Query(query) => {
             let query = scope.ast.node(query).ok_or_else(unserved)?;
-            find(scope, scope.text(query.span))?
+            find(scope, &copied(scope, query.span))?
         }
         InsertSource::Values { rows, .. } => {
             values(scope, scope.ast.list(rows), columns.len(), place)?
@@ -52,7 +53,10 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
         InsertSource::Set(_) => {
             let texts = assigned.iter().map(|a| value_text(scope, a.value));
             let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
-            computed(scope, &[&b"("[..], &texts.join(&b", "[..]), b")"].concat())?
+            let mut row = plain(b"(".to_vec());
+            row.append(joined(texts.into_iter()));
+            row.push(b")");
+            computed(scope, row)?
         }
     };
     let (head, tail) = around_values(scope, insert, table, &columns)?;
@@ -79,11 +83,13 @@ fn values(
     if !whole || place != 0 || scope.uses.len() > 1 {
         return Err(NotKeyed::Refused(RefuseReason::KeyUnknown));
     }
-    let texts: Vec<&[u8]> = rows.iter().map(|row| scope.text(row.span)).collect();
-    computed(scope, &texts.join(&b", "[..]))
+    computed(
+        scope,
+        joined(rows.iter().map(|row| copied(scope, row.span))),
+    )
 }
 
-fn computed(scope: &Scope<'_>, rows: &[u8]) -> Result<Gather, NotKeyed> {
+fn computed(scope: &Scope<'_>, rows: Copied) -> Result<Gather, NotKeyed> {
     let names = scope
         .ast
         .all::<ColumnName>()
@@ -103,8 +109,8 @@ fn computed(scope: &Scope<'_>, rows: &[u8]) -> Result<Gather, NotKeyed> {
         finish: Some(NodeStatement {
             source: home,
             shard: None,
-            sql: [&b"VALUES "[..], rows].concat(),
-            parameters: Vec::new(),
+            sql: [&b"VALUES "[..], &rows.text].concat(),
+            parameters: rows.parameters,
             tables: Vec::new(),
             rows: Vec::new(),
         }),
@@ -123,7 +129,7 @@ fn around_values(
     insert: &Insert,
     table: &Use<'_>,
     columns: &[String],
-) -> Result<(Vec<u8>, Vec<u8>), NotKeyed> {
+) -> Result<(Vec<u8>, Copied), NotKeyed> {
     let verb: &[u8] = match scope.facts.kind {
         StatementKind::Replace => b"REPLACE ",
         _ if insert.modifiers.ignore => b"INSERT IGNORE ",
@@ -139,14 +145,14 @@ fn around_values(
         b") VALUES ",
     ]
     .concat();
-    let mut tail = Vec::new();
+    let mut tail = Copied::default();
     if let Some(alias) = insert.row_alias {
-        tail.extend_from_slice(b" AS ");
-        tail.extend_from_slice(scope.text(alias));
+        tail.push(b" AS ");
+        tail.push(scope.text(alias));
         let names = scope.ast.list(insert.row_columns).iter();
         let names: Vec<&[u8]> = names.map(|name| scope.text(name.span)).collect();
         if !names.is_empty() {
-            tail.extend([&b"("[..], &names.join(&b", "[..]), b")"].concat());
+            tail.push(&[&b"("[..], &names.join(&b", "[..]), b")"].concat());
         }
     }
     if let Some(clause) = insert.on_duplicate {
@@ -157,8 +163,8 @@ fn around_values(
         if !all_own || selects.into_iter().any(|s| within(clause.span, s.span)) {
             return Err(NotKeyed::Unserved(GatherReason::InsertSelect));
         }
-        tail.push(b' ');
-        tail.extend_from_slice(scope.text(clause.span));
+        tail.push(b" ");
+        tail.append(copied(scope, clause.span));
     }
     Ok((head, tail))
 }

@@ -1,8 +1,8 @@
 //! Keys that follow from the rows: what a row's key becomes is computed by its server, in the read that locks the row.
 //!
 //! Owns that read, what it says of every row, and whether one server would have changed them one after the other without an
-//! error. Must never take a value for one that its column would store otherwise. Input: an UPDATE, its values in its text;
-//! then the values of the read.
+//! error. Must never take a value for one that its column would store otherwise. Input: an UPDATE; then the values of
+//! the read.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use dbmesh_sql::{Span, literal, parsed};
 
 use super::super::gather::{Unique, alias};
 use super::super::reason::RefuseReason;
-use super::super::rewrite::{self, Naming, Splice};
+use super::super::rewrite::{self, Copied, Naming, Splice};
 use super::super::route::Target;
 use super::super::scope::{Scope, Use};
 use super::super::value::{Compared, KeyValue, canonical_integer, loaded};
@@ -221,20 +221,22 @@ fn find(
     let mut node = rewrite::statement(scope, target, parts)?;
     let mut splices = rewrite::splices(scope, Naming::Target(target), Vec::new())?;
     splices.extend_from_slice(parts);
-    let copied = |span: Span| rewrite::copy(scope, span, &splices).text;
-    let mut sql = b"SELECT ".to_vec();
+    let copied = |span: Span| rewrite::copy(scope, span, &splices);
+    let mut sql = Copied::default();
+    sql.push(b"SELECT ");
     for (number, (name, value)) in read.iter().enumerate() {
         let quoted = literal::quote_identifier(name.as_bytes());
         let column = [alias(scope, table), b".", &quoted].concat();
-        let value = match value {
-            Value::Kept => column.clone(),
-            Value::Said(span) => copied(*span),
-            Value::Unknown => b"NULL".to_vec(),
-        };
         if number > 0 {
-            sql.extend_from_slice(b", ");
+            sql.push(b", ");
         }
-        sql.extend([column.as_slice(), b", ", &value].concat());
+        sql.push(&column);
+        sql.push(b", ");
+        match value {
+            Value::Kept => sql.push(&column),
+            Value::Said(span) => sql.append(copied(*span)),
+            Value::Unknown => sql.push(b"NULL"),
+        }
     }
     let mut roots = scope.ast.list(update.tables).iter();
     let root = roots.next().and_then(|root| scope.ast.node(*root));
@@ -242,12 +244,14 @@ fn find(
         return Err(Unmoved::Joined);
     };
     // An alias may be put right behind the table.
-    sql.extend([&b" FROM "[..], &copied(root.span)].concat());
+    sql.push(b" FROM ");
+    sql.append(copied(root.span));
     if let Some(selection) = update.selection {
-        sql.extend([&b" "[..], &copied(selection.span)].concat());
+        sql.push(b" ");
+        sql.append(copied(selection.span));
     }
-    sql.extend([ALL, b" FOR UPDATE"].concat());
-    node.sql = sql;
+    sql.push(&[ALL, b" FOR UPDATE"].concat());
+    (node.sql, node.parameters) = (sql.text, sql.parameters);
     Ok(node)
 }
 

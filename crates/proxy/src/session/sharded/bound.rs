@@ -1,94 +1,120 @@
-//! The text of a prepared statement with its values in it.
+//! Texts of dbmesh's own that have parameters of the client's, at one node.
 //!
-//! Owns the literals: each has the type and the value that the server would give the parameter. A value that no literal
-//! says exactly is refused. Input: COM_STMT_EXECUTE.
+//! Owns their execution: a server compares a parameter otherwise than a literal (a YEAR with 29, a DATE with what is none),
+//! so that values are bound and never written into a text. What is prepared is closed again, as no other statement has the
+//! same words. Input: the words of a step, and COM_STMT_EXECUTE of the client.
 
-use dbmesh_sql::literal;
-use dbmesh_sql::{Lexer, TokenKind};
-use dbmesh_wire::column::{BinaryLayout, ColumnType};
-use dbmesh_wire::command::{Parameter, ParameterValue};
+use std::sync::Arc;
 
-use super::super::Session;
+use dbmesh_wire::codec::{Reader, put_lenenc_bytes};
+use dbmesh_wire::column::{BinaryLayout, Column, ColumnFlags, ColumnType};
+use dbmesh_wire::command::{Parameter, put_bound};
+use dbmesh_wire::relay::{Outcome, Shape};
+
+use super::super::prepare::prepare_on;
+use super::super::settle::close_statements;
 use super::prepared::{integer, time};
-use crate::fault::Fault;
+use crate::backend::{Answer, Backend, BackendError, server_error};
+use crate::prepared::Key;
 
-impl Session {
-    /// The statement as it would be in text.
-    pub(super) fn bound_text(
-        &mut self,
+/// NULL in a row of the text protocol.
+const NULL: u8 = 0xFB;
+
+/// A statement that is prepared for one execution.
+#[derive(Debug)]
+pub(super) struct Once {
+    key: Arc<Key>,
+    /// The command that executes it.
+    pub payload: Vec<u8>,
+}
+
+impl Once {
+    /// Prepares it.
+    pub async fn prepare(
+        backend: &mut Backend,
         sql: &[u8],
         values: &[Parameter<'_>],
-    ) -> Result<Vec<u8>, Fault> {
-        let dialect = self.dialect();
-        let mut text = Vec::with_capacity(sql.len() + 16 * values.len());
-        let mut at = 0;
-        let mut values = values.iter();
-        for token in Lexer::new(sql, &dialect) {
-            if token.kind != TokenKind::Parameter {
-                continue;
-            }
-            text.extend_from_slice(sql.get(at..token.span.start).unwrap_or_default());
-            let value = values.next().ok_or(Fault::Malformed("COM_STMT_EXECUTE"))?;
-            let literal = literal_of(value, dialect.no_backslash_escapes);
-            let literal = literal.ok_or_else(|| {
-                let why = "it changes rows by rows of several nodes with a value of a type that is not served there: send it as text";
-                Fault::Sharding(why.into())
-            })?;
-            text.extend(literal);
-            at = token.span.end;
+    ) -> Result<Answer<Self>, BackendError> {
+        let key = Arc::new(Key::new(sql, backend.vector.prepare_hash(), 0));
+        let id = match prepare_on(backend, &key, 0).await? {
+            Ok((id, _)) => id,
+            Err(payload) => return Ok(Err(server_error(payload)?)),
+        };
+        let mut payload = Vec::new();
+        put_bound(&mut payload, id, values, backend.capabilities);
+        Ok(Ok(Self { key, payload }))
+    }
+
+    /// Closes it, once its answer was read.
+    pub async fn close(self, backend: &mut Backend) -> Result<(), BackendError> {
+        match backend.statements.remove(&self.key) {
+            Some(id) => close_statements(backend, &[id]).await,
+            None => Ok(()),
         }
-        text.extend_from_slice(sql.get(at..).unwrap_or_default());
-        Ok(text)
     }
 }
 
-/// A value as a literal of the same type.
-fn literal_of(parameter: &Parameter<'_>, no_backslash_escapes: bool) -> Option<Vec<u8>> {
-    let bytes = match parameter.value {
-        ParameterValue::Null => return Some(b"NULL".to_vec()),
-        ParameterValue::Bytes(bytes) => bytes,
-        ParameterValue::LongData => return None,
-    };
-    let kind = parameter.kind.column_type;
-    let number = |text: String| Some(text.into_bytes());
-    match (kind, kind.binary_layout()) {
-        (ColumnType::NULL, _) => Some(b"NULL".to_vec()),
-        (ColumnType::DOUBLE, _) => {
-            let value = f64::from_le_bytes(bytes.try_into().ok()?);
-            value.is_finite().then(|| format!("{value:e}").into_bytes())
-        }
-        (ColumnType::FLOAT, _) => {
-            let value = f64::from(f32::from_le_bytes(bytes.try_into().ok()?));
-            value.is_finite().then(|| format!("{value:e}").into_bytes())
-        }
-        (_, BinaryLayout::Fixed(_)) => number(integer(bytes, parameter.kind.unsigned)?.to_string()),
-        (ColumnType::DATE, _) => number(format!("DATE'{}'", time(bytes)?)),
-        (ColumnType::DATETIME | ColumnType::TIMESTAMP, _) => {
-            // Midnight is sent without a time, which its literal must have.
-            let mut moment = time(bytes)?;
-            if !moment.contains(' ') {
-                moment.push_str(" 00:00:00");
-            }
-            number(format!("TIMESTAMP'{moment}'"))
-        }
-        (ColumnType::TIME, _) => number(format!("TIME'{}'", duration(bytes)?)),
-        (ColumnType::DECIMAL | ColumnType::NEWDECIMAL, _) => {
-            let digits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-            bytes.iter().all(digits).then(|| bytes.to_vec())
-        }
-        // Servers take these for bytes, whatever the session's character set is.
-        (
-            ColumnType::TINY_BLOB
-            | ColumnType::BLOB
-            | ColumnType::MEDIUM_BLOB
-            | ColumnType::LONG_BLOB,
-            _,
-        ) => Some([&b"_binary "[..], &literal::hex_literal(bytes)].concat()),
-        (ColumnType::VARCHAR | ColumnType::VAR_STRING | ColumnType::STRING, _) => {
-            Some(literal::quote_literal(bytes, no_backslash_escapes))
-        }
-        _ => None,
+/// Runs a statement and reads its whole answer. The server's own error is the inner one.
+pub(super) async fn run(
+    backend: &mut Backend,
+    sql: &[u8],
+    values: &[Parameter<'_>],
+) -> Result<Answer<(Outcome, Vec<u8>)>, BackendError> {
+    if values.is_empty() {
+        let payload = backend.query_payload(sql);
+        return backend.run(&payload, Shape::Results).await;
     }
+    let once = match Once::prepare(backend, sql, values).await? {
+        Ok(once) => once,
+        Err(error) => return Ok(Err(error)),
+    };
+    let answer = backend.run(&once.payload, Shape::Results).await?;
+    once.close(backend).await?;
+    Ok(answer)
+}
+
+/// A row of the binary protocol as the text protocol has it. None if it has other columns than these definitions.
+pub(super) fn text_row(columns: &[Vec<u8>], row: &[u8]) -> Option<Vec<u8>> {
+    let bitmap_bytes = (columns.len() + 2).div_ceil(8);
+    let (bitmap, values) = row.get(1..)?.split_at_checked(bitmap_bytes)?;
+    let mut reader = Reader::new(values);
+    let mut text = Vec::with_capacity(row.len() * 2);
+    for (place, column) in columns.iter().enumerate() {
+        let bit = place + 2;
+        if bitmap.get(bit / 8)? & (1 << (bit % 8)) != 0 {
+            text.push(NULL);
+            continue;
+        }
+        let column = Column::decode(column).ok()?;
+        match column.column_type.binary_layout() {
+            BinaryLayout::LengthEncoded => put_lenenc_bytes(&mut text, reader.lenenc_bytes().ok()?),
+            BinaryLayout::Fixed(width) => {
+                let number = number(&column, reader.bytes(width).ok()?)?;
+                put_lenenc_bytes(&mut text, number.as_bytes());
+            }
+            BinaryLayout::ShortLength => {
+                let width = usize::from(reader.u8().ok()?);
+                let bytes = reader.bytes(width).ok()?;
+                let moment = match column.column_type {
+                    ColumnType::TIME => duration(bytes)?,
+                    ColumnType::DATE => time(bytes).unwrap_or_else(|| "0000-00-00".to_owned()),
+                    _ => time(bytes).unwrap_or_else(|| "0000-00-00 00:00:00".to_owned()),
+                };
+                put_lenenc_bytes(&mut text, moment.as_bytes());
+            }
+        }
+    }
+    reader.is_empty().then_some(text)
+}
+
+/// A number with all of its digits.
+fn number(column: &Column<'_>, bytes: &[u8]) -> Option<String> {
+    Some(match column.column_type {
+        ColumnType::DOUBLE => format!("{:e}", f64::from_le_bytes(bytes.try_into().ok()?)),
+        ColumnType::FLOAT => format!("{:e}", f32::from_le_bytes(bytes.try_into().ok()?)),
+        ColumnType::YEAR => format!("{:04}", integer(bytes, true)?),
+        _ => integer(bytes, column.flags.contains(ColumnFlags::UNSIGNED))?.to_string(),
+    })
 }
 
 /// `[-]HHH:MM:SS[.ffffff]`.
@@ -110,56 +136,63 @@ fn duration(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dbmesh_wire::command::ParameterType;
+    use dbmesh_wire::caps::Capabilities;
 
-    fn literal(column_type: ColumnType, unsigned: bool, bytes: &[u8]) -> String {
-        let parameter = Parameter {
-            kind: ParameterType {
-                column_type,
-                unsigned,
-                name: b"",
-            },
-            value: ParameterValue::Bytes(bytes),
-        };
-        let found = literal_of(&parameter, false).unwrap();
-        String::from_utf8(found).unwrap()
+    fn column(column_type: ColumnType, flags: ColumnFlags) -> Vec<u8> {
+        let mut column = Column::integer(b"c");
+        (column.column_type, column.flags) = (column_type, flags);
+        let mut definition = Vec::new();
+        column.encode(&mut definition, Capabilities::PROTOCOL_41);
+        definition
+    }
+
+    fn text(column_type: ColumnType, flags: ColumnFlags, bytes: &[u8]) -> Option<String> {
+        let row = [&[0, 0], bytes].concat();
+        let row = text_row(&[column(column_type, flags)], &row)?;
+        let value = Reader::new(&row).lenenc_bytes().unwrap();
+        Some(String::from_utf8(value.to_vec()).unwrap())
     }
 
     #[test]
-    fn values_become_literals_of_their_types() {
-        assert_eq!(literal(ColumnType::TINY, false, &[0xFF]), "-1");
-        assert_eq!(literal(ColumnType::TINY, true, &[0xFF]), "255");
-        assert_eq!(
-            literal(ColumnType::DOUBLE, false, &1.5f64.to_le_bytes()),
-            "1.5e0"
+    fn values_are_those_of_the_text_protocol() {
+        let plain = |column_type, bytes: &[u8]| text(column_type, ColumnFlags::default(), bytes);
+        let is =
+            |found: Option<String>, expected: &str| assert_eq!(found.as_deref(), Some(expected));
+        is(plain(ColumnType::TINY, &[0xFF]), "-1");
+        is(
+            text(ColumnType::TINY, ColumnFlags::UNSIGNED, &[0xFF]),
+            "255",
         );
-        assert_eq!(literal(ColumnType::VAR_STRING, false, b"it's"), "'it''s'");
-        assert_eq!(
-            literal(ColumnType::BLOB, false, &[0, 0xFF]),
-            "_binary x'00ff'"
+        is(plain(ColumnType::YEAR, &[0, 0]), "0000");
+        is(plain(ColumnType::DOUBLE, &1.5f64.to_le_bytes()), "1.5e0");
+        is(plain(ColumnType::NEWDECIMAL, b"\x05-1.50"), "-1.50");
+        is(plain(ColumnType::DATE, &[4, 0xE8, 7, 1, 2]), "2024-01-02");
+        is(plain(ColumnType::DATE, &[0]), "0000-00-00");
+        is(plain(ColumnType::DATETIME, &[0]), "0000-00-00 00:00:00");
+        is(
+            plain(ColumnType::DATETIME, &[7, 0xE8, 7, 1, 2, 3, 4, 5]),
+            "2024-01-02 03:04:05",
         );
-        assert_eq!(literal(ColumnType::LONG_BLOB, false, b""), "_binary x''");
-        assert_eq!(
-            literal(ColumnType::DATE, false, &[0xE8, 7, 1, 2]),
-            "DATE'2024-01-02'"
-        );
-        assert_eq!(
-            literal(ColumnType::DATETIME, false, &[0xE8, 7, 1, 2]),
-            "TIMESTAMP'2024-01-02 00:00:00'"
-        );
-        assert_eq!(
-            literal(ColumnType::DATETIME, false, &[0xE8, 7, 1, 2, 3, 4, 5]),
-            "TIMESTAMP'2024-01-02 03:04:05'"
-        );
-        assert_eq!(literal(ColumnType::NEWDECIMAL, false, b"-1.50"), "-1.50");
-        assert_eq!(literal(ColumnType::TIME, false, b""), "TIME'00:00:00'");
-        assert_eq!(
-            literal(
+        is(plain(ColumnType::TIME, &[0]), "00:00:00");
+        is(
+            plain(
                 ColumnType::TIME,
-                false,
-                &[1, 1, 0, 0, 0, 2, 3, 4, 0x40, 0xE2, 1, 0]
+                &[12, 1, 1, 0, 0, 0, 2, 3, 4, 0x40, 0xE2, 1, 0],
             ),
-            "TIME'-26:03:04.123456'"
+            "-26:03:04.123456",
         );
+    }
+
+    #[test]
+    fn nulls_and_rows_that_are_cut_short() {
+        let columns = [
+            column(ColumnType::LONG, ColumnFlags::default()),
+            column(ColumnType::VAR_STRING, ColumnFlags::default()),
+        ];
+        let row = [0, 0b0100, 1, b'a'];
+        assert_eq!(text_row(&columns, &row), Some(vec![NULL, 1, b'a']));
+        assert_eq!(text_row(&columns, &row[..3]), None);
+        assert_eq!(text_row(&columns, &[0, 0b0100, 1, b'a', 0]), None);
+        assert_eq!(text_row(&columns, &[]), None);
     }
 }

@@ -41,6 +41,9 @@ pub(super) use apart::{Locks, Scratch};
 /// Bytes of rows in one INSERT; a larger row goes alone.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// Values of one INSERT of which its server warns, as it counts no more than 65,535.
+const OUTSIDE_MAX: u64 = 32 << 10;
+
 /// Bytes that may still be pulled.
 pub(super) struct Budget {
     bytes_max: u64,
@@ -221,7 +224,7 @@ impl Session {
             for part in &pull.parts {
                 if part.source == home {
                     self.check_deadline()?;
-                    let copy = table.copy(&part.table, &pull.alias, condition(pull));
+                    let copy = table.copy(&part.table, &pull.alias, said_of(pull));
                     connections.copy(&copy, &pull.table).await?;
                 }
             }
@@ -234,7 +237,7 @@ impl Session {
                 source: part.source,
                 table,
                 name: &pull.table,
-                select: table.select(&part.table, &pull.alias, condition(pull)),
+                select: table.select(&part.table, &pull.alias, said_of(pull)),
             }));
         }
         if !away.is_empty() {
@@ -256,23 +259,25 @@ impl Session {
     ) -> Result<(), Failure> {
         let mut batch = table.insert();
         let head = batch.len();
+        let mut outside = 0;
         while rows.more(from).await.map_err(broken)?.map_err(refused)? {
             while let Some(row) = rows.next().map_err(broken)? {
                 if batch.len() > head {
                     batch.push(b',');
                 }
                 let before = batch.len();
-                rows::push(table, name, row, &mut batch)?;
+                outside += rows::push(table, name, row, &mut batch)?;
                 budget.take(batch.len() - before)?;
-                if batch.len() >= BATCH_BYTES {
-                    store(to, &batch, name).await?;
+                if batch.len() >= BATCH_BYTES || outside >= OUTSIDE_MAX {
+                    store(to, &batch, name, outside).await?;
                     batch.truncate(head);
+                    outside = 0;
                     self.check_deadline()?;
                 }
             }
         }
         match batch.len() > head {
-            true => store(to, &batch, name).await,
+            true => store(to, &batch, name, outside).await,
             false => self.check_deadline(),
         }
     }
@@ -327,8 +332,8 @@ async fn applied(backend: &mut Backend, vector: &Arc<Vector>) -> bool {
 }
 
 /// What rows must satisfy, where that can be said in a text: with parameters, the finishing statement alone says it.
-fn condition(pull: &dbmesh_plan::shard::Pull) -> Option<&[u8]> {
+fn said_of(pull: &dbmesh_plan::shard::Pull) -> Option<&[u8]> {
     let condition = pull.condition.as_ref()?;
     let bound = condition.parameters.is_empty();
-    bound.then_some(condition.sql.as_slice())
+    bound.then_some(condition.text.as_slice())
 }

@@ -4,29 +4,29 @@
 //! rows to the last change: nobody changes between what was found. Must never change a row by what another transaction has
 //! made of it meanwhile, nor leave half of a statement behind. Input: a change that no node can do by itself.
 
+mod find;
 mod moved;
 mod texts;
 
 use std::collections::HashSet;
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::gather::{ScratchTable, Writing};
-use dbmesh_plan::shard::keyed::{FOUND, Then};
 use dbmesh_plan::shard::{
-    Keyed, Merge, NodeStatement, NotKeyed, PullPart, RefuseReason, ShardPlan, ShardPlanner,
+    self, Copied, Keyed, Merge, NodeStatement, NotKeyed, RefuseReason, ShardPlan, ShardPlanner,
 };
 use dbmesh_sql::{Class, Statement, Verb, analyze};
 use dbmesh_wire::codec::HEADER_BYTES;
-use dbmesh_wire::relay::{Names, Shape};
+use dbmesh_wire::command::Parameter;
+use dbmesh_wire::relay::Names;
 use dbmesh_wire::status::Status;
 
 use super::super::settle::warning;
 use super::super::{Executed, Failure, Flow, Session};
+use super::bound;
 use super::counts::{self, Sum};
-use super::gather::{Locks, Scratch};
+use super::prepared::{planned, selected};
 use super::said;
 use super::work::{Ended, of_server};
-use crate::backend::Flavor;
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::state::Warning;
@@ -58,39 +58,71 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
 
 /// The statements that change what was found, and what was said while it was.
 struct Found {
-    statements: Vec<Vec<u8>>,
+    statements: Vec<Copied>,
     warnings: Vec<Warning>,
     rows: usize,
 }
 
+/// What the client asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub sql: &'a [u8],
+    /// Of a prepared statement.
+    pub values: &'a [Parameter<'a>],
+}
+
+impl<'a> Asked<'a> {
+    /// A statement whose values are in its text.
+    pub fn in_text(sql: &'a [u8]) -> Self {
+        Self { sql, values: &[] }
+    }
+
+    /// The values, as the planner takes them.
+    fn bound(&self) -> Option<Vec<shard::Parameter>> {
+        let bound = self.values.iter().map(planned).collect();
+        (!self.values.is_empty()).then_some(bound)
+    }
+}
+
 /// What the changes came to.
-#[derive(Default)]
-struct Changed {
+struct Changed<'a> {
+    /// What their texts have as parameters.
+    values: &'a [Parameter<'a>],
     ended: Vec<Ended>,
     /// Sources with a savepoint and a clock of the statement's.
     touched: Vec<usize>,
 }
 
+impl<'a> Changed<'a> {
+    fn nothing(values: &'a [Parameter<'a>]) -> Self {
+        Self {
+            values,
+            ended: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+}
+
 impl Session {
-    /// Finds the rows and changes them. The statement's values are in its text; `plan` is why it comes here.
+    /// Finds the rows and changes them; `plan` is why it comes here.
     pub(super) async fn change_by_key(
         &mut self,
-        sql: &[u8],
+        asked: Asked<'_>,
         statement: &Statement,
         route: Route,
         plan: ShardPlan,
     ) -> Result<Executed, Failure> {
         if moved::is_moving(&plan, statement) {
-            return self.change_and_move(sql, statement, route).await;
+            return self.change_and_move(asked, statement, route).await;
         }
-        let keyed = match self.keyed_plan(sql).await? {
+        let keyed = match self.keyed_plan(asked).await? {
             Ok(keyed) => keyed,
             Err(why) => return Err(self.not_keyed(plan, why)),
         };
         self.may_change(statement)?;
         self.has_plain_charset()?;
         let own = self.begin_change().await?;
-        let mut changed = Changed::default();
+        let mut changed = Changed::nothing(asked.values);
         let done = self
             .find_and_change(&keyed, statement, route, &mut changed)
             .await;
@@ -129,7 +161,7 @@ impl Session {
         if moved::is_moving(&plan, statement) {
             return self.explain_move(sql).await;
         }
-        match self.keyed_plan(sql).await? {
+        match self.keyed_plan(Asked::in_text(sql)).await? {
             Ok(keyed) => Ok(format!(
                 "in two steps: rows of {} are found where they are, with locks, and changed by their keys, as one change",
                 keyed.table
@@ -162,7 +194,7 @@ impl Session {
     async fn end_change(
         &mut self,
         own: bool,
-        changed: &Changed,
+        changed: &Changed<'_>,
         done: Result<Found, Failure>,
     ) -> Result<Found, Failure> {
         let reset = self.reset_clocks(&changed.touched).await;
@@ -181,12 +213,14 @@ impl Session {
     }
 
     /// How the change is done, once all that it needs is known.
-    async fn keyed_plan(&mut self, sql: &[u8]) -> Result<Result<Keyed, NotKeyed>, Failure> {
+    async fn keyed_plan(&mut self, asked: Asked<'_>) -> Result<Result<Keyed, NotKeyed>, Failure> {
+        let (sql, bound) = (asked.sql, asked.bound());
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let mut asked = HashSet::new();
         loop {
             let known = self.known_tables().ok_or_else(gone)?;
-            let planned = self.planned(sql, &known, &known.catalog, None, ShardPlanner::keyed)?;
+            let bound = bound.as_deref();
+            let planned = self.planned(sql, &known, &known.catalog, bound, ShardPlanner::keyed)?;
             match planned {
                 Err(NotKeyed::Unknown(table)) if asked.insert(table.clone()) => {
                     self.learn(&[table]).await?;
@@ -201,12 +235,13 @@ impl Session {
         keyed: &Keyed,
         statement: &Statement,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<Found, Failure> {
         let source = keyed.find.finish.as_ref().map_or(0, |finish| finish.source);
         let mut scratch = self.scratch(source).await?;
         // Dropped before its end, it is closed.
-        let mut found = self.find(keyed, &mut scratch, route).await?;
+        let found = self.find(keyed, &mut scratch, (route, changed.values));
+        let mut found = found.await?;
         // What it cannot be known to have created goes with it.
         let backend = scratch.backend()?;
         if self.learn_created(backend).await.is_some() {
@@ -220,121 +255,21 @@ impl Session {
         Ok(found)
     }
 
-    /// Finds the rows, and says what has to be done with them.
-    async fn find(
-        &mut self,
-        keyed: &Keyed,
-        scratch: &mut Scratch,
-        route: Route,
-    ) -> Result<Found, Failure> {
-        let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
-        let finish = keyed.find.finish.as_ref();
-        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
-        let mut budget = self.gather_budget();
-        let part = self.part_of(&keyed.table, finish.source)?;
-        let shown = self.shown(scratch, &part).await?;
-        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns, &keyed.moments);
-        let table = table.ok_or_else(|| {
-            unserved(
-                "its values cannot be put in one place: columns are not there, or are computed",
-            )
-        })?;
-        if let Then::Change { keys, .. } = &keyed.then
-            && (0..*keys).any(|key| !table.compares(key))
-        {
-            return Err(unserved(
-                "its rows would be changed by a key of a type that does not compare exactly",
-            ));
-        }
-        self.pull_apart(
-            scratch,
-            &keyed.find,
-            Locks::Change(&keyed.table),
-            &mut budget,
-            route,
-        )
-        .await?;
-        scratch.compute().await?;
-        scratch.create(&table, FOUND).await?;
-        let names = self.names_found(keyed, finish);
-        let stored = scratch.run(&table.store(&finish.sql, keyed.ignore)).await;
-        stored.map_err(|failure| in_words_of(failure, &names))?;
-        let warnings = scratch.query(b"SHOW WARNINGS").await?;
-        let mut warnings: Vec<Warning> = warnings.into_iter().filter_map(warning).collect();
-        for row in &mut warnings {
-            row.message = names.text(&row.message);
-        }
-        // MySQL since 8.0.19; what the list of the key says is compared otherwise.
-        let facts = self.server_facts();
-        let zones = facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019);
-        if let Some(ambiguous) = table.ambiguous().filter(|_| !zones) {
-            let found = scratch.query(&ambiguous).await?;
-            let none = found.first().and_then(|row| row.first()?.as_deref()) == Some(b"0");
-            if !none {
-                return Err(unserved(
-                    "a TIMESTAMP is of an hour that the session's time zone has twice",
-                ));
-            }
-        }
-        let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
-        let writing = Writing {
-            no_backslash_escapes: self.dialect().no_backslash_escapes,
-            utf8: self.text_is_utf8(),
-            zones,
-        };
-        Ok(Found {
-            rows: rows.len(),
-            statements: texts::statements(&keyed.then, &table, &rows, writing),
-            warnings,
-        })
-    }
-
-    /// Where the definition of a table can be read.
-    fn part_of(&mut self, table: &str, near: usize) -> Result<PullPart, Failure> {
-        use dbmesh_model::topology::sharding::Table;
-        let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let known = self.known_tables().ok_or_else(gone)?;
-        let whole = |source| PullPart {
-            source,
-            shard: None,
-            table: table.to_owned(),
-        };
-        Ok(match known.sharding.tables.get(table) {
-            Some(Table::Sharded(sharded)) => {
-                let mut shards = sharded.shards.iter();
-                let shard = shards.find(|shard| shard.source == near);
-                let shard = shard.or_else(|| sharded.shards.first()).ok_or_else(gone)?;
-                PullPart {
-                    source: shard.source,
-                    shard: None,
-                    table: shard.table.clone(),
-                }
-            }
-            Some(Table::Broadcast) => whole(near),
-            Some(Table::Single(source)) => whole(*source),
-            None => whole(known.sharding.default_source.unwrap_or(0)),
-        })
-    }
-
-    /// What the client calls the temporary tables.
-    fn names_found(&self, keyed: &Keyed, finish: &NodeStatement) -> Names {
-        let mut node = finish.clone();
-        node.tables.push((FOUND.to_owned(), keyed.table.clone()));
-        let names = self.names_of(std::slice::from_ref(&node));
-        names.map(|names| Names::clone(&names)).unwrap_or_default()
-    }
-
     /// Plans and executes a change with literal keys.
     async fn change(
         &mut self,
-        sql: &[u8],
+        words: &Copied,
         statement: &Statement,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<(), Failure> {
-        let plan = self.shard_plan(sql, None).await?;
-        let plan = self.with_keys(sql, statement, None, plan).await?;
-        let (nodes, counted) = match plan {
+        let sql = &words.text;
+        let own = selected(changed.values, &words.parameters);
+        let bound: Vec<shard::Parameter> = own.iter().map(planned).collect();
+        let bound = (!bound.is_empty()).then_some(bound.as_slice());
+        let plan = self.shard_plan(sql, bound).await?;
+        let plan = self.with_keys(sql, statement, bound, plan).await?;
+        let (mut nodes, counted) = match plan {
             ShardPlan::Single(node) => (vec![node], usize::MAX),
             ShardPlan::Scatter {
                 statements,
@@ -345,7 +280,12 @@ impl Session {
             ShardPlan::Broadcast { statements, .. } => (statements, 1),
             other => return Err(self.unplanned(other)),
         };
-        for (number, node) in nodes.iter().enumerate() {
+        for (number, node) in nodes.iter_mut().enumerate() {
+            for place in &mut node.parameters {
+                let own = usize::try_from(*place).ok();
+                let clients = own.and_then(|own| words.parameters.get(own));
+                *place = clients.copied().unwrap_or(u32::MAX);
+            }
             let ended = self.change_at(node, statement, route, changed).await?;
             if number < counted {
                 changed.ended.push(ended);
@@ -359,7 +299,7 @@ impl Session {
         &mut self,
         source: usize,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<(), Failure> {
         self.reach(source, route).await?;
         if changed.touched.contains(&source) {
@@ -380,15 +320,15 @@ impl Session {
         node: &NodeStatement,
         statement: &Statement,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<Ended, Failure> {
         self.touch(node.source, route, changed).await?;
         let names = self
             .names_of(std::slice::from_ref(node))
             .unwrap_or_default();
         let backend = self.backend()?;
-        let payload = backend.query_payload(&node.sql);
-        let answer = backend.run(&payload, Shape::Results).await;
+        let own = selected(changed.values, &node.parameters);
+        let answer = bound::run(backend, &node.sql, &own).await;
         let (outcome, bytes) = match answer.map_err(super::gather::broken)? {
             Ok(answer) => answer,
             Err(mut error) => {
@@ -539,7 +479,7 @@ impl Session {
         statement: &Statement,
         pulled: bool,
         found: Found,
-        mut changed: Changed,
+        mut changed: Changed<'_>,
     ) -> Result<Executed, Failure> {
         said::once(changed.ended.iter_mut(), b"");
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);

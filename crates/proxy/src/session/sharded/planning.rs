@@ -10,7 +10,7 @@ use dbmesh_plan::shard::{
     Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
 };
 
-use dbmesh_sql::{Statement, analyze};
+use dbmesh_sql::{Flavor, Statement, analyze};
 use dbmesh_wire::relay::Names;
 
 use super::super::{Failure, Session};
@@ -278,7 +278,12 @@ impl Session {
     pub(super) fn settings(&mut self) -> Settings {
         let increment = self.number_of("div_precision_increment");
         let increment = increment.and_then(|n| u8::try_from(n).ok());
+        let flavor = match self.is_mariadb() {
+            true => Flavor::MariaDb,
+            false => Flavor::MySql,
+        };
         Settings {
+            flavor,
             increment: increment.unwrap_or(4),
             concat_bytes_max: self.number_of("group_concat_max_len"),
         }

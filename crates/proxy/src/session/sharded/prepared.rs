@@ -19,6 +19,7 @@ use dbmesh_wire::status::Status;
 
 use super::super::prepared::Run;
 use super::super::{Executed, Failure, Session};
+use super::keyed::Asked;
 use super::scatter::{Answers, Spread};
 use crate::fault::Fault;
 use crate::pieces::Pieces;
@@ -186,6 +187,10 @@ impl Session {
         self.remember(sql, run.statement, Some(&bound), &plan);
         let keyed = self.with_keys(sql, run.statement, Some(&bound), plan);
         let plan = keyed.await?;
+        if let Some(text) = self.with_insert_id(sql, run.statement, &plan) {
+            let mut packet = original;
+            return self.execute_again(&mut packet, run, &text, route).await;
+        }
         let spread = |nodes, answers, clock| Spread {
             nodes,
             answers,
@@ -194,8 +199,11 @@ impl Session {
         };
         let executed = match plan {
             plan if super::keyed::is_keyed(&plan, run.statement) => {
-                let sql = self.bound_text(sql, &values)?;
-                self.change_by_key(&sql, run.statement, route, plan).await
+                let asked = Asked {
+                    sql,
+                    values: &values,
+                };
+                self.change_by_key(asked, run.statement, route, plan).await
             }
             ShardPlan::Session => {
                 self.go_for_session(run.statement).await?;
@@ -225,6 +233,25 @@ impl Session {
         };
         self.forget_keys();
         executed
+    }
+
+    /// A bound statement in other words, that asks for less of the connection; its parameters are the same.
+    async fn execute_again(
+        &mut self,
+        packet: &mut [u8],
+        run: &Run<'_>,
+        text: &[u8],
+        route: Route,
+    ) -> Result<Executed, Failure> {
+        let statement = Arc::new(analyze(text, &self.dialect()));
+        let key = Arc::new(Key::new(text, run.under.prepare_hash(), 0));
+        let again = Run {
+            statement: &statement,
+            key: &key,
+            types: run.types.clone(),
+            ..*run
+        };
+        Box::pin(self.execute_by_plan(packet, &again, route)).await
     }
 
     /// Scatters a prepared statement; what rows do not tell, one server that has them all knows.

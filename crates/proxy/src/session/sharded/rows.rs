@@ -29,7 +29,7 @@ use crate::client::Client;
 use crate::fault::Fault;
 use crate::scatter::files::FileSpill;
 use crate::scatter::leg::Leg;
-use crate::scatter::spec::{Arrival, Settings, translate};
+use crate::scatter::spec::{Arrival, Settings, has_forms, translate};
 
 /// Bytes for the client that leave in one write.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -183,6 +183,10 @@ impl Merging {
         let collations = collations(first, recipe);
         let spec = translate(recipe.plan, first, &collations, recipe.settings, arrival);
         let spec = spec.map_err(|_| Fault::Sharding("its columns are not as planned".into()))?;
+        if has_forms(&spec, first, recipe.settings.flavor) {
+            let why = "the least or greatest BIT of a group has a form of each shard's own";
+            return Err(Broken::Unmergeable(why.to_owned()));
+        }
         let execution = &recipe.known.sharding.execution;
         let memory_bytes_max = recipe.memory.budget(execution.memory_bytes_max);
         let budgets = Budgets {

@@ -18,6 +18,9 @@ const OF_THE_TEXT: [&[u8]; 12] = [
 /// What a server says of a value: if that is a constant, it looks at it once.
 const OF_VALUES: [&[u8]; 3] = [b"1292", b"1366", b"1411"];
 
+/// Most that is kept of what is said while rows are found, as servers do.
+const KEPT_MAX: usize = 1024;
+
 /// Before the number of a row, which ends a message.
 const ROW: &[u8] = b" at row ";
 
@@ -61,6 +64,20 @@ pub(super) fn once<'a>(mut all: impl Iterator<Item = &'a mut Ended>, text: &[u8]
         let left_out = before - ended.warnings.len();
         let left_out = u16::try_from(left_out).unwrap_or(u16::MAX);
         ended.outcome.warnings = ended.outcome.warnings.saturating_sub(left_out);
+    }
+}
+
+/// Adds what is said of one more part of the rows: what was said of another part as well is of the text, and counts once.
+pub(super) fn add(all: &mut Vec<Warning>, part: impl Iterator<Item = Warning>) {
+    let known = all.len();
+    let mut met = vec![false; known];
+    for row in part {
+        let mut unmet = all.iter().zip(&met).take(known);
+        match unmet.position(|(other, met)| !met && *other == row) {
+            Some(at) => met.iter_mut().skip(at).take(1).for_each(|met| *met = true),
+            None if all.len() < KEPT_MAX => all.push(row),
+            None => {}
+        }
     }
 }
 

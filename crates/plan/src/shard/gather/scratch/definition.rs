@@ -219,7 +219,8 @@ pub(super) fn carried(line: &[u8]) -> Carried {
         b"tinyint" | b"smallint" | b"mediumint" | b"int" | b"bigint" | b"decimal" | b"year" => {
             Carried::Number
         }
-        b"bit" | b"enum" | b"set" => Carried::Index,
+        b"bit" | b"set" => Carried::Index,
+        b"enum" => Carried::Member,
         b"float" | b"double" => Carried::Real,
         b"timestamp" => Carried::Moment,
         b"json" => Carried::Json,

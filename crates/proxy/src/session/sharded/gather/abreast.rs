@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::super::{Failure, Session};
 use super::connections::{broken, refused, store};
 use super::rows::{self, Rows};
-use super::{BATCH_BYTES, Budget};
+use super::{BATCH_BYTES, Budget, OUTSIDE_MAX};
 use crate::backend::{Backend, BackendError};
 
 /// Bytes that run ahead, of all sources together.
@@ -38,7 +38,10 @@ pub(super) struct Part<'a> {
 }
 
 /// What a reader says of the part with this number: a statement that stores rows, or how it ended.
-type Said = (usize, Result<Option<Vec<u8>>, Failure>);
+type Said = (usize, Result<Option<Batch>, Failure>);
+
+/// A statement that stores rows, and of how many of its values the server warns anyway.
+type Batch = (Vec<u8>, u64);
 
 /// A reader at work.
 type Reader<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -139,9 +142,9 @@ impl Hearing<'_> {
     /// Stores rows, or remembers how a part ended.
     async fn take(&mut self, home: &mut Backend, (number, said): Said) -> Result<(), Failure> {
         match said {
-            Ok(Some(batch)) => {
+            Ok(Some((batch, outside))) => {
                 let name = self.parts.get(number).map_or("", |part| part.name);
-                store(home, &batch, name).await
+                store(home, &batch, name, outside).await
             }
             Ok(None) => {
                 self.ended.insert(number, Ok(()));
@@ -188,7 +191,9 @@ async fn read_part(
     to: &Sender<Said>,
     (budget, batch_bytes): (&Budget, usize),
 ) -> Result<(), Failure> {
-    let mut rows = Rows::begin(from, &part.select).await.map_err(broken)?;
+    let begun = Rows::begin(from, &part.select, &[]).await;
+    let mut rows = begun.map_err(broken)?.map_err(refused)?;
+    let mut outside = 0;
     let head = part.table.insert();
     let mut batch = head.clone();
     while rows.more(from).await.map_err(broken)?.map_err(refused)? {
@@ -197,16 +202,17 @@ async fn read_part(
                 batch.push(b',');
             }
             let before = batch.len();
-            rows::push(part.table, part.name, row, &mut batch)?;
+            outside += rows::push(part.table, part.name, row, &mut batch)?;
             budget.spend(batch.len() - before)?;
-            if batch.len() >= batch_bytes {
+            if batch.len() >= batch_bytes || outside >= OUTSIDE_MAX {
                 let full = std::mem::replace(&mut batch, head.clone());
+                let full = (full, std::mem::take(&mut outside));
                 drop(to.send((number, Ok(Some(full)))).await);
             }
         }
     }
     if batch.len() > head.len() {
-        drop(to.send((number, Ok(Some(batch)))).await);
+        drop(to.send((number, Ok(Some((batch, outside))))).await);
     }
     Ok(())
 }

@@ -11,17 +11,22 @@ use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_plan::shard::{Gather, Pull, PullPart};
 use dbmesh_sql::literal;
+use dbmesh_wire::command::Parameter;
 
 use super::super::super::ready::{NotReady, make_ready};
 use super::super::super::settle::close_statements;
 use super::super::super::{Failure, Session};
+use super::super::bound;
+use super::super::prepared::selected;
+use super::super::said;
 use super::connections::{broken, loading, refused, run};
 use super::rows::Rows;
-use super::{Budget, condition, rows};
+use super::{Budget, rows, said_of};
 use crate::backend::{Applied, Backend, BackendError, Cell, Flags};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::prepared::Key;
+use crate::state::Warning;
 use crate::upstream::{Member, Need};
 use crate::vector::{Charset, Vector};
 
@@ -180,6 +185,12 @@ impl Scratch {
         run(self.backend()?, sql).await
     }
 
+    /// Runs a statement with these parameters, that gives no rows.
+    pub async fn run_bound(&mut self, sql: &[u8], values: &[Parameter<'_>]) -> Result<(), Failure> {
+        let answer = bound::run(self.backend()?, sql, values).await;
+        answer.map_err(broken)?.map(|_| ()).map_err(refused)
+    }
+
     /// Runs a query whose answer is small.
     pub async fn query(&mut self, sql: &[u8]) -> Result<Vec<Vec<Cell>>, Failure> {
         let rows = self.backend()?.query(sql).await.map_err(broken)?;
@@ -195,7 +206,8 @@ impl Scratch {
         self.load().await?;
         let backend = self.backend()?;
         let mut all = Vec::new();
-        let mut coming = Rows::begin(backend, &table.read()).await.map_err(broken)?;
+        let coming = Rows::begin(backend, &table.read(), &[]).await;
+        let mut coming = coming.map_err(broken)?.map_err(refused)?;
         while coming
             .more(backend)
             .await
@@ -310,15 +322,17 @@ impl Session {
         Ok(shown.unwrap_or_default().to_vec())
     }
 
-    /// Pulls rows over the connections of the session's transaction.
+    /// Pulls rows over the connections of the session's transaction; says what servers warned of, for a change. Without the
+    /// client's values, what parameters say of rows is left to the statement that finishes.
     pub(in super::super) async fn pull_apart(
         &mut self,
         scratch: &mut Scratch,
         gather: &Gather,
-        locks: Locks<'_>,
+        (locks, values): (Locks<'_>, Option<&[Parameter<'_>]>),
         budget: &mut Budget,
         route: Route,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Warning>, Failure> {
+        let mut warnings = Vec::new();
         let mut work: Vec<(usize, &Pull, Arc<ScratchTable>, &PullPart)> = Vec::new();
         for pull in &gather.pulls {
             let shown = self.shown(scratch, &pull.like).await?;
@@ -339,22 +353,18 @@ impl Session {
         work.sort_by_key(|(source, ..)| *source);
         for (source, pull, table, part) in work {
             self.reach(source, route).await?;
-            let mut select = table.select(&part.table, &pull.alias, condition(pull));
-            select.extend_from_slice(&pull.first);
-            let limited = self.state.vector.variables.contains_key("sql_select_limit");
-            if limited && pull.first.is_empty() {
-                // A limit of the client's is for its own rows.
-                select.extend_from_slice(b" LIMIT 18446744073709551615");
-            }
-            select.extend_from_slice(locks.words(pull));
+            let (select, own) = self.words_of(pull, &table, part, (locks, values));
             let Some(mut lease) = self.lease.take() else {
                 return Err(Fault::NoEndpoint("the connection is gone".into()).into());
             };
             let mut rows = None;
             let pulled = match (lease.backend(), scratch.backend()) {
                 (Ok(from), Ok(to)) => {
-                    let begun = Rows::begin(from, &select).await.map_err(broken);
-                    match begun {
+                    let begun = Rows::begin(from, &select, &own).await;
+                    match begun
+                        .map_err(broken)
+                        .and_then(|begun| begun.map_err(refused))
+                    {
                         Ok(begun) => {
                             let rows = rows.insert(begun);
                             let table = (table.as_ref(), pull.table.as_str());
@@ -366,15 +376,64 @@ impl Session {
                 (Err(error), _) => Err(broken(error)),
                 (_, Err(error)) => Err(error),
             };
+            let warned = rows.as_ref().is_some_and(|rows| rows.warnings() > 0);
             let sound = pulled.is_ok() || self.calm(&mut lease, rows).await;
             self.lease = Some(lease);
+            if warned && pulled.is_ok() && locks != Locks::None {
+                let said = self.said_here(source, (part, pull)).await?;
+                said::add(&mut warnings, said.into_iter());
+            }
             if !sound {
                 let endpoint = self.member.as_ref().map(|m| m.endpoint.name.to_string());
                 return Err(self.lose_transaction(endpoint.unwrap_or_default()));
             }
             pulled?;
         }
-        Ok(())
+        Ok(warnings)
+    }
+
+    /// What reads the rows of a part, and its parameters.
+    fn words_of<'v>(
+        &self,
+        pull: &Pull,
+        table: &ScratchTable,
+        part: &PullPart,
+        (locks, values): (Locks<'_>, Option<&[Parameter<'v>]>),
+    ) -> (Vec<u8>, Vec<Parameter<'v>>) {
+        let (condition, own) = match values {
+            Some(values) => {
+                let condition = pull.condition.as_ref();
+                let places = condition.iter().flat_map(|condition| &condition.parameters);
+                let places: Vec<u32> = places.chain(&pull.first.parameters).copied().collect();
+                let text = condition.map(|condition| condition.text.as_slice());
+                (text, selected(values, &places))
+            }
+            None => (said_of(pull), Vec::new()),
+        };
+        let mut select = table.select(&part.table, &pull.alias, condition);
+        select.extend_from_slice(&pull.first.text);
+        let limited = self.state.vector.variables.contains_key("sql_select_limit");
+        if limited && pull.first.text.is_empty() {
+            // A limit of the client's is for its own rows.
+            select.extend_from_slice(b" LIMIT 18446744073709551615");
+        }
+        select.extend_from_slice(locks.words(pull));
+        (select, own)
+    }
+
+    /// The warnings of the connection at hand, in the client's names.
+    async fn said_here(
+        &mut self,
+        source: usize,
+        (part, pull): (&PullPart, &Pull),
+    ) -> Result<Vec<Warning>, Failure> {
+        let renamed = (part.table.clone(), pull.table.clone());
+        let names = self.names_at(&[source], &[renamed]).unwrap_or_default();
+        let mut said = self.fetch_warnings().await?;
+        for row in &mut said {
+            row.message = names.text(&row.message);
+        }
+        Ok(said)
     }
 
     /// After rows that are not wanted any more: ends their statement and reads the rest, so that the transaction stays.

@@ -36,7 +36,8 @@ impl Batches {
         select: &[u8],
         budget: &mut Budget,
     ) -> Result<u64, Failure> {
-        let mut coming = Rows::begin(from, select).await.map_err(broken)?;
+        let coming = Rows::begin(from, select, &[]).await.map_err(broken)?;
+        let mut coming = coming.map_err(refused)?;
         let mut count = 0;
         while coming.more(from).await.map_err(broken)?.map_err(refused)? {
             while let Some(row) = coming.next().map_err(broken)? {
@@ -54,7 +55,7 @@ impl Batches {
             _ => self.statements.push(self.head.clone()),
         }
         match self.statements.last_mut() {
-            Some(batch) => rows::push(table, &self.name, row, batch),
+            Some(batch) => rows::push(table, &self.name, row, batch).map(|_| ()),
             None => Ok(()),
         }
     }

@@ -177,7 +177,7 @@ impl Connections {
 
     /// Copies rows on the server that finishes.
     pub async fn copy(&mut self, sql: &[u8], table: &str) -> Result<(), Failure> {
-        store(self.backend(self.home)?, sql, table).await
+        store(self.backend(self.home)?, sql, table, 0).await
     }
 
     /// Rows of other servers are written from here on.
@@ -224,16 +224,18 @@ pub(in super::super) async fn run(backend: &mut Backend, sql: &[u8]) -> Result<(
 /// What servers say of a value that a column does not take as it is.
 const CUT: [&[u8]; 4] = [b"1264", b"1265", b"1366", b"1406"];
 
-/// Stores rows of this table. Those that do not fit are of a shard that is defined otherwise than the first.
+/// Stores rows of this table, of which so many values are warned of anyway. Those that do not fit are of a shard that is
+/// defined otherwise than the first.
 pub(in super::super) async fn store(
     backend: &mut Backend,
     sql: &[u8],
     table: &str,
+    outside: u64,
 ) -> Result<(), Failure> {
     let payload = backend.query_payload(sql);
     let answer = backend.run(&payload, Shape::Results).await;
     let (outcome, _) = answer.map_err(broken)?.map_err(refused)?;
-    if outcome.warnings == 0 {
+    if u64::from(outcome.warnings) == outside {
         return Ok(());
     }
     let rows = backend.query(b"SHOW WARNINGS").await.map_err(broken)?;

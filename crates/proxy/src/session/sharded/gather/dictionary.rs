@@ -371,7 +371,8 @@ async fn columns_of(scratch: &mut Scratch, reading: &Reading) -> Result<Vec<Stri
         reading.view.name
     );
     let backend = scratch.backend()?;
-    let mut coming = Rows::begin(backend, sql.as_bytes()).await.map_err(broken)?;
+    let coming = Rows::begin(backend, sql.as_bytes(), &[]).await;
+    let mut coming = coming.map_err(broken)?.map_err(refused)?;
     while coming
         .more(backend)
         .await
@@ -451,7 +452,8 @@ async fn pull(
     (budget, share): (&mut Budget, &mut Share),
 ) -> Result<(), Failure> {
     let backend = scratch.backend()?;
-    let mut coming = Rows::begin(backend, sql).await.map_err(broken)?;
+    let coming = Rows::begin(backend, sql, &[]).await.map_err(broken)?;
+    let mut coming = coming.map_err(refused)?;
     while coming
         .more(backend)
         .await

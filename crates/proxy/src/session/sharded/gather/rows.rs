@@ -1,14 +1,17 @@
-//! Rows of a text result as they come, for those that go on to another server.
+//! Rows of a result as they come, for those that go on to another server: as the text protocol has them, also where the
+//! statement has parameters.
 //!
 //! Owns the bytes that were read and not yet used: no more than one read brings, and one row. Input: a server's answer.
 
 use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD, Reader};
+use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Progress, Relay, Shape};
 
 use super::super::super::Failure;
+use super::super::bound::{Once, text_row};
 use super::broken;
-use crate::backend::{Backend, BackendError, Cell, ServerError, server_error};
+use crate::backend::{Answer, Backend, BackendError, Cell, ServerError, server_error};
 use crate::fault::Fault;
 
 /// A result on its way.
@@ -23,14 +26,32 @@ pub(super) struct Rows {
     columns: Vec<Vec<u8>>,
     /// A row of several packets.
     joined: Vec<u8>,
+    /// The statement, where it is a prepared one: rows come in the binary protocol.
+    once: Option<Once>,
+    binary: bool,
+    /// A row of the binary protocol, as text.
+    text: Vec<u8>,
     ended: bool,
 }
 
 impl Rows {
-    /// Sends the statement.
-    pub async fn begin(backend: &mut Backend, sql: &[u8]) -> Result<Self, BackendError> {
-        let payload = backend.query_payload(sql);
-        Self::begin_with(backend, &payload).await
+    /// Sends the statement, which has these parameters. The server's refusal to prepare it is the inner error.
+    pub async fn begin(
+        backend: &mut Backend,
+        sql: &[u8],
+        values: &[Parameter<'_>],
+    ) -> Result<Answer<Self>, BackendError> {
+        if values.is_empty() {
+            let payload = backend.query_payload(sql);
+            return Self::begin_with(backend, &payload).await.map(Ok);
+        }
+        let once = match Once::prepare(backend, sql, values).await? {
+            Ok(once) => once,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut rows = Self::begin_with(backend, &once.payload).await?;
+        (rows.once, rows.binary) = (Some(once), true);
+        Ok(Ok(rows))
     }
 
     /// Sends a command whose answer has rows.
@@ -45,6 +66,9 @@ impl Rows {
             definitions: None,
             columns: Vec::new(),
             joined: Vec::new(),
+            once: None,
+            binary: false,
+            text: Vec::new(),
             ended: false,
         })
     }
@@ -82,6 +106,9 @@ impl Rows {
         if self.ended {
             let outcome = self.relay.outcome();
             backend.answered(outcome.status);
+            if let Some(once) = self.once.take() {
+                once.close(backend).await?;
+            }
             if outcome.error.is_some() {
                 return Ok(Err(self.error()?));
             }
@@ -117,9 +144,17 @@ impl Rows {
             }
         }
         let ended = self.ended;
-        let row = self.packet();
         // A row can begin with that byte only if its first value fills whole packets.
-        Ok(row.filter(|row| !(ended && row.first() == Some(&0xFE) && row.len() < MAX_PAYLOAD)))
+        let is_end = |row: &[u8]| ended && row.first() == Some(&0xFE) && row.len() < MAX_PAYLOAD;
+        if !self.binary {
+            return Ok(self.packet().filter(|row| !is_end(row)));
+        }
+        let Some(row) = self.packet().filter(|row| !is_end(row)).map(<[u8]>::to_vec) else {
+            return Ok(None);
+        };
+        let malformed = || BackendError::Protocol("a row of the binary protocol".into());
+        self.text = text_row(&self.columns, &row).ok_or_else(malformed)?;
+        Ok(Some(&self.text))
     }
 
     /// The definitions of columns, once all came.
@@ -169,11 +204,14 @@ impl Rows {
 /// that says. The server's own error is the inner one.
 pub(in super::super) async fn for_each(
     from: &mut Backend,
-    select: &[u8],
+    (select, values): (&[u8], &[Parameter<'_>]),
     width: usize,
     mut take: impl FnMut(&[Vec<u8>], &[Cell]) -> Result<(), Failure>,
 ) -> Result<Result<(), ServerError>, Failure> {
-    let mut coming = Rows::begin(from, select).await.map_err(broken)?;
+    let mut coming = match Rows::begin(from, select, values).await.map_err(broken)? {
+        Ok(coming) => coming,
+        Err(error) => return Ok(Err(error)),
+    };
     let mut taken = Ok(());
     loop {
         match coming.more(from).await.map_err(broken)? {
@@ -213,18 +251,20 @@ pub(super) fn cells_of(table: &ScratchTable, name: &str, row: &[u8]) -> Result<V
     }
 }
 
-/// Adds a row to the INSERT of a table, which clients call by the name.
+/// Adds a row to the INSERT of a table, which clients call by the name. Gives how many of its values are ENUMs that hold no
+/// value of their lists: a server warns of each.
 pub(super) fn push(
     table: &ScratchTable,
     name: &str,
     row: &[u8],
     into: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     let mut reader = Reader::new(row);
-    let (mut whole, mut given_back) = (true, true);
+    let (mut whole, mut given_back, mut outside) = (true, true, 0);
     let values = (0..table.width()).map_while(|column| match reader.lenenc_bytes_or_null() {
         Ok(value) => {
             given_back &= !value.is_some_and(|value| table.is_lost(column, value));
+            outside += u64::from(value.is_some_and(|value| table.is_outside(column, value)));
             Some(value)
         }
         Err(_) => {
@@ -234,7 +274,7 @@ pub(super) fn push(
     });
     let pushed = table.push_row(values, into);
     match (pushed && whole, given_back) {
-        (true, true) => Ok(()),
+        (true, true) => Ok(outside),
         (true, false) => Err(lost(name)),
         (false, _) => Err(otherwise()),
     }

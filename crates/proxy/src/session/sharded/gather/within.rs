@@ -76,7 +76,8 @@ impl Session {
         };
         let mut scratch = self.scratch(finish.source).await?;
         let mut budget = self.gather_budget();
-        self.pull_apart(&mut scratch, gather, Locks::None, &mut budget, route)
+        let unlocked = (Locks::None, None);
+        self.pull_apart(&mut scratch, gather, unlocked, &mut budget, route)
             .await?;
         if self.has_prologue() {
             // There was nothing to read; the transaction begins all the same.

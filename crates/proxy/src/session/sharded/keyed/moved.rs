@@ -21,7 +21,7 @@ use dbmesh_wire::relay::Shape;
 
 use super::super::super::{Executed, Failure, Session};
 use super::super::gather::{Batches, Budget, broken, loading, refused, run};
-use super::{Changed, Found, in_words_of};
+use super::{Asked, Changed, Found, in_words_of};
 use crate::backend::{Applied, BackendError};
 use crate::fault::Fault;
 use crate::vector::Vector;
@@ -37,16 +37,16 @@ fn unmoved(why: impl std::fmt::Display) -> Failure {
 }
 
 impl Session {
-    /// Changes rows and moves them. The statement's values are in its text.
+    /// Changes rows and moves them.
     pub(super) async fn change_and_move(
         &mut self,
-        sql: &[u8],
+        asked: Asked<'_>,
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let moving = self.moving_plan(sql).await?;
+        let moving = self.moving_plan(asked).await?;
         let own = self.begin_change().await?;
-        let mut changed = Changed::default();
+        let mut changed = Changed::nothing(asked.values);
         let done = match &moving.going {
             Going::To { to, condition } => {
                 let to = (to, condition.as_slice());
@@ -68,12 +68,14 @@ impl Session {
     }
 
     /// What moves, and whether it may.
-    async fn moving_plan(&mut self, sql: &[u8]) -> Result<Moving, Failure> {
+    async fn moving_plan(&mut self, asked: Asked<'_>) -> Result<Moving, Failure> {
+        let (sql, bound) = (asked.sql, asked.bound());
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let mut asked = HashSet::new();
         let moving = loop {
             let known = self.known_tables().ok_or_else(gone)?;
-            match self.planned(sql, &known, &known.catalog, None, ShardPlanner::moving)? {
+            let bound = bound.as_deref();
+            match self.planned(sql, &known, &known.catalog, bound, ShardPlanner::moving)? {
                 Err(Unmoved::Unknown(table)) if asked.insert(table.clone()) => {
                     self.learn(&[table]).await?;
                 }
@@ -86,7 +88,7 @@ impl Session {
 
     /// What would be done, in a sentence.
     pub(super) async fn explain_move(&mut self, sql: &[u8]) -> Result<String, Failure> {
-        let moving = self.moving_plan(sql).await?;
+        let moving = self.moving_plan(Asked::in_text(sql)).await?;
         let shards = moving.statements.len();
         Ok(match moving.going {
             Going::To { .. } => format!(
@@ -133,7 +135,7 @@ impl Session {
         (to, condition): (&PullPart, &[u8]),
         statement: &Statement,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<(), Failure> {
         // Always in the same order, so that no two sessions wait for each other.
         let mut nodes: Vec<&NodeStatement> = moving.statements.iter().collect();

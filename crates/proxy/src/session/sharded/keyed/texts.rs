@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use dbmesh_plan::shard::Copied;
 use dbmesh_plan::shard::gather::{ScratchTable, Writing};
 use dbmesh_plan::shard::keyed::Then;
 
@@ -19,7 +20,7 @@ pub(super) fn statements(
     table: &ScratchTable,
     rows: &[Vec<Cell>],
     writing: Writing,
-) -> Vec<Vec<u8>> {
+) -> Vec<Copied> {
     match then {
         Then::Insert { head, tail } => {
             let all = 0..table.width();
@@ -28,7 +29,10 @@ pub(super) fn statements(
                 .map(|row| tuple(all.clone(), |column| literal(table, row, column, writing)));
             batched(tuples)
                 .into_iter()
-                .map(|values| [head, values.as_slice(), tail].concat())
+                .map(|values| Copied {
+                    text: [head, values.as_slice(), &tail.text].concat(),
+                    parameters: tail.parameters.clone(),
+                })
                 .collect()
         }
         Then::Change {
@@ -63,14 +67,14 @@ pub(super) fn statements(
             }
             let changed = |(values, rows): (Vec<Vec<u8>>, Vec<u8>)| {
                 let mut sql = filled(head, &values);
-                sql.extend([b" WHERE ", named.as_slice(), b" IN (", &rows, b")"].concat());
+                sql.push(&[b" WHERE ", named.as_slice(), b" IN (", &rows, b")"].concat());
                 sql
             };
             if all.is_empty() {
                 // A server says best what a change of nothing says.
                 let none = vec![b"NULL".to_vec(); table.width().saturating_sub(*keys)];
                 let mut sql = filled(head, &none);
-                sql.extend_from_slice(b" WHERE 1 = 0");
+                sql.push(b" WHERE 1 = 0");
                 return vec![sql];
             }
             all.into_iter().map(changed).collect()
@@ -79,12 +83,12 @@ pub(super) fn statements(
 }
 
 /// The text with values between its parts.
-fn filled(head: &[Vec<u8>], values: &[Vec<u8>]) -> Vec<u8> {
-    let mut sql = Vec::new();
+fn filled(head: &[Copied], values: &[Vec<u8>]) -> Copied {
+    let mut sql = Copied::default();
     for (number, part) in head.iter().enumerate() {
-        sql.extend_from_slice(part);
+        sql.append(part.clone());
         if let Some(value) = values.get(number) {
-            sql.extend_from_slice(value);
+            sql.push(value);
         }
     }
     sql

@@ -12,10 +12,12 @@ use dbmesh_plan::shard::gather::{ScratchTable, Unique};
 use dbmesh_plan::shard::{Computed, Moving, NodeStatement, PullPart, Rekeyed, Unmoved};
 use dbmesh_sql::Statement;
 use dbmesh_wire::caps::Capabilities;
+use dbmesh_wire::command::Parameter;
 use dbmesh_wire::reply;
 
 use super::super::super::super::{Failure, Session};
 use super::super::super::gather::{Batches, Budget, for_each};
+use super::super::super::prepared::selected;
 use super::super::super::work::{Ended, of_server};
 use super::super::Changed;
 use super::{part_of, unmoved};
@@ -41,7 +43,7 @@ impl Session {
         (moving, computed): (&Moving, &Computed),
         statement: &Statement,
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<(), Failure> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let known = self.known_tables().ok_or_else(gone)?;
@@ -61,7 +63,12 @@ impl Session {
             self.touch(node.source, route, changed).await?;
             let before = rows.len();
             let doubted = self
-                .find_keys((sharded, computed), find, &mut rows, &mut budget)
+                .find_keys(
+                    (sharded, computed),
+                    (find, changed.values),
+                    &mut rows,
+                    &mut budget,
+                )
                 .await?;
             doubt = doubt.or(doubted);
             let found = rows.len() - before;
@@ -104,7 +111,7 @@ impl Session {
     async fn find_keys(
         &mut self,
         (sharded, computed): (&ShardedTable, &Computed),
-        find: &NodeStatement,
+        (find, values): (&NodeStatement, &[Parameter<'_>]),
         rows: &mut Vec<(usize, Rekeyed)>,
         budget: &mut Budget,
     ) -> Result<Option<Unmoved>, Failure> {
@@ -116,9 +123,10 @@ impl Session {
         let results = self.state.vector.variables.get("character_set_results");
         let utf8 = results.is_none() && self.text_is_utf8();
         let mut doubt = None;
+        let own = selected(values, &find.parameters);
         let read = for_each(
             self.backend()?,
-            &find.sql,
+            (&find.sql, &own),
             computed.width(),
             |columns, cells| {
                 let bytes: usize = cells.iter().flatten().map(|cell| cell.len()).sum();
@@ -152,7 +160,7 @@ impl Session {
         sharded: &ShardedTable,
         (rows, flows): (&[(usize, Rekeyed)], &Flows<'_>),
         route: Route,
-        changed: &mut Changed,
+        changed: &mut Changed<'_>,
     ) -> Result<BTreeMap<usize, Arriving>, Failure> {
         let mut arrivals = BTreeMap::new();
         for to in flows.keys().map(|(_, to)| *to) {

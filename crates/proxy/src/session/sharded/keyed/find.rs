@@ -1,0 +1,200 @@
+//! The rows that a change finds, over rows of several nodes.
+//!
+//! Owns the temporary tables that take them, and what servers say while they are found: what one server refuses in a strict
+//! mode is refused, although only queries run here. Must never change a row. Input: the query, and the client's values.
+
+use dbmesh_plan::Route;
+use dbmesh_plan::shard::gather::{ScratchTable, Writing};
+use dbmesh_plan::shard::keyed::{FOUND, Then};
+use dbmesh_plan::shard::{Keyed, NodeStatement, PullPart};
+use dbmesh_wire::command::Parameter;
+use dbmesh_wire::relay::Names;
+
+use super::super::super::settle::warning;
+use super::super::super::{Failure, Session};
+use super::super::gather::{Locks, Scratch};
+use super::super::prepared::selected;
+use super::{Found, in_words_of, texts};
+use crate::backend::{Cell, Flavor};
+use crate::fault::Fault;
+use crate::state::Warning;
+
+/// ER_TRUNCATED_WRONG_VALUE: a value that is compared cannot be converted. In a strict mode, changes end with it. Its SQLSTATE.
+const NOT_CONVERTED: (&[u8], u16, &str) = (b"1292", 1292, "22007");
+
+impl Session {
+    /// Finds the rows, and says what has to be done with them.
+    pub(super) async fn find(
+        &mut self,
+        keyed: &Keyed,
+        scratch: &mut Scratch,
+        (route, values): (Route, &[Parameter<'_>]),
+    ) -> Result<Found, Failure> {
+        let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
+        let finish = keyed.find.finish.as_ref();
+        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
+        let mut budget = self.gather_budget();
+        let part = self.part_of(&keyed.table, finish.source)?;
+        let shown = self.shown(scratch, &part).await?;
+        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns, &keyed.moments);
+        let table = table.ok_or_else(|| {
+            unserved(
+                "its values cannot be put in one place: columns are not there, or are computed",
+            )
+        })?;
+        if let Then::Change { keys, .. } = &keyed.then
+            && (0..*keys).any(|key| !table.compares(key))
+        {
+            return Err(unserved(
+                "its rows would be changed by a key of a type that does not compare exactly",
+            ));
+        }
+        let warned = self.pull_apart(
+            scratch,
+            &keyed.find,
+            (Locks::Change(&keyed.table), Some(values)),
+            &mut budget,
+            route,
+        );
+        let mut warned = warned.await?;
+        if keyed.find.pulls.len() > 1 {
+            // Which rows of several tables are looked at, its plan says.
+            warned.clear();
+        }
+        self.refuses_warned(keyed, &warned)?;
+        scratch.compute().await?;
+        scratch.create(&table, FOUND).await?;
+        let names = self.names_found(keyed, finish);
+        let own = selected(values, &finish.parameters);
+        let store = table.store(&finish.sql, keyed.ignore);
+        let stored = scratch.run_bound(&store, &own).await;
+        stored.map_err(|failure| in_words_of(failure, &names))?;
+        let said = scratch.query(b"SHOW WARNINGS").await?;
+        let warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
+        // MySQL since 8.0.19; what the list of the key says is compared otherwise.
+        let facts = self.server_facts();
+        let zones = facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019);
+        if !zones && is_ambiguous(&table, scratch).await? {
+            return Err(unserved(
+                "a TIMESTAMP is of an hour that the session's time zone has twice",
+            ));
+        }
+        let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
+        if rows.iter().any(|row| has_outside(&table, row)) {
+            return Err(unserved("an ENUM holds no value of its list"));
+        }
+        let writing = Writing {
+            no_backslash_escapes: self.dialect().no_backslash_escapes,
+            utf8: self.text_is_utf8(),
+            zones,
+        };
+        Ok(Found {
+            rows: rows.len(),
+            statements: texts::statements(&keyed.then, &table, &rows, writing),
+            warnings,
+        })
+    }
+
+    /// What servers warn of while rows are found is the change's own error, where one server's would be: MariaDB finds rows
+    /// first as well, where they are sorted or joined, and goes on.
+    fn refuses_warned(&mut self, keyed: &Keyed, warned: &[Warning]) -> Result<(), Failure> {
+        let (text, code, sqlstate) = NOT_CONVERTED;
+        match warned.iter().find(|row| row.code == text) {
+            Some(row) if !keyed.ignore && !self.is_mariadb() && self.is_strict() => {
+                Err(Fault::Server {
+                    code,
+                    sqlstate: sqlstate.to_owned(),
+                    message: String::from_utf8_lossy(&row.message).into_owned(),
+                }
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether values that do not fit are errors.
+    fn is_strict(&mut self) -> bool {
+        let mode = match self.state.vector.value_of("sql_mode") {
+            Some(own) => own.to_vec(),
+            None => {
+                let facts = self.server_facts();
+                let mode = facts.and_then(|facts| Some(facts.default_of("sql_mode")?.to_vec()));
+                mode.unwrap_or_default()
+            }
+        };
+        let mode = mode.to_ascii_uppercase();
+        let has = |word: &[u8]| mode.windows(word.len()).any(|part| part == word);
+        has(b"STRICT_TRANS_TABLES") || has(b"STRICT_ALL_TABLES") || has(b"TRADITIONAL")
+    }
+
+    /// Where the definition of a table can be read.
+    fn part_of(&mut self, table: &str, near: usize) -> Result<PullPart, Failure> {
+        use dbmesh_model::topology::sharding::Table;
+        let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let known = self.known_tables().ok_or_else(gone)?;
+        let whole = |source| PullPart {
+            source,
+            shard: None,
+            table: table.to_owned(),
+        };
+        Ok(match known.sharding.tables.get(table) {
+            Some(Table::Sharded(sharded)) => {
+                let mut shards = sharded.shards.iter();
+                let shard = shards.find(|shard| shard.source == near);
+                let shard = shard.or_else(|| sharded.shards.first()).ok_or_else(gone)?;
+                PullPart {
+                    source: shard.source,
+                    shard: None,
+                    table: shard.table.clone(),
+                }
+            }
+            Some(Table::Broadcast) => whole(near),
+            Some(Table::Single(source)) => whole(*source),
+            None => whole(known.sharding.default_source.unwrap_or(0)),
+        })
+    }
+
+    /// What the client calls the temporary tables.
+    fn names_found(&self, keyed: &Keyed, finish: &NodeStatement) -> Names {
+        let mut node = finish.clone();
+        node.tables.push((FOUND.to_owned(), keyed.table.clone()));
+        let names = self.names_of(std::slice::from_ref(&node));
+        names.map(|names| Names::clone(&names)).unwrap_or_default()
+    }
+}
+
+/// What was said while rows were found, and then: what was found is compared once more, with the same words.
+fn with_warned(
+    said: impl Iterator<Item = Warning>,
+    mut warned: Vec<Warning>,
+    names: &Names,
+) -> Vec<Warning> {
+    let found = warned.len();
+    for mut row in said {
+        row.message = names.text(&row.message);
+        let again = warned.iter().take(found);
+        if again.into_iter().all(|known| known.message != row.message) {
+            warned.push(row);
+        }
+    }
+    warned
+}
+
+/// Whether a moment would not come back from its time in the session's zone.
+async fn is_ambiguous(table: &ScratchTable, scratch: &mut Scratch) -> Result<bool, Failure> {
+    let Some(ambiguous) = table.ambiguous() else {
+        return Ok(false);
+    };
+    let found = scratch.query(&ambiguous).await?;
+    Ok(found.first().and_then(|row| row.first()?.as_deref()) != Some(b"0"))
+}
+
+/// Whether a value of the row is an ENUM's that holds no value of its list.
+fn has_outside(table: &ScratchTable, row: &[Cell]) -> bool {
+    let mut values = row.iter().enumerate();
+    values.any(|(at, value)| {
+        value
+            .as_deref()
+            .is_some_and(|value| table.is_outside(at, value))
+    })
+}
