@@ -53,5 +53,7 @@ mod scatter;
 mod single;
 #[path = "sharding/variables.rs"]
 mod variables;
+#[path = "sharding/waiting.rs"]
+mod waiting;
 #[path = "sharding/within.rs"]
 mod within;
