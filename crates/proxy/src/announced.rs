@@ -56,18 +56,26 @@ impl Announced {
 
     /// The statements that announce the same again, where nothing ran; `open` while a transaction is.
     pub(crate) fn again(&self, open: bool) -> Option<impl Iterator<Item = &[u8]>> {
-        let words: &[u8] = match &self.words {
-            Words::None => return None,
-            Words::Begin => BEGIN,
-            Words::Other(words) => words,
-        };
+        let words = self.words()?;
         let says = |what: &[u8]| words.windows(what.len()).any(|part| part == what);
         // A transaction that began by itself has no words of its own, and a snapshot is of its moment.
         let told = says(b"START TRANSACTION") == open && !says(b"SNAPSHOT");
-        (told && !self.touched).then(|| {
-            let statements = words.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-            statements.filter(|statement| !statement.is_empty())
-        })
+        (told && !self.touched).then(|| self.statements())
+    }
+
+    /// The statements that give a transaction the characteristics of the one at hand, whatever ran in it.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &[u8]> {
+        let words = self.words().unwrap_or_default();
+        let statements = words.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        statements.filter(|statement| !statement.is_empty())
+    }
+
+    fn words(&self) -> Option<&[u8]> {
+        match &self.words {
+            Words::None => None,
+            Words::Begin => Some(BEGIN),
+            Words::Other(words) => Some(words),
+        }
     }
 }
 

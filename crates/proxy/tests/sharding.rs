@@ -9,6 +9,8 @@ mod across;
 mod append;
 #[path = "sharding/bank.rs"]
 mod bank;
+#[path = "sharding/begun.rs"]
+mod begun;
 #[path = "sharding/bounds.rs"]
 mod bounds;
 #[path = "sharding/branches.rs"]

@@ -8,6 +8,7 @@ mod across;
 mod begin;
 mod bound;
 mod branches;
+mod characteristics;
 mod counts;
 mod definition;
 mod explained;

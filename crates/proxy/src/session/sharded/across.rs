@@ -20,6 +20,7 @@ use dbmesh_sql::{Effect, Facts, Statement, Verb};
 use dbmesh_wire::status::Status;
 
 use super::super::{Executed, Failure, Flow, Session};
+use super::characteristics::Characteristics;
 use crate::atomic::{Atomic, Readiness, run_step};
 use crate::fault::Fault;
 use crate::pins::PinReason;
@@ -61,8 +62,8 @@ pub(super) struct Across {
     parts: Vec<Part>,
     gtrid: Option<Gtrid>,
     savepoints: Savepoints,
-    /// What the transaction began with: SET TRANSACTION, START TRANSACTION.
-    begun: Vec<Box<[u8]>>,
+    /// How the transaction runs, or the next one.
+    pub begun: Characteristics,
     /// What was done where the session is, while that is the only node.
     here: Option<Work>,
     doomed: bool,
@@ -72,11 +73,6 @@ impl Across {
     /// Whether several nodes take part.
     pub fn is_open(&self) -> bool {
         !self.parts.is_empty()
-    }
-
-    /// What the transaction begins with.
-    pub fn note_begin(&mut self, sql: &[u8]) {
-        self.begun.push(sql.into());
     }
 
     /// Everything ended.
@@ -159,6 +155,10 @@ impl Session {
             return Ok(false);
         }
         self.recall().await;
+        let begun = self.characteristics();
+        if let Some(across) = self.across() {
+            across.begun = begun;
+        }
         let joined = self.joined();
         let here = sharded_place(self);
         self.park(here);
@@ -250,7 +250,7 @@ impl Session {
             .gtrid
             .zip(branch)
             .map(|(gtrid, branch)| Xid { gtrid, branch });
-        let texts = words::joining(&across.begun, xid.as_ref(), &across.savepoints);
+        let texts = words::joining(across.begun, xid.as_ref(), &across.savepoints);
         across.parts.push(Part {
             source,
             joined,
@@ -362,8 +362,13 @@ impl Session {
                 self.begin_for_savepoint().await;
             }
             self.note_savepoint(text, statement)?;
+            if let Some(across) = self.across().filter(|_| statement.facts.has(Facts::CHAIN)) {
+                // What it begins has nothing of the one that ends.
+                (across.savepoints, across.here) = Default::default();
+            }
             return Ok(None);
         }
+        let ended = self.characteristics();
         match statement.verb {
             _ if statement.statements > 1 => {
                 let why = "several statements at once, in a transaction over several nodes";
@@ -371,11 +376,11 @@ impl Session {
             }
             Verb::Commit => {
                 self.commit_across().await?;
-                self.end_with(statement).await.map(Some)
+                self.end_with(statement, ended).await.map(Some)
             }
             Verb::Rollback => {
                 self.roll_back_across().await;
-                self.end_with(statement).await.map(Some)
+                self.end_with(statement, ended).await.map(Some)
             }
             Verb::Savepoint | Verb::RollbackTo | Verb::ReleaseSavepoint => {
                 self.savepoint_across(text, statement).await.map(Some)
@@ -399,13 +404,13 @@ impl Session {
             && self.state.status.contains(Status::AUTOCOMMIT)
     }
 
-    async fn end_with(&mut self, statement: &Statement) -> Result<Executed, Failure> {
+    async fn end_with(
+        &mut self,
+        statement: &Statement,
+        ended: Characteristics,
+    ) -> Result<Executed, Failure> {
         if statement.facts.has(Facts::CHAIN) {
-            self.state.status = self.state.status.union(Status::IN_TRANS);
-            if let Some(sharded) = &mut self.sharded {
-                sharded.prologue.begin(b"START TRANSACTION");
-                sharded.across.note_begin(b"START TRANSACTION");
-            }
+            self.begin_alike(ended);
         }
         self.answer_done().await?;
         let releases = statement.facts.has(Facts::RELEASE);

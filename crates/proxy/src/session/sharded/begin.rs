@@ -5,7 +5,7 @@
 //! TRANSACTION while the session has no connection.
 
 use dbmesh_plan::Aim;
-use dbmesh_sql::effects::{AccessMode, TransactionScope};
+use dbmesh_sql::effects::TransactionScope;
 use dbmesh_sql::{Effect, Facts, Statement, Verb, analyze};
 use dbmesh_wire::relay::Shape;
 use dbmesh_wire::status::Status;
@@ -13,6 +13,7 @@ use dbmesh_wire::status::Status;
 use super::super::acquire::PRIMARY;
 use super::super::exchange::Lost;
 use super::super::{Executed, Failure, Session};
+use super::characteristics::Characteristics;
 use crate::fault::Fault;
 use crate::state::Warnings;
 
@@ -45,7 +46,7 @@ impl Prologue {
 
 /// What of a transaction needs no server yet.
 enum Deferred {
-    Begin(Option<AccessMode>),
+    Begin,
     Next,
     Savepoint,
 }
@@ -56,7 +57,7 @@ fn deferred(statement: &Statement) -> Option<Deferred> {
         return None;
     }
     match statement.effects.first() {
-        Some(Effect::Begin { access, .. }) => Some(Deferred::Begin(*access)),
+        Some(Effect::Begin { .. }) => Some(Deferred::Begin),
         Some(Effect::SetTransaction {
             scope: TransactionScope::Next,
             ..
@@ -76,16 +77,19 @@ impl Session {
         let Some(what) = deferred(statement) else {
             return Ok(None);
         };
+        if matches!(what, Deferred::Begin) && self.opens_block(sql) {
+            return Ok(None);
+        }
         let open = self.state.in_transaction();
         match what {
-            Deferred::Begin(_) if self.lease.is_some() && open => {
+            Deferred::Begin if self.lease.is_some() && open => {
                 // It commits the transaction before, and the next may be elsewhere.
                 self.run_aside(b"COMMIT").await?;
                 if self.is_bound() {
                     return Ok(None);
                 }
             }
-            Deferred::Begin(_) | Deferred::Next if self.lease.is_some() && self.is_bound() => {
+            Deferred::Begin | Deferred::Next if self.lease.is_some() && self.is_bound() => {
                 return Ok(None);
             }
             // Outside of a transaction it does nothing.
@@ -103,14 +107,10 @@ impl Session {
         };
         let prologue = &mut sharded.prologue;
         match what {
-            Deferred::Begin(access) => {
+            Deferred::Begin => {
                 if open {
                     prologue.statements.clear();
                     sharded.across.clear();
-                }
-                self.state.status = self.state.status.union(Status::IN_TRANS);
-                if access == Some(AccessMode::ReadOnly) {
-                    self.state.status = self.state.status.union(Status::IN_TRANS_READONLY);
                 }
             }
             Deferred::Next | Deferred::Savepoint => {
@@ -120,8 +120,11 @@ impl Session {
             }
         }
         prologue.statements.push(sql.into());
-        if matches!(what, Deferred::Begin(_) | Deferred::Next) {
-            sharded.across.note_begin(sql);
+        for effect in statement.effects.iter() {
+            sharded.across.begun.note(effect);
+        }
+        if matches!(what, Deferred::Begin) {
+            self.note_begun();
         }
         self.state.set_row_count(0);
         if !mariadb {
@@ -131,14 +134,45 @@ impl Session {
         Ok(Some(Executed::LOCAL))
     }
 
+    /// Whether BEGIN opens a block, as it does in MariaDB's `sql_mode` ORACLE: its server says what is wrong with that.
+    fn opens_block(&mut self, sql: &[u8]) -> bool {
+        let short = sql.trim_ascii_start().get(..5);
+        let mode = self.state.vector.value_of("sql_mode");
+        let oracle = |mode: &[u8]| mode.windows(6).any(|part| part == b"ORACLE");
+        short.is_some_and(|word| word.eq_ignore_ascii_case(b"begin"))
+            && mode.is_some_and(|mode| oracle(mode))
+            && self.is_mariadb()
+    }
+
     /// Begins a transaction of a statement's own, at the first connection that is taken next.
     pub(super) fn begin_own(&mut self) {
         let Some(sharded) = &mut self.sharded else {
             return;
         };
-        sharded.prologue.begin(b"BEGIN");
-        sharded.across.note_begin(b"BEGIN");
+        sharded.prologue.begin(b"START TRANSACTION");
         self.state.status = self.state.status.union(Status::IN_TRANS);
+    }
+
+    /// Begins another transaction like the one that has ended, at the first connection that is taken next.
+    pub(super) fn begin_alike(&mut self, ended: Characteristics) {
+        let Some(sharded) = &mut self.sharded else {
+            return;
+        };
+        for text in ended.beginning() {
+            sharded.prologue.begin(text.as_bytes());
+        }
+        sharded.across.begun = ended;
+        self.note_begun();
+    }
+
+    /// A transaction has begun, though no server knows yet.
+    fn note_begun(&mut self) {
+        let read_only = match self.begins_read_only() {
+            true => Status::IN_TRANS_READONLY,
+            false => Status::default(),
+        };
+        let begun = Status::IN_TRANS.union(read_only);
+        self.state.status = self.state.status.union(begun);
     }
 
     /// Whether something has to run before anything else on the next connection.

@@ -20,10 +20,11 @@ use std::time::Instant;
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::gather::ScratchTable;
 use dbmesh_plan::shard::{Gather, NodeStatement};
-use dbmesh_sql::{analyze, literal};
+use dbmesh_sql::{Verb, analyze, literal};
 use dbmesh_wire::command::Query;
 
 use super::super::{Executed, Failure, Session};
+use super::scatter::Unit;
 use crate::backend::{Applied, Backend};
 use crate::fault::Fault;
 use crate::pins::PinReason;
@@ -129,6 +130,7 @@ impl Session {
             return Err(Fault::Sharding(why).into());
         };
         self.may_gather()?;
+        self.take_next(Unit::None, Verb::Select)?;
         if self.lease.is_some() {
             self.give_up_hold().await;
         }

@@ -10,19 +10,24 @@ use dbmesh_wire::status::Status;
 use super::super::Session;
 use crate::fault::Fault;
 
+/// What servers say of a change in a transaction that only reads.
+pub(super) fn may_not_write() -> Fault {
+    Fault::Server {
+        code: 1792,
+        sqlstate: "25006".into(),
+        message: "Cannot execute statement in a READ ONLY transaction.".into(),
+    }
+}
+
 impl Session {
     /// Whether the session lets a change be made in steps.
     pub(super) fn may_change(&self, statement: &Statement) -> Result<(), Fault> {
         let read_only = match self.state.in_transaction() {
             true => self.state.status.contains(Status::IN_TRANS_READONLY),
-            false => self.is_on("transaction_read_only") || self.is_on("tx_read_only"),
+            false => self.begins_read_only(),
         };
         if read_only {
-            return Err(Fault::Server {
-                code: 1792,
-                sqlstate: "25006".into(),
-                message: "Cannot execute statement in a READ ONLY transaction.".into(),
-            });
+            return Err(may_not_write());
         }
         let safe = matches!(statement.verb, Verb::Update | Verb::Delete);
         match safe && self.is_on("sql_safe_updates") {
@@ -67,7 +72,7 @@ impl Session {
         value.is_none_or(|value| !matches!(value.as_ref(), b"0" | b"'OFF'" | b"'0'"))
     }
 
-    fn is_on(&self, name: &str) -> bool {
+    pub(super) fn is_on(&self, name: &str) -> bool {
         let value = self.state.vector.variables.get(name);
         value.is_some_and(|value| !matches!(value.as_ref(), b"0" | b"'OFF'" | b"'0'"))
     }

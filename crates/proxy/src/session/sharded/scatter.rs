@@ -124,6 +124,7 @@ impl Session {
             false => self.allow(&sources, unit)?,
         }
         let as_one = unit == Unit::Transaction && self.will_be_one(&sources).await?;
+        let next = self.take_next(unit, statement.verb)?;
         if self.lease.is_some() && !self.is_bound() {
             self.give_up_hold().await;
         }
@@ -146,8 +147,7 @@ impl Session {
             epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
         });
         let mut work = Work::new(legs, spread.nodes, unit.refusal(), bound);
-        work.as_one = as_one;
-        work.unanswered = unreached;
+        (work.as_one, work.next, work.unanswered) = (as_one, next, unreached);
         work.definition.clone_from(&definition);
         let done = self
             .work(&mut work, &spread.answers, spread.clock, unit, &names)
@@ -368,7 +368,7 @@ impl Session {
     ) -> Result<Option<Gtrid>, Broken> {
         match unit {
             Unit::Transaction if work.as_one => return self.begin_as_one(work).await.map(Some),
-            Unit::Transaction => drop(work.run_everywhere(b"BEGIN").await?),
+            Unit::Transaction => work.begin_plain().await?,
             Unit::Savepoint => {
                 let begin = format!("SAVEPOINT {SAVEPOINT}");
                 drop(work.run_everywhere(begin.as_bytes()).await?);

@@ -17,6 +17,7 @@ use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::track::{self, Item};
 
 use super::super::settle::warning;
+use super::characteristics::Characteristics;
 use super::prepared::selected;
 use super::said;
 use super::variables::Assigned;
@@ -118,6 +119,8 @@ pub(super) struct Work<'a> {
     pub refused: Option<(u32, Broken)>,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
+    /// How the statement's own transaction runs.
+    pub next: Characteristics,
     /// All connections commit, or none does.
     pub as_one: bool,
     /// What a file left.
@@ -214,6 +217,7 @@ impl<'a> Work<'a> {
             refusal,
             refused: None,
             sets_clock: false,
+            next: Characteristics::default(),
             as_one: false,
             loaded: Loaded::default(),
             bound,
@@ -427,6 +431,14 @@ impl<'a> Work<'a> {
     pub fn take_ended(&mut self) -> Vec<Option<Ended>> {
         said::as_one(&mut self.ended, &self.nodes);
         std::mem::take(&mut self.ended)
+    }
+
+    /// Begins a plain transaction on every connection.
+    pub async fn begin_plain(&mut self) -> Result<(), Broken> {
+        for text in self.next.beginning() {
+            self.run_everywhere(text.as_bytes()).await?;
+        }
+        Ok(())
     }
 
     /// Runs a statement on every connection, one after the other.

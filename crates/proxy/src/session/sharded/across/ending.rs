@@ -18,7 +18,6 @@ use super::{Joined, Part, machine, sharded_place, undoing};
 use crate::atomic::{run_chain, run_step};
 use crate::backend::{Backend, Flavor};
 use crate::fault::Fault;
-use crate::pins::PinReason;
 use crate::position::Position;
 use crate::state::{Warning, Warnings};
 use crate::upstream::{Need, Upstream};
@@ -32,7 +31,8 @@ impl Session {
         let (lease, member) = (self.lease.take(), self.member.take());
         let open = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
         self.state.status = self.state.status.difference(open);
-        self.state.pins.set(PinReason::NextTransaction, false);
+        // What its servers said of it is said of no other.
+        self.state.pins.announce(b"");
         let Some(sharded) = &mut self.sharded else {
             return (Vec::new(), None);
         };

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use dbmesh_commit::{Answers, Gtrid, Outcome, Reply, Xid, sql};
+use dbmesh_commit::{Answers, Gtrid, Outcome, Reply, Xid};
 use dbmesh_model::topology::sharding::AcrossSources;
 
 use super::super::super::{Failure, Session};
@@ -49,14 +49,15 @@ impl Session {
             let ready = self.must_be_ready(&atomic, leg.source, Some(&leg.member));
             ready.await.map_err(Broken::Fault)?;
         }
+        let next = work.next;
         let mut telling: Vec<Telling<'_>> = Vec::new();
         for (at, leg) in work.legs.iter_mut().enumerate() {
             let branch = atomic.shard(leg.source).map(|branch| Xid { gtrid, branch });
-            let text = match branch.filter(|_| at > 0) {
-                Some(xid) => sql::start(&xid),
-                None => "BEGIN".to_owned(),
+            let texts = match branch.filter(|_| at > 0) {
+                Some(xid) => next.beginning_branch(&xid),
+                None => next.beginning(),
             };
-            telling.push(Box::pin(async move { (at, tell(leg, text).await) }));
+            telling.push(Box::pin(async move { (at, tell(leg, &texts).await) }));
         }
         let replies = all(telling).await;
         match replies
@@ -119,9 +120,9 @@ impl Session {
     }
 }
 
-async fn tell(leg: &mut Leg, text: String) -> Reply {
+async fn tell(leg: &mut Leg, texts: &[String]) -> Reply {
     match leg.backend() {
-        Ok(backend) => run_step(backend, &[text]).await,
+        Ok(backend) => run_step(backend, texts).await,
         Err(_) => Reply::Lost,
     }
 }

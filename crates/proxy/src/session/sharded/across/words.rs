@@ -2,9 +2,10 @@
 //!
 //! Owns texts only. Names come from clients, so they are quoted anew.
 
-use dbmesh_commit::{Gtrid, Savepoints, Shard, Xid, sql};
+use dbmesh_commit::{Gtrid, Savepoints, Shard, Xid};
 use dbmesh_sql::Verb;
 
+use super::super::characteristics::Characteristics;
 use crate::fault::Fault;
 
 /// The name of a transaction that needs none.
@@ -19,32 +20,14 @@ pub(super) const NOBODY: Gtrid = Gtrid {
 
 /// What a node hears that joins: the transaction's characteristics, its beginning, its savepoints.
 pub(super) fn joining(
-    begun: &[Box<[u8]>],
+    begun: Characteristics,
     xid: Option<&Xid>,
     savepoints: &Savepoints,
 ) -> Vec<String> {
-    let text = |sql: &[u8]| String::from_utf8_lossy(sql).into_owned();
-    let is_set = |sql: &[u8]| {
-        sql.get(..3)
-            .is_some_and(|head| head.eq_ignore_ascii_case(b"set"))
+    let mut texts = match xid {
+        Some(xid) => begun.beginning_branch(xid),
+        None => begun.beginning(),
     };
-    let sets = begun.iter().filter(|sql| is_set(sql));
-    let sets = sets.map(|sql| text(sql));
-    let mut texts: Vec<String> = sets.collect();
-    match xid {
-        Some(xid) => texts.push(sql::start(xid)),
-        None => {
-            let begins: Vec<String> = begun
-                .iter()
-                .filter(|sql| !is_set(sql))
-                .map(|sql| text(sql))
-                .collect();
-            match begins.is_empty() {
-                true => texts.push("START TRANSACTION".to_owned()),
-                false => texts.extend(begins),
-            }
-        }
-    }
     texts.extend(
         savepoints
             .alive()
@@ -96,6 +79,8 @@ pub(super) fn too_many() -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use dbmesh_sql::effects::{AccessMode, Isolation};
+
     use super::*;
 
     #[test]
@@ -117,25 +102,27 @@ mod tests {
     fn a_node_that_joins_hears_what_the_first_one_heard() {
         let mut savepoints = Savepoints::default();
         savepoints.set("s").expect("few");
-        let begun: Vec<Box<[u8]>> = vec![
-            (*b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").into(),
-            (*b"BEGIN").into(),
-        ];
+        let begun = Characteristics {
+            isolation: Some(Isolation::Serializable),
+            access: Some(AccessMode::ReadWrite),
+        };
         let plain = [
             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-            "BEGIN",
+            "START TRANSACTION READ WRITE",
             "SAVEPOINT `s`",
         ];
-        assert_eq!(joining(&begun, None, &savepoints), plain);
+        assert_eq!(joining(begun, None, &savepoints), plain);
         let xid = Xid {
             gtrid: NOBODY,
             branch: Shard(1),
         };
-        let branch = joining(&begun, Some(&xid), &savepoints);
-        assert!(branch.iter().any(|text| text.starts_with("XA START X'")));
-        assert!(!branch.iter().any(|text| text == "BEGIN"));
+        let branch = joining(begun, Some(&xid), &savepoints);
+        let both = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE";
+        assert_eq!(branch[0], both);
+        assert!(branch[1].starts_with("XA START X'"), "{branch:?}");
+        assert_eq!(branch[2..], ["SAVEPOINT `s`"]);
         assert_eq!(
-            joining(&[], None, &Savepoints::default()),
+            joining(Characteristics::default(), None, &Savepoints::default()),
             ["START TRANSACTION"]
         );
     }
