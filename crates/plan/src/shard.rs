@@ -13,6 +13,7 @@ pub mod dictionary;
 pub mod gather;
 mod generate;
 mod group;
+mod hinted;
 mod insert;
 mod insert_id;
 pub mod keyed;
@@ -296,26 +297,17 @@ impl ShardPlanner {
             Ok(scope) => scope,
             Err(stop) => return stop.into_plan(None),
         };
+        if let Err(reason) = hinted::check(&scope) {
+            return ShardPlan::Refuse(reason);
+        }
         if let Some(views) = dictionary::plan(&scope) {
             return views.unwrap_or_else(|stop| stop.into_plan(None));
         }
         if let Some(early) = known_tables(&scope) {
             return early;
         }
-        if input.hint.is_some() && !takes_hint(&scope) {
-            return ShardPlan::Refuse(RefuseReason::HintUnused);
-        }
         other::plan(&scope).unwrap_or_else(|stop| stop.into_plan(Some(&scope)))
     }
-}
-
-/// Whether a table is split by hint.
-fn takes_hint(scope: &Scope<'_>) -> bool {
-    let mut tables = scope.uses.iter().filter_map(|table| table.sharded());
-    tables.any(|table| {
-        let mut axes = table.database.iter().chain(&table.table);
-        axes.any(|axis| axis.columns.is_empty())
-    })
 }
 
 /// Whether all columns are known that there are to be known.

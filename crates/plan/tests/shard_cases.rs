@@ -131,7 +131,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
             .collect()
     });
     let hint = case.hint.as_ref();
-    let hint = hint.map(|hint| KeyValue::Integer(hint.parse().unwrap()));
+    let hint = hint.map(|hint| KeyValue::of_hint(hint));
     let mut planner = ShardPlanner::default();
     let input = Input {
         sql: case.sql.as_bytes(),

@@ -70,6 +70,14 @@ fn of_keys() -> Vec<(Reason, &'static str)> {
         (Reason::KeyGenerated, ""),
         (Reason::HintMissing, ""),
         (Reason::HintUnused, ""),
+        (
+            Reason::HintValue {
+                value: "abc".to_owned(),
+                table: table(),
+            },
+            "",
+        ),
+        (Reason::HintWhole, ""),
     ]
 }
 

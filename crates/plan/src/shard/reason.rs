@@ -119,6 +119,15 @@ pub enum RefuseReason {
     KeyGenerated,
     /// A hint, and no table that is split by hint.
     HintUnused,
+    /// A hint that leads to no shard of a table.
+    HintValue {
+        /// What it says.
+        value: String,
+        /// The table.
+        table: String,
+    },
+    /// A hint on a statement that is for a table as a whole.
+    HintWhole,
     /// A strategy by hint, without a hint.
     HintMissing,
     /// An INSERT without columns, into a table whose columns are not known.
@@ -252,6 +261,7 @@ impl RefuseReason {
             | Self::TableNameCase(_)
             | Self::KeyType(_)
             | Self::AlgorithmFails { .. }
+            | Self::HintValue { .. }
             | Self::Kind(_) => return self.why_of_it(),
             Self::FullText => {
                 "a full-text search over several shards, by relevance or with other tables' rows"
@@ -278,6 +288,9 @@ impl RefuseReason {
             Self::KeyNowhere => "the algorithm has no shard for the value of the sharding key",
             Self::KeyGenerated => "the sharding key would have to be generated: give it",
             Self::HintUnused => "hint 'shard': none of its tables is split by hint",
+            Self::HintWhole => {
+                "hint 'shard': it chooses among rows, and the statement is for the table as a whole: leave the hint away, or DELETE with it"
+            }
             Self::HintMissing => "its table is split by hint: give `/* mesh: shard=VALUE */`",
             Self::ColumnsUnknown => {
                 "an INSERT without a list of columns, and the table's are not known"
@@ -330,6 +343,10 @@ impl RefuseReason {
             Self::AlgorithmFails { algorithm, why } => {
                 let what = "fails for the value of the sharding key";
                 format!("the module of the algorithm `{algorithm}` {what}: {why}")
+            }
+            Self::HintValue { value, table } => {
+                let what = "give a value of which its expression makes the name of a shard";
+                format!("hint 'shard': the algorithm of `{table}` makes no shard of '{value}': {what}")
             }
             Self::Kind(kind) => format!("{kind:?} is not served on sharded tables"),
             other => format!("{other:?}"),
@@ -406,6 +423,7 @@ impl fmt::Display for RefuseReason {
             Self::KeyType(name) => write!(f, "KeyType({name})"),
             Self::AlgorithmFails { algorithm, .. } => write!(f, "AlgorithmFails({algorithm})"),
             Self::ColumnCount { .. } => f.write_str("ColumnCount"),
+            Self::HintValue { table, .. } => write!(f, "HintValue({table})"),
             Self::Kind(kind) => write!(f, "Kind({kind:?})"),
             other => write!(f, "{other:?}"),
         }

@@ -9,7 +9,7 @@ use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
 use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
-use super::{KeyValue, NodeStatement, algorithm, read, rewrite};
+use super::{NodeStatement, hinted, read, rewrite};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn of_use(scope: &Scope<'_>, locality: &Locality, place: usize) -> Option<Positi
     let table_use = scope.uses.get(place)?;
     let table = table_use.sharded()?;
     let size = table.shards.len();
-    let mut set = hinted(scope, table);
+    let mut set = hinted::positions(scope, table);
     if let Some(block) = table_use.block {
         let class = locality.class_of(place);
         let conditions = Conditions {
@@ -100,21 +100,6 @@ pub(super) fn certain(scope: &Scope<'_>, block: usize) -> Vec<dbmesh_sql::ast::E
         }
     }
     found
-}
-
-/// All shards, or those that a hint chooses.
-fn hinted(scope: &Scope<'_>, table: &ShardedTable) -> Positions {
-    let mut set = Positions::all(table.shards.len());
-    if let Some(value) = scope.input.hint {
-        for axis in table.database.iter().chain(&table.table) {
-            if axis.columns.is_empty() {
-                let slot = algorithm::slot(axis, std::slice::from_ref::<KeyValue>(value));
-                let slots = algorithm::of_slot(axis.targets.len(), slot);
-                set.intersect(&algorithm::shards(table, axis, &slots));
-            }
-        }
-    }
-    set
 }
 
 /// One node for the whole statement, if there is one.

@@ -4,6 +4,7 @@
 //! value is unknown, which routes a read to every shard and refuses an INSERT.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use dbmesh_model::topology::sharding::KeyKind;
 use dbmesh_model::topology::sharding::time::{self, Precision};
@@ -29,6 +30,15 @@ pub enum KeyValue {
 }
 
 impl KeyValue {
+    /// The value of a hint: a whole number as it is usually written, or else a text.
+    #[must_use]
+    pub fn of_hint(text: &str) -> Self {
+        match text.parse::<i128>() {
+            Ok(number) if number.to_string() == text => Self::Integer(number),
+            _ => Self::Text(text.into()),
+        }
+    }
+
     /// Its place in the order of its type, where ranges are computed with.
     #[must_use]
     pub fn ordinal(&self) -> Option<i128> {
@@ -36,6 +46,16 @@ impl KeyValue {
             Self::Integer(number) => Some(*number),
             Self::Time(at) => Some(i128::from(*at)),
             Self::Text(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for KeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(&String::from_utf8_lossy(text)),
+            Self::Time(at) => write!(f, "{at}"),
         }
     }
 }

@@ -337,10 +337,7 @@ impl Session {
             if self.sharded.is_none() {
                 return refused("'shard' needs a service with a DataShard");
             }
-            self.demand.shard = Some(match value.parse::<i128>() {
-                Ok(number) if number.to_string() == value => KeyValue::Integer(number),
-                _ => KeyValue::Text(value.into()),
-            });
+            self.demand.shard = Some(KeyValue::of_hint(value));
         }
         if let Some(limit_ms) = hints.timeout_ms {
             if statement.class == Class::Tcl {

@@ -2,18 +2,15 @@
 
 use dbmesh_testkit::Kind;
 
-use crate::ground::{Ground, KINDS, Options};
+use crate::ground::{Answer, Client, Ground, KINDS, Options};
+use crate::prepared::{execute, prepare};
 use crate::scatter::fill;
 
 #[test]
 fn a_hint_says_which_shard_a_statement_is_for() {
     for kind in KINDS {
         let ground = Ground::new(kind, &Options::default());
-        for (place, server) in ground.servers.iter().enumerate() {
-            let sql =
-                format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
-            server.execute(&sql).unwrap();
-        }
+        split_by_hint(&ground);
         let mut mesh = ground.mesh();
         for (hint, id) in [(0, 1), (1, 2), (3, 3), (4, 4)] {
             let sql = format!("/* mesh: shard={hint} */ INSERT INTO t_hint VALUES ({id}, 0)");
@@ -50,6 +47,84 @@ fn a_hint_says_which_shard_a_statement_is_for() {
             let said = mesh.refused(sql);
             assert!(said.contains(why), "{sql}: {said}");
         }
+    }
+}
+
+fn split_by_hint(ground: &Ground) {
+    for (place, server) in ground.servers.iter().enumerate() {
+        let sql = format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
+        server.execute(&sql).unwrap();
+    }
+}
+
+/// Six rows, of which the odd shard has 1, 3 and 5.
+fn filled_by_hint(mesh: &mut Client) {
+    mesh.ask("DELETE FROM t_hint").done();
+    for id in 0..6 {
+        let sql = format!("/* mesh: shard={id} */ INSERT INTO t_hint VALUES ({id}, 0)");
+        mesh.ask(&sql).done();
+    }
+}
+
+/// All rows of the table split by hint.
+fn held(mesh: &mut Client) -> Vec<Vec<Option<String>>> {
+    let answer = mesh.ask("SELECT id, v FROM t_hint ORDER BY id");
+    answer.rows().to_vec()
+}
+
+/// What is said of a hint that cannot be followed.
+#[track_caller]
+fn refused_hint(mesh: &mut Client, sql: &str) -> String {
+    assert_eq!(mesh.ask(sql), Answer::Error(1064), "{sql}: {:?}", mesh.said);
+    mesh.said.take().unwrap()
+}
+
+#[test]
+fn a_hint_that_leads_nowhere_is_an_error_and_nothing_is_done() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        split_by_hint(&ground);
+        let mut mesh = ground.mesh();
+        filled_by_hint(&mut mesh);
+        let all = held(&mut mesh);
+        assert_eq!(all.len(), 6);
+        for value in ["abc", "1.5", "0x1", "-1", "'1 '"] {
+            for sql in [
+                "DELETE FROM t_hint",
+                "DELETE FROM t_hint WHERE id = 3",
+                "UPDATE t_hint SET v = 9",
+                "INSERT INTO t_hint VALUES (9, 9)",
+                "SELECT id FROM t_hint",
+                "TRUNCATE t_hint",
+            ] {
+                let text = format!("/* mesh: shard={value} */ {sql}");
+                let said = refused_hint(&mut mesh, &text);
+                assert!(
+                    said.contains("of `t_hint` makes no shard of '"),
+                    "{text}: {said}"
+                );
+                // Its text is understood; what it wants of the mesh is not, at each execution.
+                let (id, ..) = prepare(&mut mesh, &text).unwrap();
+                for _ in 0..2 {
+                    let answer = execute(&mut mesh, id, &[], sql);
+                    assert_eq!(answer, Answer::Error(1064), "prepared {text}");
+                }
+            }
+        }
+        for sql in [
+            "TRUNCATE t_hint",
+            "ALTER TABLE t_hint ADD COLUMN w INT",
+            "CREATE INDEX by_v ON t_hint (v)",
+            "DROP TABLE t_hint",
+        ] {
+            let said = refused_hint(&mut mesh, &format!("/* mesh: shard=1 */ {sql}"));
+            assert!(said.contains("the table as a whole"), "{sql}: {said}");
+        }
+        assert_eq!(held(&mut mesh), all);
+        let removed = mesh.ask("/* mesh: shard=1 */ DELETE FROM t_hint").done();
+        assert_eq!(removed, 3);
+        mesh.ask("TRUNCATE t_hint").done();
+        assert!(held(&mut mesh).is_empty());
     }
 }
 

@@ -84,6 +84,9 @@ impl Session {
                     reason.why()
                 ),
             },
+            reason @ (RefuseReason::HintUnused
+            | RefuseReason::HintValue { .. }
+            | RefuseReason::HintWhole) => Fault::Hint(reason.why()),
             reason => Fault::Sharding(reason.why()),
         }
     }
