@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
 use dbmesh_plan::explain::subject;
 use dbmesh_plan::shard::{self, KeyValue};
 use dbmesh_plan::{Proof, RoleHint};
-use dbmesh_sql::{Class, Dialect, Hints, Statement, Verb, analyze};
+use dbmesh_sql::{Class, Dialect, Hints, Span, Statement, Verb, analyze};
 use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
 use dbmesh_wire::status::Status;
@@ -42,6 +43,43 @@ pub(super) struct Demand {
     pub place: Place,
     /// What becomes of an answer that comes when the time is up.
     pub late: LateAnswer,
+    /// The hints of the text that the statement is a part of.
+    pub text: Option<Arc<TextHints>>,
+}
+
+/// The hints of a text of several statements, which are for each of them: its comments with hints, each once.
+#[derive(Debug, Default)]
+pub(super) struct TextHints {
+    text: Vec<u8>,
+    comments: Vec<Span>,
+}
+
+impl TextHints {
+    /// Adds the comments with hints of a statement of the text.
+    pub(super) fn add(&mut self, statement: &Statement, sql: &[u8]) {
+        for comment in &statement.hints {
+            let comment = comment.of(sql);
+            if self.comments.iter().any(|c| c.of(&self.text) == comment) {
+                continue;
+            }
+            let start = self.text.len();
+            self.text.extend_from_slice(comment);
+            let end = self.text.len();
+            self.comments.push(Span { start, end });
+        }
+    }
+
+    /// What they say.
+    pub(super) fn read(&self) -> Result<Option<Hints<'_>>, Fault> {
+        if self.comments.is_empty() {
+            return Ok(None);
+        }
+        let hints = Hints::of_comments(&self.text, &self.comments);
+        hints.map(Some).map_err(|error| {
+            let all = "of a text with several statements, hints are for all of it";
+            Fault::Hint(format!("{error}; {all}: send the statements one by one"))
+        })
+    }
 }
 
 /// When a statement must have ended.
@@ -63,6 +101,14 @@ pub(super) async fn in_time<T>(
     };
     let left = deadline.at.saturating_duration_since(Instant::now());
     tokio::time::timeout(left, what).await.ok()
+}
+
+/// What the first say, and where they say nothing, the others.
+fn either<'a>(first: Option<Hints<'a>>, others: Option<Hints<'a>>) -> Option<Hints<'a>> {
+    match (first, others) {
+        (Some(first), Some(others)) => Some(first.or(others)),
+        (first, others) => first.or(others),
+    }
 }
 
 /// The statement in an EXPLAIN MESH.
@@ -193,7 +239,9 @@ impl Session {
             journal.announce_nothing();
         }
         let limit_ms = self.serving.service.limits.statement_timeout_ms;
+        let text = self.demand.text.take();
         self.demand = Demand {
+            text,
             deadline: self.deadline(limit_ms),
             place: self.usual_place(),
             ..Demand::default()
@@ -221,7 +269,8 @@ impl Session {
         self.demand_nothing();
         self.demand.place = Place::Home;
         let attributes = &carried.attributes;
-        let hints = self.hints(statement, sql, attributes)?;
+        let of_text = self.demand.text.clone();
+        let hints = self.hints((statement, sql), of_text.as_deref(), attributes)?;
         // EXPLAIN MESH is told what the statement in it would be told; it runs nowhere itself.
         let explained = explained(statement, sql);
         let own = (statement, sql);
@@ -279,15 +328,15 @@ impl Session {
         Ok(proof)
     }
 
-    /// The hints of a statement that its user may use.
+    /// The hints of a statement that its user may use: its own, and those of the text that it is a part of.
     fn hints<'a>(
         &self,
-        statement: &Statement,
-        sql: &'a [u8],
+        (statement, sql): (&Statement, &'a [u8]),
+        of_text: Option<&'a TextHints>,
         attributes: &'a Attributes<'_>,
     ) -> Result<Option<Hints<'a>>, Fault> {
-        if statement.hints.is_empty() && matches!(attributes, Attributes::None | Attributes::Later)
-        {
+        let without = statement.hints.is_empty() && of_text.is_none();
+        if without && matches!(attributes, Attributes::None | Attributes::Later) {
             return Ok(None);
         }
         let user = &self.handle().user;
@@ -300,14 +349,14 @@ impl Session {
             [] => None,
             spans => Some(Hints::of_comments(sql, spans).map_err(refused)?),
         };
+        let of_text = of_text.map(TextHints::read).transpose()?.flatten();
+        let comments = either(comments, of_text);
         let attribute = match attributes.hints()? {
             None => None,
             Some(text) => Some(Hints::of_attribute(text).map_err(refused)?),
         };
-        let hints = match (attribute, comments) {
-            (Some(attribute), Some(comments)) => attribute.or(comments),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return Ok(None),
+        let Some(hints) = either(attribute, comments) else {
+            return Ok(None);
         };
         let chooses = match &hints {
             _ if rights == HintRights::Nothing => Some("hints"),
@@ -339,7 +388,9 @@ impl Session {
             }
             self.demand.shard = Some(KeyValue::of_hint(value));
         }
-        if let Some(limit_ms) = hints.timeout_ms {
+        // In a text that is bounded as a whole, what ends a transaction is not cut short.
+        let part = self.demand.text.is_some() && statement.class == Class::Tcl;
+        if let Some(limit_ms) = hints.timeout_ms.filter(|_| !part) {
             if statement.class == Class::Tcl {
                 return refused(
                     "'timeout_ms' cannot bound a statement that ends or begins a transaction",

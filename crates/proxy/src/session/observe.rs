@@ -181,11 +181,14 @@ impl Session {
                 [] => None,
                 spans => Hints::of_comments(sql, spans).ok(),
             };
+            let of_text = self.demand.text.as_deref();
+            let of_text = of_text.and_then(|text| text.read().ok().flatten());
             let value = |hints: &Option<Hints<'_>>| {
                 let value = hints.as_ref()?.traceparent?;
                 Context::parse(value.as_bytes())
             };
-            value(&attribute).or_else(|| value(&comments))
+            let own = value(&attribute).or_else(|| value(&comments));
+            own.or_else(|| value(&of_text))
         };
         let context = (attributes.text_of(b"traceparent"))
             .and_then(Context::parse)

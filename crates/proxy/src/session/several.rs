@@ -1,17 +1,20 @@
 //! Several statements in one text that do not go to a server as they came: those of a sharded service, as each may go
 //! elsewhere, and those of which one may change how the next is read.
 //!
-//! Owns the text's division. Each statement takes the whole path by itself, is read as its server reads it then, and all but
-//! the last say that more comes. Must never go on behind an error. Input: a text of several statements.
+//! Owns the text's division. Each statement takes the whole path by itself, is read as its server reads it then, has the hints
+//! of the whole text, and all but the last say that more comes. Must never go on behind an error. Input: a text of several
+//! statements.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use dbmesh_sql::effects::{Effect, VariableScope};
-use dbmesh_sql::{Dialect, Facts, Span, Statement, split};
+use dbmesh_sql::{Dialect, Facts, Span, Statement, analyze, split};
 use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::command::Query;
 use dbmesh_wire::status::Status;
 
+use super::demand::TextHints;
 use super::{Failure, Flow, Session};
 use crate::fault::Fault;
 
@@ -55,23 +58,50 @@ impl Session {
                 }
                 .into());
             }
-            let head = packet.get(..query.sql_offset).unwrap_or_default();
-            let mut pieces = Pieces::of(query.sql, self.dialect());
-            let mut flow = Flow::Continue;
-            while let Some((piece, more)) = pieces.next(self.dialect())? {
-                let more = more && takes_several;
-                self.say_more(more);
-                let text = [head, piece].concat();
-                let answered = self.query_text(&text).await;
-                let failed = self.noted.failed;
-                self.say_more(false);
-                flow = answered?;
-                if flow == Flow::Quit || failed || !more {
-                    break;
-                }
-            }
-            Ok(flow)
+            self.demand.text = self.hints_of_all(query, statement);
+            let ran = self.run_each(packet, query, takes_several).await;
+            self.demand.text = None;
+            ran
         })
+    }
+
+    async fn run_each(
+        &mut self,
+        packet: &[u8],
+        query: &Query<'_>,
+        takes_several: bool,
+    ) -> Result<Flow, Failure> {
+        let head = packet.get(..query.sql_offset).unwrap_or_default();
+        let mut pieces = Pieces::of(query.sql, self.dialect());
+        let mut flow = Flow::Continue;
+        while let Some((piece, more)) = pieces.next(self.dialect())? {
+            let more = more && takes_several;
+            self.say_more(more);
+            let text = [head, piece].concat();
+            let answered = self.query_text(&text).await;
+            let failed = self.noted.failed;
+            self.say_more(false);
+            flow = answered?;
+            if flow == Flow::Quit || failed || !more {
+                break;
+            }
+        }
+        Ok(flow)
+    }
+
+    /// The hints of a text, wherever in it they stand.
+    fn hints_of_all(&mut self, query: &Query<'_>, statement: &Statement) -> Option<Arc<TextHints>> {
+        if statement.hints.is_empty() && query.attributes.is_empty() {
+            return None;
+        }
+        let dialect = self.dialect();
+        let mut hints = TextHints::default();
+        // A long text may repeat them in each statement.
+        let mut pieces = Pieces::of(query.sql, dialect);
+        while let Ok(Some((piece, _))) = pieces.next(dialect) {
+            hints.add(&analyze(piece, &dialect), piece);
+        }
+        Some(Arc::new(hints))
     }
 
     /// Says in the answers that come whether another one follows.
@@ -182,8 +212,6 @@ impl<'a> Pieces<'a> {
 
 #[cfg(test)]
 mod tests {
-    use dbmesh_sql::analyze;
-
     use super::*;
 
     fn texts(sql: &str, mode_behind_first: Option<Dialect>) -> Vec<(String, bool)> {

@@ -129,6 +129,75 @@ fn a_hint_that_leads_nowhere_is_an_error_and_nothing_is_done() {
 }
 
 #[test]
+fn hints_of_a_text_are_for_each_of_its_statements() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        split_by_hint(&ground);
+        let mut mesh = ground.several(true);
+        filled_by_hint(&mut mesh);
+        let all = held(&mut mesh);
+        // Wherever the comment stands: before, in, or behind the statement that it must hold for.
+        for text in [
+            "/* mesh: shard=1 */ SELECT id FROM t_hint; SELECT id FROM t_hint",
+            "SELECT id FROM t_hint; SELECT id FROM t_hint -- mesh: shard=1",
+            "SELECT id FROM t_hint; SELECT 1 FROM t_hint LIMIT 0; SELECT /* mesh: shard=1 */ id FROM t_hint",
+        ] {
+            let answers = mesh.ask_all(text);
+            let (first, last) = (&answers[0], answers.last().unwrap());
+            assert_eq!((first.rows().len(), last.rows().len()), (3, 3), "{text}");
+        }
+        for text in [
+            "/* mesh: shard=1 */ SELECT id FROM t_hint; DELETE FROM t_hint",
+            "/* mesh: shard=1 */ BEGIN; DELETE FROM t_hint; COMMIT",
+            "SET @a = 1; DELETE FROM t_hint; /* mesh: shard=1 */",
+            "/* mesh: shard=1, timeout_ms=60000 */ BEGIN; DELETE FROM t_hint; COMMIT",
+        ] {
+            let answers = mesh.ask_all(text);
+            assert_eq!(answers[1].done(), 3, "{text}: {answers:?}");
+            let left: Vec<_> = held(&mut mesh).iter().map(|row| row[0].clone()).collect();
+            let even = ["0", "2", "4"].map(|id| Some(id.to_owned()));
+            assert_eq!(left, even, "{text}");
+            filled_by_hint(&mut mesh);
+        }
+        // Of a client that may send one statement only, with its hint behind the `;`.
+        let mut one = ground.mesh();
+        let removed = one.ask("DELETE FROM t_hint; /* mesh: shard=1 */").done();
+        assert_eq!(removed, 3);
+        filled_by_hint(&mut mesh);
+        for text in [
+            "/* mesh: shard=1 */ DELETE FROM t_hint; /* mesh: shard=2 */ DELETE FROM t_hint",
+            "DELETE FROM t_hint; SELECT 1 /* mesh: primry */",
+            "DELETE FROM t_hint; SELECT 1; SELECT 2 /* mesh: shard=abc */",
+            "DELETE FROM t_hint; SELECT 1 /* mesh: endpoint=nowhere */",
+        ] {
+            let answers = mesh.ask_all(text);
+            assert_eq!(answers, [Answer::Error(1064)], "{text}: {:?}", mesh.said);
+            assert_eq!(held(&mut mesh), all, "{text}");
+        }
+        // A statement of tables that no hint splits cannot follow it; it is said before it is executed.
+        let answers =
+            mesh.ask_all("/* mesh: shard=1 */ SELECT id FROM t_hint; DELETE FROM t_order");
+        assert_eq!(answers[1..], [Answer::Error(1064)], "{:?}", mesh.said);
+        // What is said in every statement of a long text is said once.
+        let texts = (0..40).map(|v| format!("/* mesh: shard=1 */ UPDATE t_hint SET v = {v} + 1"));
+        let answers = mesh.ask_all(&texts.collect::<Vec<_>>().join("; "));
+        assert_eq!(answers.len(), 40);
+        assert!(
+            answers.iter().all(|answer| answer.done() == 3),
+            "{answers:?}"
+        );
+        assert_eq!(held(&mut mesh).len(), 6);
+        let late = "/* mesh: timeout_ms=3000 */ SELECT 1; SELECT SLEEP(300); DELETE FROM t_hint";
+        let answers = mesh.ask_all(late);
+        assert_eq!(answers.last(), Some(&Answer::Error(3024)), "{answers:?}");
+        assert_eq!(held(&mut mesh).len(), 6);
+        // The next text has none of them.
+        let answers = mesh.ask_all("SELECT id FROM t_hint; SELECT id FROM t_hint");
+        assert_eq!(answers[1].rows().len(), 6);
+    }
+}
+
+#[test]
 fn explain_shows_the_plan_of_every_shard() {
     for kind in KINDS {
         let ground = Ground::new(kind, &Options::default());

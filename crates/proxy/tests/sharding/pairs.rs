@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dbmesh_testkit::fleet::{Fleet, FleetOptions};
 use dbmesh_testkit::port::Port;
 use dbmesh_testkit::{Kind, Pair, Proxy, Server, operator};
+use dbmesh_wire::Capabilities;
 
 use crate::bank::{self, ACCOUNTS, BALANCE, Random, Told, WORKERS, lasts, settled};
 use crate::faultkit::client::{Credentials, RawClient};
@@ -212,10 +213,34 @@ fn sessions_see_their_own(nodes: &Nodes) {
     client.ask("DELETE FROM t_user").done();
 }
 
+/// What a text wants of roles holds for each of its statements.
+fn hints_hold_for_whole_texts(nodes: &Nodes) {
+    let credentials = Credentials::app()
+        .schema("shop")
+        .more(Capabilities::MULTI_STATEMENTS);
+    let mut client = Client::of(RawClient::logged_in(nodes.stage.port, &credentials));
+    let text = "SELECT 1; SELECT score FROM t_user; SELECT score FROM t_user WHERE user_id = 2";
+    eventually("replicas answer texts", WITHIN, || {
+        let before = nodes.replicas_asked();
+        client.ask_all(text);
+        nodes.replicas_asked() > before
+    });
+    let before = nodes.replicas_asked();
+    for _ in 0..10 {
+        let answers = client.ask_all(&format!("/* mesh: primary */ {text}"));
+        assert_eq!(answers.len(), 3, "{answers:?}");
+        for answer in &answers {
+            answer.rows();
+        }
+    }
+    assert_eq!(nodes.replicas_asked(), before);
+}
+
 #[test]
 fn reads_of_shards_go_to_replicas_and_see_what_the_session_did() {
     let nodes = Nodes::start(&["transactions: {acrossNodes: atomic}"]);
     sessions_see_their_own(&nodes);
+    hints_hold_for_whole_texts(&nodes);
     // The same, where COMMIT is answered before all nodes have committed.
     let early = Options {
         data_shard: &["transactions: {acrossNodes: atomic, answers: afterDecision}"],

@@ -6,6 +6,7 @@ use dbmesh_testkit::config::Config;
 use dbmesh_testkit::fleet::{Fleet, FleetOptions};
 use dbmesh_testkit::port::Port;
 use dbmesh_testkit::server::{Kind, shared};
+use dbmesh_wire::caps::Capabilities;
 
 use crate::ask::{assert_error, attributed, execute, prepare, query_with};
 use crate::faultkit::client::{Credentials, RawClient, Reply};
@@ -97,6 +98,30 @@ fn a_hint_says_where_a_statement_runs() {
             assert_eq!(reply.value(), "replica", "{kind:?}: prepared");
         }
     }
+}
+
+#[test]
+fn hints_of_a_text_that_is_divided_are_for_all_of_it() {
+    let fleet = fleet(Kind::MySql);
+    let stage = before(&fleet, "hints: {users: [app]}");
+    let several = Credentials::app().more(Capabilities::MULTI_STATEMENTS);
+    let mut client = RawClient::logged_in(stage.port, &several);
+    // What may change how the rest is read goes before it by itself.
+    for text in [
+        "/* mesh: replica */ SET sql_mode = ''; SELECT id FROM app.who",
+        "SET sql_mode = ''; SELECT id FROM app.who -- mesh: replica",
+    ] {
+        client.begin_query(text);
+        assert_eq!(client.reply(), Reply::Ok, "{text}");
+        assert_eq!(client.reply().value(), "replica", "{text}");
+        assert_eq!(client.query("SELECT id FROM app.who").value(), "primary");
+    }
+    // As of a text that goes to a server as a whole: SET is not proved to read only.
+    let there = "SET sql_mode = ''; SELECT id FROM app.who /* mesh: endpoint=server-1 */";
+    assert_error(&client.query(there), 1105, "not proved to read only");
+    let unknown = "SET sql_mode = ''; DELETE FROM app.who /* mesh: primry */";
+    assert_error(&client.query(unknown), 1064, "no hint 'primry'");
+    assert_eq!(client.query("SELECT id FROM app.who").value(), "primary");
 }
 
 #[test]
