@@ -91,6 +91,7 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
             "where [rows move](transactions.md#rows-that-move) it is served; else, delete the row and insert it anew",
         ),
         (Reason::NotDeterministic, "give the value itself"),
+        (Reason::SeededRandom, "RAND() without a seed is served"),
         (Reason::NoPrimaryKey, "give it one"),
         (
             Reason::BroadcastChange,

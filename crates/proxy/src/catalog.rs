@@ -266,7 +266,12 @@ fn places<'a>(rules: &'a Sharding, name: &'a str) -> Vec<(usize, &'a str)> {
             all.map(|source| (source, name)).collect()
         }
         Some(Table::Single(source)) => vec![(*source, name)],
-        None => Vec::new(),
+        // What is not listed is at the default node, if there is one.
+        None => rules
+            .default_source
+            .map(|source| (source, name))
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
-    BinaryOp, Body, Call, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, IntoKind,
-    Join, JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
+    BinaryOp, Body, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, IntoKind, Join,
+    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
 use dbmesh_sql::{Facts, StatementKind};
@@ -187,9 +187,8 @@ pub(super) enum Local {
 fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     check_state(scope, Local::Refused)?;
     let ast = scope.ast;
-    let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
-    if ast.all::<Call>().iter().any(seeded) {
-        return Err(RefuseReason::NotDeterministic.into());
+    if scope.is_seeded() {
+        return Err(RefuseReason::SeededRandom.into());
     }
     let exprs = ast.all::<dbmesh_sql::ast::Expr>().iter();
     if exprs

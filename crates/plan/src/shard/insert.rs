@@ -28,6 +28,10 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let name = scope.ast.node(insert.table).ok_or_else(unknown)?.name;
     let place = scope.use_of_name(name).ok_or_else(unknown)?;
     let table = scope.uses.get(place).ok_or_else(unknown)?;
+    if scope.uses.len() > 1 {
+        let sets = route::sets(scope, &Locality::of(scope));
+        route::audit(scope, &sets, Some(place))?;
+    }
     match table.place {
         Place::Dictionary(_) => Err(RefuseReason::SystemSchema.into()),
         Place::Single(_) => {
@@ -312,7 +316,7 @@ impl Into<'_, '_> {
                 Place::Dictionary(_) => false,
                 Place::Sharded(_) => place == self.place || locality.together(anchor, place),
             });
-        if !local || locality.escapes || scope.hangs_on_session() {
+        if !local || locality.escapes || scope.hangs_on_session() || scope.is_seeded() {
             return Err(refused());
         }
         read::aggregates_are_inner(scope)?;

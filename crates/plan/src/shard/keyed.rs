@@ -51,6 +51,8 @@ pub enum Then {
         head: Vec<u8>,
         /// After them.
         tail: Copied,
+        /// Where they come from.
+        rows: RowsOf,
     },
     /// Rows are changed: `head WHERE (keys) IN (…)`.
     Change {
@@ -63,6 +65,15 @@ pub enum Then {
         /// Whether rows have to be changed in the order in which they were found.
         in_order: bool,
     },
+}
+
+/// Where the rows of an INSERT come from, of which servers say one more or less about what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsOf {
+    /// A query.
+    Query,
+    /// Values, some of which are asked for.
+    Values,
 }
 
 /// Why a change is not done so.

@@ -298,6 +298,7 @@ fn settings(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     }
     known(scope)?;
     let sets = route::sets(scope, &Locality::of(scope));
+    route::audit(scope, &sets, None)?;
     match route::one(scope, &sets) {
         Some(target) => Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?)),
         None if scope.facts.kind == Kind::Set => Err(GatherReason::Subquery.into()),

@@ -133,8 +133,7 @@ fn check(scope: &Scope<'_>) -> Result<(), Stop> {
     if search::ranks(scope) {
         return Err(RefuseReason::FullText.into());
     }
-    let seeded = |call: &Call| scope.lower(call.name.name) == "rand" && !call.arguments.is_empty();
-    if ast.all::<Call>().iter().any(seeded) {
+    if scope.is_seeded() {
         return Err(GatherReason::SeededRandom.into());
     }
     if let ReadOnly::No(NotReadOnly::AdvisoryLock | NotReadOnly::SetsLastInsertId) =

@@ -143,6 +143,8 @@ pub enum RefuseReason {
     KeyUpdate,
     /// Copies of a table would differ: random values, values made by the server, LIMIT.
     NotDeterministic,
+    /// `RAND(seed)` over rows of several shards.
+    SeededRandom,
     /// Rows have to be changed by their key, and the table has no primary one.
     NoPrimaryKey,
     /// A copy of a table is changed by a statement that also reads or changes shards.
@@ -244,6 +246,10 @@ impl GatherReason {
     }
 }
 
+const SEEDED: &str =
+    "RAND with a seed gives its numbers in the order of rows, and rows of several shards have none";
+const FULL_TEXT: &str =
+    "a full-text search over several shards, by relevance or with other tables' rows";
 const NO_CONDITION: &str = "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)";
 const LOCKING_LIMIT: &str =
     "a locking read with LIMIT and SKIP LOCKED or NOWAIT over several shards";
@@ -261,11 +267,11 @@ impl RefuseReason {
             | Self::TableNameCase(_)
             | Self::KeyType(_)
             | Self::AlgorithmFails { .. }
-            | Self::HintValue { .. }
             | Self::Kind(_) => return self.why_of_it(),
-            Self::FullText => {
-                "a full-text search over several shards, by relevance or with other tables' rows"
+            Self::HintUnused | Self::HintWhole | Self::HintMissing | Self::HintValue { .. } => {
+                return self.why_of_hint();
             }
+            Self::FullText => FULL_TEXT,
             Self::CommonTableTwice => "a common table expression that is read twice",
             Self::SeveralStatements => "several statements in one text",
             Self::SystemSchema => "a schema that describes one server",
@@ -287,17 +293,13 @@ impl RefuseReason {
             Self::KeyUnknown => "the value of the sharding key is not known from the text",
             Self::KeyNowhere => "the algorithm has no shard for the value of the sharding key",
             Self::KeyGenerated => "the sharding key would have to be generated: give it",
-            Self::HintUnused => "hint 'shard': none of its tables is split by hint",
-            Self::HintWhole => {
-                "hint 'shard': it chooses among rows, and the statement is for the table as a whole: leave the hint away, or DELETE with it"
-            }
-            Self::HintMissing => "its table is split by hint: give `/* mesh: shard=VALUE */`",
             Self::ColumnsUnknown => {
                 "an INSERT without a list of columns, and the table's are not known"
             }
             Self::ColumnCount { .. } => "a row has more or fewer values than columns",
             Self::KeyUpdate => "it changes the sharding key",
             Self::NotDeterministic => "copies of the table would differ",
+            Self::SeededRandom => SEEDED,
             Self::NoPrimaryKey => {
                 "its rows would be changed by their primary key, and the table has none"
             }
@@ -327,6 +329,24 @@ impl RefuseReason {
         words.to_owned()
     }
 
+    /// The words of those about hints.
+    fn why_of_hint(&self) -> String {
+        let words = match self {
+            Self::HintValue { value, table } => {
+                let what = "give a value of which its expression makes the name of a shard";
+                return format!(
+                    "hint 'shard': the algorithm of `{table}` makes no shard of '{value}': {what}"
+                );
+            }
+            Self::HintWhole => {
+                "hint 'shard': it chooses among rows, and the statement is for the table as a whole: leave the hint away, or DELETE with it"
+            }
+            Self::HintUnused => "hint 'shard': none of its tables is split by hint",
+            _ => "its table is split by hint: give `/* mesh: shard=VALUE */`",
+        };
+        words.to_owned()
+    }
+
     /// The words of those that name something.
     fn why_of_it(&self) -> String {
         match self {
@@ -343,10 +363,6 @@ impl RefuseReason {
             Self::AlgorithmFails { algorithm, why } => {
                 let what = "fails for the value of the sharding key";
                 format!("the module of the algorithm `{algorithm}` {what}: {why}")
-            }
-            Self::HintValue { value, table } => {
-                let what = "give a value of which its expression makes the name of a shard";
-                format!("hint 'shard': the algorithm of `{table}` makes no shard of '{value}': {what}")
             }
             Self::Kind(kind) => format!("{kind:?} is not served on sharded tables"),
             other => format!("{other:?}"),

@@ -15,6 +15,7 @@ use super::dictionary;
 use super::reason::{RefuseReason, Stop};
 use super::route::Target;
 use super::scope::{Place, Scope, Use};
+use super::write;
 
 /// Longest alias of a column.
 const ALIAS_CHARS_MAX: usize = 256;
@@ -384,6 +385,9 @@ fn requalified(scope: &Scope<'_>, table: &Use<'_>, name: &str) -> Result<Vec<Spl
             && other.table_ref != table.table_ref
             && other.table == table.table
             && !other.aliased
+            && !other
+                .block
+                .is_some_and(|block| write::in_derived(scope, block))
     };
     let from_query = scope
         .inserts()

@@ -192,7 +192,7 @@ pub(super) fn described(scope: &Scope<'_>) -> Result<NodeStatement, Stop> {
 /// One node, or the shards that all uses have in common.
 pub(super) fn route(scope: &Scope<'_>, locality: &Locality) -> Result<Route, Stop> {
     let sets = sets(scope, locality);
-    audit(scope, &sets)?;
+    audit(scope, &sets, None)?;
     if let Some(target) = one(scope, &sets) {
         return Ok(Route::One(target));
     }
@@ -270,9 +270,17 @@ fn apart(scope: &Scope<'_>, top: Option<usize>, block: Option<usize>) -> Stop {
     }
 }
 
-/// Tables that want a condition on their key must have one.
-fn audit(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Result<(), Stop> {
-    for (table, set) in scope.uses.iter().zip(sets) {
+/// Tables that want a condition on their key must have one where rows of them are looked at; the table that takes new rows
+/// has none to look at.
+pub(super) fn audit(
+    scope: &Scope<'_>,
+    sets: &[Option<Positions>],
+    takes: Option<usize>,
+) -> Result<(), Stop> {
+    for (place, (table, set)) in scope.uses.iter().zip(sets).enumerate() {
+        if Some(place) == takes {
+            continue;
+        }
         if let (Some(table), Some(set)) = (table.sharded(), set)
             && table.audit == Audit::ShardingConditions
             && set.is_all()

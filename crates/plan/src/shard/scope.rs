@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use dbmesh_model::topology::sharding::{ShardedTable, Table};
 use dbmesh_sql::ast::{
-    Ast, Body, ExplainedBody, Expr, ExprId, ExprKind, Id, Insert, Join, JoinKind, MentionRole,
-    Name, Select, TableRef, TableRefKind,
+    Ast, Body, Call, ExplainedBody, Expr, ExprId, ExprKind, Id, Insert, Join, JoinKind,
+    MentionRole, Name, Select, TableRef, TableRefKind,
 };
 use dbmesh_sql::parsed::{Access, TableUse};
 use dbmesh_sql::{Facts, ParsedFacts, Span};
@@ -126,6 +126,13 @@ impl<'a> Scope<'a> {
     pub fn assigns(&self) -> bool {
         let assigns = |expr: &Expr| matches!(expr.kind, ExprKind::Assign { .. });
         self.ast.all::<Expr>().iter().any(assigns)
+    }
+
+    /// Whether it calls `RAND(seed)`, whose numbers follow the order of rows.
+    pub fn is_seeded(&self) -> bool {
+        let seeded =
+            |call: &Call| self.lower(call.name.name) == "rand" && !call.arguments.is_empty();
+        self.ast.all::<Call>().iter().any(seeded)
     }
 
     /// What user variables are while the statement runs.

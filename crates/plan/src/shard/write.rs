@@ -102,6 +102,9 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             if search::ranks(scope) {
                 return Err(RefuseReason::FullText.into());
             }
+            if scope.is_seeded() {
+                return Err(RefuseReason::SeededRandom.into());
+            }
             if change.limit.is_some() {
                 return Err(GatherReason::ChangeLimit.into());
             }
@@ -119,19 +122,21 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     }
 }
 
+/// Whether a block is inside of a derived table, whose rows servers take before anything is changed.
+pub(super) fn in_derived(scope: &Scope<'_>, block: usize) -> bool {
+    let span = scope.blocks.get(block).map(|block| block.span);
+    scope.ast.all::<TableRef>().iter().any(|table| {
+        matches!(table.kind, TableRefKind::Derived { .. })
+            && span.is_some_and(|s| table.span.start <= s.start && s.end <= table.span.end)
+    })
+}
+
 /// Whether a sub-query, other than a derived table, reads a table that is changed: most servers refuse that.
 pub(super) fn reads_target(scope: &Scope<'_>, written: &[usize]) -> bool {
-    let derived = |block: usize| {
-        let span = scope.blocks.get(block).map(|block| block.span);
-        scope.ast.all::<TableRef>().iter().any(|table| {
-            matches!(table.kind, TableRefKind::Derived { .. })
-                && span.is_some_and(|s| table.span.start <= s.start && s.end <= table.span.end)
-        })
-    };
     scope.uses.iter().any(|table| {
         let inner = table
             .block
-            .is_some_and(|block| Some(block) != scope.top() && !derived(block));
+            .is_some_and(|block| Some(block) != scope.top() && !in_derived(scope, block));
         let target = |place: &usize| {
             let target = scope.uses.get(*place);
             target.is_some_and(|target| target.table == table.table)
@@ -147,6 +152,7 @@ fn copied(scope: &Scope<'_>, change: &Change) -> Result<ShardPlan, Stop> {
         .iter()
         .all(|table| matches!(table.place, Place::Broadcast));
     if !all {
+        route::audit(scope, &route::sets(scope, &Locality::of(scope)), None)?;
         return Err(RefuseReason::BroadcastChange.into());
     }
     let cut = change.limit.is_some() && !change.ordered;

@@ -13,6 +13,7 @@ use dbmesh_model::topology::{HashKey, HintRights, Name, Role};
 use dbmesh_plan::explain::subject;
 use dbmesh_plan::shard::{self, KeyValue};
 use dbmesh_plan::{Proof, RoleHint};
+use dbmesh_sql::hints::HINT_COMMENTS_MAX;
 use dbmesh_sql::{Class, Dialect, Hints, Span, Statement, Verb, analyze};
 use dbmesh_wire::column::BinaryLayout;
 use dbmesh_wire::command::{ParameterValue, Parameters};
@@ -55,11 +56,13 @@ pub(super) struct TextHints {
 }
 
 impl TextHints {
-    /// Adds the comments with hints of a statement of the text.
+    /// Adds the comments with hints of a statement of the text; of too many, one too many is kept, and refused.
     pub(super) fn add(&mut self, statement: &Statement, sql: &[u8]) {
         for comment in &statement.hints {
             let comment = comment.of(sql);
-            if self.comments.iter().any(|c| c.of(&self.text) == comment) {
+            if self.comments.len() > HINT_COMMENTS_MAX
+                || self.comments.iter().any(|c| c.of(&self.text) == comment)
+            {
                 continue;
             }
             let start = self.text.len();
@@ -194,6 +197,13 @@ impl<'a> Carried<'a> {
 }
 
 impl Attributes<'_> {
+    fn occasion(&self) -> Occasion {
+        match self {
+            Self::Later => Occasion::Prepared,
+            _ => Occasion::Runs,
+        }
+    }
+
     /// The text of one of them; none if it cannot be read.
     pub(super) fn text_of(&self, name: &[u8]) -> Option<&[u8]> {
         let Self::Read(parameters) = self else {
@@ -281,10 +291,7 @@ impl Session {
         if let Some(hints) = &hints {
             self.follow_hints(hints, statement)?;
         }
-        let occasion = match attributes {
-            Attributes::Later => Occasion::Prepared,
-            _ => Occasion::Runs,
-        };
+        let occasion = attributes.occasion();
         // Rules judge what was sent: what is explained takes no turn of a limit.
         self.judge(own.0, own.1, hints.as_ref(), occasion);
         let read = Read {

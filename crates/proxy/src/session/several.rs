@@ -94,8 +94,11 @@ impl Session {
         if statement.hints.is_empty() && query.attributes.is_empty() {
             return None;
         }
-        let dialect = self.dialect();
         let mut hints = TextHints::default();
+        if statement.hints.is_empty() {
+            return Some(Arc::new(hints));
+        }
+        let dialect = self.dialect();
         // A long text may repeat them in each statement.
         let mut pieces = Pieces::of(query.sql, dialect);
         while let Ok(Some((piece, _))) = pieces.next(dialect) {

@@ -50,6 +50,17 @@ fn a_hint_says_which_shard_a_statement_is_for() {
     }
 }
 
+/// Where changes may be of both nodes.
+fn over_nodes(kind: Kind) -> Ground {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: bestEffort}"],
+        ..Options::default()
+    };
+    let ground = Ground::new(kind, &options);
+    split_by_hint(&ground);
+    ground
+}
+
 fn split_by_hint(ground: &Ground) {
     for (place, server) in ground.servers.iter().enumerate() {
         let sql = format!("CREATE TABLE shop_{place}.t_hint_{place} (id INT PRIMARY KEY, v INT)");
@@ -82,8 +93,7 @@ fn refused_hint(mesh: &mut Client, sql: &str) -> String {
 #[test]
 fn a_hint_that_leads_nowhere_is_an_error_and_nothing_is_done() {
     for kind in KINDS {
-        let ground = Ground::new(kind, &Options::default());
-        split_by_hint(&ground);
+        let ground = over_nodes(kind);
         let mut mesh = ground.mesh();
         filled_by_hint(&mut mesh);
         let all = held(&mut mesh);
@@ -131,8 +141,7 @@ fn a_hint_that_leads_nowhere_is_an_error_and_nothing_is_done() {
 #[test]
 fn hints_of_a_text_are_for_each_of_its_statements() {
     for kind in KINDS {
-        let ground = Ground::new(kind, &Options::default());
-        split_by_hint(&ground);
+        let ground = over_nodes(kind);
         let mut mesh = ground.several(true);
         filled_by_hint(&mut mesh);
         let all = held(&mut mesh);
@@ -168,7 +177,7 @@ fn hints_of_a_text_are_for_each_of_its_statements() {
             "/* mesh: shard=1 */ DELETE FROM t_hint; /* mesh: shard=2 */ DELETE FROM t_hint",
             "DELETE FROM t_hint; SELECT 1 /* mesh: primry */",
             "DELETE FROM t_hint; SELECT 1; SELECT 2 /* mesh: shard=abc */",
-            "DELETE FROM t_hint; SELECT 1 /* mesh: endpoint=nowhere */",
+            "DELETE FROM t_hint; SELECT 1 /* mesh: unit=1 */",
         ] {
             let answers = mesh.ask_all(text);
             assert_eq!(answers, [Answer::Error(1064)], "{text}: {:?}", mesh.said);

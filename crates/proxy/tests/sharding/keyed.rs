@@ -1,6 +1,8 @@
 //! Changes whose rows are found over several nodes, and then changed by their keys.
 
 use crate::ground::{Answer, Client, Ground, KINDS, Options, alike};
+use crate::prepared::Value::{Int, Text};
+use crate::prepared::{execute, prepare};
 
 const ROWS: &str = "
     SET NAMES utf8mb4
@@ -54,6 +56,16 @@ const CHANGES: &str = "
     INSERT INTO t_user (user_id, name) VALUES (400 + 1, 'computed'), (2 * 201, UPPER('two'))
     INSERT INTO t_user SET user_id = 400 + 3, name = 'set'
     INSERT INTO t_user (user_id, name) VALUES (400 + 1, 'again')
+    INSERT INTO t_conf (id, v) VALUES (7001, (SELECT COUNT(*) FROM t_user))
+    INSERT INTO t_conf SET id = 7002, v = (SELECT CONCAT(MAX(user_id), '.50') FROM t_order)
+    INSERT INTO t_conf VALUES (7001, (SELECT COUNT(*) FROM t_user)) ON DUPLICATE KEY UPDATE v = CONCAT(v, '+')
+    INSERT INTO t_dict VALUES (900, (SELECT LEFT(MAX(name), 20) FROM t_user))
+    REPLACE INTO t_dict VALUES (900, (SELECT COUNT(*) FROM t_order) + 1)
+    INSERT INTO t_user (user_id, name) VALUES (500, (SELECT MAX(v) FROM t_conf))
+    INSERT INTO t_user (user_id, name) VALUES ((SELECT MAX(user_id) + 1000 FROM t_order), 'asked')
+    INSERT INTO t_conf (id, v) VALUES (7003, (SELECT note FROM t_order))
+    INSERT INTO t_conf (id, v) VALUES (7004, (SELECT REPEAT('long', 20) FROM t_user WHERE user_id = 500))
+    INSERT IGNORE INTO t_conf (id, v) VALUES (7005, (SELECT REPEAT(name, 20) FROM t_user WHERE name = 'asked'))
     INSERT INTO t_type (user_id, f, d, ts, day, l1, bin, doc, e, big) SELECT id, 0.1, 1e-300, '2024-05-31 02:30:00.125', '2024-02-29', 'café', x'0027ff', '{\"a\": [1, \"é\"]}', 'y,z', 18446744073709551615 FROM t_dict
     INSERT INTO t_type (user_id, f, d, ts, l1, bin, doc, e) SELECT user_id + 50, f, d, ts, l1, bin, doc, e FROM t_type
     UPDATE t_type t JOIN t_conf c ON c.id = t.user_id SET t.l1 = c.v, t.doc = JSON_OBJECT('v', c.v), t.day = DATE('2020-01-01') + INTERVAL c.id DAY
@@ -126,6 +138,87 @@ fn changes_by_rows_of_several_nodes_are_those_of_one_server() {
         }
         assert!(different.is_empty(), "{kind:?}:\n{}", different.join("\n"));
         same_tables(&ground, &mut mesh, &mut one);
+    }
+}
+
+#[test]
+fn tables_that_are_not_listed_take_rows_of_several_nodes() {
+    const LISTED: &[&str] = &[
+        "transactions: {acrossNodes: bestEffort}",
+        "defaults: {node: ds_0}",
+    ];
+    for kind in KINDS {
+        let ground = ground(kind, LISTED);
+        ground.both(ROWS);
+        ground.both(
+            "
+            CREATE TABLE t_log (id INT NOT NULL PRIMARY KEY, msg VARCHAR(40))
+            INSERT INTO t_log VALUES (1, 'a'), (2, 'b'), (3, 'c'), (6, 'd'), (7, 'e'), (9, 'f')
+            UPDATE t_log SET msg = 'x' WHERE id IN (SELECT user_id FROM t_user WHERE name <> 'Bob')
+            UPDATE t_log l JOIN t_user u ON u.user_id = l.id SET l.msg = CONCAT(u.name, '?') WHERE u.score > 3
+            DELETE l FROM t_log l JOIN t_order o ON o.user_id = l.id WHERE o.total > 50
+            DELETE FROM t_log WHERE id IN (SELECT order_id + 2 FROM t_item)
+            INSERT INTO t_log VALUES (20, (SELECT MAX(note) FROM t_order))
+            SELECT * FROM t_log ORDER BY id
+            ",
+        );
+        let mut mesh = ground.mesh();
+        let said = mesh.refused("DELETE FROM t_none WHERE id IN (SELECT user_id FROM t_user)");
+        assert!(
+            said.contains("the columns of `t_none` are not known"),
+            "{said}"
+        );
+        // What is of the session alone is not what the node's dictionary describes.
+        mesh.ask("CREATE TEMPORARY TABLE t_log (id INT NOT NULL PRIMARY KEY, msg VARCHAR(40))")
+            .done();
+        let within = "UPDATE t_log SET msg = 'y' WHERE id IN (SELECT user_id FROM t_user)";
+        let said = mesh.refused(within);
+        assert!(said.contains("temporary table"), "{said}");
+        mesh.ask("BEGIN").done();
+        let said = mesh.refused(within);
+        assert!(said.contains("temporary table"), "{said}");
+        mesh.ask("ROLLBACK").done();
+        mesh.ask("DROP TEMPORARY TABLE t_log").done();
+        ground.both("SELECT * FROM t_log ORDER BY id");
+    }
+}
+
+#[test]
+fn prepared_changes_read_other_nodes_and_their_own_table_through_a_derived_one() {
+    for kind in KINDS {
+        let ground = ground(kind, BEST_EFFORT);
+        ground.both(ROWS);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let asks = "INSERT INTO t_conf (id, v) VALUES (?, (SELECT CONCAT(COUNT(*), ?) FROM t_user WHERE user_id > ?))";
+        let answers = [&mut mesh, &mut one].map(|client| {
+            let (id, ..) = prepare(client, asks).unwrap();
+            [900, 901].map(|n| execute(client, id, &[Int(n), Text("!"), Int(n - 899)], asks))
+        });
+        assert_eq!(answers[0], answers[1], "{kind:?}: {:?}", mesh.said);
+        for sql in [
+            "DELETE FROM t_order WHERE user_id = 1 AND id IN (SELECT id FROM (SELECT id FROM t_order WHERE user_id = 1 AND total > 9) t) LIMIT 1",
+            "UPDATE t_order SET note = 'last' WHERE user_id = 1 AND id = (SELECT m FROM (SELECT MAX(id) AS m FROM t_order WHERE user_id = 1) t)",
+            "DELETE FROM t_item WHERE user_id IN (SELECT user_id FROM (SELECT user_id FROM t_item WHERE order_id = 4) t)",
+            "DELETE FROM t_user WHERE user_id = (SELECT m FROM (SELECT MAX(user_id) AS m FROM t_user) t)",
+            "UPDATE t_user SET score = 1 WHERE user_id = (SELECT m FROM (SELECT MAX(user_id) AS m FROM t_user) t)",
+        ] {
+            let answers = [&mut mesh, &mut one].map(|client| {
+                let (id, ..) = prepare(client, sql).unwrap_or_else(|code| panic!("{sql}: {code}"));
+                [(); 2].map(|()| execute(client, id, &[], sql))
+            });
+            assert_eq!(
+                answers[0], answers[1],
+                "{kind:?}: prepared {sql}: {:?}",
+                mesh.said
+            );
+            alike(kind, sql, &mut mesh, &mut one);
+        }
+        same_tables(&ground, &mut mesh, &mut one);
+        let code = prepare(
+            &mut mesh,
+            "DELETE FROM t_user WHERE user_id IN (SELECT user_id FROM t_user)",
+        );
+        assert_eq!(code.unwrap_err(), 1235);
     }
 }
 

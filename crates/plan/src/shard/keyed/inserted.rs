@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use dbmesh_sql::ast::{ColumnName, Expr, ExprKind, Insert, InsertSource, Row, Select};
+use dbmesh_sql::ast::{ColumnName, Expr, ExprId, ExprKind, Insert, InsertSource, Row, Select};
 use dbmesh_sql::{Span, StatementKind};
 
 use super::super::NodeStatement;
@@ -13,7 +13,10 @@ use super::super::gather::Gather;
 use super::super::reason::{GatherReason, RefuseReason};
 use super::super::rewrite::Copied;
 use super::super::scope::{Place, Scope, Use};
-use super::{Keyed, NotKeyed, Then, copied, find, joined, plain, quoted, value_text, within};
+use super::super::write;
+use super::{
+    Keyed, NotKeyed, RowsOf, Then, copied, find, joined, plain, quoted, value_text, within,
+};
 
 /// INSERT and REPLACE: what the query or the expressions give is stored in columns like the table's first.
 pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotKeyed> {
@@ -50,6 +53,10 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
         InsertSource::Values { rows, .. } => {
             values(scope, scope.ast.list(rows), columns.len(), place)?
         }
+        InsertSource::Set(_) if asks(scope) => {
+            let values: Vec<ExprId> = assigned.iter().map(|a| a.value).collect();
+            asked(scope, &values, place)?
+        }
         InsertSource::Set(_) => {
             let texts = assigned.iter().map(|a| value_text(scope, a.value));
             let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
@@ -66,11 +73,18 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
         columns,
         moments: BTreeSet::new(),
         ignore: insert.modifiers.ignore,
-        then: Then::Insert { head, tail },
+        then: Then::Insert {
+            head,
+            tail,
+            rows: match insert.source {
+                InsertSource::Query(_) => RowsOf::Query,
+                InsertSource::Values { .. } | InsertSource::Set(_) => RowsOf::Values,
+            },
+        },
     })
 }
 
-/// Rows of expressions, which need no table.
+/// Rows of expressions.
 fn values(
     scope: &Scope<'_>,
     rows: &[Row],
@@ -80,13 +94,57 @@ fn values(
     let whole = rows
         .iter()
         .all(|row| scope.ast.list(row.values).len() == columns);
-    if !whole || place != 0 || scope.uses.len() > 1 {
+    if !whole {
         return Err(NotKeyed::Refused(RefuseReason::KeyUnknown));
+    }
+    if asks(scope) {
+        // Rows of a union have one type a column, and values of rows have each their own.
+        return match rows {
+            [row] => asked(scope, scope.ast.list(row.values), place),
+            _ => Err(NotKeyed::Unserved(GatherReason::InsertSelect)),
+        };
     }
     computed(
         scope,
         joined(rows.iter().map(|row| copied(scope, row.span))),
     )
+}
+
+/// Whether values ask for rows of tables.
+fn asks(scope: &Scope<'_>) -> bool {
+    let mut selects = scope.ast.all::<Select>().iter();
+    selects.any(|select| !in_duplicate(scope, select.span))
+}
+
+/// One row, of which some values are asked for: a query gives them as they would be there.
+fn asked(scope: &Scope<'_>, values: &[ExprId], place: usize) -> Result<Gather, NotKeyed> {
+    let unserved = || NotKeyed::Unserved(GatherReason::InsertSelect);
+    let target = scope.uses.get(place).ok_or_else(unserved)?;
+    let reads_target = scope.uses.iter().enumerate().any(|(other, table)| {
+        let derived = table.block.is_some_and(|b| write::in_derived(scope, b));
+        other != place && table.table == target.table && !derived
+    });
+    if reads_target {
+        return Err(NotKeyed::Refused(RefuseReason::TargetRead));
+    }
+    let selects = scope.ast.all::<Select>();
+    let of_row = |column: &ColumnName| {
+        let span = column.name.span;
+        !in_duplicate(scope, span) && !selects.iter().any(|select| within(select.span, span))
+    };
+    let default = |value: &ExprId| {
+        let node = scope.ast.expr(*value);
+        node.is_some_and(|node| matches!(node.kind, ExprKind::Default))
+    };
+    // What other columns of the row are, no query tells.
+    if values.iter().any(default) || scope.ast.all::<ColumnName>().iter().any(of_row) {
+        return Err(unserved());
+    }
+    let texts = values.iter().map(|value| value_text(scope, *value));
+    let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
+    let mut query = plain(b"SELECT ".to_vec());
+    query.append(joined(texts.into_iter()));
+    find(scope, &query)
 }
 
 fn computed(scope: &Scope<'_>, rows: Copied) -> Result<Gather, NotKeyed> {

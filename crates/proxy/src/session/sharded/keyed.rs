@@ -11,6 +11,7 @@ mod texts;
 use std::collections::HashSet;
 
 use dbmesh_plan::Route;
+use dbmesh_plan::shard::keyed::{RowsOf, Then};
 use dbmesh_plan::shard::{
     self, Copied, Keyed, Merge, NodeStatement, NotKeyed, RefuseReason, ShardPlan, ShardPlanner,
 };
@@ -121,14 +122,22 @@ impl Session {
         };
         self.may_change(statement)?;
         self.has_plain_charset()?;
+        self.hides_nothing(&keyed.table)?;
         let own = self.begin_change().await?;
         let mut changed = Changed::nothing(asked.values);
         let done = self
             .find_and_change(&keyed, statement, route, &mut changed)
             .await;
         let found = self.end_change(own, &changed, done).await?;
-        let pulled = !keyed.find.pulls.is_empty();
-        self.answer_changed(statement, pulled, found, changed).await
+        let queried = !matches!(
+            keyed.then,
+            Then::Insert {
+                rows: RowsOf::Values,
+                ..
+            }
+        );
+        self.answer_changed(statement, queried, found, changed)
+            .await
     }
 
     /// Why it is not done by keys; `plan` is why it was tried.
@@ -145,7 +154,9 @@ impl Session {
             _ if matches!(plan, ShardPlan::Refuse(_)) => self.unplanned(plan),
             NotKeyed::Refused(reason) => self.refusal(&reason).into(),
             NotKeyed::Unknown(table) => {
-                let why = format!("the columns of `{table}` are not known");
+                let why = format!(
+                    "the columns of `{table}` are not known: it is not there, or is a temporary table"
+                );
                 Fault::Sharding(why).into()
             }
         }
@@ -267,7 +278,7 @@ impl Session {
         let own = selected(changed.values, &words.parameters);
         let bound: Vec<shard::Parameter> = own.iter().map(planned).collect();
         let bound = (!bound.is_empty()).then_some(bound.as_slice());
-        let plan = self.shard_plan(sql, bound).await?;
+        let plan = self.step_plan(sql, bound).await?;
         let plan = self.with_keys(sql, statement, bound, plan).await?;
         let (mut nodes, counted) = match plan {
             ShardPlan::Single(node) => (vec![node], usize::MAX),
@@ -477,14 +488,14 @@ impl Session {
     async fn answer_changed(
         &mut self,
         statement: &Statement,
-        pulled: bool,
+        queried: bool,
         found: Found,
         mut changed: Changed<'_>,
     ) -> Result<Executed, Failure> {
         said::once(changed.ended.iter_mut(), b"");
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let mut sum = Sum::of(changed.ended.iter(), inserts);
-        if inserts && sum.info.is_empty() && (found.rows != 1 || pulled) {
+        if inserts && sum.info.is_empty() && (found.rows != 1 || queried) {
             sum.info = match changed.ended.first() {
                 Some(ended) => counts::of_one_row(ended),
                 None => b"Records: 0  Duplicates: 0  Warnings: 0".to_vec(),

@@ -138,6 +138,22 @@ impl Session {
         }
     }
 
+    /// The same of a step of a statement; a hint that is for no table of the step was for what came before it.
+    pub(super) async fn step_plan(
+        &mut self,
+        sql: &[u8],
+        bound: Option<&[Parameter]>,
+    ) -> Result<ShardPlan, Fault> {
+        let plan = self.shard_plan(sql, bound).await?;
+        if plan != ShardPlan::Refuse(RefuseReason::HintUnused) {
+            return Ok(plan);
+        }
+        let hint = self.demand.shard.take();
+        let without = self.shard_plan(sql, bound).await;
+        self.demand.shard = hint;
+        without
+    }
+
     /// Where a statement would go among the sources, for EXPLAIN MESH.
     pub(in super::super) async fn explain_shards(&mut self, sql: &[u8]) -> Vec<(String, String)> {
         let rules = self.sharded.as_ref().and_then(|sharded| sharded.sharding());

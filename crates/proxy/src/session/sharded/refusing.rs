@@ -3,12 +3,14 @@
 //! Owns the checks that servers make of a change before they look at rows, and that steps of dbmesh's own pass. Input: the
 //! session's variables and its transaction.
 
+use dbmesh_model::topology::sharding::Table;
 use dbmesh_plan::shard::NodeStatement;
 use dbmesh_sql::{Statement, Verb};
 use dbmesh_wire::status::Status;
 
 use super::super::Session;
 use crate::fault::Fault;
+use crate::pins::PinReason;
 
 /// What servers say of a change in a transaction that only reads.
 pub(super) fn may_not_write() -> Fault {
@@ -36,6 +38,19 @@ impl Session {
                  only one server that has them all would know"
                     .into(),
             )),
+            false => Ok(()),
+        }
+    }
+
+    /// A temporary table may stand in the place of a table of one node, and is not as that one is.
+    pub(super) fn hides_nothing(&self, table: &str) -> Result<(), Fault> {
+        let rules = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
+        let listed = rules.and_then(|rules| rules.tables.get(table));
+        let one = !matches!(listed, Some(Table::Sharded(_) | Table::Broadcast));
+        match one && self.state.pins.has(PinReason::TemporaryTable) {
+            true => Err(Fault::Sharding(format!(
+                "it changes `{table}` by rows of other nodes, and the session has temporary tables, one of which may hide it: drop them first"
+            ))),
             false => Ok(()),
         }
     }

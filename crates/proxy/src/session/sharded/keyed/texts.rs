@@ -22,7 +22,7 @@ pub(super) fn statements(
     writing: Writing,
 ) -> Vec<Copied> {
     match then {
-        Then::Insert { head, tail } => {
+        Then::Insert { head, tail, .. } => {
             let all = 0..table.width();
             let tuples = rows
                 .iter()
