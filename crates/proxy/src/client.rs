@@ -38,6 +38,37 @@ pub struct Answer {
     pub warnings: u16,
 }
 
+/// Packets of an answer that have not left. They count when they have: what ends the answer before takes the number of
+/// the first of them.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+    seq: u8,
+}
+
+impl Unsent {
+    /// None yet, behind what the client was sent.
+    #[must_use]
+    pub fn to(client: &Client) -> Self {
+        Self {
+            bytes: output_buffer(),
+            seq: client.seq,
+        }
+    }
+
+    /// Adds a packet.
+    pub fn put(&mut self, payload: &[u8]) {
+        codec::put_packet(&mut self.bytes, &mut self.seq, payload);
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        return_buffer(std::mem::take(&mut self.bytes));
+    }
+}
+
 impl Client {
     /// Reads a command into `payload`; `None` when the client is gone.
     ///
@@ -76,6 +107,22 @@ impl Client {
         let written = self.channel.write(&out).await;
         return_buffer(out);
         written
+    }
+
+    /// Writes packets of an answer.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn send(&mut self, unsent: &mut Unsent) -> io::Result<()> {
+        self.channel.write(&unsent.bytes).await?;
+        unsent.bytes.clear();
+        self.has_sent(unsent);
+        Ok(())
+    }
+
+    /// These packets have left.
+    pub fn has_sent(&mut self, unsent: &Unsent) {
+        self.seq = unsent.seq;
     }
 
     /// Answers OK.

@@ -49,6 +49,8 @@ mod moved;
 mod pairs;
 #[path = "sharding/prepared.rs"]
 mod prepared;
+#[path = "sharding/rows.rs"]
+mod rows;
 #[path = "sharding/scatter.rs"]
 mod scatter;
 #[path = "sharding/single.rs"]

@@ -11,6 +11,7 @@ use dbmesh_wire::status::Status;
 
 use super::rows::flush;
 use super::work::{Around, Broken, Work, place};
+use crate::client::Unsent;
 use crate::fault::Fault;
 use dbmesh_merge::Definition;
 
@@ -42,10 +43,9 @@ pub(super) async fn relay(
         return Err(Fault::Sharding(why.into()).into());
     }
     let capabilities = around.client.capabilities;
-    let seq = &mut around.client.seq;
-    let (mut out, mut payload) = (Vec::new(), Vec::new());
+    let (mut out, mut payload) = (Unsent::to(around.client), Vec::new());
     codec::put_lenenc_int(&mut payload, columns.columns.len() as u64 + 1);
-    codec::put_packet(&mut out, seq, &payload);
+    out.put(&payload);
     let node = Column {
         length_bytes: 1024,
         ..Column::text(b"node", COLLATION)
@@ -54,13 +54,13 @@ pub(super) async fn relay(
     for column in heads.chain([node]) {
         payload.clear();
         column.encode(&mut payload, capabilities);
-        codec::put_packet(&mut out, seq, &payload);
+        out.put(&payload);
     }
     if EofMode::of(capabilities) == EofMode::Eof {
         payload.clear();
         let warnings = 0;
         reply::Eof { warnings, status }.encode(&mut payload);
-        codec::put_packet(&mut out, seq, &payload);
+        out.put(&payload);
     }
     let mut rows = 0;
     for plan in &plans {
@@ -69,7 +69,7 @@ pub(super) async fn relay(
             payload.clear();
             payload.extend_from_slice(row);
             codec::put_lenenc_bytes(&mut payload, plan.node.as_bytes());
-            codec::put_packet(&mut out, seq, &payload);
+            out.put(&payload);
             rows += 1;
             rest = more;
         }

@@ -24,8 +24,7 @@ use super::super::writing::write;
 use super::relief::{Aside, Relief};
 use super::work::{Around, Broken, Work, place, protocol};
 use crate::catalog::Known;
-use crate::channel::{output_buffer, return_buffer};
-use crate::client::Client;
+use crate::client::{Client, Unsent};
 use crate::fault::Fault;
 use crate::scatter::files::FileSpill;
 use crate::scatter::leg::Leg;
@@ -59,19 +58,13 @@ pub(super) async fn relay(
     recipe: &Recipe<'_>,
     around: &mut Around<'_>,
 ) -> Result<u64, Broken> {
-    let begun = around.client.seq;
     let mut sent = false;
     match merge(work, recipe, around, &mut sent).await {
         Err(broken) if !sent && recipe.plan.limit.is_some() && is_of_data(&broken) => {
-            around.client.seq = begun;
             Err(Broken::Unread(Box::new(broken)))
         }
         // What has been said cannot be taken back.
         Err(Broken::Unmergeable(why)) if sent => Err(Fault::Sharding(why).into()),
-        Err(broken @ Broken::Unmergeable(_)) => {
-            around.client.seq = begun;
-            Err(broken)
-        }
         done => done,
     }
 }
@@ -95,11 +88,9 @@ async fn merge(
     work.begin(recipe.names).await?;
     describe(work, around, recipe.names).await?;
     let mut merging = Merging::new(work, recipe)?;
-    let mut out = output_buffer();
+    let mut out = Unsent::to(around.client);
     put_head(&mut out, &merging.merger, recipe, around.client);
-    let rows = merging.run(work, recipe, around, (&mut out, sent)).await;
-    return_buffer(out);
-    let rows = rows?;
+    let rows = merging.run(work, recipe, around, (&mut out, sent)).await?;
     leave(work, around, recipe.names).await?;
     Ok(rows)
 }
@@ -225,7 +216,7 @@ impl Merging {
         work: &mut Work<'_>,
         recipe: &Recipe<'_>,
         around: &mut Around<'_>,
-        (out, sent): (&mut Vec<u8>, &mut bool),
+        (out, sent): (&mut Unsent, &mut bool),
     ) -> Result<u64, Broken> {
         let mut rows = 0;
         loop {
@@ -236,7 +227,7 @@ impl Merging {
                     .map_err(|e| of_merge(&e, work))?;
             }
             work.begin(recipe.names).await?;
-            let stopped = self.step(out, &mut around.client.seq, &mut rows);
+            let stopped = self.step(out, &mut rows);
             let stopped = stopped.map_err(|e| of_merge(&e, work))?;
             // What the columns are waits for the first row, or for the end.
             if rows > 0 || !matches!(stopped, Stopped::Need(_)) {
@@ -348,34 +339,24 @@ impl Merging {
     }
 
     /// Puts rows into `out` while there are any.
-    fn step(
-        &mut self,
-        out: &mut Vec<u8>,
-        seq: &mut u8,
-        rows: &mut u64,
-    ) -> Result<Stopped, MergeError> {
+    fn step(&mut self, out: &mut Unsent, rows: &mut u64) -> Result<Stopped, MergeError> {
         match self.is_heavy() {
             true => tokio::task::block_in_place(|| {
-                let stopped = self.rows(out, seq, rows);
+                let stopped = self.rows(out, rows);
                 self.give_back();
                 stopped
             }),
-            false => self.rows(out, seq, rows),
+            false => self.rows(out, rows),
         }
     }
 
-    fn rows(
-        &mut self,
-        out: &mut Vec<u8>,
-        seq: &mut u8,
-        rows: &mut u64,
-    ) -> Result<Stopped, MergeError> {
+    fn rows(&mut self, out: &mut Unsent, rows: &mut u64) -> Result<Stopped, MergeError> {
         loop {
             match self.merger.next()? {
                 Step::Row(row) => {
-                    codec::put_packet(out, seq, row);
+                    out.put(row);
                     *rows += 1;
-                    if out.len() >= FLUSH_BYTES {
+                    if out.bytes.len() >= FLUSH_BYTES {
                         return Ok(Stopped::Flush);
                     }
                 }
@@ -418,20 +399,21 @@ fn collations(columns: &[Definition], recipe: &Recipe<'_>) -> Vec<Option<u16>> {
     found
 }
 
-pub(super) async fn flush(around: &mut Around<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
-    write(around.client, around.control, out)
-        .await
-        .map_err(|lost| match lost {
-            Lost::Stopped => Broken::Stopped,
-            _ => Broken::ClientGone,
-        })
+pub(super) async fn flush(around: &mut Around<'_>, out: &mut Unsent) -> Result<(), Broken> {
+    let written = write(around.client, around.control, &mut out.bytes).await;
+    written.map_err(|lost| match lost {
+        Lost::Stopped => Broken::Stopped,
+        _ => Broken::ClientGone,
+    })?;
+    around.client.has_sent(out);
+    Ok(())
 }
 
 /// Column count and columns.
-fn put_head(out: &mut Vec<u8>, merger: &Merger, recipe: &Recipe<'_>, client: &mut Client) {
+fn put_head(out: &mut Unsent, merger: &Merger, recipe: &Recipe<'_>, client: &Client) {
     let mut payload = Vec::new();
     codec::put_lenenc_int(&mut payload, merger.columns().len() as u64);
-    codec::put_packet(out, &mut client.seq, &payload);
+    out.put(&payload);
     for definition in merger.columns() {
         let mut column = definition.as_column();
         column.schema = recipe.names.schema(column.schema);
@@ -439,7 +421,7 @@ fn put_head(out: &mut Vec<u8>, merger: &Merger, recipe: &Recipe<'_>, client: &mu
         column.org_table = recipe.names.table(column.org_table);
         payload.clear();
         column.encode(&mut payload, client.capabilities);
-        codec::put_packet(out, &mut client.seq, &payload);
+        out.put(&payload);
     }
     if EofMode::of(client.capabilities) == EofMode::Eof {
         payload.clear();
@@ -449,7 +431,7 @@ fn put_head(out: &mut Vec<u8>, merger: &Merger, recipe: &Recipe<'_>, client: &mu
             status,
         }
         .encode(&mut payload);
-        codec::put_packet(out, &mut client.seq, &payload);
+        out.put(&payload);
     }
 }
 

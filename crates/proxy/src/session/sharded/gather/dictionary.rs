@@ -30,6 +30,7 @@ use super::connections::{broken, refused};
 use super::rows::{Rows, cells};
 use super::{BATCH_BYTES, Budget};
 use crate::backend::BackendError;
+use crate::client::Unsent;
 use crate::fault::Fault;
 use crate::prepared::{Answer, Key};
 use crate::state::{Warning, Warnings};
@@ -194,7 +195,8 @@ impl Session {
             }
         };
         let mut coming = Rows::begin_with(backend, &payload).await.map_err(broken)?;
-        let (mut out, mut count, mut head) = (Vec::new(), 0, false);
+        let mut out = Unsent::to(&self.client);
+        let (mut count, mut head) = (0, false);
         loop {
             let more = match coming.more(backend).await.map_err(broken)? {
                 Ok(more) => more,
@@ -209,11 +211,10 @@ impl Session {
                     self.describe_views(&mut out, coming.columns(), &described)?;
                     head = true;
                 }
-                codec::put_packet(&mut out, &mut self.client.seq, &row);
+                out.put(&row);
                 count += 1;
-                if out.len() >= FLUSH_BYTES {
-                    self.client.channel.write(&out).await?;
-                    out.clear();
+                if out.bytes.len() >= FLUSH_BYTES {
+                    self.client.send(&mut out).await?;
                     self.check_deadline()?;
                 }
             }
@@ -227,8 +228,8 @@ impl Session {
         }
         self.keep_view_warnings(scratch, warnings, &names).await?;
         let payload = end(&self.client, self.state.status, warnings);
-        codec::put_packet(&mut out, &mut self.client.seq, &payload);
-        self.client.channel.write(&out).await?;
+        out.put(&payload);
+        self.client.send(&mut out).await?;
         self.state.set_found_rows(count);
         self.state.set_row_count(-1);
         Ok(count)
@@ -279,8 +280,8 @@ impl Session {
 
     /// Column count and columns: with the names that the views' own have, whatever letters the text has, and the types of the rows.
     fn describe_views(
-        &mut self,
-        out: &mut Vec<u8>,
+        &self,
+        out: &mut Unsent,
         columns: Option<&[Vec<u8>]>,
         described: &Described,
     ) -> Result<(), Failure> {
@@ -292,10 +293,9 @@ impl Session {
         }
         let malformed = |_| broken(BackendError::Protocol("a column's definition".into()));
         let capabilities = self.client.capabilities;
-        let seq = &mut self.client.seq;
         let mut payload = Vec::new();
         codec::put_lenenc_int(&mut payload, columns.len() as u64);
-        codec::put_packet(out, seq, &payload);
+        out.put(&payload);
         for (own, column) in own.zip(columns) {
             let own = Column::decode(own).map_err(malformed)?;
             let mut column = Column::decode(column).map_err(malformed)?;
@@ -308,13 +308,13 @@ impl Session {
             }
             payload.clear();
             column.encode(&mut payload, capabilities);
-            codec::put_packet(out, seq, &payload);
+            out.put(&payload);
         }
         if EofMode::of(capabilities) == EofMode::Eof {
             payload.clear();
             let (warnings, status) = (0, self.state.status);
             reply::Eof { warnings, status }.encode(&mut payload);
-            codec::put_packet(out, seq, &payload);
+            out.put(&payload);
         }
         Ok(())
     }
