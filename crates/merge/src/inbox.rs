@@ -46,14 +46,21 @@ impl Inbox {
             Head::Whole(start, _) => start,
             Head::None | Head::Joined => self.rest,
         };
-        // Moved when that is less work than what was read since.
-        if unused > 0 && unused >= self.bytes.len() - unused {
+        let waiting = self.bytes.len() - unused;
+        let is_full = packets.len() > self.bytes.capacity() - self.bytes.len();
+        // Moved when that is less work than what was read since, or a few times as much where the buffer would grow.
+        if unused > 0 && (unused >= waiting || (is_full && unused >= waiting / 4)) {
             self.bytes.drain(..unused);
             self.rest -= unused;
             if let Head::Whole(start, end) = &mut self.head {
                 *start -= unused;
                 *end -= unused;
             }
+        }
+        if packets.len() > self.bytes.capacity() - self.bytes.len() {
+            // By a quarter, not twice: what it has is counted.
+            self.bytes
+                .reserve_exact(packets.len() + self.bytes.len() / 4);
         }
         self.bytes.extend_from_slice(packets);
         Ok(())
@@ -62,6 +69,12 @@ impl Inbox {
     /// No more will come.
     pub(crate) fn finish(&mut self) {
         self.done = true;
+    }
+
+    /// After all of it was read: gives back its memory.
+    pub(crate) fn release(&mut self) {
+        (self.bytes, self.joined) = (Vec::new(), Vec::new());
+        (self.rest, self.head) = (0, Head::None);
     }
 
     /// Bytes that wait, without the head.

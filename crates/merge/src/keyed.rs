@@ -30,6 +30,8 @@ pub(crate) type Popped<V> = Result<Option<(KeyBytes, V)>, MergeError>;
 
 /// Bytes of a key's entry besides the key and the value: pointers, the table's slack.
 const ENTRY_BYTES: usize = 48;
+/// Where memory is short, this part of a share is worth a run.
+pub(crate) const LEAST_PART: usize = 16;
 
 /// Values by key.
 #[derive(Debug)]
@@ -77,7 +79,8 @@ impl<V: Kept> Keyed<V> {
                 }
             }
         }
-        if self.bytes > self.share_bytes {
+        let worth_a_run = self.bytes > self.share_bytes / LEAST_PART;
+        if self.bytes > self.share_bytes || (worth_a_run && spiller.is_short(before, self.bytes)) {
             spiller.resize(before, 0)?;
             self.bytes = 0;
             return self.spill(spiller);
@@ -103,6 +106,11 @@ impl<V: Kept> Keyed<V> {
 
     /// Everything in the order of the keys, and an empty store.
     pub(crate) fn drain(&mut self, spiller: &mut Spiller) -> Result<Drain<V>, MergeError> {
+        if self.has_spilled() && !self.map.is_empty() {
+            // What is drained stays where it is for long, and the stages behind need the memory.
+            spiller.resize(std::mem::take(&mut self.bytes), 0)?;
+            self.spill(spiller)?;
+        }
         let memory = sorted(std::mem::take(&mut self.map)).into_iter();
         let memory_bytes = std::mem::take(&mut self.bytes);
         let runs = std::mem::take(&mut self.runs).read(spiller)?;

@@ -27,6 +27,8 @@ struct Run {
     id: RunId,
     bytes: u64,
     level: u32,
+    /// Its longest record.
+    record_bytes: usize,
 }
 
 /// Writes one run.
@@ -48,6 +50,7 @@ impl RunWriter {
                 id,
                 bytes: 0,
                 level,
+                record_bytes: 0,
             },
             buffer: Vec::new(),
         })
@@ -66,6 +69,8 @@ impl RunWriter {
         }
         self.buffer.extend_from_slice(key);
         self.buffer.extend_from_slice(value);
+        let record_bytes = HEADER_BYTES + key.len() + value.len();
+        self.run.record_bytes = self.run.record_bytes.max(record_bytes);
         if self.buffer.len() >= WRITE_BYTES {
             self.flush(spiller)?;
         }
@@ -96,29 +101,58 @@ impl RunSet {
         self.runs.is_empty()
     }
 
-    /// Merges the youngest runs while sixteen of them have one level.
+    /// Merges the youngest runs while sixteen of them have one level, or as many as may be read at a time.
     fn compact(&mut self, spiller: &mut Spiller) -> Result<(), MergeError> {
         loop {
+            let fan_in = self.readable(spiller).min(FAN_IN);
             let level = self.runs.last().map_or(0, |run| run.level);
             let same = self.runs.iter().rev().take_while(|r| r.level == level);
             let first = self.runs.len() - same.count();
-            if self.runs.len() - first < FAN_IN {
+            if self.runs.len() - first < fan_in {
                 return Ok(());
             }
-            let young = self.runs.split_off(first);
-            let mut writer = RunWriter::of_level(spiller, level + 1)?;
-            let mut merge = RunMerge::new(young, spiller)?;
-            while let Some((key, value)) = merge.head() {
-                writer.put(key, value, spiller)?;
-                merge.advance(spiller)?;
-            }
-            writer.flush(spiller)?;
-            self.runs.push(writer.run);
+            self.merge_youngest(fan_in, level + 1, spiller)?;
         }
     }
 
+    /// How many runs may be read at a time, at least two.
+    fn readable(&self, spiller: &Spiller) -> usize {
+        let longest = self.runs.iter().map(|run| run.record_bytes).max();
+        let buffer_bytes = READ_BYTES + longest.unwrap_or_default();
+        (spiller.reading_bytes_max() / buffer_bytes).max(2)
+    }
+
+    /// Makes one run of the youngest ones.
+    fn merge_youngest(
+        &mut self,
+        count: usize,
+        level: u32,
+        spiller: &mut Spiller,
+    ) -> Result<(), MergeError> {
+        let young = self.runs.split_off(self.runs.len().saturating_sub(count));
+        let mut writer = RunWriter::of_level(spiller, level)?;
+        let mut merge = RunMerge::new(young, spiller)?;
+        while let Some((key, value)) = merge.head() {
+            writer.put(key, value, spiller)?;
+            merge.advance(spiller)?;
+        }
+        writer.flush(spiller)?;
+        self.runs.push(writer.run);
+        Ok(())
+    }
+
     /// Reads all runs as one.
-    pub(crate) fn read(self, spiller: &mut Spiller) -> Result<RunMerge, MergeError> {
+    pub(crate) fn read(mut self, spiller: &mut Spiller) -> Result<RunMerge, MergeError> {
+        let readable = self.readable(spiller);
+        while let Some(more) = self
+            .runs
+            .len()
+            .checked_sub(readable)
+            .filter(|more| *more > 0)
+        {
+            let level = self.runs.last().map_or(0, |run| run.level);
+            self.merge_youngest((more + 1).min(readable), level + 1, spiller)?;
+        }
         RunMerge::new(self.runs, spiller)
     }
 }
@@ -233,6 +267,8 @@ impl RunReader {
             .max(missing)
             .min(usize::try_from(left).unwrap_or(READ_BYTES));
         let (have, before) = (self.buffer.len(), self.buffer.capacity());
+        // Not twice as much: what it has is counted.
+        self.buffer.reserve_exact(wanted);
         self.buffer.resize(have + wanted, 0);
         spiller.resize(before, self.buffer.capacity())?;
         let space = self.buffer.get_mut(have..).unwrap_or_default();

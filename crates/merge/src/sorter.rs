@@ -4,6 +4,7 @@
 //! share of the budget, then a sorted run is spilled. Input: rows with their keys.
 
 use crate::error::MergeError;
+use crate::keyed::LEAST_PART;
 use crate::runs::{RunMerge, RunSet, RunWriter};
 use crate::spill::Spiller;
 
@@ -68,8 +69,11 @@ impl Sorter {
             self.arena.capacity()
         };
         let entries = (self.entries.len() + 1) * size_of::<Entry>() * 2;
+        let needed = grown.max(self.arena.len() + more) + entries;
+        let worth_a_run = self.arena.len() > self.share_bytes / LEAST_PART;
         if !self.entries.is_empty()
-            && grown.max(self.arena.len() + more) + entries > self.share_bytes
+            && (needed > self.share_bytes
+                || (worth_a_run && spiller.is_short(self.accounted, needed)))
         {
             self.spill(spiller)?;
         }
@@ -113,6 +117,10 @@ impl Sorter {
         }
         self.entries.clear();
         self.arena.clear();
+        if spiller.is_short(0, 0) {
+            (self.arena, self.entries) = (Vec::new(), Vec::new());
+            self.account(spiller)?;
+        }
         writer.finish(&mut self.runs, spiller)
     }
 
@@ -128,7 +136,8 @@ impl Sorter {
         if !self.entries.is_empty() {
             self.spill(spiller)?;
         }
-        spiller.resize(self.accounted, 0)?;
+        (self.arena, self.entries) = (Vec::new(), Vec::new());
+        self.account(spiller)?;
         let merge = self.runs.read(spiller)?;
         Ok(Sorted::Spilled {
             merge,

@@ -113,7 +113,9 @@ impl Spill for MemorySpill {
 pub struct Budgets {
     /// Of one shard's rows this much is asked for ahead; `feed` answers when it is there. More goes to the spill.
     pub shard_bytes_max: usize,
-    /// Everything the merger keeps in memory: waiting rows, groups, runs before they are spilled.
+    /// Everything the merger keeps in memory: waiting rows, groups, runs before they are spilled. With a spill it is enough
+    /// for any number of rows where it is eight times `shard_bytes_max` of all shards, and has room for one row of each
+    /// and for some sixteen others.
     pub memory_bytes_max: usize,
     /// Everything the merger keeps in the spill at one time.
     pub spill_bytes_max: u64,
@@ -346,6 +348,26 @@ impl Spiller {
 
     pub(crate) fn has_store(&self) -> bool {
         self.store.is_some()
+    }
+
+    /// Whether `now` bytes where `before` are would leave too little for the reading of runs. Who can spill does it then,
+    /// whatever its share: others may hold more than theirs.
+    pub(crate) fn is_short(&self, before: usize, now: usize) -> bool {
+        let used = self.usage.memory_bytes.saturating_sub(before);
+        let limit = self.budgets.memory_bytes_max - self.reading_bytes_max();
+        self.store.is_some() && used.saturating_add(now) > limit
+    }
+
+    /// Whether so many bytes more would leave to the stages less than half of the memory: what waits for them goes to the
+    /// spill then.
+    pub(crate) fn is_half_full(&self, more: usize) -> bool {
+        let used = self.usage.memory_bytes.saturating_add(more);
+        self.store.is_some() && used > self.budgets.memory_bytes_max / 2
+    }
+
+    /// Bytes for the buffers of runs that are read at the same time.
+    pub(crate) fn reading_bytes_max(&self) -> usize {
+        self.budgets.memory_bytes_max / 8
     }
 
     pub(crate) fn create(&mut self) -> Result<RunId, MergeError> {

@@ -1,20 +1,24 @@
 //! The rows of one shard that wait to be merged: in memory, and behind those in the spill.
 //!
-//! Owns where they are, and their order, which is that of their arrival. Memory has room for `shard_bytes_max`; a shard that
-//! is fed beyond that, because others get its connection only then or because its server does not wait for ever, goes on in
-//! the spill. Without a spill, memory takes all. Input: the row packets of a shard.
+//! Owns where they are, and their order, which is that of their arrival. Memory has room for `shard_bytes_max`, and for what
+//! comes at a time while half of it is left to the stages; a shard that is fed beyond that, because others get its connection
+//! only then or because its server does not wait for ever, goes on in the spill. Without a spill, memory takes all. Input: the row packets of a shard.
 
 use crate::error::MergeError;
 use crate::inbox::{Inbox, Next};
 use crate::spill::{RunId, SpillError, Spiller};
 
-/// Bytes that come back from the spill at a time.
-const READ_BYTES: u64 = 64 << 10;
+/// Bytes that come back from the spill at a time, where memory has as much room.
+const READ_BYTES: usize = 64 << 10;
+/// And at least so many.
+const READ_BYTES_MIN: usize = 4 << 10;
 
 /// The rows of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     inbox: Inbox,
+    /// Bytes of the inbox that are accounted for.
+    accounted: usize,
     /// What came behind the inbox; never without a byte that is still to be read.
     spilled: Option<Spilled>,
     done: bool,
@@ -34,7 +38,8 @@ impl Waiting {
             return Err(MergeError::Misuse("a shard that is done was fed"));
         }
         let full = self.inbox.waiting_bytes() >= spiller.budgets.shard_bytes_max;
-        if packets.is_empty() || (self.spilled.is_none() && !(full && spiller.has_store())) {
+        let full = (full && spiller.has_store()) || spiller.is_half_full(packets.len());
+        if packets.is_empty() || (self.spilled.is_none() && !full) {
             return self.keep(packets, spiller);
         }
         let spilled = match &mut self.spilled {
@@ -51,9 +56,17 @@ impl Waiting {
     }
 
     fn keep(&mut self, packets: &[u8], spiller: &mut Spiller) -> Result<(), MergeError> {
-        let before = self.inbox.memory_bytes();
         self.inbox.feed(packets)?;
-        spiller.resize(before, self.inbox.memory_bytes())
+        self.account(spiller)
+    }
+
+    fn account(&mut self, spiller: &mut Spiller) -> Result<(), MergeError> {
+        let now = self.inbox.memory_bytes();
+        let before = std::mem::replace(&mut self.accounted, now);
+        match now == before {
+            true => Ok(()),
+            false => spiller.resize(before, now),
+        }
     }
 
     /// No more will come.
@@ -79,6 +92,10 @@ impl Waiting {
     ) -> Result<Next, MergeError> {
         loop {
             let next = self.inbox.advance(shard, spiller.budgets.row_bytes_max)?;
+            if next == Next::Done && self.accounted > 0 {
+                self.inbox.release();
+                self.account(spiller)?;
+            }
             if next != Next::NeedInput || !self.take_up(spiller)? {
                 return Ok(next);
             }
@@ -95,12 +112,14 @@ impl Waiting {
         let Some(spilled) = &mut self.spilled else {
             return Ok(false);
         };
-        let wanted = READ_BYTES.min(spilled.written - spilled.read);
-        let mut bytes = vec![0; usize::try_from(wanted).unwrap_or_default()];
+        let room = spiller.budgets.shard_bytes_max.max(READ_BYTES_MIN);
+        let left = usize::try_from(spilled.written - spilled.read);
+        let wanted = READ_BYTES.min(room).min(left.unwrap_or(READ_BYTES));
+        let mut bytes = vec![0; wanted];
         if spiller.read(spilled.run, spilled.read, &mut bytes)? != bytes.len() {
             return Err(MergeError::Spill(SpillError::Corrupt));
         }
-        spilled.read += wanted;
+        spilled.read += wanted as u64;
         if spilled.read == spilled.written {
             spiller.remove(spilled.run, spilled.written);
             self.spilled = None;

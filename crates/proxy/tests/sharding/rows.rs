@@ -2,7 +2,7 @@
 
 use crate::ground::{Ground, KINDS, Options, alike};
 use crate::prepared::{execute, prepare};
-use crate::scatter::fill;
+use crate::scatter::{fill, fill_users};
 
 /// Servers say the columns of these, and then compute a value that does not exist.
 const FAILING: [&str; 6] = [
@@ -29,5 +29,28 @@ fn an_error_has_the_number_behind_what_was_sent() {
             assert_eq!(ours, theirs, "{kind:?}: {sql}, prepared");
             alike(kind, "SELECT COUNT(*) FROM t_user", &mut mesh, &mut one);
         }
+    }
+}
+
+#[test]
+fn what_has_no_room_is_refused_before_anything_is_said() {
+    let options = Options {
+        data_shard: &[
+            "transactions: {acrossNodes: bestEffort}",
+            "execution: {memoryBytes: 4194304, spillBytes: 0}",
+        ],
+        ..Options::default()
+    };
+    let ground = Ground::new(KINDS[0], &options);
+    fill_users(&ground);
+    let mut mesh = ground.mesh();
+    let groups = "SELECT score, COUNT(*), MAX(RPAD(name, 4000, 'y')) FROM t_user WHERE score < 3000 GROUP BY score ORDER BY COUNT(*), score";
+    mesh.ask("BEGIN");
+    for _ in 0..3 {
+        // The columns were known then. The client takes no packet with another number than the next.
+        let why = mesh.refused(groups);
+        assert!(why.contains("`execution.memoryBytes`"), "{why}");
+        let counted = mesh.ask("SELECT COUNT(*) FROM t_user");
+        assert_eq!(counted.rows()[0][0].as_deref(), Some("60000"));
     }
 }

@@ -277,6 +277,26 @@ fn memory_is_bounded_by_files() {
         ..Options::default()
     };
     let ground = Ground::new(KINDS[0], &options);
+    fill_users(&ground);
+    ground.both(
+        "SELECT user_id, name, score FROM t_user ORDER BY name, user_id
+         SELECT score, COUNT(*), MAX(name) FROM t_user GROUP BY score ORDER BY score",
+    );
+    let groups = "SELECT score, COUNT(*), MAX(RPAD(name, 4000, 'y')) FROM t_user WHERE score < 3000 GROUP BY score";
+    for order in [
+        "score DESC LIMIT 3",
+        "COUNT(*), score DESC LIMIT 3",
+        "3 DESC, score LIMIT 4",
+    ] {
+        // Whichever shard comes first, there is room.
+        for _ in 0..4 {
+            ground.both(&format!("{groups} ORDER BY {order}"));
+        }
+    }
+}
+
+/// Many rows on all shards, on both sides.
+pub fn fill_users(ground: &Ground) {
     let numbers = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 239999) SELECT /*+ SET_VAR(cte_max_recursion_depth = 1000000) */ i FROM n";
     for shard in 0..8 {
         let (server, place) = (&ground.servers[shard / 4], shard / 4);
@@ -291,8 +311,4 @@ fn memory_is_bounded_by_files() {
     ground.servers[0]
         .execute(&format!("USE shop; {whole}"))
         .unwrap();
-    ground.both(
-        "SELECT user_id, name, score FROM t_user ORDER BY name, user_id
-         SELECT score, COUNT(*), MAX(name) FROM t_user GROUP BY score ORDER BY score",
-    );
 }

@@ -181,7 +181,7 @@ impl Merging {
         let execution = &recipe.known.sharding.execution;
         let memory_bytes_max = recipe.memory.budget(execution.memory_bytes_max);
         let budgets = Budgets {
-            shard_bytes_max: SHARD_BYTES_MAX.min(memory_bytes_max / (4 * work.nodes.len().max(1))),
+            shard_bytes_max: SHARD_BYTES_MAX.min(memory_bytes_max / (8 * work.nodes.len().max(1))),
             memory_bytes_max,
             spill_bytes_max: execution.spill_bytes_max,
             ..Budgets::default()
@@ -481,6 +481,20 @@ pub(super) fn memory_short(error: &MergeError) -> Fault {
     ))
 }
 
+/// Which setting was not enough, by the name that it has for users.
+fn over_budget(budget: Budget, limit_bytes: u64) -> String {
+    let (what, setting) = match budget {
+        Budget::Memory => (
+            "of memory, which several of its largest rows need, or all of them where nothing goes to files",
+            "`execution.memoryBytes` of the DataShard",
+        ),
+        Budget::Spill => ("in files", "`execution.spillBytes` of the DataShard"),
+        Budget::Row => ("in one row", "the most that is served"),
+        Budget::Shared => ("of memory of all sessions", "--merge-memory-mib"),
+    };
+    format!("rows of several shards need more than {limit_bytes} bytes {what} ({setting})")
+}
+
 fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
     let at = |shard: usize| {
         let node = work.nodes.get(shard);
@@ -493,6 +507,10 @@ fn of_merge(error: &MergeError, work: &Work<'_>) -> Broken {
             budget: Budget::Shared,
             ..
         } => return Broken::Fault(memory_short(error)),
+        MergeError::OverBudget {
+            budget,
+            limit_bytes,
+        } => over_budget(*budget, *limit_bytes),
         MergeError::Unsorted { shard } => {
             format!("rows of {} do not come in the order asked for", at(*shard))
         }
