@@ -289,3 +289,39 @@ fn parameters_are_compared_as_parameters() {
         assert!(count == 0, "{kind:?}: {count}\n{}", different.join("\n"));
     }
 }
+
+/// Rows that are computed first, with bytes for texts of two bytes a character, and with values that do not fit.
+const COMPUTED: &str = "
+    CREATE TABLE t_when (user_id INT NOT NULL, u VARCHAR(10) CHARACTER SET utf16, c VARCHAR(10) CHARACTER SET ucs2, l VARCHAR(10) CHARACTER SET utf16le, w VARCHAR(10) CHARACTER SET utf32, s VARCHAR(10) CHARACTER SET sjis, d DATE, e ENUM('a','b'))
+    INSERT INTO t_when (user_id, u, c, l) VALUES (ABS(4), x'4445', x'4445', x'4445')
+    SHOW WARNINGS
+    INSERT INTO t_when (user_id, u, c, l, s) SELECT 5, x'4445', _binary'DE', UNHEX('4445'), x'5C7E'
+    SHOW WARNINGS
+    INSERT INTO t_when (user_id, u, c, w) VALUES (FLOOR(7.9) + 10, _binary'DE', 'é', x'00000044'), (ABS(3), 'é', x'4142', 'z')
+    SHOW WARNINGS
+    INSERT INTO t_when (user_id, u, c, l) SELECT user_id + 20, CAST(u AS BINARY), x'4445', l FROM t_when
+    INSERT INTO t_when (user_id, u, c, l) SELECT user_id + 21, x'4445', c, CAST(l AS BINARY) FROM t_when WHERE user_id = 4
+    INSERT IGNORE INTO t_when (user_id, d) VALUES (ABS(30), 'nodate')
+    SHOW WARNINGS
+    INSERT IGNORE INTO t_when (user_id, e) VALUES (ABS(31), 'z')
+    SHOW WARNINGS
+    INSERT IGNORE INTO t_when (user_id, d, e) VALUES (ABS(40), 'x', 'q'), (ABS(41), '2024-01-01', 'b'), (ABS(42), 'y', '')
+    SHOW WARNINGS
+    SET sql_mode = ''
+    INSERT INTO t_when (user_id, d, e, u) VALUES (ABS(34), 'x', 'q', 'more than there is room for')
+    SHOW WARNINGS
+    INSERT INTO t_when (user_id, d, e) SELECT 35, '2024-02-30', 'c'
+    SHOW WARNINGS
+    SET sql_mode = DEFAULT
+    INSERT INTO t_when (user_id, e) VALUES (ABS(36), 'z')
+    SHOW WARNINGS
+    SELECT user_id, HEX(u), HEX(c), HEX(l), HEX(w), HEX(s), d, e + 0 FROM t_when ORDER BY user_id, HEX(u)
+    SELECT user_id FROM t_when WHERE u = _utf16 x'4445' ORDER BY user_id
+";
+
+#[test]
+fn values_are_stored_as_they_were_computed_and_warned_of_once() {
+    for kind in KINDS {
+        ground(kind).both(COMPUTED);
+    }
+}

@@ -282,7 +282,7 @@ fn memory_is_bounded_by_files() {
         "SELECT user_id, name, score FROM t_user ORDER BY name, user_id
          SELECT score, COUNT(*), MAX(name) FROM t_user GROUP BY score ORDER BY score",
     );
-    let groups = "SELECT score, COUNT(*), MAX(RPAD(name, 4000, 'y')) FROM t_user WHERE score < 3000 GROUP BY score";
+    let groups = "SELECT score, COUNT(*), MAX(CAST(RPAD(name, 4000, 'y') AS BINARY)) FROM t_user WHERE score < 3000 GROUP BY score";
     for order in [
         "score DESC LIMIT 3",
         "COUNT(*), score DESC LIMIT 3",

@@ -47,6 +47,18 @@ struct Column {
     charset: Vec<u8>,
 }
 
+/// Character sets in which bytes of ASCII are what they are in a client's text, there and back; in others, of two bytes a
+/// character or with letters in the place of brackets, they are not.
+const OF_ASCII: [&[u8]; 5] = [b"utf8", b"latin", b"ascii", b"cp125", b"koi8"];
+
+impl Column {
+    /// Whether a value of printable ASCII can be written as it is stored.
+    fn writes_ascii(&self) -> bool {
+        let known = || OF_ASCII.iter().any(|known| self.charset.starts_with(known));
+        self.carried != Carried::Text || known()
+    }
+}
+
 /// How a client's statements are read, for literals in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Writing {
@@ -250,7 +262,7 @@ impl ScratchTable {
             | Carried::Moment => {
                 push_value(column.carried, value, into);
             }
-            _ if plain => quote(into),
+            _ if plain && column.writes_ascii() => quote(into),
             Carried::Text if writing.utf8 && column.charset.starts_with(b"utf8") => quote(into),
             Carried::Text | Carried::Json => {
                 into.push(b'_');
@@ -310,6 +322,13 @@ impl ScratchTable {
     pub fn is_outside(&self, column: usize, value: &[u8]) -> bool {
         let column = self.columns.get(column);
         value == b"0" && column.is_some_and(|column| column.carried == Carried::Member)
+    }
+
+    /// The character sets that literals of its texts name.
+    pub fn charsets(&self) -> BTreeSet<Vec<u8>> {
+        let texts = self.columns.iter();
+        let texts = texts.filter(|column| column.carried == Carried::Text);
+        texts.map(|column| column.charset.clone()).collect()
     }
 
     /// How many values a pulled row has.

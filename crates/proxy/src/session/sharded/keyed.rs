@@ -7,8 +7,9 @@
 mod find;
 mod moved;
 mod texts;
+mod warned;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::keyed::{RowsOf, Then};
@@ -61,6 +62,8 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
 struct Found {
     statements: Vec<Copied>,
     warnings: Vec<Warning>,
+    /// Character sets that only the statements name.
+    charsets: BTreeSet<Vec<u8>>,
     rows: usize,
 }
 
@@ -508,7 +511,9 @@ impl Session {
         self.tell_first_key(&mut sum);
         self.forget_keys();
         let mut rows = found.warnings;
-        rows.extend(said::warnings(changed.ended.iter()));
+        let changed = said::warnings(changed.ended.iter());
+        let unheard = warned::unheard(&rows, changed, &found.charsets);
+        rows.extend(unheard);
         rows.extend(std::mem::take(&mut self.governed.warned));
         sum.count_warnings(rows.len() as u64);
         self.tell_warnings(rows, sum.warnings);

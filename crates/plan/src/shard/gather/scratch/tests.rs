@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ScratchTable;
+use super::{ScratchTable, Writing};
 
 const SHOWN: &str = "CREATE TABLE `src_3` (
   `id` bigint unsigned NOT NULL,
@@ -105,6 +105,46 @@ fn values_arrive_as_they_were() {
     assert!(table.push_row(zero.into_iter(), &mut sql));
     assert!(String::from_utf8_lossy(&sql).contains("'0000-00-00 00:00:00'"));
     assert!(!table.push_row(row.into_iter().skip(1), &mut Vec::new()));
+}
+
+#[test]
+fn literals_mean_the_bytes_that_are_stored() {
+    let shown = "CREATE TABLE `t` (
+  `a` varchar(9) DEFAULT NULL,
+  `b` varchar(9) CHARACTER SET utf16 DEFAULT NULL,
+  `c` varchar(9) CHARACTER SET ucs2 COLLATE ucs2_bin DEFAULT NULL,
+  `d` varchar(9) CHARACTER SET utf16le DEFAULT NULL,
+  `e` varchar(9) CHARACTER SET swe7 DEFAULT NULL,
+  `f` varchar(9) CHARACTER SET sjis DEFAULT NULL,
+  `g` varchar(9) CHARACTER SET latin1 DEFAULT NULL,
+  `h` varbinary(9) DEFAULT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
+    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &names, &BTreeSet::new()).unwrap();
+    let writing = Writing {
+        no_backslash_escapes: false,
+        utf8: true,
+        zones: true,
+    };
+    let written: Vec<String> = (0..names.len())
+        .map(|column| {
+            let mut literal = Vec::new();
+            table.push_literal(column, Some(b"[E"), writing, &mut literal);
+            text(literal).to_lowercase()
+        })
+        .collect();
+    let expected = [
+        "'[e'",
+        "_utf16 x'5b45'",
+        "_ucs2 x'5b45'",
+        "_utf16le x'5b45'",
+        "_swe7 x'5b45'",
+        "_sjis x'5b45'",
+        "'[e'",
+        "'[e'",
+    ];
+    assert_eq!(written, expected);
+    assert_eq!(table.charsets().len(), 7);
 }
 
 #[test]

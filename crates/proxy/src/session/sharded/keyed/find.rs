@@ -31,8 +31,8 @@ impl Session {
         (route, values): (Route, &[Parameter<'_>]),
     ) -> Result<Found, Failure> {
         let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
-        let finish = keyed.find.finish.as_ref();
-        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
+        let found = || unserved("nothing finds its rows");
+        let finish = keyed.find.finish.as_ref().ok_or_else(found)?;
         let mut budget = self.gather_budget();
         let part = self.part_of(&keyed.table, finish.source)?;
         let shown = self.shown(scratch, &part).await?;
@@ -66,21 +66,19 @@ impl Session {
         scratch.create(&table, FOUND).await?;
         let names = self.names_found(keyed, finish);
         let own = selected(values, &finish.parameters);
-        let store = table.store(&finish.sql, keyed.ignore);
-        let stored = scratch.run_bound(&store, &own).await;
+        let stored = table.store(&finish.sql, keyed.ignore);
+        let stored = scratch.run_bound(&stored, &own).await;
         stored.map_err(|failure| in_words_of(failure, &names))?;
         let said = scratch.query(b"SHOW WARNINGS").await?;
         let warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
-        // MySQL since 8.0.19; what the list of the key says is compared otherwise.
-        let facts = self.server_facts();
-        let zones = facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019);
+        let zones = self.has_zones();
         if !zones && is_ambiguous(&table, scratch).await? {
             return Err(unserved(
                 "a TIMESTAMP is of an hour that the session's time zone has twice",
             ));
         }
         let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
-        if rows.iter().any(|row| has_outside(&table, row)) {
+        if has_outside(keyed, &table, &rows) {
             return Err(unserved("an ENUM holds no value of its list"));
         }
         let writing = Writing {
@@ -92,6 +90,7 @@ impl Session {
             rows: rows.len(),
             statements: texts::statements(&keyed.then, &table, &rows, writing),
             warnings,
+            charsets: table.charsets(),
         })
     }
 
@@ -110,6 +109,12 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether literals have a time zone: MySQL since 8.0.19; what the list of the key says is compared otherwise.
+    fn has_zones(&mut self) -> bool {
+        let facts = self.server_facts();
+        facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019)
     }
 
     /// Whether values that do not fit are errors.
@@ -189,12 +194,10 @@ async fn is_ambiguous(table: &ScratchTable, scratch: &mut Scratch) -> Result<boo
     Ok(found.first().and_then(|row| row.first()?.as_deref()) != Some(b"0"))
 }
 
-/// Whether a value of the row is an ENUM's that holds no value of its list.
-fn has_outside(table: &ScratchTable, row: &[Cell]) -> bool {
-    let mut values = row.iter().enumerate();
-    values.any(|(at, value)| {
-        value
-            .as_deref()
-            .is_some_and(|value| table.is_outside(at, value))
-    })
+/// Whether a value is an ENUM's that holds no value of its list, which one server stores without a word. Of one that is
+/// computed it has warned by now, or has refused it.
+fn has_outside(keyed: &Keyed, table: &ScratchTable, rows: &[Vec<Cell>]) -> bool {
+    let mut values = rows.iter().flat_map(|row| row.iter().enumerate());
+    let pulled = !keyed.find.pulls.is_empty();
+    pulled && values.any(|(at, value)| value.as_deref().is_some_and(|v| table.is_outside(at, v)))
 }

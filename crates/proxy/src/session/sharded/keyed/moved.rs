@@ -7,7 +7,7 @@
 
 mod computed;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dbmesh_model::topology::sharding::AcrossSources;
@@ -60,6 +60,7 @@ impl Session {
         let found = Found {
             statements: Vec::new(),
             warnings: Vec::new(),
+            charsets: BTreeSet::new(),
             rows: 0,
         };
         let done = done.map(|()| found);
