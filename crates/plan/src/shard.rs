@@ -36,6 +36,7 @@ pub mod value;
 mod write;
 
 use dbmesh_model::topology::Sharding;
+use dbmesh_sql::ast::Body;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
 pub use catalog::{Catalog, KeyLimit, KnownTable, Unknown};
@@ -163,6 +164,7 @@ pub enum Merge {
 pub struct ShardPlanner {
     parser: Parser,
     facts: ParsedFacts,
+    unlisted: Option<String>,
 }
 
 impl ShardPlanner {
@@ -283,7 +285,14 @@ impl ShardPlanner {
         }
     }
 
+    /// The sharded table whose order of columns the last plan rests on: values without a list of columns are for it.
+    #[must_use]
+    pub fn unlisted(&self) -> Option<&str> {
+        self.unlisted.as_deref()
+    }
+
     fn plan_text(&mut self, input: &Input<'_>) -> ShardPlan {
+        self.unlisted = None;
         let ast = match self.parser.parse(input.sql, input.dialect) {
             Ok(ast) => ast,
             Err(error) => {
@@ -303,11 +312,30 @@ impl ShardPlanner {
         if let Some(views) = dictionary::plan(&scope) {
             return views.unwrap_or_else(|stop| stop.into_plan(None));
         }
+        self.unlisted = unlisted(&scope);
         if let Some(early) = known_tables(&scope) {
             return early;
         }
         other::plan(&scope).unwrap_or_else(|stop| stop.into_plan(Some(&scope)))
     }
+}
+
+/// The sharded table whose columns a statement leaves to their order.
+fn unlisted(scope: &Scope<'_>) -> Option<String> {
+    let name = match scope.ast.statement().body {
+        Body::Insert(insert) => {
+            let insert = scope.ast.node(insert)?;
+            let of = scope.ast.node(insert.table)?.name;
+            insert::is_unlisted(scope.ast, insert).then_some(of)?
+        }
+        Body::LoadData(load) => {
+            let load = scope.ast.node(load)?;
+            scope.ast.node(load.table)?.name
+        }
+        _ => return None,
+    };
+    let table = scope.uses.get(scope.use_of_name(name)?)?;
+    table.sharded().map(|sharded| sharded.name.clone())
 }
 
 /// Whether all columns are known that there are to be known.

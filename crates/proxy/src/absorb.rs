@@ -66,6 +66,9 @@ pub fn absorb(
     text_effects(state, statement, &reported, around);
     let explained = explains_change(statement)
         || (statement.class == Class::Ddl && state.pins.has(PinReason::TemporaryTable));
+    // What a hint sets is as it was when the statement has ended. A trigger may have done more.
+    let explained =
+        explained || (statement.class <= Class::Read && statement.facts.has(Facts::SET_VAR_HINT));
     // A statement prepared under another schema is executed under that one, and the way there and back is reported.
     let explained = explained || (reported.schema && !reported.variables && is_plain(statement));
     if reported.malformed || (reported.changed && !explained) {

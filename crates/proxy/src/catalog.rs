@@ -115,6 +115,12 @@ impl Tables {
             return;
         }
         *forgotten = Some(Instant::now());
+        drop(forgotten);
+        self.forget_now();
+    }
+
+    /// The same, however short ago it was: something is known to be another than it was.
+    pub fn forget_now(&self) {
         let mut known = self.known.lock();
         *known = Arc::new(nothing(&self.rules, known.epoch));
         self.version.fetch_add(1, Ordering::AcqRel);

@@ -4,16 +4,21 @@
 //! server connection. A client's statement survives its server connection: it is prepared again wherever it is executed
 //! next. It must never leave a statement on a server beyond the bound. Input: COM_STMT_* of clients, PREPARE answers.
 
+mod pins;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dbmesh_sql::Statement;
+use dbmesh_wire::command::ParameterType;
 
 use crate::fault::Fault;
 use crate::pieces::Pieces;
 use crate::vector::Vector;
+
+pub use pins::Pins;
 
 /// Statements kept prepared on one server connection; the least recently used beyond this is closed.
 pub const STATEMENTS_PER_CONNECTION_MAX: usize = 64;
@@ -32,6 +37,8 @@ pub struct Key {
     state: u64,
     /// 0 for a shared statement; otherwise the only client statement that may use it (cursor, long data).
     owner: u64,
+    /// The types that it keeps.
+    pins: Pins,
 }
 
 impl Key {
@@ -45,10 +52,33 @@ impl Key {
             sql: sql.into(),
             state,
             owner,
+            pins: Pins::default(),
         }
     }
 
+    /// The key of the same text for executions with these types.
+    #[must_use]
+    pub fn pinned(&self, pins: Pins) -> Self {
+        Self {
+            hash: self.hash,
+            sql: self.sql.clone(),
+            state: self.state,
+            owner: self.owner,
+            pins,
+        }
+    }
+
+    /// The types that it keeps.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     fn same(&self, other: &Self) -> bool {
+        self.same_text(other) && self.pins == other.pins
+    }
+
+    fn same_text(&self, other: &Self) -> bool {
         self.hash == other.hash
             && self.state == other.state
             && self.owner == other.owner
@@ -74,6 +104,8 @@ pub struct Answer {
 pub struct ClientStatement {
     /// Its key on server connections while it is shared.
     pub key: Arc<Key>,
+    /// The same for its executions.
+    pub executed: Arc<Key>,
     /// What the parser knows of it.
     pub statement: Arc<Statement>,
     /// The state under which it was prepared: where it is prepared again, it is under the same.
@@ -115,7 +147,15 @@ impl ClientStatement {
                 (session << 32) | u64::from(id),
             ))
         } else {
-            self.key.clone()
+            self.executed.clone()
+        }
+    }
+
+    /// It is executed with these types.
+    pub fn pin<'a>(&mut self, types: impl Iterator<Item = ParameterType<'a>>) {
+        let pins = Pins::of(types);
+        if self.executed.pins.give_way_to(&pins) {
+            self.executed = Arc::new(self.key.pinned(pins));
         }
     }
 }
@@ -186,6 +226,8 @@ pub struct ServerStatement {
     pub id: u32,
     /// The types block that the server remembers.
     pub types: Option<Arc<[u8]>>,
+    /// It has been executed.
+    pub executed: bool,
     /// What the server said when it was prepared.
     pub answer: Arc<Answer>,
     prepared: Instant,
@@ -210,12 +252,33 @@ impl ServerStatements {
         Some(found)
     }
 
-    /// The answer to another PREPARE of this key, while it is fresh.
-    pub fn fresh_answer(&self, key: &Key, now: Instant, schema_epoch: u64) -> Option<Arc<Answer>> {
-        let found = self.list.iter().find(|s| s.key.same(key))?;
-        let fresh =
-            now.duration_since(found.prepared) < ANSWER_FRESH && found.schema_epoch == schema_epoch;
-        fresh.then(|| found.answer.clone())
+    /// The statement of this key, or else one that has no types yet, which is of this key from now on.
+    pub fn find_or_pin(&mut self, key: &Arc<Key>) -> Option<&mut ServerStatement> {
+        let blank = |s: &&mut ServerStatement| {
+            !s.executed && s.key.pins == Pins::default() && s.key.same_text(key)
+        };
+        if !self.list.iter().any(|s| s.key.same(key))
+            && let Some(blank) = self.list.iter_mut().find(blank)
+        {
+            blank.key = key.clone();
+        }
+        self.find(key)
+    }
+
+    /// The answer to another PREPARE of this text, while it is fresh, and the statement that it was.
+    pub fn fresh_answer(
+        &self,
+        key: &Key,
+        now: Instant,
+        schema_epoch: u64,
+    ) -> Option<(u32, Arc<Answer>)> {
+        let fresh = |s: &&ServerStatement| {
+            s.key.same_text(key)
+                && now.duration_since(s.prepared) < ANSWER_FRESH
+                && s.schema_epoch == schema_epoch
+        };
+        let found = self.list.iter().find(fresh)?;
+        Some((found.id, found.answer.clone()))
     }
 
     /// Takes a statement in; gives the ids that must be closed on the server.
@@ -252,12 +315,19 @@ impl ServerStatements {
             key,
             id,
             types: None,
+            executed: false,
             answer,
             prepared: now,
             schema_epoch,
             used: self.clock,
         });
         closed
+    }
+
+    /// Takes out all statements of this text; gives their ids, to be closed on the server.
+    pub fn remove_text(&mut self, key: &Key) -> Vec<u32> {
+        let of_text = self.list.extract_if(.., |s| s.key.same_text(key));
+        of_text.map(|s| s.id).collect()
     }
 
     /// Takes a statement out; gives its id, to be closed on the server.

@@ -337,11 +337,12 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
             },
         }
     }
-    put_beginning(have, want, &mut parts);
+    let wide = has_wide_texts(have);
+    put_beginning(have, want, wide, &mut parts);
     for (name, value) in &want.variables {
         let again = charset_again && is_charset_variable(name);
         if again || have.variables.get(name) != Some(value) {
-            parts.push(assign_variable(name, value));
+            parts.push(assign_variable(name, value, wide));
         }
     }
     for (name, value) in &want.user_variables {
@@ -370,7 +371,7 @@ pub fn transition(have: &Vector, want: &Vector) -> Transition {
 }
 
 /// What the session has not set is as it was when it began.
-fn put_beginning(have: &Vector, want: &Vector, parts: &mut Vec<Vec<u8>>) {
+fn put_beginning(have: &Vector, want: &Vector, wide: bool, parts: &mut Vec<Vec<u8>>) {
     for name in have.variables.keys() {
         let known = want.value_of(name).is_some();
         if !known && !is_charset_variable(name) {
@@ -379,9 +380,25 @@ fn put_beginning(have: &Vector, want: &Vector, parts: &mut Vec<Vec<u8>>) {
     }
     for (name, value) in &want.base.values {
         if !want.variables.contains_key(name) && have.value_of(name) != Some(value) {
-            parts.push(assign_variable(name, value));
+            parts.push(assign_variable(name, value, wide));
         }
     }
+}
+
+/// Whether the connection reads literals in a character set that has no single bytes: there, values of variables are not
+/// understood without an introducer.
+fn has_wide_texts(have: &Vector) -> bool {
+    ["character_set_connection", "collation_connection"]
+        .iter()
+        .filter_map(|name| have.variables.get(*name))
+        .any(|value| {
+            let name = value
+                .strip_prefix(b"'")
+                .unwrap_or(value)
+                .to_ascii_lowercase();
+            let wide: [&[u8]; 3] = [b"utf16", b"utf32", b"ucs2"];
+            wide.iter().any(|charset| name.starts_with(charset))
+        })
 }
 
 /// The empty text of the type and collation that this literal of a NULL has; none if it is none, or no text's.
@@ -409,8 +426,11 @@ fn set_statement(parts: &[Vec<u8>]) -> Vec<u8> {
     set
 }
 
-fn assign_variable(name: &str, value: &[u8]) -> Vec<u8> {
+fn assign_variable(name: &str, value: &[u8], wide: bool) -> Vec<u8> {
     let mut part = format!("SESSION {name} = ").into_bytes();
+    if wide && value.starts_with(b"'") {
+        part.extend_from_slice(b"_utf8mb4");
+    }
     part.extend_from_slice(value);
     part
 }

@@ -35,6 +35,8 @@ mod ground;
 mod hints;
 #[path = "sharding/keyed.rs"]
 mod keyed;
+#[path = "sharding/layout.rs"]
+mod layout;
 #[path = "sharding/live.rs"]
 mod live;
 #[path = "sharding/load.rs"]

@@ -92,6 +92,8 @@ facts! {
     LOAD_FILE = 33;
     /// MariaDB's `@@last_gtid`, which is the connection's own.
     READS_LAST_GTID = 34;
+    /// An optimizer hint `SET_VAR(…)`: a variable is set for the time of the statement.
+    SET_VAR_HINT = 35;
 }
 
 impl Facts {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::facts::Facts;
 use crate::lexer::Span;
 
 /// The role that a client asks for.
@@ -99,6 +100,16 @@ enum Words {
 #[inline]
 pub(crate) fn is_hint(comment: &[u8]) -> bool {
     body(comment).is_some()
+}
+
+/// What an optimizer hint is to the mesh.
+pub(crate) fn facts(hint: &[u8]) -> Facts {
+    let word: &[u8] = b"set_var";
+    let sets = |text: &[u8]| text.eq_ignore_ascii_case(word);
+    match hint.windows(word.len()).any(sets) {
+        true => Facts::HINT | Facts::SET_VAR_HINT,
+        false => Facts::HINT,
+    }
 }
 
 /// What stands behind `mesh:`, or behind ShardingSphere's word, and whose words follow.

@@ -232,8 +232,8 @@ impl<'a, S: Sink> Scanner<'a, S> {
                 TokenKind::Comment => self.comment(token.span),
                 TokenKind::ExecutableClose => {}
                 TokenKind::Hint => {
-                    self.current.add(Facts::HINT);
                     let hint = token.span.of(self.lexer.sql());
+                    self.current.add(hints::facts(hint));
                     self.normal.hint(hint, self.dialect);
                 }
                 TokenKind::ExecutableOpen => self.current.add(Facts::EXECUTABLE_COMMENT),

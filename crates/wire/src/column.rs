@@ -184,23 +184,34 @@ pub fn put_definition(
     from: Capabilities,
     to: Capabilities,
 ) -> Result<(), DecodeError> {
+    put_rest(out, payload, NAMES, from, to)
+}
+
+/// The same for a definition of which only so many names are left.
+pub(crate) fn put_rest(
+    out: &mut Vec<u8>,
+    rest: &[u8],
+    names: usize,
+    from: Capabilities,
+    to: Capabilities,
+) -> Result<(), DecodeError> {
     let [has, wants] = [from, to].map(|caps| caps.contains(Capabilities::EXTENDED_METADATA));
     if has == wants {
-        out.extend_from_slice(payload);
+        out.extend_from_slice(rest);
         return Ok(());
     }
-    let mut r = Reader::of("column definition", payload);
-    for _ in 0..NAMES {
+    let mut r = Reader::of("column definition", rest);
+    for _ in 0..names {
         r.lenenc_bytes()?;
     }
-    let (names, _) = payload.split_at_checked(r.offset()).unwrap_or_default();
+    let (names, _) = rest.split_at_checked(r.offset()).unwrap_or_default();
     out.extend_from_slice(names);
     if has {
         r.lenenc_bytes()?;
     } else {
         out.push(0);
     }
-    out.extend_from_slice(payload.get(r.offset()..).unwrap_or_default());
+    out.extend_from_slice(rest.get(r.offset()..).unwrap_or_default());
     Ok(())
 }
 

@@ -15,7 +15,6 @@ mod steps;
 
 use crate::caps::Capabilities;
 use crate::codec::{self, HEADER_BYTES, MAX_PAYLOAD, Reader};
-use crate::column::put_definition;
 use crate::status::Status;
 use crate::track;
 use fields::{OkFields, eof_fields, renumber};
@@ -426,12 +425,9 @@ impl Relay {
     }
 
     fn reshape_column(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), RelayError> {
-        let mut column = Vec::with_capacity(payload.len() + 1);
-        put_definition(&mut column, payload, self.hops.backend, self.hops.client)?;
-        if let Some(names) = &self.hops.names {
-            column = names.definition(&column)?;
-        }
-        self.put(&column, out);
+        let hops = (self.hops.backend, self.hops.client);
+        let names = self.hops.names.as_deref();
+        names::put_column(out, &mut self.hops.client_seq, names, payload, hops)?;
         self.count_unseen();
         Ok(())
     }

@@ -5,20 +5,20 @@
 
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
-    Assignment, ExprId, ExprKind, Insert, InsertSource, Name, QueryBody, Row, Select,
-    SelectItemKind,
+    Assignment, Ast, Expr, ExprId, ExprKind, Insert, InsertSource, LiteralKind, Name, QueryBody,
+    Row, Select, SelectItemKind,
 };
-use dbmesh_sql::{Span, parsed};
+use dbmesh_sql::{Flavor, Span, parsed};
 
 use super::algorithm::{self, Slot};
 use super::locality::{self, Locality};
 use super::merge::MergeSpec;
 use super::reason::{GatherReason, RefuseReason, Stop};
-use super::rewrite::{self, Copied};
+use super::rewrite::{self, Copied, Splice};
 use super::route::{self, Target};
 use super::scope::{Place, Scope};
 use super::slots::Positions;
-use super::value::{Compared, KeyValue};
+use super::value::{Compared, KeyValue, Parameter};
 use super::{Clock, KeyLimit, Merge, NodeStatement, ShardPlan, read, write};
 
 /// The plan of an INSERT or REPLACE.
@@ -68,6 +68,11 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             }
         }
     }
+}
+
+/// Whether its values are those of columns by their order in the table.
+pub(super) fn is_unlisted(ast: &Ast, insert: &Insert) -> bool {
+    ast.list(insert.columns).is_empty() && !matches!(insert.source, InsertSource::Set(_))
 }
 
 /// An INSERT into a sharded table.
@@ -144,24 +149,78 @@ impl Into<'_, '_> {
         let mut statements = Vec::new();
         for shard in shards.iter() {
             let mut text = Copied::default();
-            let mut numbers = Vec::new();
+            let (mut numbers, mut last) = (Vec::new(), None);
             for (number, (row, of_row)) in (1..).zip(rows.iter().zip(&of_rows)) {
                 if *of_row == shard {
                     numbers.push(number);
+                    last = Some(row);
                     if !text.text.is_empty() {
                         text.push(b", ");
                     }
                     text.append(rewrite::copy(self.scope, row.span, &[]));
                 }
             }
-            let target = self.target(shard)?;
-            let of_shard = rewrite::statement(self.scope, &target, &[text.splice(span)])?;
+            let alone = match (numbers.len(), last) {
+                (1, Some(row)) => self.alone(row, span),
+                _ => None,
+            };
+            let splice = alone.unwrap_or_else(|| text.splice(span));
+            let of_shard = self.statement(&self.target(shard)?, Some(splice))?;
             statements.push(NodeStatement {
                 rows: numbers,
                 ..of_shard
             });
         }
         Ok(self.scatter(statements))
+    }
+
+    /// One row of several, in words by which a server judges it as one of several. A row that comes alone in VALUES is judged
+    /// more strictly: NULL for a column that has none ends it in any `sql_mode`, and on MariaDB IGNORE does not hold for CHECK.
+    /// None where it is judged alike, or where it cannot be said otherwise.
+    fn alone(&self, row: &Row, rows: Span) -> Option<Splice> {
+        let scope = self.scope;
+        let mariadb = scope.input.dialect.flavor == Flavor::MariaDb;
+        let ignored = self.insert.modifiers.ignore && mariadb;
+        let values = scope.ast.list(row.values);
+        if !ignored && values.iter().all(|value| self.is_value(*value)) {
+            return None;
+        }
+        let within = |span: Span| row.span.start <= span.start && span.end <= row.span.end;
+        let of_table = |expr: &Expr| {
+            let names = matches!(
+                expr.kind,
+                ExprKind::Column(_) | ExprKind::Default | ExprKind::DefaultOf(_)
+            );
+            names && within(expr.span)
+        };
+        if self.insert.row_alias.is_some() || scope.ast.all::<Expr>().iter().any(of_table) {
+            return None;
+        }
+        let inner = Span {
+            start: row.span.start + 1,
+            end: row.span.end - 1,
+        };
+        let mut text = Copied::default();
+        text.push(b" SELECT ");
+        text.append(rewrite::copy(scope, inner, &[]));
+        Some(text.splice(Span {
+            start: self.insert.columns_span.end,
+            end: rows.end,
+        }))
+    }
+
+    /// Whether it is surely not NULL.
+    fn is_value(&self, value: ExprId) -> bool {
+        let scope = self.scope;
+        match scope.ast.expr(value).map(|expr| expr.kind) {
+            Some(ExprKind::Literal(kind)) => kind != LiteralKind::Null,
+            Some(ExprKind::Parameter(ordinal)) => {
+                let bound = scope.input.parameters.unwrap_or_default();
+                let bound = usize::try_from(ordinal).ok().and_then(|at| bound.get(at));
+                bound.is_some_and(|bound| *bound != Parameter::Null)
+            }
+            _ => false,
+        }
     }
 
     fn assigned(&self, assignments: &[Assignment]) -> Result<ShardPlan, Stop> {
@@ -217,11 +276,19 @@ impl Into<'_, '_> {
             *set = Some(Positions::one(self.sharded.shards.len(), shard));
         }
         let target = route::one(self.scope, &sets).ok_or(GatherReason::InsertSelect)?;
-        Ok(ShardPlan::Single(rewrite::statement(
-            self.scope,
-            &target,
-            &[],
-        )?))
+        Ok(ShardPlan::Single(self.statement(&target, None)?))
+    }
+
+    /// The text for a shard. Columns that it leaves to their order are named, as their values were read: a shard whose columns
+    /// have another order by now must not take them for others.
+    fn statement(&self, target: &Target, change: Option<Splice>) -> Result<NodeStatement, Stop> {
+        let mut splices = Vec::from_iter(change);
+        if is_unlisted(self.scope.ast, self.insert) {
+            let names = rewrite::listed(&self.columns()?);
+            let at = self.insert.columns_span.end;
+            splices.push(Splice::insert(at, [b"(", &names[..], b") "].concat()));
+        }
+        rewrite::statement(self.scope, target, &splices)
     }
 
     /// The shard of a row whose columns have these values.
@@ -304,7 +371,7 @@ impl Into<'_, '_> {
             *of_target = Some(set.clone());
         }
         if let Some(target) = route::one(scope, &sets) {
-            return Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?));
+            return Ok(ShardPlan::Single(self.statement(&target, None)?));
         }
         let local = scope
             .uses
@@ -322,7 +389,7 @@ impl Into<'_, '_> {
         read::aggregates_are_inner(scope)?;
         let statements = set.iter().map(|shard| {
             let target = read::target(scope, shard)?;
-            rewrite::statement(scope, &target, &[])
+            self.statement(&target, None)
         });
         Ok(self.scatter(statements.collect::<Result<_, _>>()?))
     }

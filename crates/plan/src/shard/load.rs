@@ -140,6 +140,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         None => {
             let known = scope.input.catalog.columns(table_name);
             let known = known.ok_or_else(|| refuse(LoadReason::Columns))?;
+            splices.push(list(&options, known));
             let column = |name: &String| Field::Column(name.to_lowercase());
             known.iter().map(column).collect()
         }
@@ -180,6 +181,15 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         generated,
         table: Arc::new(SameTable(table.clone())),
     })))
+}
+
+/// The list of columns of a statement that has none: a shard with another order of columns takes them by name.
+fn list(options: &Options, known: &[String]) -> Splice {
+    let names = rewrite::listed(known);
+    match options.list_at {
+        Some(at) => Splice::insert(at, names),
+        None => Splice::insert(options.end, [b" (", &names[..], b")"].concat()),
+    }
 }
 
 /// Where the records go.

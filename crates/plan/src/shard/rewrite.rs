@@ -250,12 +250,24 @@ pub(super) fn quoted(name: &str) -> Vec<u8> {
     text
 }
 
-pub(super) fn push_quoted(name: &str, text: &mut Vec<u8>) {
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+/// Names of columns, as a list of them has them.
+pub(super) fn listed(columns: &[String]) -> Vec<u8> {
+    let names = columns
+        .iter()
+        .map(|name| literal::quote_identifier(name.as_bytes()));
+    names.collect::<Vec<_>>().join(&b", "[..])
+}
+
+/// Whether a name stands in a text as it is: no word of the grammar has both an underscore and a digit.
+pub(super) fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.contains('_')
-        && name.contains(|c: char| c.is_ascii_digit());
-    match plain {
+        && name.contains(|c: char| c.is_ascii_digit())
+}
+
+pub(super) fn push_quoted(name: &str, text: &mut Vec<u8>) {
+    match is_plain(name) {
         true => text.extend_from_slice(name.as_bytes()),
         false => text.extend(literal::quote_identifier(name.as_bytes())),
     }

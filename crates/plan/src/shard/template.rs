@@ -32,6 +32,8 @@ pub struct Template {
     keys: Vec<Key>,
     parameters: u32,
     renames: bool,
+    /// No shard's name needs quotes.
+    plain: bool,
 }
 
 /// The text between two literals.
@@ -156,6 +158,7 @@ impl Template {
             keys,
             parameters: scope.facts.parameters,
             renames,
+            plain: table.shards.iter().all(|s| rewrite::is_plain(&s.table)),
         })
     }
 
@@ -339,6 +342,7 @@ impl Template {
                 text.extend_from_slice(gap.text.get(at..edit.at)?);
                 match &edit.put {
                     Put::Text(put) => text.extend_from_slice(put),
+                    Put::Name if self.plain => text.extend_from_slice(name.as_bytes()),
                     Put::Name => rewrite::push_quoted(name, text),
                 }
                 at = edit.at + edit.removed;

@@ -115,7 +115,7 @@ impl Leg {
     ) -> Result<Option<Vec<u8>>, BackendError> {
         self.note_beginning();
         let backend = self.backend()?;
-        let id = match backend.statements.find(key) {
+        let id = match backend.statements.find_or_pin(key) {
             Some(known) => known.id,
             None => match prepare_on(backend, key, epoch).await? {
                 Ok((id, _)) => id,
@@ -125,6 +125,7 @@ impl Leg {
         if let Some(known) = backend.statements.find(key) {
             // The server remembers these types now, which nobody else has to know.
             known.types = None;
+            known.executed = true;
         }
         let mut payload = Vec::new();
         put_bound(&mut payload, id, values, backend.capabilities);

@@ -34,6 +34,17 @@ const FOREVER: Duration = Duration::from_secs(315_360_000);
 /// A statement prepared on the connection, or the server's refusal.
 pub(crate) type Prepared = Result<(u32, Arc<Answer>), Vec<u8>>;
 
+/// What a statement is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PreparedFor {
+    /// To execute it on the connection that the session has.
+    Execution,
+    /// Its answer, on a connection with this aim; a client waits for it, so that one of long ago does not do.
+    Answer(Aim),
+    /// What the server says at this moment.
+    AnswerNow(Aim),
+}
+
 impl Session {
     /// COM_STMT_PREPARE.
     pub(super) async fn prepare(&mut self) -> Result<(), Failure> {
@@ -126,7 +137,10 @@ impl Session {
         loop {
             attempt += 1;
             self.revive(at_hand).await?;
-            match self.prepared_on_connection(key, Some(aim)).await {
+            match self
+                .prepared_on_connection(key, PreparedFor::Answer(aim))
+                .await
+            {
                 Ok(prepared) => return Ok(prepared),
                 Err(unsent) => self.after_unsent(unsent, attempt, at_hand).await?,
             }
@@ -147,6 +161,7 @@ impl Session {
             self.state.diagnostics.warnings = Warnings::OnConnection;
         }
         let id = self.state.statements.insert(ClientStatement {
+            executed: key.clone(),
             key,
             statement: Arc::new(statement),
             vector: self.state.vector.clone(),
@@ -196,30 +211,32 @@ impl Session {
         out
     }
 
-    /// The statement of this key on a connection of the session, prepared there if need be. With an aim, the client
-    /// waits for what PREPARE says, so an old answer does not do; without, it is the connection that the session has.
+    /// The statement of this key on a connection of the session, prepared there if need be.
     pub(super) async fn prepared_on_connection(
         &mut self,
         key: &Arc<Key>,
-        answer: Option<Aim>,
+        wanted: PreparedFor,
     ) -> Result<Prepared, Unsent> {
         for attempt in 1.. {
             let fresh_lease = self.lease.is_none();
-            if let Some(aim) = answer {
+            if let PreparedFor::Answer(aim) | PreparedFor::AnswerNow(aim) = wanted {
                 self.acquire(aim).await?;
             }
             let epoch = self.serving.schema_epoch.load(Ordering::Relaxed);
             let patience = self.within_deadline(FOREVER);
             let backend = self.backend()?;
-            if answer.is_some() {
-                if let (Some(answer), Some(known)) = (
-                    backend.statements.fresh_answer(key, Instant::now(), epoch),
-                    backend.statements.find(key),
-                ) {
-                    return Ok(Ok((known.id, answer)));
+            let known = match wanted {
+                PreparedFor::Execution => {
+                    let known = backend.statements.find_or_pin(key);
+                    known.map(|known| (known.id, known.answer.clone()))
                 }
-            } else if let Some(known) = backend.statements.find(key) {
-                return Ok(Ok((known.id, known.answer.clone())));
+                PreparedFor::Answer(_) => {
+                    backend.statements.fresh_answer(key, Instant::now(), epoch)
+                }
+                PreparedFor::AnswerNow(_) => None,
+            };
+            if let Some(known) = known {
+                return Ok(Ok(known));
             }
             let preparing = prepare_on(backend, key, epoch);
             let Ok(prepared) = tokio::time::timeout(patience, preparing).await else {
@@ -228,7 +245,9 @@ impl Session {
             };
             match prepared {
                 Ok(prepared) => return Ok(prepared),
-                Err(BackendError::Lost(_)) if fresh_lease && answer.is_some() && attempt == 1 => {
+                Err(BackendError::Lost(_))
+                    if fresh_lease && wanted != PreparedFor::Execution && attempt == 1 =>
+                {
                     self.lease = None;
                 }
                 Err(e) => return Err(self.unsent(e)),
@@ -244,7 +263,7 @@ impl Session {
         key: &Arc<Key>,
         under: &Arc<Vector>,
     ) -> Result<u32, Unsent> {
-        if let Some(known) = self.backend()?.statements.find(key) {
+        if let Some(known) = self.backend()?.statements.find_or_pin(key) {
             return Ok(known.id);
         }
         let now = self.state.vector.clone();
@@ -253,7 +272,9 @@ impl Session {
             let there = Arc::new(now.for_preparing(under));
             self.move_to(&there).await?;
         }
-        let prepared = self.prepared_on_connection(key, None).await;
+        let prepared = self
+            .prepared_on_connection(key, PreparedFor::Execution)
+            .await;
         if elsewhere {
             self.move_to(&now).await?;
         }

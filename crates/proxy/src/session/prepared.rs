@@ -70,6 +70,7 @@ impl Session {
             id,
             command: self.handler("mysqld_stmt_execute"),
         };
+        let keeps_types = !self.is_mariadb();
         let known = self.state.statements.find(id).ok_or(unknown)?;
         let pieces = known.pieces.take();
         if let Some(fault) = known.long_data_error.take() {
@@ -81,6 +82,9 @@ impl Session {
             && known.types.as_deref() != Some(types)
         {
             known.types = Some(types.into());
+            if keeps_types {
+                known.pin(execute.kinds(types).take(usize::from(known.params)));
+            }
         }
         let (statement, types) = (known.statement.clone(), known.types.clone());
         let (params, in_pieces) = (known.params, known.long_data || pieces.is_some());
@@ -303,10 +307,11 @@ impl Session {
         let same = has
             .as_ref()
             .is_some_and(|s| s.types.is_some() && s.types.as_ref() == run.types);
-        if let Some(statement) = has
-            && !same
-        {
-            statement.types = run.types.cloned();
+        if let Some(statement) = has {
+            statement.executed = true;
+            if !same {
+                statement.types = run.types.cloned();
+            }
         }
         match (&run.execute.parameters, run.types) {
             (Some(block), Some(types)) if !carried && !same => {

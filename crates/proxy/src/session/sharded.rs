@@ -10,6 +10,7 @@ mod bound;
 mod branches;
 mod characteristics;
 mod counts;
+mod current;
 mod definition;
 mod explained;
 mod gather;
@@ -101,6 +102,8 @@ pub(super) struct ShardSession {
     keys: Option<keys::FirstKey>,
     /// Variables that the statement at hand reads, and nobody has assigned.
     unassigned: Vec<Box<str>>,
+    /// The table to whose order of columns the statement just planned leaves its values.
+    unlisted: Option<String>,
 }
 
 impl ShardSession {
@@ -129,6 +132,7 @@ impl ShardSession {
             unmergeable: false,
             keys: None,
             unassigned: Vec::new(),
+            unlisted: None,
         };
         (Some(Box::new(sharded)), part.clone())
     }
@@ -181,7 +185,7 @@ impl Session {
         if let Some(known) = self.remembered_text(packet, query, statement) {
             let sql = known.packet.get(query.sql_offset..);
             self.note_node(sql.unwrap_or_default());
-            return self.execute_placed(&known, statement, route).await;
+            return self.execute_placed(known, statement, route).await;
         }
         // What most statements do not need is not a part of every session's task.
         Box::pin(self.query_by_plan(packet, query, statement, route)).await
@@ -195,7 +199,7 @@ impl Session {
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
-        let plan = self.shard_plan(query.sql, None).await?;
+        let plan = self.current_plan(query.sql, None, route).await?;
         self.remember(query.sql, statement, None, &plan);
         let plan = self.with_keys(query.sql, statement, None, plan).await?;
         if let Some(text) = self.with_insert_id(query.sql, statement, &plan) {
@@ -372,25 +376,24 @@ impl Session {
             names: self.names_of(std::slice::from_ref(node)),
         };
         let statement = analyze(&node.sql, &self.dialect());
-        self.execute_placed(&placed, &statement, route).await
+        self.execute_placed(placed, &statement, route).await
     }
 
     async fn execute_placed(
         &mut self,
-        placed: &PlacedText,
+        placed: PlacedText,
         statement: &Statement,
         route: Route,
     ) -> Result<Executed, Failure> {
         self.go_to(placed.source).await?;
         if let Some(sharded) = &mut self.sharded {
-            sharded.names.clone_from(&placed.names);
+            sharded.names = placed.names;
         }
-        let query = Query::decode(&placed.packet, self.client.capabilities)
+        let packet = &placed.packet;
+        let query = Query::decode(packet, self.client.capabilities)
             .map_err(|_| Fault::Malformed("COM_QUERY"))?;
         self.in_own_schema(true).await?;
-        let executed = self
-            .execute_text(&placed.packet, &query, statement, route)
-            .await;
+        let executed = self.execute_text(packet, &query, statement, route).await;
         self.note_work(statement);
         self.follow_doom().await;
         if executed.is_ok() {
@@ -404,9 +407,10 @@ impl Session {
 
     /// Fetches the warnings of the statement at hand, to show them with the client's names.
     async fn keep_named_warnings(&mut self) -> Result<(), Failure> {
-        let names = self.sharded.as_ref().and_then(|sharded| sharded.names());
-        let listed = self.state.diagnostics.warnings == Warnings::OnConnection;
-        let Some(names) = names.filter(|_| listed && self.lease.is_some()) else {
+        if self.state.diagnostics.warnings != Warnings::OnConnection || self.lease.is_none() {
+            return Ok(());
+        }
+        let Some(names) = self.sharded.as_ref().and_then(|sharded| sharded.names()) else {
             return Ok(());
         };
         let rows = match self.backend()?.query(b"SHOW WARNINGS").await {

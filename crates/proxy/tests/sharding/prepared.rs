@@ -334,3 +334,37 @@ fn values_may_come_in_pieces() {
         ));
     }
 }
+
+#[test]
+fn types_of_one_client_are_not_anothers() {
+    for kind in KINDS {
+        let options = Options {
+            data_shard: &["transactions: {acrossNodes: bestEffort}"],
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        ground.both("INSERT INTO t_user VALUES (3, 'x', 1), (4, 'y', 2)");
+        for sql in [
+            "SELECT CONCAT('<', ?, '>'), ? FROM t_user WHERE user_id = 3",
+            "SELECT COALESCE(?, 'x'), ? FROM t_user ORDER BY user_id",
+            "SELECT ?, COUNT(*) OVER (), COALESCE(?, 'x') FROM t_user",
+            "UPDATE t_user SET name = COALESCE(?, ?, name) WHERE user_id = 3",
+            "SELECT CONCAT('<', ?, '>'), ?",
+        ] {
+            // Sessions take turns on the connections.
+            for values in [
+                [Int(7), Int(8)],
+                [Text("0042"), Text("abc")],
+                [Int(7), Text("b")],
+            ] {
+                let answer = |mut client: Client| {
+                    let (id, ..) = prepare(&mut client, sql).unwrap();
+                    execute(&mut client, id, &values, sql)
+                };
+                let (ours, theirs) = (answer(ground.mesh()), answer(ground.one()));
+                assert_eq!(ours, theirs, "{kind:?}: {sql} {values:?}");
+            }
+            ground.both("SELECT * FROM t_user ORDER BY user_id");
+        }
+    }
+}

@@ -58,7 +58,9 @@ impl<S: Sink> Scanner<'_, S> {
         let heads_insert = matches!(word.keyword, Keyword::Insert | Keyword::Replace) && !quoted;
         let names_something = (self.insert_target && !heads_insert)
             || matches!(self.last.lead, Lead::As | Lead::Close)
-            || self.listing_ctes();
+            || self.listing_ctes()
+            // `DO (SELECT 1)`; elsewhere a function may have that name.
+            || (word.keyword == Keyword::Do && self.last.lead == Lead::Start);
         if names_something {
             return false;
         }

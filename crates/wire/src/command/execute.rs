@@ -4,7 +4,9 @@
 //! client bound with an earlier execution, query attributes that only one side can speak. Must not
 //! interpret values. Input: a client's payload and what the session remembers of the statement.
 
-use super::parameters::{Parameters, TypeNames, checked_count, put_type, read_type, skip_types};
+use super::parameters::{
+    ParameterType, Parameters, TypeNames, checked_count, put_type, read_type, skip_types,
+};
 use super::{CommandCode, body};
 use crate::caps::Capabilities;
 use crate::codec::{Reader, put_lenenc_int, put_u32};
@@ -126,6 +128,14 @@ impl StmtExecute {
     pub fn types<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
         let range = self.parameters.as_ref()?.types.clone()?;
         payload.get(range)
+    }
+
+    /// The types of the parameters, of a types block as [`Self::types`] gives it. Ends where the block does.
+    pub fn kinds<'a>(&self, types: &'a [u8]) -> impl Iterator<Item = ParameterType<'a>> {
+        let block = self.parameters.as_ref();
+        let (count, names) = block.map_or((0, TypeNames::Unnamed), |b| (b.count, b.names));
+        let mut r = Reader::of(MESSAGE, types);
+        (0..count).map_while(move |_| read_type(&mut r, names).ok())
     }
 
     /// Iterates over the parameters. `types` is the payload's own types block or the remembered one

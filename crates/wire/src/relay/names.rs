@@ -6,7 +6,9 @@
 use std::fmt::Debug;
 use std::sync::Weak;
 
-use crate::codec::{DecodeError, Reader, put_lenenc_bytes};
+use crate::caps::Capabilities;
+use crate::codec::{DecodeError, Reader, begin_packet, finish_packet, put_lenenc_bytes};
+use crate::column::{put_definition, put_rest};
 use crate::reply;
 
 /// A name of the server, and the client's name for it.
@@ -28,6 +30,9 @@ pub struct Names {
     /// The others: errors of foreign keys speak of tables that the statement does not name.
     pub others: Option<Weak<dyn Tables>>,
 }
+
+/// Names that servers make of a table's for its constraints have these words behind it, and a number.
+const MADE: [&[u8]; 2] = [b"_ibfk_", b"_chk_"];
 
 /// Where a message begins in an error's payload.
 const MESSAGE_OFFSET: usize = 9;
@@ -58,15 +63,31 @@ impl Names {
     /// # Errors
     /// When it is none.
     pub fn definition(&self, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        let mut r = Reader::of("column definition", payload);
         let mut out = Vec::with_capacity(payload.len());
-        put_lenenc_bytes(&mut out, r.lenenc_bytes()?);
-        put_lenenc_bytes(&mut out, self.schema(r.lenenc_bytes()?));
-        for _ in 0..2 {
-            put_lenenc_bytes(&mut out, self.table(r.lenenc_bytes()?));
-        }
-        out.extend_from_slice(payload.get(r.offset()..).unwrap_or_default());
+        let same = Capabilities::default();
+        self.put_definition(&mut out, payload, same, same)?;
         Ok(out)
+    }
+
+    /// Appends a column's definition with the client's names, of a hop with the capabilities `from` for one with `to`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn put_definition(
+        &self,
+        out: &mut Vec<u8>,
+        payload: &[u8],
+        from: Capabilities,
+        to: Capabilities,
+    ) -> Result<(), DecodeError> {
+        let mut r = Reader::of("column definition", payload);
+        put_lenenc_bytes(out, r.lenenc_bytes()?);
+        put_lenenc_bytes(out, self.schema(r.lenenc_bytes()?));
+        for _ in 0..2 {
+            put_lenenc_bytes(out, self.table(r.lenenc_bytes()?));
+        }
+        let rest = payload.get(r.offset()..).unwrap_or_default();
+        put_rest(out, rest, 2, from, to)
     }
 
     /// An error's payload with the client's names, where it quotes them as servers do.
@@ -81,7 +102,8 @@ impl Names {
         out
     }
 
-    /// A text with the client's names, where it quotes them as servers do: in quotes, before and behind a point (`FUNCTION shop_0.f does not exist`).
+    /// A text with the client's names, where it quotes them as servers do: in quotes, before and behind a point (`FUNCTION
+    /// shop_0.f does not exist`), and in the names of constraints (`shop_0_chk_1`).
     #[must_use]
     pub fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
@@ -91,7 +113,7 @@ impl Names {
         unnumbered(self.of_foreign_keys(text))
     }
 
-    /// The error of a foreign key names its constraint and both tables.
+    /// Errors of foreign keys name a constraint and both tables.
     fn of_foreign_keys(&self, text: Vec<u8>) -> Vec<u8> {
         let others = self.others.as_ref().filter(|_| holds(&text, FOREIGN_KEY));
         let Some(others) = others.and_then(Weak::upgrade) else {
@@ -106,17 +128,19 @@ impl Names {
             let own = others.ours(table)?;
             Some(format!("{own}{MADE_NAME}{number}").into_bytes())
         };
-        let parts = text.split(|byte| *byte == b'`').enumerate();
-        let parts = parts.map(|(place, part)| match place % 2 {
-            1 => ours(part).unwrap_or_else(|| part.to_vec()),
-            _ => part.to_vec(),
-        });
-        parts.collect::<Vec<_>>().join(&b'`')
+        [b'`', b'\''].into_iter().fold(text, |text, quote| {
+            let parts = text.split(|byte| *byte == quote).enumerate();
+            let parts = parts.map(|(place, part)| match place % 2 {
+                1 => ours(part).unwrap_or_else(|| part.to_vec()),
+                _ => part.to_vec(),
+            });
+            parts.collect::<Vec<_>>().join(&quote)
+        })
     }
 }
 
 /// What the message of such an error has in it.
-const FOREIGN_KEY: &[u8] = b"a foreign key constraint fails";
+const FOREIGN_KEY: &[u8] = b"a foreign key constraint";
 /// What stands in a name that a server makes of a table's, before a number.
 const MADE_NAME: &str = "_ibfk_";
 
@@ -168,6 +192,27 @@ fn unnumbered(text: Vec<u8>) -> Vec<u8> {
     out
 }
 
+/// Appends the packet of a column's definition of one hop as another has it, with the client's names; nothing if it is none.
+pub(super) fn put_column(
+    out: &mut Vec<u8>,
+    seq: &mut u8,
+    names: Option<&Names>,
+    payload: &[u8],
+    (from, to): (Capabilities, Capabilities),
+) -> Result<(), DecodeError> {
+    let whole = out.len();
+    let start = begin_packet(out);
+    let put = match names {
+        Some(names) => names.put_definition(out, payload, from, to),
+        None => put_definition(out, payload, from, to),
+    };
+    match put {
+        Ok(()) => finish_packet(out, start, seq),
+        Err(_) => out.truncate(whole),
+    }
+    put
+}
+
 fn replaced(text: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<u8> {
     let bounds = |byte: Option<&u8>| matches!(byte, Some(b'\'' | b'`' | b'.' | b'"'));
     let mut out = Vec::with_capacity(text.len());
@@ -176,7 +221,7 @@ fn replaced(text: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<u8> {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
         let named = !theirs.is_empty()
             && rest.starts_with(theirs)
-            && bounds(rest.get(theirs.len()))
+            && (bounds(rest.get(theirs.len())) || is_made(rest.get(theirs.len()..), bounds))
             && (bounds(before) || (before == Some(&b' ') && rest.get(theirs.len()) == Some(&b'.')));
         if named {
             out.extend_from_slice(ours);
@@ -187,6 +232,16 @@ fn replaced(text: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Whether what stands behind a table's name makes it a constraint's.
+fn is_made(rest: Option<&[u8]>, bounds: impl Fn(Option<&u8>) -> bool) -> bool {
+    let number = rest.and_then(|rest| MADE.iter().find_map(|made| rest.strip_prefix(*made)));
+    let Some(number) = number else {
+        return false;
+    };
+    let digits = number.iter().take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && bounds(number.get(digits))
 }
 
 #[cfg(test)]
@@ -219,6 +274,16 @@ mod tests {
                 "Duplicate entry '1' for key 't_order.PRIMARY'",
             ),
             ("Unknown column 't_order_31'", "Unknown column 't_order_31'"),
+            (
+                "Check constraint 't_order_3_chk_1' is violated.",
+                "Check constraint 't_order_chk_1' is violated.",
+            ),
+            (
+                "fails (`shop_0`.`t_order_3`, CONSTRAINT `t_order_3_ibfk_12` FOREIGN KEY (`u`) REFERENCES `t_user_3` (`id`))",
+                "fails (`shop`.`t_order`, CONSTRAINT `t_order_ibfk_12` FOREIGN KEY (`u`) REFERENCES `t_user_3` (`id`))",
+            ),
+            ("'t_order_3_chk_'", "'t_order_3_chk_'"),
+            ("'t_order_3_chk_1b'", "'t_order_3_chk_1b'"),
             ("t_order_3", "t_order_3"),
             (
                 "Check constraint 'positive~12' is violated.",

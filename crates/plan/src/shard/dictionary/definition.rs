@@ -1,8 +1,8 @@
 //! What SHOW CREATE says of a shard, as clients know it.
 //!
 //! Owns the names in such a text: the table's own, those of constraints that servers make of it, and those of the tables
-//! that foreign keys refer to. Input: the text as servers print it, with one definition on every line and all names in
-//! backquotes.
+//! that foreign keys refer to. Input: the text as servers print it, with one definition on every line and names in
+//! backquotes, in double quotes (ANSI_QUOTES) or bare (`sql_quote_show_create`).
 
 use dbmesh_sql::literal;
 
@@ -37,10 +37,9 @@ fn created(line: &[u8], theirs: &str, ours: &str) -> Option<Vec<u8>> {
         b"CREATE DATABASE ",
         b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ ",
     ];
-    let quoted = literal::quote_identifier(theirs.as_bytes());
     heads.iter().find_map(|head| {
-        let rest = line.strip_prefix(*head)?.strip_prefix(quoted.as_slice())?;
-        let own = literal::quote_identifier(ours.as_bytes());
+        let (name, quotes, rest) = identifier(line.strip_prefix(*head)?)?;
+        let own = (name == theirs).then(|| quotes.put(ours))?;
         Some([*head, &own, rest].concat())
     })
 }
@@ -53,17 +52,17 @@ fn constraint(
     others: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Vec<u8>> {
     let head: &[u8] = b"  CONSTRAINT ";
-    let (name, mut rest) = identifier(line.strip_prefix(head)?)?;
+    let (name, quotes, mut rest) = identifier(line.strip_prefix(head)?)?;
     let own = made(&name, theirs, ours).unwrap_or_else(|| unnumbered(name));
-    let mut out = [head, &literal::quote_identifier(own.as_bytes())].concat();
+    let mut out = [head, &quotes.put(&own)].concat();
     if rest.starts_with(b" FOREIGN KEY (") {
         let behind: &[u8] = b") REFERENCES ";
         let at = outside(rest, behind)? + behind.len();
         let (before, after) = rest.split_at_checked(at)?;
-        let (table, tail) = identifier(after)?;
+        let (table, quotes, tail) = identifier(after)?;
         let table = others(&table).unwrap_or(table);
         out.extend_from_slice(before);
-        out.extend(literal::quote_identifier(table.as_bytes()));
+        out.extend(quotes.put(&table));
         rest = tail;
     }
     out.extend_from_slice(rest);
@@ -73,9 +72,9 @@ fn constraint(
 /// `  KEY name …`, where a server named it after a foreign key.
 fn index(line: &[u8]) -> Option<Vec<u8>> {
     let head: &[u8] = b"  KEY ";
-    let (name, rest) = identifier(line.strip_prefix(head)?)?;
+    let (name, quotes, rest) = identifier(line.strip_prefix(head)?)?;
     let (own, _) = without_number(&name)?;
-    Some([head, &literal::quote_identifier(own.as_bytes()), rest].concat())
+    Some([head, &quotes.put(own), rest].concat())
 }
 
 /// A name without the number of its shard.
@@ -94,29 +93,70 @@ fn made(name: &str, theirs: &str, ours: &str) -> Option<String> {
     counted.then(|| format!("{ours}{rest}"))
 }
 
-/// A name in backquotes, and what follows.
-fn identifier(text: &[u8]) -> Option<(String, &[u8])> {
-    let inner = text.strip_prefix(b"`")?;
-    let mut at = 0;
-    loop {
-        at += inner.get(at..)?.iter().position(|byte| *byte == b'`')? + 1;
-        match inner.get(at) {
-            Some(b'`') => at += 1,
-            _ => break,
+/// How a name stands in such a text.
+#[derive(Debug, Clone, Copy)]
+enum Quotes {
+    Back,
+    Double,
+    Bare,
+}
+
+impl Quotes {
+    fn of(text: &[u8]) -> Self {
+        match text.first() {
+            Some(b'`') => Self::Back,
+            Some(b'"') => Self::Double,
+            _ => Self::Bare,
         }
     }
-    let (quoted, rest) = text.split_at_checked(at + 1)?;
-    let name = literal::unquote_name(quoted);
-    Some((String::from_utf8_lossy(&name).into_owned(), rest))
+
+    /// A name as the server would print it.
+    fn put(self, name: &str) -> Vec<u8> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        match self {
+            Self::Double => format!("\"{}\"", name.replace('"', "\"\"")).into_bytes(),
+            Self::Bare if name.bytes().all(plain) => name.into(),
+            Self::Back | Self::Bare => literal::quote_identifier(name.as_bytes()),
+        }
+    }
+}
+
+/// A name, how it stands there, and what follows.
+fn identifier(text: &[u8]) -> Option<(String, Quotes, &[u8])> {
+    let quotes = Quotes::of(text);
+    let end = match quotes {
+        Quotes::Back => quoted_end(text, b'`')?,
+        Quotes::Double => quoted_end(text, b'"')?,
+        Quotes::Bare => text.iter().position(|byte| matches!(byte, b' ' | b'('))?,
+    };
+    let (printed, rest) = text.split_at_checked(end)?;
+    let name = match quotes {
+        Quotes::Bare => printed.to_vec(),
+        _ => literal::unquote_name(printed),
+    };
+    Some((String::from_utf8_lossy(&name).into_owned(), quotes, rest))
+}
+
+/// Where a name in quotes ends.
+fn quoted_end(text: &[u8], quote: u8) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += text.get(at..)?.iter().position(|byte| *byte == quote)? + 1;
+        match text.get(at) {
+            Some(byte) if *byte == quote => at += 1,
+            _ => return Some(at),
+        }
+    }
 }
 
 /// Where these words stand outside of names.
 fn outside(text: &[u8], words: &[u8]) -> Option<usize> {
-    let mut quoted = false;
+    let mut within = None;
     for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'`' => quoted = !quoted,
-            _ if !quoted && text.get(at..)?.starts_with(words) => return Some(at),
+        match (byte, within) {
+            (b'`' | b'"', None) => within = Some(*byte),
+            (byte, Some(quote)) if *byte == quote => within = None,
+            (_, None) if text.get(at..)?.starts_with(words) => return Some(at),
             _ => {}
         }
     }
@@ -143,6 +183,11 @@ mod tests {
                     CASCADE,\n  CONSTRAINT `named` FOREIGN KEY (`p`) REFERENCES `other` (`id`),\n  KEY `named` (`p`),\n  CONSTRAINT \
                     `orders_chk_1` CHECK ((`p` > 0))\n) ENGINE=InnoDB";
         assert_eq!(own(text), wanted);
+        let ansi = |text: &str| text.replace('`', "\"");
+        assert_eq!(own(&ansi(text)), ansi(wanted));
+        let bare = "CREATE TABLE orders_0 (\n  id int,\n  CONSTRAINT orders_0_ibfk_1 FOREIGN KEY (id) REFERENCES parent_0 (id)\n)";
+        let wanted = "CREATE TABLE orders (\n  id int,\n  CONSTRAINT orders_ibfk_1 FOREIGN KEY (id) REFERENCES parent (id)\n)";
+        assert_eq!(own(bare), wanted);
         assert_eq!(
             own("CREATE DATABASE `orders_0` /*!40100 */"),
             "CREATE DATABASE `orders` /*!40100 */"

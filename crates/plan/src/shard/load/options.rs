@@ -19,8 +19,10 @@ pub(super) struct Options {
     /// `IGNORE n LINES`.
     pub skip: Option<Span>,
     pub columns: Option<Vec<Field>>,
-    /// Where the list of columns has its first.
+    /// Where the list of columns has its first, or would.
     pub list_at: Option<usize>,
+    /// Where they end, or their table does: a list of columns may follow.
+    pub end: usize,
 }
 
 /// The statement's tokens, and where the reading is.
@@ -86,6 +88,11 @@ impl Options {
         while words.at < words.tokens.len() && !words.is(0, "set") {
             options.one(&mut words)?;
         }
+        let last = words
+            .at
+            .checked_sub(1)
+            .and_then(|last| words.tokens.get(last));
+        options.end = last.map_or(table.end, |token| token.span.end);
         match options.format.is_plain() {
             true => Ok(options),
             false => Err(LoadReason::Options),
@@ -166,7 +173,7 @@ impl Options {
             words.at += 1;
         }
         words.at += 1;
-        self.list_at = Some(at).filter(|_| !columns.is_empty());
+        self.list_at = Some(at);
         self.columns = (!columns.is_empty()).then_some(columns);
         Ok(())
     }

@@ -26,6 +26,7 @@ use dbmesh_wire::command::Query;
 use super::super::{Executed, Failure, Session};
 use super::scatter::Unit;
 use crate::backend::{Applied, Backend};
+use crate::control::Signals;
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::upstream::Member;
@@ -225,7 +226,7 @@ impl Session {
         for (pull, table) in gather.pulls.iter().zip(&tables) {
             for part in &pull.parts {
                 if part.source == home {
-                    self.check_deadline()?;
+                    self.may_go_on()?;
                     let copy = table.copy(&part.table, &pull.alias, said_of(pull));
                     connections.copy(&copy, &pull.table).await?;
                 }
@@ -274,17 +275,21 @@ impl Session {
                     store(to, &batch, name, outside).await?;
                     batch.truncate(head);
                     outside = 0;
-                    self.check_deadline()?;
+                    self.may_go_on()?;
                 }
             }
         }
         match batch.len() > head {
             true => store(to, &batch, name, outside).await,
-            false => self.check_deadline(),
+            false => self.may_go_on(),
         }
     }
 
-    pub(super) fn check_deadline(&self) -> Result<(), Failure> {
+    /// Between two steps of a statement: whether its time is up, or a KILL QUERY has come.
+    pub(super) fn may_go_on(&self) -> Result<(), Failure> {
+        if self.handle().control.signals().any(Signals::INTERRUPT) {
+            return Err(Fault::Interrupted.into());
+        }
         match self.overdue() {
             Some(overdue) => Err(overdue.into()),
             None => Ok(()),

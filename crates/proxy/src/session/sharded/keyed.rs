@@ -263,7 +263,7 @@ impl Session {
         }
         let statements = std::mem::take(&mut found.statements);
         for sql in statements {
-            self.check_deadline()?;
+            self.may_go_on()?;
             self.change(&sql, statement, route, changed).await?;
         }
         Ok(found)
@@ -495,7 +495,7 @@ impl Session {
         found: Found,
         mut changed: Changed<'_>,
     ) -> Result<Executed, Failure> {
-        said::once(changed.ended.iter_mut(), b"");
+        said::once(changed.ended.iter_mut(), b"", self.is_mariadb());
         let inserts = matches!(statement.verb, Verb::Insert | Verb::Replace);
         let mut sum = Sum::of(changed.ended.iter(), inserts);
         if inserts && sum.info.is_empty() && (found.rows != 1 || queried) {

@@ -119,7 +119,13 @@ impl Session {
     ) -> Result<ShardPlan, Fault> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let known = self.known_tables().ok_or_else(gone)?;
-        let plan = self.planned(sql, &known, &known.catalog, bound, ShardPlanner::plan)?;
+        let planned = self.planned(sql, &known, &known.catalog, bound, |planner, input| {
+            (planner.plan(input), planner.unlisted().map(str::to_owned))
+        });
+        let (plan, unlisted) = planned?;
+        if let Some(sharded) = &mut self.sharded {
+            sharded.unlisted = unlisted;
+        }
         let ShardPlan::Learn(names) = plan else {
             return Ok(plan);
         };
@@ -247,20 +253,23 @@ impl Session {
 
     /// What is known of the tables now.
     pub(super) fn known_tables(&mut self) -> Option<Arc<Known>> {
+        self.known().cloned()
+    }
+
+    /// The same, of the session's own: it is counted by all sessions, so that who only looks takes no count.
+    pub(super) fn known(&mut self) -> Option<&Arc<Known>> {
         let sharded = self.sharded.as_mut()?;
         let tables = sharded.home.tables.as_ref()?;
         let (version, epoch) = (
             tables.version(),
             sharded.home.schema_epoch.load(Ordering::Relaxed),
         );
-        match &sharded.known {
-            Some((v, e, known)) if *v == version && *e == epoch => Some(known.clone()),
-            _ => {
-                let known = tables.known(epoch);
-                sharded.known = Some((tables.version(), epoch, known.clone()));
-                Some(known)
-            }
+        let current = matches!(&sharded.known, Some((v, e, _)) if *v == version && *e == epoch);
+        if !current {
+            let known = tables.known(epoch);
+            sharded.known = Some((tables.version(), epoch, known));
         }
+        sharded.known.as_ref().map(|(_, _, known)| known)
     }
 
     /// Reads the columns of these tables.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
@@ -17,14 +18,16 @@ use dbmesh_wire::relay::Names;
 use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::status::Status;
 
+use super::super::prepare::PreparedFor;
 use super::super::prepared::Run;
 use super::super::{Executed, Failure, Session};
 use super::keyed::Asked;
 use super::scatter::{Answers, Spread};
+use super::work::Bound;
 use crate::fault::Fault;
 use crate::pieces::Pieces;
 use crate::pins::PinReason;
-use crate::prepared::{Answer, Key};
+use crate::prepared::{Answer, Key, Pins};
 use crate::state::Warnings;
 use crate::vector::Vector;
 
@@ -118,7 +121,10 @@ impl Session {
         let own = route(statement, text, self.view(proof)).aim;
         let aim = self.transaction_aim().unwrap_or(own);
         let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
-        let prepared = match self.prepared_on_connection(&key, Some(aim)).await {
+        let prepared = match self
+            .prepared_on_connection(&key, PreparedFor::Answer(aim))
+            .await
+        {
             Ok(prepared) => prepared,
             Err(unsent) => return Err(self.not_sent(unsent)),
         };
@@ -183,7 +189,7 @@ impl Session {
         let values = run.execute.values(&original, &types, &in_pieces);
         let values = values_of(run, values, &whole)?;
         let bound: Vec<shard::Parameter> = values.iter().map(planned).collect();
-        let plan = self.shard_plan(sql, Some(&bound)).await?;
+        let plan = self.current_plan(sql, Some(&bound), route).await?;
         self.remember(sql, run.statement, Some(&bound), &plan);
         let keyed = self.with_keys(sql, run.statement, Some(&bound), plan);
         let plan = keyed.await?;
@@ -333,7 +339,7 @@ impl Session {
             return self.show_in_own_names(node, route, RowFormat::Binary).await;
         }
         let under: Arc<Vector> = self.state.vector.clone();
-        let key = Arc::new(Key::new(&node.sql, under.prepare_hash(), 0));
+        let key = Arc::new(bound_key(&node.sql, under.prepare_hash(), &own));
         if let Some(sharded) = &mut self.sharded {
             sharded.names = names;
         }
@@ -369,8 +375,17 @@ impl Session {
         executed
     }
 
+    /// What a prepared statement is executed with.
+    pub(super) fn bound<'a>(&self, values: &'a [Parameter<'a>]) -> Bound<'a> {
+        Bound {
+            values,
+            state: self.state.vector.prepare_hash(),
+            epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
+        }
+    }
+
     /// Takes away what runs first on the next connection, so that one can be used for something else.
-    fn suspend_prologue(&mut self) -> Option<(super::begin::Prologue, Status)> {
+    pub(super) fn suspend_prologue(&mut self) -> Option<(super::begin::Prologue, Status)> {
         let sharded = self.sharded.as_mut().filter(|s| !s.prologue.is_empty())?;
         let prologue = std::mem::take(&mut sharded.prologue);
         let begun = Status::IN_TRANS.union(Status::IN_TRANS_READONLY);
@@ -379,7 +394,7 @@ impl Session {
         Some((prologue, open))
     }
 
-    fn resume_prologue(&mut self, waiting: Option<(super::begin::Prologue, Status)>) {
+    pub(super) fn resume_prologue(&mut self, waiting: Option<(super::begin::Prologue, Status)>) {
         if let (Some((prologue, open)), Some(sharded)) = (waiting, &mut self.sharded) {
             sharded.prologue = prologue;
             self.state.status = self.state.status.union(open);
@@ -411,6 +426,11 @@ fn values_of<'a, E>(
 pub(super) fn selected<'a>(values: &[Parameter<'a>], own: &[u32]) -> Vec<Parameter<'a>> {
     let one = |place: &u32| values.get(usize::try_from(*place).ok()?).copied();
     own.iter().filter_map(one).collect()
+}
+
+/// The key of a text that is executed with these values.
+pub(super) fn bound_key(sql: &[u8], state: u64, own: &[Parameter<'_>]) -> Key {
+    Key::new(sql, state, 0).pinned(Pins::of(own.iter().map(|value| value.kind)))
 }
 
 /// What a PREPARE said, in the client's names.

@@ -126,16 +126,24 @@ impl Session {
             let (of, key, statement) = placed.prepared.get_or_init(|| {
                 let mut text = Vec::new();
                 template.fill(&reading, &mut text);
-                let key = Arc::new(Key::new(&text, state, 0));
-                (state, key, Arc::new(analyze(&text, &asked.dialect)))
+                let key = Key::new(&text, state, 0).pinned(run.key.pins().clone());
+                (
+                    state,
+                    Arc::new(key),
+                    Arc::new(analyze(&text, &asked.dialect)),
+                )
             });
             if *of != state {
                 continue;
             }
+            let key = match key.pins() == run.key.pins() {
+                true => key.clone(),
+                false => Arc::new(key.pinned(run.key.pins().clone())),
+            };
             let known = KnownRun {
                 source: template.source(shard)?,
                 names: placed.names.clone(),
-                key: key.clone(),
+                key,
                 statement: statement.clone(),
             };
             self.serving.metrics.plan_found();
@@ -148,9 +156,8 @@ impl Session {
         if !may_be(statement) || self.demand.shard.is_some() {
             return None;
         }
-        let known = self.known_tables()?;
         let asked = self.asked(statement, bound)?;
-        let variants = known.plans.find(&asked);
+        let variants = self.known()?.plans.find(&asked);
         (!variants.is_empty()).then_some((asked, variants))
     }
 

@@ -9,10 +9,10 @@ use super::work::Ended;
 use crate::state::Warning;
 
 /// What a server says of a text, whatever the rows: that something in it is ambiguous, deprecated, or not compared as one may
-/// think, or a hint that it does not know.
-const OF_THE_TEXT: [&[u8]; 12] = [
-    b"1052", b"1235", b"1287", b"1681", b"3126", b"3127", b"3128", b"3719", b"3720", b"3778",
-    b"3986", b"4079",
+/// think, a hint that it does not know, or a column that an INSERT leaves out.
+const OF_THE_TEXT: [&[u8]; 13] = [
+    b"1052", b"1235", b"1287", b"1364", b"1681", b"3126", b"3127", b"3128", b"3719", b"3720",
+    b"3778", b"3986", b"4079",
 ];
 
 /// What a server says of a value: if that is a constant, it looks at it once.
@@ -24,46 +24,52 @@ const KEPT_MAX: usize = 1024;
 /// Before the number of a row, which ends a message.
 const ROW: &[u8] = b" at row ";
 
-/// Errors of a row that do not say which.
-const OF_SOME_ROW: [u16; 2] = [1048, 1062];
+/// Errors of a row that do not say which: NULL, an equal key, a foreign key, no partition, a view, a CHECK.
+const OF_SOME_ROW: [u16; 7] = [1048, 1062, 1369, 1452, 1526, 3819, 4025];
+
+/// What MySQL says once of a column, however many rows it is about: MariaDB says it of each.
+const OF_A_COLUMN: &[u8] = b"1048";
 
 /// Brings what servers said of their parts to what is said of the whole.
-pub(super) fn as_one(ended: &mut [Option<Ended>], nodes: &[NodeStatement]) {
+pub(super) fn as_one(ended: &mut [Option<Ended>], nodes: &[NodeStatement], mariadb: bool) {
     for (ended, node) in ended.iter_mut().zip(nodes) {
         for warning in ended.iter_mut().flat_map(|ended| &mut ended.warnings) {
             renumber(&mut warning.message, &node.rows);
         }
     }
     let text = nodes.first().map_or(&b""[..], |node| &node.sql);
-    once(ended.iter_mut().flatten(), text);
+    once(ended.iter_mut().flatten(), text, mariadb);
 }
 
-/// Leaves to the first part what is of the text, or of a constant in it.
-pub(super) fn once<'a>(mut all: impl Iterator<Item = &'a mut Ended>, text: &[u8]) {
-    let Some(first) = all.next() else {
-        return;
-    };
-    let mut others: Vec<&mut Ended> = all.collect();
+/// Leaves to the first part that says it what is of the text, of a constant in it, or of a column.
+pub(super) fn once<'a>(all: impl Iterator<Item = &'a mut Ended>, text: &[u8], mariadb: bool) {
+    let mut all: Vec<&mut Ended> = all.collect();
     let times = |ended: &Ended, row: &Warning| {
         let same = ended.warnings.iter().filter(|other| *other == row);
         same.count()
     };
+    let everywhere = |row: &Warning| {
+        let mut times = all.iter().map(|ended| times(ended, row));
+        let first = times.next();
+        times.all(|one| Some(one) == first)
+    };
     let once = |row: &Warning| {
         let code = row.code.as_slice();
         OF_THE_TEXT.contains(&code)
-            || (OF_VALUES.contains(&code)
-                && is_constant(&row.message, text)
-                && others
-                    .iter()
-                    .all(|other| times(other, row) == times(first, row)))
+            || (code == OF_A_COLUMN && !mariadb)
+            || (OF_VALUES.contains(&code) && is_constant(&row.message, text) && everywhere(row))
     };
-    let once: Vec<Warning> = first.warnings.iter().filter(|w| once(w)).cloned().collect();
-    for ended in &mut others {
+    let said = all.iter().flat_map(|ended| &ended.warnings);
+    let said: Vec<Warning> = said.filter(|row| once(row)).cloned().collect();
+    let mut told: Vec<Warning> = Vec::new();
+    for ended in &mut all {
         let before = ended.warnings.len();
-        ended.warnings.retain(|row| !once.contains(row));
+        ended.warnings.retain(|row| !told.contains(row));
         let left_out = before - ended.warnings.len();
         let left_out = u16::try_from(left_out).unwrap_or(u16::MAX);
         ended.outcome.warnings = ended.outcome.warnings.saturating_sub(left_out);
+        let new = ended.warnings.iter().filter(|row| said.contains(row));
+        told.extend(new.cloned());
     }
 }
 

@@ -21,7 +21,7 @@ use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
 use super::definition::{self, Report};
 use super::rows::{self, Recipe};
-use super::work::{Around, Bound, Broken, Ended, Refusal, Work, lost, of_server};
+use super::work::{Around, Broken, Ended, Refusal, Work, lost, of_server};
 use super::{explained, load, said};
 use crate::definitions::{Definition, Running};
 use crate::fault::{Fault, Overdue};
@@ -141,12 +141,9 @@ impl Session {
             share_out(&mut legs, &spread.nodes);
         }
         self.note_nodes(&legs, &spread.nodes);
-        let bound = spread.bound.map(|values| Bound {
-            values,
-            state: self.state.vector.prepare_hash(),
-            epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
-        });
-        let mut work = Work::new(legs, spread.nodes, unit.refusal(), bound);
+        let bound = spread.bound.map(|values| self.bound(values));
+        let refusal = (unit.refusal(), self.is_mariadb());
+        let mut work = Work::new(legs, spread.nodes, refusal, bound);
         (work.as_one, work.next, work.unanswered) = (as_one, next, unreached);
         work.definition.clone_from(&definition);
         let done = self

@@ -18,7 +18,7 @@ use dbmesh_wire::track::{self, Item};
 
 use super::super::settle::warning;
 use super::characteristics::Characteristics;
-use super::prepared::selected;
+use super::prepared::{bound_key, selected};
 use super::said;
 use super::variables::Assigned;
 use crate::backend::{BackendError, LAST_GTID, server_error};
@@ -26,7 +26,6 @@ use crate::client::Client;
 use crate::control::{Control, Signals};
 use crate::definitions::Definition;
 use crate::fault::Fault;
-use crate::prepared::Key;
 use crate::scatter::leg::Leg;
 use crate::scatter::part::Stage;
 use crate::state::Warning;
@@ -119,6 +118,8 @@ pub(super) struct Work<'a> {
     pub refused: Option<(u32, Broken)>,
     /// The connections have a clock of the statement's own.
     pub sets_clock: bool,
+    /// Its servers are MariaDB's.
+    pub mariadb: bool,
     /// How the statement's own transaction runs.
     pub next: Characteristics,
     /// All connections commit, or none does.
@@ -204,7 +205,7 @@ impl<'a> Work<'a> {
     pub fn new(
         legs: Vec<Leg>,
         nodes: Vec<NodeStatement>,
-        refusal: Refusal,
+        (refusal, mariadb): (Refusal, bool),
         bound: Option<Bound<'a>>,
     ) -> Self {
         let ended = nodes.iter().map(|_| None).collect();
@@ -217,6 +218,7 @@ impl<'a> Work<'a> {
             refusal,
             refused: None,
             sets_clock: false,
+            mariadb,
             next: Characteristics::default(),
             as_one: false,
             loaded: Loaded::default(),
@@ -259,7 +261,7 @@ impl<'a> Work<'a> {
                 None => leg.begin(number, &node.sql).await.map(|()| None),
                 Some(bound) => {
                     let own = selected(bound.values, &node.parameters);
-                    let key = Arc::new(Key::new(&node.sql, bound.state, 0));
+                    let key = Arc::new(bound_key(&node.sql, bound.state, &own));
                     leg.begin_prepared(number, &key, &own, bound.epoch).await
                 }
             };
@@ -429,7 +431,7 @@ impl<'a> Work<'a> {
 
     /// What came of all parts, as it is said of the whole.
     pub fn take_ended(&mut self) -> Vec<Option<Ended>> {
-        said::as_one(&mut self.ended, &self.nodes);
+        said::as_one(&mut self.ended, &self.nodes, self.mariadb);
         std::mem::take(&mut self.ended)
     }
 

@@ -116,7 +116,7 @@ impl Session {
                     hearing.take_waiting(home).await?;
                     others_turn = Instant::now() + TURN_LIMIT;
                 }
-                self.check_deadline()?;
+                self.may_go_on()?;
             };
             ended?;
         }

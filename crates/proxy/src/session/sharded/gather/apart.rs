@@ -131,9 +131,9 @@ impl Scratch {
     pub(super) async fn forget(&mut self, sql: &[u8]) -> Result<(), Failure> {
         let key = Key::new(sql, self.state(), 0);
         let backend = self.backend()?;
-        match backend.statements.remove(&key) {
-            Some(id) => close_statements(backend, &[id]).await.map_err(broken),
-            None => Ok(()),
+        match backend.statements.remove_text(&key) {
+            ids if ids.is_empty() => Ok(()),
+            ids => close_statements(backend, &ids).await.map_err(broken),
         }
     }
 

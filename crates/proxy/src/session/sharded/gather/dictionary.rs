@@ -73,7 +73,7 @@ impl Session {
         let mut scratch = self.scratch(home).await?;
         scratch.ask().await?;
         for (reading, pulled) in dictionary.readings.iter().zip(&pulled) {
-            self.check_deadline()?;
+            self.may_go_on()?;
             fill(&mut scratch, reading, pulled).await?;
         }
         drop((pulled, share));
@@ -149,7 +149,7 @@ impl Session {
                     continue;
                 };
                 for sql in questions(reading, columns, source, &tables, home) {
-                    self.check_deadline()?;
+                    self.may_go_on()?;
                     let bounds = (&mut budget, &mut *share);
                     pull(&mut scratch, &sql, source, rows, bounds).await?;
                 }
@@ -215,7 +215,7 @@ impl Session {
                 count += 1;
                 if out.bytes.len() >= FLUSH_BYTES {
                     self.client.send(&mut out).await?;
-                    self.check_deadline()?;
+                    self.may_go_on()?;
                 }
             }
         }

@@ -143,7 +143,7 @@ impl Session {
         nodes.sort_by_key(|node| (node.source, node.shard));
         let mut left = Vec::new();
         for node in nodes {
-            self.check_deadline()?;
+            self.may_go_on()?;
             let ended = self.change_at(node, statement, route, changed).await?;
             let rows = ended.outcome.affected_rows;
             let stays = node.shard == to.shard;
@@ -163,7 +163,7 @@ impl Session {
         let (table, _) = self.table_of(to).await?;
         let mut budget = self.gather_budget();
         for (node, rows) in left {
-            self.check_deadline()?;
+            self.may_go_on()?;
             let from = part_of(node).ok_or_else(|| unmoved("its shard has no name"))?;
             self.reach(from.source, route).await?;
             self.is_plain(&from).await?;

@@ -59,7 +59,7 @@ impl Session {
         let mut counts = Vec::new();
         let mut doubt = None;
         for (node, find) in &nodes {
-            self.check_deadline()?;
+            self.may_go_on()?;
             self.touch(node.source, route, changed).await?;
             let before = rows.len();
             let doubted = self
@@ -90,7 +90,7 @@ impl Session {
             .may_arrive((moving, computed), sharded, (&rows, &flows), route, changed)
             .await?;
         for ((node, _), found) in nodes.iter().zip(counts) {
-            self.check_deadline()?;
+            self.may_go_on()?;
             let ended = self.change_at(node, statement, route, changed).await?;
             if matched(&ended) != Some(found) {
                 return Err(unmoved("another transaction changed which rows it finds"));
@@ -211,7 +211,7 @@ impl Session {
             };
             self.go_to(from.source).await?;
             for (condition, count) in computed.conditions(rows.iter().copied()) {
-                self.check_deadline()?;
+                self.may_go_on()?;
                 let taken = self
                     .take_rows(
                         (&from, &condition),
@@ -228,7 +228,7 @@ impl Session {
             }
         }
         for arriving in arrivals.into_values() {
-            self.check_deadline()?;
+            self.may_go_on()?;
             self.go_to(arriving.to.source).await?;
             self.bring_rows(&arriving.to, moving, arriving.batches, statement)
                 .await?;
