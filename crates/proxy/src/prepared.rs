@@ -254,15 +254,18 @@ impl ServerStatements {
 
     /// The statement of this key, or else one that has no types yet, which is of this key from now on.
     pub fn find_or_pin(&mut self, key: &Arc<Key>) -> Option<&mut ServerStatement> {
-        let blank = |s: &&mut ServerStatement| {
+        let blank = |s: &ServerStatement| {
             !s.executed && s.key.pins == Pins::default() && s.key.same_text(key)
         };
-        if !self.list.iter().any(|s| s.key.same(key))
-            && let Some(blank) = self.list.iter_mut().find(blank)
-        {
-            blank.key = key.clone();
+        let same = self.list.iter().position(|s| s.key.same(key));
+        let at = same.or_else(|| self.list.iter().position(blank))?;
+        self.clock += 1;
+        let found = self.list.get_mut(at)?;
+        found.used = self.clock;
+        if same.is_none() {
+            found.key = key.clone();
         }
-        self.find(key)
+        Some(found)
     }
 
     /// The answer to another PREPARE of this text, while it is fresh, and the statement that it was.
@@ -356,6 +359,8 @@ impl ServerStatements {
 
 #[cfg(test)]
 mod tests {
+    use dbmesh_wire::column::ColumnType;
+
     use super::*;
 
     fn answer() -> Arc<Answer> {
@@ -391,6 +396,32 @@ mod tests {
         );
         assert_eq!(closed, [1]);
         assert_eq!(statements.list.len(), STATEMENTS_PER_CONNECTION_MAX);
+    }
+
+    #[test]
+    fn a_statement_is_of_the_types_that_it_was_first_executed_with() {
+        let mut statements = ServerStatements::default();
+        let number = |column_type| ParameterType {
+            column_type,
+            unsigned: false,
+            name: &[],
+        };
+        let text = Key::new(b"select ?", 7, 0);
+        let of = |kind| Arc::new(text.pinned(Pins::of([number(kind)].into_iter())));
+        let (int, double) = (of(ColumnType::LONG), of(ColumnType::DOUBLE));
+        statements.insert(
+            Arc::new(Key::new(b"select ?", 7, 0)),
+            1,
+            answer(),
+            Instant::now(),
+            3,
+        );
+        let found = statements.find_or_pin(&int).unwrap();
+        assert_eq!(found.id, 1);
+        found.executed = true;
+        assert!(statements.find_or_pin(&double).is_none());
+        assert!(statements.find(&text).is_none());
+        assert_eq!(statements.find_or_pin(&int).unwrap().id, 1);
     }
 
     #[test]
