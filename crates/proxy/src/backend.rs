@@ -25,7 +25,7 @@ use crate::prepared::ServerStatements;
 use crate::vector::{Base, Charset, Transition, Vector, transition};
 
 use answer::decode_names;
-pub(crate) use answer::{definitions_of, rows_of, server_error};
+pub(crate) use answer::{definitions_of, name_of, rows_of, server_error};
 pub use facts::{Flavor, LAST_GTID, ServerFacts};
 pub use login::{ConnectError, Dialer};
 

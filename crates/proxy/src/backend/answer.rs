@@ -40,15 +40,17 @@ pub(crate) fn definitions_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError>
 /// The names of an answer's columns, in lower case.
 pub(super) fn decode_names(bytes: &[u8]) -> Result<Vec<String>, BackendError> {
     let definitions = definitions_of(bytes)?;
-    let name_of = |definition: &Vec<u8>| {
-        let mut reader = Reader::new(definition);
-        // Catalogue, schema, table, original table; then the name.
-        for _ in 0..4 {
-            reader.lenenc_bytes()?;
-        }
-        Ok(String::from_utf8_lossy(reader.lenenc_bytes()?).to_lowercase())
-    };
-    definitions.iter().map(name_of).collect()
+    definitions.iter().map(|one| name_of(one)).collect()
+}
+
+/// The name in a column's definition, in lower case.
+pub(crate) fn name_of(definition: &[u8]) -> Result<String, BackendError> {
+    let mut reader = Reader::new(definition);
+    // Catalogue, schema, table, original table; then the name.
+    for _ in 0..4 {
+        reader.lenenc_bytes()?;
+    }
+    Ok(String::from_utf8_lossy(reader.lenenc_bytes()?).to_lowercase())
 }
 
 /// Cells of the first result set of an answer that was re-encoded under DEPRECATE_EOF.

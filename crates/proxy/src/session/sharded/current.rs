@@ -10,12 +10,11 @@ use dbmesh_model::topology::sharding::Table;
 use dbmesh_plan::shard::{Parameter, ShardPlan};
 use dbmesh_plan::{Aim, Route};
 use dbmesh_sql::literal;
-use dbmesh_wire::column::Column;
 
 use super::super::prepare::PreparedFor;
 use super::super::{Failure, Session};
 use super::gather::broken;
-use crate::backend::BackendError;
+use crate::backend::name_of;
 use crate::fault::Fault;
 use crate::prepared::{Answer, Key};
 
@@ -110,12 +109,8 @@ impl Session {
         let Some(answer) = described? else {
             return Ok(None);
         };
-        let columns = answer.definitions.iter().map(|one| Column::decode(one));
-        let names = columns.map(|column| {
-            let column =
-                column.map_err(|_| broken(BackendError::Protocol("a definition".into())))?;
-            Ok(String::from_utf8_lossy(column.name).to_lowercase())
-        });
+        let names = answer.definitions.iter();
+        let names = names.map(|one| name_of(one).map_err(broken));
         names.collect::<Result<Vec<_>, Failure>>().map(Some)
     }
 
