@@ -44,7 +44,7 @@ impl Session {
             }
         }
         let why =
-            "the columns of its table change while it is planned: name them, or send it again";
+            "the columns of its table are not alike on all shards, or change meanwhile: name them";
         Err(Fault::Sharding(why.into()).into())
     }
 
@@ -58,11 +58,7 @@ impl Session {
             return Ok(true);
         };
         let (Some(names), Some(Table::Sharded(sharded))) = (
-            known
-                .catalog
-                .tables
-                .get(table)
-                .and_then(|table| table.columns.as_ref()),
+            known.catalog.columns(table),
             known.sharding.tables.get(table),
         ) else {
             return Ok(true);
