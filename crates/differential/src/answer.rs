@@ -12,6 +12,7 @@ use mysql_async::prelude::{Protocol, Queryable};
 use mysql_async::{Conn, OptsBuilder, QueryResult, Row, Value, WhiteListFsHandler};
 use tokio::runtime::Runtime;
 
+use crate::compare::DifferenceKind;
 use crate::plans::Way;
 use crate::statement::{Form, Statement};
 use crate::{Result, failed};
@@ -189,7 +190,7 @@ impl Pair {
     pub fn ask_change(
         &mut self,
         statement: &Statement,
-        ways: &[Way],
+        ways: impl Fn(DifferenceKind) -> Vec<Way>,
         undone: impl Fn(&Answer) -> bool,
         may_agree: impl Fn(&Answer, &Answer) -> Agreement,
     ) -> (Answer, Answer, Option<Way>) {
@@ -202,15 +203,15 @@ impl Pair {
                 judge.ask(&Statement::plain("ROLLBACK")).await;
                 return (judged, met, None);
             }
-            if may_agree(&judged, &met) == Agreement::Maybe {
-                for way in ways {
+            if let Agreement::Maybe(difference) = may_agree(&judged, &met) {
+                for way in ways(difference) {
                     judge.ask(&Statement::plain("ROLLBACK")).await;
                     judge.ask(&Statement::plain("START TRANSACTION")).await;
-                    let again = judge.ask_by(statement, *way).await;
+                    let again = judge.ask_by(statement, way).await;
                     let agrees = |again: &Answer| may_agree(again, &met) == Agreement::Full;
                     if again.as_ref().is_some_and(agrees) {
                         judge.ask(&Statement::plain("COMMIT")).await;
-                        return (judged, met, Some(*way));
+                        return (judged, met, Some(way));
                     }
                 }
                 judge.ask(&Statement::plain("ROLLBACK")).await;
@@ -228,8 +229,8 @@ impl Pair {
 pub enum Agreement {
     /// They are one.
     Full,
-    /// They are not, but may be where the judge executes the statement in another way.
-    Maybe,
+    /// They are not in this, but may be where the judge executes the statement in another way.
+    Maybe(DifferenceKind),
     /// They are not.
     None,
 }

@@ -8,6 +8,7 @@
 use dbmesh_testkit::Kind;
 
 use crate::compare::DifferenceKind;
+use crate::shrink::tokens;
 
 /// A way: a setting and how it is taken back, or a word behind the first SELECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,12 @@ pub enum Way {
     Word(&'static str),
     /// Without primary keys: rows that were brought to one place have none.
     Scan,
+    /// This part of the outermost WHERE's AND before the others: a server looks at them in the order that it likes, and which
+    /// of them it computes of a row says whether one fails. For errors only.
+    PartFirst(usize),
+    /// An INSERT … SELECT whose query has no order, with rows by this column, ascending or not: which of two rows ends it is
+    /// a question of which comes first. For errors only.
+    RowsBy(usize, &'static str),
     /// MariaDB reads rows of unique keys while it plans, and says that columns of an outer join are never NULL where it found
     /// one. This way cannot be asked for: of two answers all else is equal.
     RowsWhilePlanning,
@@ -37,9 +44,7 @@ impl Way {
         match self {
             Self::Switch(switch) => Some(format!("SET SESSION optimizer_switch = '{switch}'")),
             Self::Variable(name, value) => Some(format!("SET SESSION {name} = {value}")),
-            Self::Again | Self::Word(_) | Self::Scan | Self::RowsWhilePlanning | Self::OwnTable => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -48,9 +53,7 @@ impl Way {
         match self {
             Self::Switch(_) => Some("SET SESSION optimizer_switch = 'default'".to_owned()),
             Self::Variable(name, _) => Some(format!("SET SESSION {name} = DEFAULT")),
-            Self::Again | Self::Word(_) | Self::Scan | Self::RowsWhilePlanning | Self::OwnTable => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -66,6 +69,16 @@ impl Way {
             Self::Scan => {
                 let text = without_keys(marked);
                 (text != marked).then_some(text)
+            }
+            Self::PartFirst(part) => with_part_first(marked, part),
+            Self::RowsBy(column, way) => {
+                let inserts = marked.starts_with("INSERT") || marked.starts_with("REPLACE");
+                let open = inserts && marked.contains(" SELECT ") && !marked.contains(" ORDER BY ");
+                let (query, rest) = match marked.find(" ON DUPLICATE KEY") {
+                    Some(at) => marked.split_at_checked(at)?,
+                    None => (marked, ""),
+                };
+                open.then(|| format!("{query} ORDER BY {column} {way}{rest}"))
             }
             Self::RowsWhilePlanning | Self::OwnTable => None,
         }
@@ -110,12 +123,30 @@ const MARIADB: [Way; 16] = [
     Way::Variable("optimizer_search_depth", "1"),
 ];
 
-/// The ways of a server.
-pub fn of(kind: Kind) -> &'static [Way] {
-    match kind {
+/// In which order parts and rows may come.
+const ORDERS: [Way; 11] = [
+    Way::PartFirst(1),
+    Way::PartFirst(2),
+    Way::PartFirst(3),
+    Way::PartFirst(4),
+    Way::PartFirst(5),
+    Way::RowsBy(1, "ASC"),
+    Way::RowsBy(1, "DESC"),
+    Way::RowsBy(2, "ASC"),
+    Way::RowsBy(2, "DESC"),
+    Way::RowsBy(3, "ASC"),
+    Way::RowsBy(3, "DESC"),
+];
+
+/// The ways of a server to such an answer.
+pub fn of(kind: Kind, difference: DifferenceKind) -> Vec<Way> {
+    let own = match kind {
         Kind::MySql => &MYSQL,
         Kind::MariaDb => &MARIADB,
-    }
+    };
+    let failed = matches!(difference, DifferenceKind::Outcome | DifferenceKind::Error);
+    let orders = ORDERS.iter().filter(|_| failed);
+    own.iter().chain(orders).copied().collect()
 }
 
 /// Whether a difference of that kind may come of the plan.
@@ -132,6 +163,43 @@ pub fn may_cause(kind: DifferenceKind) -> bool {
         | DifferenceKind::Contents
         | DifferenceKind::Lost => false,
     }
+}
+
+/// The text with that part of its last outer WHERE before the other parts.
+fn with_part_first(marked: &str, part: usize) -> Option<String> {
+    const ENDS: [&str; 6] = ["GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW", "UNION"];
+    let tokens = tokens(marked);
+    let (mut depth, mut begin, mut between) = (0_usize, None, false);
+    // Where AND stands between two parts, and where the last one ends.
+    let (mut ands, mut end) = (Vec::new(), tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        match token.trim() {
+            "(" => depth += 1,
+            ")" => depth = depth.checked_sub(1)?,
+            _ if depth > 0 => {}
+            "WHERE" => {
+                (begin, end) = (Some(at + 1), tokens.len());
+                ands.clear();
+            }
+            "OR" | "XOR" if begin.is_some() && end == tokens.len() => return None,
+            "BETWEEN" => between = true,
+            "AND" if std::mem::take(&mut between) => {}
+            "AND" if begin.is_some() && end == tokens.len() => ands.push(at),
+            word if begin.is_some() && ENDS.contains(&word) => end = end.min(at),
+            _ => {}
+        }
+    }
+    let begin = begin?;
+    let start = ands.get(part.checked_sub(1)?)? + 1;
+    let stop = ands.get(part).copied().unwrap_or(end);
+    let of = |from: usize, to: usize| tokens.get(from..to).map(<[String]>::concat);
+    Some(format!(
+        "{}{} AND{}{}",
+        of(0, begin)?,
+        of(start, stop)?,
+        of(begin, start - 1)?,
+        of(stop, tokens.len())?
+    ))
 }
 
 /// Every table of FROM that has an alias, without its primary key.
@@ -180,6 +248,31 @@ mod tests {
                  IGNORE INDEX (PRIMARY) WHERE d13.a)"
             )
         );
+        let text =
+            "SELECT 1 FROM t WHERE a BETWEEN 1 AND 2 AND (b OR c AND d) AND e IN (1, 2) GROUP BY f";
+        let first = |part| Way::PartFirst(part).text(text);
+        assert_eq!(
+            first(1).as_deref(),
+            Some(
+                "SELECT 1 FROM t WHERE (b OR c AND d) AND a BETWEEN 1 AND 2 AND e IN (1, 2) GROUP BY f"
+            )
+        );
+        assert_eq!(
+            first(2).as_deref(),
+            Some(
+                "SELECT 1 FROM t WHERE e IN (1, 2) AND a BETWEEN 1 AND 2 AND (b OR c AND d) GROUP BY f"
+            )
+        );
+        assert_eq!(first(3), None);
+        let either = Way::PartFirst(1).text("SELECT 1 FROM t WHERE a AND b OR c");
+        assert_eq!(either, None);
+        let rows = Way::RowsBy(2, "DESC");
+        assert_eq!(
+            rows.text("INSERT INTO t SELECT a, b FROM u ON DUPLICATE KEY UPDATE a = 1")
+                .as_deref(),
+            Some("INSERT INTO t SELECT a, b FROM u ORDER BY 2 DESC ON DUPLICATE KEY UPDATE a = 1")
+        );
+        assert_eq!(rows.text("SELECT a, b FROM u"), None);
         let way = Way::Variable("join_cache_level", "0");
         assert_eq!(
             way.begin().as_deref(),

@@ -116,10 +116,10 @@ impl<'a> Run<'a> {
             return Ok(Verdict::Different(difference));
         }
         let agrees = |judge: &Answer| is_one(&compare(&sql, judge, &mesh));
-        let ways = plans::of(self.ground.kind());
+        let ways = plans::of(self.ground.kind(), difference.kind);
         let way = self
             .pair
-            .otherwise(statement, ways, agrees)
+            .otherwise(statement, &ways, agrees)
             .or_else(|| compare::described_by_plan(self.ground.kind(), &sql, &judge, &mesh));
         Ok(match way {
             Some(way) => Verdict::OtherPlan { difference, way },
@@ -130,12 +130,15 @@ impl<'a> Run<'a> {
     fn verdict_of_change(&mut self, statement: &Statement) -> Result<Verdict> {
         let sql = statement.sql();
         let agreement = |judge: &Answer, mesh: &Answer| match compare(&sql, judge, mesh) {
-            Verdict::Different(difference) if plans::may_cause(difference.kind) => Agreement::Maybe,
+            Verdict::Different(difference) if plans::may_cause(difference.kind) => {
+                Agreement::Maybe(difference.kind)
+            }
             verdict if is_one(&verdict) => Agreement::Full,
             _ => Agreement::None,
         };
         // A refused change must not have changed anything: the judge's is rolled back.
-        let ways = plans::of(self.ground.kind());
+        let kind = self.ground.kind();
+        let ways = |difference| plans::of(kind, difference);
         let (judge, mesh, way) =
             self.pair
                 .ask_change(statement, ways, compare::is_refusal, agreement);
@@ -164,11 +167,11 @@ impl<'a> Run<'a> {
                 Verdict::Different(difference) if plans::may_cause(difference.kind) => {
                     let agrees = |judge: &Answer| is_one(&compare(&sql, judge, &mesh));
                     let ways = match Asked::of(&sql).reads {
-                        true => plans::of(self.ground.kind()),
-                        false => &[],
+                        true => plans::of(self.ground.kind(), difference.kind),
+                        false => Vec::new(),
                     };
                     let warned = difference.kind == DifferenceKind::Warnings;
-                    let way = self.pair.otherwise(&step, ways, agrees).or_else(|| {
+                    let way = self.pair.otherwise(&step, &ways, agrees).or_else(|| {
                         compare::described_by_plan(self.ground.kind(), &sql, &judge, &mesh)
                     });
                     match way {

@@ -16,7 +16,7 @@ pub fn shorten(marked: &str, mut differs: impl FnMut(&str) -> bool) -> String {
         let before = tokens.len();
         for cut in cuts(&tokens) {
             if attempts >= ATTEMPTS_MAX {
-                return tokens.join(" ");
+                return text_of(&tokens);
             }
             let (start, end) = cut;
             if end > tokens.len() || start >= end {
@@ -25,13 +25,13 @@ pub fn shorten(marked: &str, mut differs: impl FnMut(&str) -> bool) -> String {
             let mut shorter = tokens.clone();
             shorter.drain(start..end);
             attempts += 1;
-            if differs(&shorter.join(" ")) {
+            if differs(&text_of(&shorter)) {
                 tokens = shorter;
                 break;
             }
         }
         if tokens.len() == before {
-            return tokens.join(" ");
+            return text_of(&tokens);
         }
     }
 }
@@ -41,7 +41,7 @@ fn cuts(tokens: &[String]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut open = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
-        match token.as_str() {
+        match token.trim() {
             "(" => open.push(at),
             ")" => {
                 if let Some(start) = open.pop() {
@@ -70,42 +70,38 @@ fn cuts(tokens: &[String]) -> Vec<(usize, usize)> {
     found
 }
 
-/// Tokens of a marked text.
-fn tokens(marked: &str) -> Vec<String> {
+/// Tokens of a marked text, each with the space before it: `COUNT (` is no call.
+pub(crate) fn tokens(marked: &str) -> Vec<String> {
     let bytes = marked.as_bytes();
     let mut tokens: Vec<String> = Vec::new();
-    let mut mark: Option<usize> = None;
+    let mut mark = false;
     let mut last = (TokenKind::Comment, 0);
     for token in Lexer::new(bytes, &Dialect::default()) {
-        let text = String::from_utf8_lossy(token.span.of(bytes)).into_owned();
-        match (text.as_str(), mark) {
-            ("{", None) => mark = Some(token.span.start),
-            ("}", Some(start)) => {
-                tokens.push(
-                    marked
-                        .get(start..token.span.end)
-                        .unwrap_or_default()
-                        .to_owned(),
-                );
-                mark = None;
-            }
-            (_, Some(_)) => {}
-            // `t.c`, `f(`, `>=`: what stands together stays together.
-            _ => {
-                let joined = last.1 == token.span.start
-                    && (last.0 == TokenKind::Dot
-                        || token.kind == TokenKind::Dot
-                        || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Operator)
-                        || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Equal));
-                match tokens.last_mut().filter(|_| joined) {
-                    Some(previous) => previous.push_str(&text),
-                    None => tokens.push(text),
-                }
-            }
+        let (start, end) = (token.span.start, token.span.end);
+        let text = marked.get(last.1..end).unwrap_or_default();
+        // `t.c`, `>=`: what stands together stays together; a mark as well.
+        let joined = mark
+            || (last.1 == start
+                && (last.0 == TokenKind::Dot
+                    || token.kind == TokenKind::Dot
+                    || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Operator)
+                    || (last.0, token.kind) == (TokenKind::Operator, TokenKind::Equal)));
+        match tokens.last_mut().filter(|_| joined) {
+            Some(previous) => previous.push_str(text),
+            None => tokens.push(text.to_owned()),
         }
-        last = (token.kind, token.span.end);
+        match marked.get(start..end) {
+            Some("{") => mark = true,
+            Some("}") => mark = false,
+            _ => {}
+        }
+        last = (token.kind, end);
     }
     tokens
+}
+
+fn text_of(tokens: &[String]) -> String {
+    tokens.concat().trim_start().to_owned()
 }
 
 #[cfg(test)]
@@ -119,5 +115,9 @@ mod tests {
             text.contains("SELECT") && text.contains("x.y >= {='a b'}")
         });
         assert_eq!(short, "SELECT x.y >= {='a b'}");
+        let call = shorten("SELECT COUNT(*), MAX( a ) FROM t", |text| {
+            text.contains("COUNT(*)")
+        });
+        assert_eq!(call, "COUNT(*)");
     }
 }

@@ -174,6 +174,8 @@ pub struct Backend {
     pub last_session: u64,
     handshake_collation: u16,
     scratch: Vec<u8>,
+    /// The number of the first packet of the answer to what was sent last.
+    answer_seq: u8,
 }
 
 impl Backend {
@@ -200,6 +202,7 @@ impl Backend {
     pub async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
         self.condition = Condition::Busy;
         self.channel.begin_command();
+        self.answer_seq = codec::seq_behind(packets);
         Ok(self.channel.write(packets).await?)
     }
 
@@ -210,7 +213,9 @@ impl Backend {
     pub async fn send_large(&mut self, payload: &[u8]) -> Result<(), BackendError> {
         self.condition = Condition::Busy;
         self.channel.begin_command();
+        self.answer_seq = 0;
         for (header, piece) in codec::frames(payload) {
+            self.answer_seq = self.answer_seq.wrapping_add(1);
             self.channel.write(&header).await?;
             self.channel.write(piece).await?;
         }
@@ -225,6 +230,12 @@ impl Backend {
         self.send(packets).await?;
         self.condition = Condition::Idle;
         Ok(())
+    }
+
+    /// The number of the first packet of the answer to what was sent last.
+    #[must_use]
+    pub fn answer_seq(&self) -> u8 {
+        self.answer_seq
     }
 
     /// Says that the answer was read to its end.
@@ -268,7 +279,7 @@ impl Backend {
         Hops {
             backend: self.capabilities,
             client: Capabilities::DEPRECATE_EOF.union(Capabilities::SESSION_TRACK),
-            backend_seq: 1,
+            backend_seq: self.answer_seq,
             client_seq: 1,
             status: self.status,
             numbering: self.channel.numbering(),

@@ -35,6 +35,8 @@ mod ground;
 mod hints;
 #[path = "sharding/keyed.rs"]
 mod keyed;
+#[path = "sharding/large.rs"]
+mod large;
 #[path = "sharding/layout.rs"]
 mod layout;
 #[path = "sharding/live.rs"]
@@ -51,6 +53,8 @@ mod moved;
 mod pairs;
 #[path = "sharding/prepared.rs"]
 mod prepared;
+#[path = "sharding/reload.rs"]
+mod reload;
 #[path = "sharding/rows.rs"]
 mod rows;
 #[path = "sharding/scatter.rs"]

@@ -10,7 +10,8 @@ mod writer;
 
 pub use crate::error::DecodeError;
 pub use framing::{
-    HEADER_BYTES, Header, MAX_PAYLOAD, PacketStart, begin_packet, finish_packet, frames, put_packet,
+    HEADER_BYTES, Header, MAX_PAYLOAD, PacketStart, begin_packet, finish_packet, frames,
+    put_packet, seq_behind,
 };
 pub use reader::Reader;
 pub use writer::{

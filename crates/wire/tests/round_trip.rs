@@ -40,6 +40,25 @@ fn packets(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     out
 }
 
+#[test]
+fn an_answer_has_the_number_behind_its_command() {
+    for (length, behind) in [
+        (1, 1),
+        (MAX_PAYLOAD - 1, 1),
+        (MAX_PAYLOAD, 2),
+        (2 * MAX_PAYLOAD + 3, 3),
+    ] {
+        let payload = vec![0; length];
+        let packets = encoded(|out| put_packet(out, &mut 0, &payload));
+        assert_eq!(seq_behind(&packets), behind, "{length}");
+    }
+    let two = encoded(|out| {
+        put_packet(out, &mut 0, &[1]);
+        put_packet(out, &mut 0, &[2]);
+    });
+    assert_eq!(seq_behind(&two), 1);
+}
+
 proptest! {
     #[test]
     fn integers(a: u8, b: u16, c in 0u32..1 << 24, d: u32, e: u64) {

@@ -42,6 +42,21 @@ pub struct Sharding {
     pub execution: Execution,
 }
 
+impl Sharding {
+    /// Whether a plan that was made under one holds under the other: every row is where it was.
+    #[must_use]
+    pub fn places_alike(&self, other: &Self) -> bool {
+        let names = |of: &Self| -> Vec<String> {
+            let sources = of.sources.iter();
+            sources.map(|source| source.name.clone()).collect()
+        };
+        names(self) == names(other)
+            && self.default_source == other.default_source
+            && self.across == other.across
+            && self.tables == other.tables
+    }
+}
+
 /// When the COMMIT of an atomic transaction over several sources is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,7 +118,7 @@ pub struct Source {
 }
 
 /// What kind of table it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Table {
     /// Split over shards.
     Sharded(Arc<ShardedTable>),
@@ -114,7 +129,7 @@ pub enum Table {
 }
 
 /// A table whose rows are split.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ShardedTable {
     /// Its name, as statements say it.
     pub name: String,
@@ -155,7 +170,7 @@ pub struct Shard {
 }
 
 /// One choice among targets: sources, or tables.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     /// The columns; none when a hint chooses.
     pub columns: Vec<KeyColumn>,

@@ -225,9 +225,15 @@ impl Reading<'_> {
             },
             Operand::Literal(LiteralKind::Number, span) => {
                 let digits = span.of(self.sql);
-                let few = digits.len() <= DIGITS_OF_U64 && digits.iter().all(u8::is_ascii_digit);
-                let digits = std::str::from_utf8(digits).ok().filter(|_| few)?;
-                digits.parse::<u64>().ok().map(i128::from)
+                if digits.is_empty() || digits.len() > DIGITS_OF_U64 {
+                    return None;
+                }
+                let number = digits.iter().try_fold(0_u64, |number, digit| {
+                    let digit = digit.wrapping_sub(b'0');
+                    let so_far = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+                    (digit <= 9).then_some(so_far)
+                })?;
+                Some(i128::from(number))
             }
             Operand::Literal(..) | Operand::UserVariable(_) => None,
         }

@@ -300,9 +300,11 @@ fn is_one_of(word: &[u8], words: &[&[u8]]) -> bool {
 
 /// The last place where a LIMIT, or MariaDB's FETCH, may stand, and what is behind it.
 fn last_limit(sql: &[u8], flavor: Flavor) -> Option<&[u8]> {
-    let is = |word: &[u8]| {
-        word.eq_ignore_ascii_case(b"limit")
-            || (flavor == Flavor::MariaDb && word.eq_ignore_ascii_case(b"fetch"))
+    // Long texts are looked through: most places are none by their first letter.
+    let is = |word: &[u8]| match word.first() {
+        Some(b'l' | b'L') => word.eq_ignore_ascii_case(b"limit"),
+        Some(b'f' | b'F') => flavor == Flavor::MariaDb && word.eq_ignore_ascii_case(b"fetch"),
+        _ => false,
     };
     let at = sql.windows(5).rposition(is)?;
     sql.get(at..)

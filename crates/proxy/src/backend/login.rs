@@ -422,6 +422,7 @@ impl Dialer {
             idle_since: now,
             last_session: 0,
             handshake_collation: collation,
+            answer_seq: 1,
             scratch: Vec::new(),
         };
         if !unknown {

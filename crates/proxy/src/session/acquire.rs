@@ -76,9 +76,7 @@ impl Session {
         // Listening costs something that all sessions share: only who finds nobody does, and then looks again first.
         let mut changes = None;
         loop {
-            let epoch = self.epoch;
-            self.follow_reload()?;
-            if self.epoch != epoch {
+            if self.follow_reload_midway()? {
                 // It listened to endpoints that are no more.
                 changes = None;
             }
@@ -540,6 +538,17 @@ impl Session {
             tokio::time::sleep(LOOK_AGAIN.min(left)).await;
         }
         Ok(aim)
+    }
+
+    /// Takes on the newest reload while a statement waits for a connection, if its plan holds then as well; says whether it was taken on.
+    fn follow_reload_midway(&mut self) -> Result<bool, Failure> {
+        if self.process.current.epoch() == self.epoch || !self.plan_outlives_reload() {
+            return Ok(false);
+        }
+        let before = self.epoch;
+        self.follow_reload()?;
+        self.translate_vector();
+        Ok(self.epoch != before)
     }
 
     /// Takes on the configuration of the newest reload at the transaction's end, wherever its connections are.

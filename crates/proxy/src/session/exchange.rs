@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use dbmesh_model::topology::Consistency;
-use dbmesh_wire::codec::{HEADER_BYTES, MAX_PAYLOAD};
 use dbmesh_wire::command::CommandCode;
 use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
@@ -89,17 +88,6 @@ pub(super) enum Command<'a> {
     Packets(&'a [u8]),
     /// The payload alone, too large to copy.
     Payload(&'a [u8]),
-}
-
-impl Command<'_> {
-    /// The number of the packet that follows it.
-    pub(super) fn sequence_after(self) -> u8 {
-        let whole = match self {
-            Self::Packets(bytes) => bytes.len() / (MAX_PAYLOAD + HEADER_BYTES),
-            Self::Payload(bytes) => bytes.len() / MAX_PAYLOAD,
-        };
-        u8::try_from((whole + 1) % 256).unwrap_or(0)
-    }
 }
 
 /// Payloads from this size on are not copied, in bytes.
@@ -264,7 +252,7 @@ async fn relay(
         Hops {
             backend: backend.capabilities,
             client: client.capabilities,
-            backend_seq: command.sequence_after(),
+            backend_seq: backend.answer_seq(),
             client_seq: client.seq,
             status,
             numbering: backend.channel().numbering(),

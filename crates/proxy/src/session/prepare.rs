@@ -352,9 +352,8 @@ pub(crate) async fn prepare_on(
     payload.extend_from_slice(&key.sql);
     let mut out = Vec::with_capacity(payload.len() + codec::HEADER_BYTES);
     codec::put_packet(&mut out, &mut 0, &payload);
-    let mut seq = u8::try_from((out.len() / (codec::MAX_PAYLOAD + codec::HEADER_BYTES) + 1) % 256)
-        .unwrap_or(1);
     backend.send(&out).await?;
+    let mut seq = backend.answer_seq();
     let mut packet = Vec::new();
     next_packet(backend, &mut packet, &mut seq).await?;
     if packet.first() == Some(&0xFF) {

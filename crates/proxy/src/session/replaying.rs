@@ -21,7 +21,7 @@ use dbmesh_wire::relay::{Hops, Outcome, Progress, Relay, Shape};
 use dbmesh_wire::status::Status;
 
 use super::demand::Place;
-use super::exchange::{Command, Lost};
+use super::exchange::Lost;
 use super::execute::may_commit;
 use super::leave::{Repeat, TurnedAway, refuses_writes};
 use super::prepared::Arguments;
@@ -481,7 +481,7 @@ impl Session {
         let hops = Hops {
             backend: backend.capabilities,
             client: capabilities,
-            backend_seq: Command::Packets(&out).sequence_after(),
+            backend_seq: codec::seq_behind(&out),
             client_seq: 1,
             status,
             numbering: backend.channel().numbering(),

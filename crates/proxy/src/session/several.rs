@@ -120,10 +120,11 @@ impl Session {
 
 /// Whether something stands behind the `;` of a text, be it a comment.
 fn has_tail(sql: &[u8], dialect: &Dialect) -> bool {
-    let is_end = |byte: &u8| *byte == b';';
-    let Some(first) = sql.iter().position(is_end) else {
+    // This look of every statement is taken at several bytes at once.
+    if !sql.contains(&b';') {
         return false;
-    };
+    }
+    let first = sql.iter().take_while(|byte| **byte != b';').count();
     let behind = |at: usize| !sql.get(at..).unwrap_or_default().trim_ascii().is_empty();
     // Seldom anything does; a `;` may also be in a literal.
     behind(first + 1)

@@ -38,7 +38,7 @@ use dbmesh_plan::Route;
 use dbmesh_plan::shard::{NodeStatement, RefuseReason, ShardPlan};
 use dbmesh_sql::{Facts, Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
-use dbmesh_wire::relay::{Names, Tables};
+use dbmesh_wire::relay::Names;
 use dbmesh_wire::result_set::RowFormat;
 
 use super::exchange::Lost;
@@ -443,22 +443,10 @@ impl Session {
             .map(|(ours, theirs)| pair(theirs, ours))
             .collect();
         schemas.dedup();
-        let mut names = Names {
-            schemas,
-            tables: tables
-                .iter()
-                .map(|(theirs, ours)| pair(theirs, ours))
-                .collect(),
-            others: self.sharded.as_ref().map(|sharded| {
-                let others: Weak<Serving> = Arc::downgrade(&sharded.home);
-                others as Weak<dyn Tables>
-            }),
-        };
-        // A name that stands within another is looked for last.
-        names
-            .tables
-            .sort_by_key(|(theirs, _)| std::cmp::Reverse(theirs.len()));
-        (!names.is_empty()).then(|| Arc::new(names))
+        let tables = tables.iter().map(|(theirs, ours)| pair(theirs, ours));
+        let names = Names::new(schemas, tables.collect());
+        let others: Weak<Serving> = Arc::downgrade(&self.sharded.as_ref()?.home);
+        (!names.is_empty()).then(|| Arc::new(names.with_others(others)))
     }
 
     /// What asks nothing of a table runs where the session is, except locks by name: there is one server for those.
@@ -528,7 +516,17 @@ impl Session {
         )
     }
 
-    /// Takes up another configuration of the service.
+    /// Whether the plan of the statement at hand, if it has one, holds under the newest configuration too.
+    pub(super) fn plan_outlives_reload(&self) -> bool {
+        let Some(sharding) = self.sharded.as_ref().and_then(|sharded| sharded.sharding()) else {
+            return true;
+        };
+        let now = self.process.current.find(&self.serving.service);
+        let then = now.as_ref().and_then(|now| now.service.sharding.as_ref());
+        then.is_some_and(|then| then.places_alike(sharding))
+    }
+
+    /// Takes up another configuration of the service; what the statement at hand asked for stays.
     pub(super) fn take_up(&mut self, now: Arc<Serving>) {
         let before = self.sharded.take();
         let (sharded, part) = ShardSession::of(&now);
@@ -538,6 +536,11 @@ impl Session {
             return;
         };
         sharded.prologue = before.prologue;
+        sharded.in_own_schema = before.in_own_schema;
+        sharded.names = before.names;
+        sharded.keys = before.keys;
+        sharded.unassigned = before.unassigned;
+        sharded.unlisted = before.unlisted;
         // What was said before the first statement; nothing of it is at a node yet.
         sharded.across = before.across;
         let left = before.left.into_iter();

@@ -82,6 +82,25 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = ([u8; HEADER_BYTES], &[u8]
     })
 }
 
+/// The number of the first packet of the answer to commands in packets, of which only the last may be long.
+#[must_use]
+pub fn seq_behind(packets: &[u8]) -> u8 {
+    let (mut rest, mut behind) = (packets, 1);
+    // What is shorter is of one packet each.
+    while rest.len() > MAX_PAYLOAD {
+        let Some(header) = Header::first(rest) else {
+            break;
+        };
+        behind = header.seq.wrapping_add(1);
+        let end = HEADER_BYTES.saturating_add(header.len as usize);
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    match Header::first(rest) {
+        Some(last) => last.seq.wrapping_add(1),
+        None => behind,
+    }
+}
+
 /// Where a packet written in place starts. Made by [`begin_packet`], used up by [`finish_packet`].
 #[derive(Debug)]
 #[must_use = "a packet that is begun must be finished"]

@@ -24,11 +24,13 @@ pub trait Tables: Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// The schema, where its names differ.
-    pub schemas: Vec<Pair>,
-    /// The tables of one statement whose names differ.
-    pub tables: Vec<Pair>,
+    schemas: Vec<Pair>,
+    /// The tables of one statement whose names differ, the longest first: a name may stand within another.
+    tables: Vec<Pair>,
+    /// The same as in the definition of a column whose table has no alias: twice.
+    twice: Vec<Pair>,
     /// The others: errors of foreign keys speak of tables that the statement does not name.
-    pub others: Option<Weak<dyn Tables>>,
+    others: Option<Weak<dyn Tables>>,
 }
 
 /// Names that servers make of a table's for its constraints have these words behind it, and a number.
@@ -38,6 +40,33 @@ const MADE: [&[u8]; 2] = [b"_ibfk_", b"_chk_"];
 const MESSAGE_OFFSET: usize = 9;
 
 impl Names {
+    /// The names of schemas and tables that differ, the server's first.
+    #[must_use]
+    pub fn new(schemas: Vec<Pair>, mut tables: Vec<Pair>) -> Self {
+        tables.sort_by_key(|(theirs, _)| std::cmp::Reverse(theirs.len()));
+        let twice = |name: &[u8]| {
+            let mut out = Vec::with_capacity(2 * name.len() + 2);
+            put_lenenc_bytes(&mut out, name);
+            put_lenenc_bytes(&mut out, name);
+            Box::<[u8]>::from(out)
+        };
+        let doubled = tables.iter();
+        let doubled = doubled.map(|(theirs, ours)| (twice(theirs), twice(ours)));
+        Self {
+            twice: doubled.collect(),
+            schemas,
+            tables,
+            others: None,
+        }
+    }
+
+    /// The same, with who knows what clients call tables that the statement does not name.
+    #[must_use]
+    pub fn with_others(mut self, others: Weak<dyn Tables>) -> Self {
+        self.others = Some(others);
+        self
+    }
+
     /// Whether there is nothing to rename.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -83,6 +112,13 @@ impl Names {
         let mut r = Reader::of("column definition", payload);
         put_lenenc_bytes(out, r.lenenc_bytes()?);
         put_lenenc_bytes(out, self.schema(r.lenenc_bytes()?));
+        let rest = payload.get(r.offset()..).unwrap_or_default();
+        let mut twice = self.twice.iter();
+        let named = twice.find_map(|(theirs, ours)| Some((rest.strip_prefix(&**theirs)?, ours)));
+        if let Some((rest, ours)) = named {
+            out.extend_from_slice(ours);
+            return put_rest(out, rest, 2, from, to);
+        }
         for _ in 0..2 {
             put_lenenc_bytes(out, self.table(r.lenenc_bytes()?));
         }
@@ -250,11 +286,10 @@ mod tests {
 
     fn names() -> Names {
         let pair = |a: &str, b: &str| (a.as_bytes().into(), b.as_bytes().into());
-        Names {
-            schemas: vec![pair("shop_0", "shop")],
-            tables: vec![pair("t_order_3", "t_order")],
-            others: None,
-        }
+        Names::new(
+            vec![pair("shop_0", "shop")],
+            vec![pair("t_order_3", "t_order")],
+        )
     }
 
     #[test]
@@ -320,10 +355,7 @@ mod tests {
     #[test]
     fn errors_of_foreign_keys_have_the_clients_names_of_all_tables() {
         let users: std::sync::Arc<dyn Tables> = std::sync::Arc::new(Users);
-        let names = Names {
-            others: Some(std::sync::Arc::downgrade(&users)),
-            ..names()
-        };
+        let names = names().with_others(std::sync::Arc::downgrade(&users));
         let theirs = "a foreign key constraint fails (`shop_0`.`t_user_3`, CONSTRAINT `t_user_3_ibfk_1` FOREIGN KEY (`u`) \
                       REFERENCES `t_order_3` (`id`))";
         let ours = "a foreign key constraint fails (`shop`.`t_user`, CONSTRAINT `t_user_ibfk_1` FOREIGN KEY (`u`) \
@@ -346,6 +378,12 @@ mod tests {
         let theirs = put(["def", "shop_0", "o", "t_order_3", "id", "id"]);
         let ours = put(["def", "shop", "o", "t_order", "id", "id"]);
         assert_eq!(names().definition(&theirs), Ok(ours));
+        let same = ["def", "shop_0", "t_order_3", "t_order_3", "id", "id"];
+        let ours = ["def", "shop", "t_order", "t_order", "id", "id"];
+        assert_eq!(names().definition(&put(same)), Ok(put(ours)));
+        let other = put(["def", "shop_0", "t_order_31", "t_order_31", "id", "id"]);
+        let ours = put(["def", "shop", "t_order_31", "t_order_31", "id", "id"]);
+        assert_eq!(names().definition(&other), Ok(ours));
         assert!(names().definition(&[3]).is_err());
     }
 }

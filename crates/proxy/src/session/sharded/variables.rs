@@ -31,16 +31,19 @@ impl Session {
     /// Before a change: which variables it reads that nobody has assigned. Servers create them, so that something may say of
     /// it behind the change: MariaDB as `SET @x = NULL` does, before the change begins; MySQL when it comes to read them.
     pub(super) fn find_unassigned(&mut self, sql: &[u8], statement: &Statement) {
-        let mut names = Vec::new();
-        let mariadb = self.is_mariadb();
         let changes = matches!(statement.class, Class::Write | Class::Ddl);
         let reads = changes && statement.facts.has(Facts::USER_VARIABLE);
-        if reads && !self.state.pins.has(PinReason::UserVariable) {
-            names = user_variables(sql, &self.dialect()).unwrap_or_default();
-            let known = &self.state.vector.user_variables;
-            let null = |value: &Arc<[u8]>| mariadb && **value == *NULL;
-            names.retain(|name| known.get(name.as_bytes()).is_none_or(null) && is_plain(name));
+        if !reads || self.state.pins.has(PinReason::UserVariable) {
+            if let Some(sharded) = &mut self.sharded {
+                sharded.unassigned.clear();
+            }
+            return;
         }
+        let mariadb = self.is_mariadb();
+        let mut names = user_variables(sql, &self.dialect()).unwrap_or_default();
+        let known = &self.state.vector.user_variables;
+        let null = |value: &Arc<[u8]>| mariadb && **value == *NULL;
+        names.retain(|name| known.get(name.as_bytes()).is_none_or(null) && is_plain(name));
         if mariadb && !names.is_empty() {
             // A connection that prepares it creates them as well, and says so behind another statement.
             let null: Arc<[u8]> = NULL.into();

@@ -265,17 +265,11 @@ impl Session {
             (theirs.as_bytes().into(), ours.as_bytes().into())
         };
         let tables = dictionary.finish.tables.iter();
-        let mut tables: Vec<Pair> = tables.map(|(t, o)| pair((t, o))).collect();
-        // A name that stands within another is looked for last.
-        tables.sort_by_key(|(theirs, _)| std::cmp::Reverse(theirs.len()));
+        let tables = tables.map(|(t, o)| pair((t, o))).collect();
         // The temporary tables are in the service's schema.
         let schema = self.schemas_of(dictionary.finish.source);
         let schema = schema.map(|(_, theirs)| pair((theirs, "information_schema")));
-        Names {
-            schemas: schema.into_iter().collect(),
-            tables,
-            others: None,
-        }
+        Names::new(schema.into_iter().collect(), tables)
     }
 
     /// Column count and columns: with the names that the views' own have, whatever letters the text has, and the types of the rows.
