@@ -183,6 +183,58 @@ fn tables_that_are_not_listed_take_rows_of_several_nodes() {
     }
 }
 
+/// Values that do not fit the type of what they are compared with, of which a server that joins by hash makes an error where
+/// it stores the rows; and columns whose defaults are computed.
+const WIDE: &str = "
+    CREATE TABLE t_wide (id INT NOT NULL PRIMARY KEY, d DECIMAL(8,2), i INT, s VARCHAR(40) DEFAULT (UPPER('x)')), l INT DEFAULT (1 + 1), da DATE, dt DATETIME(3))
+    INSERT INTO t_user VALUES (1, 'a', 1000000000), (2, 'b', 5), (5, 'c', 18446744073709551615), (6, 'd', NULL)
+    INSERT INTO t_wide VALUES (1, 999999.99, 5, 's', 1, '2024-01-01', '9999-12-31 23:59:59.999'), (2, 5, 1000000000, 't', 2, '2024-01-02', '2024-01-01'), (3, 6, 7, 'u', 3, '9999-12-31', NULL)
+    INSERT INTO t_type (user_id, f, day) VALUES (1, 5, '2024-01-01'), (4, 1e30, '2024-01-02'), (5, 7, NULL)
+    UPDATE t_wide w JOIN t_user u ON w.d = u.score SET w.s = 'joined'
+    UPDATE t_wide w JOIN t_user u ON w.d = u.score SET w.s = u.name
+    UPDATE t_user u JOIN t_wide w ON w.d = u.score SET u.name = w.s, u.score = w.i
+    UPDATE IGNORE t_wide w JOIN t_user u ON w.d = u.score SET w.s = u.name, w.i = u.score * 3
+    SHOW WARNINGS
+    UPDATE t_wide w JOIN t_user u ON w.d = u.score SET w.l = 1e30
+    UPDATE t_wide w JOIN t_user u ON w.d < u.score SET w.l = u.score * 1000000000
+    UPDATE t_type t JOIN t_wide w ON t.day = w.dt SET t.l1 = 'x'
+    UPDATE t_wide SET s = 'none' WHERE d NOT IN (SELECT score FROM t_user WHERE score IS NOT NULL)
+    DELETE FROM t_wide WHERE i IN (SELECT f FROM t_type)
+    DELETE FROM t_user WHERE score IN (SELECT d FROM t_wide)
+    INSERT INTO t_wide (id, s) SELECT user_id + 10, name FROM t_user
+    INSERT INTO t_wide (id, s) VALUES (200, (SELECT MAX(name) FROM t_user))
+    INSERT INTO t_wide (id, l) VALUES (201, (SELECT MAX(user_id) FROM t_user))
+    UPDATE t_wide SET s = (SELECT MIN(name) FROM t_user), l = (SELECT COUNT(*) FROM t_type) WHERE id IN (SELECT user_id + 10 FROM t_user)
+    SET sql_mode = ''
+    UPDATE t_wide w JOIN t_user u ON w.d = u.score SET w.s = u.name
+    DELETE w FROM t_wide w JOIN t_user u ON w.d = u.score
+    SHOW WARNINGS
+    SELECT id, d, i, s IS NULL, l FROM t_wide ORDER BY id
+    SELECT * FROM t_user ORDER BY user_id
+    SELECT user_id, l1 FROM t_type ORDER BY user_id
+";
+
+#[test]
+fn what_is_compared_need_not_fit_and_defaults_may_be_computed() {
+    const LISTED: &[&str] = &[
+        "transactions: {acrossNodes: bestEffort}",
+        "defaults: {node: ds_0}",
+    ];
+    for kind in KINDS {
+        let ground = ground(kind, LISTED);
+        ground.both(WIDE);
+        // The same of statements that are prepared.
+        ground.both("UPDATE t_wide SET d = 999999.99 LIMIT 1");
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        let sql = "UPDATE t_wide w JOIN t_user u ON w.d = u.score SET w.s = ? WHERE u.user_id > ?";
+        let answers = [&mut mesh, &mut one].map(|client| {
+            let (id, ..) = prepare(client, sql).unwrap_or_else(|code| panic!("{sql}: {code}"));
+            execute(client, id, &[Text("bound"), Int(0)], sql)
+        });
+        assert_eq!(answers[0], answers[1], "{kind:?}: {sql}: {:?}", mesh.said);
+    }
+}
+
 #[test]
 fn prepared_changes_read_other_nodes_and_their_own_table_through_a_derived_one() {
     for kind in KINDS {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::literal;
 
-use definition::{Definition, holds, lower, option_of, without_strings};
+use definition::{Definition, lower, option_of, without_computed_default};
 
 /// How the values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,16 @@ pub struct Writing {
     pub utf8: bool,
     /// Whether literals of moments may have a time zone of their own.
     pub zones: bool,
+}
+
+/// How the query joins whose rows are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joins {
+    /// As the server likes.
+    Any,
+    /// By loops, never by hash. A hash join puts the values that it compares into each other's types, and where rows are
+    /// stored, MySQL makes an error of a value that does not fit there, as it does in no UPDATE or DELETE.
+    Nested,
 }
 
 /// Which unique keys of a table a change can break.
@@ -155,7 +165,7 @@ impl ScratchTable {
         for wanted in wanted {
             let mut all = definition.columns.iter();
             let column = all.find(|column| lower(&column.name) == *wanted)?;
-            if column.generated || holds(&without_strings(column.line), b" DEFAULT (") {
+            if column.generated {
                 return None;
             }
             if moments.contains(&lower(&column.name)) {
@@ -168,16 +178,18 @@ impl ScratchTable {
                 });
                 continue;
             }
+            // Every value is given: none is computed, of columns that may not be here.
+            let line = without_computed_default(column.line);
             // Only a key may count.
             let counting = b" AUTO_INCREMENT";
-            let mut at = column.line.windows(counting.len());
+            let mut at = line.windows(counting.len());
             let at = at.rposition(|window| window == counting);
             parts.push(match at.filter(|_| column.counts) {
                 Some(at) => {
-                    let (before, after) = column.line.split_at(at);
+                    let (before, after) = line.split_at(at);
                     [before, after.get(counting.len()..).unwrap_or_default()].concat()
                 }
-                None => column.line.to_vec(),
+                None => line,
             });
             columns.push(definition.column(column));
         }
@@ -209,12 +221,15 @@ impl ScratchTable {
     }
 
     /// What `query` gives, stored in the table.
-    pub fn store(&self, query: &[u8], ignore: bool) -> Vec<u8> {
+    pub fn store(&self, query: &[u8], ignore: bool, joins: Joins) -> Vec<u8> {
         let mut sql = self.insert_head();
-        if ignore {
-            let verb = b"INSERT IGNORE";
-            sql.splice(..b"INSERT".len(), verb.iter().copied());
-        }
+        let hint: &[u8] = match joins {
+            Joins::Any => b"",
+            Joins::Nested => b" /*+ SET_VAR(optimizer_switch = 'block_nested_loop=off') */",
+        };
+        let ignore: &[u8] = if ignore { b" IGNORE" } else { b"" };
+        let verb = [b"INSERT", hint, ignore].concat();
+        sql.splice(..b"INSERT".len(), verb);
         sql.push(b' ');
         sql.extend_from_slice(query);
         sql
@@ -329,6 +344,12 @@ impl ScratchTable {
         let texts = self.columns.iter();
         let texts = texts.filter(|column| column.carried == Carried::Text);
         texts.map(|column| column.charset.clone()).collect()
+    }
+
+    /// Its name, in backquotes.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
     }
 
     /// How many values a pulled row has.

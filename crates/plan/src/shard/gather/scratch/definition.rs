@@ -4,6 +4,7 @@
 //! the definition. Input: the server's text.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use dbmesh_sql::literal;
 
@@ -114,9 +115,8 @@ impl<'a> Definition<'a> {
     /// The columns that remain, in lower case; none if all do.
     pub(super) fn kept(&self, needed: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
         let mut kept = needed?.clone();
-        let computed = |column: &ColumnLine<'_>| {
-            column.generated || holds(&without_strings(column.line), b" DEFAULT (")
-        };
+        let computed =
+            |column: &ColumnLine<'_>| column.generated || computed_default(column.line).is_some();
         // What is computed from other columns needs those.
         if self
             .columns
@@ -171,25 +171,68 @@ fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The text with strings and names cut out, which may hold any word.
-pub(super) fn without_strings(text: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(text.len());
-    let mut inside: Option<u8> = None;
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        match (inside, *byte) {
-            (Some(b'\''), b'\\') => {
-                bytes.next();
-            }
-            (Some(quote), byte) if quote == byte => inside = None,
-            (Some(_), _) => {}
-            (None, b'\'' | b'`') => inside = Some(*byte),
-            (None, byte) => kept.push(byte),
-        }
-    }
-    kept
+fn without_strings(text: &[u8]) -> Vec<u8> {
+    outside_strings(text).map(|(_, byte)| byte).collect()
 }
 
-pub(super) fn holds(text: &[u8], words: &[u8]) -> bool {
+/// What is neither in a string nor in a name, with its places.
+fn outside_strings(text: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    let mut inside: Option<u8> = None;
+    let mut bytes = text.iter().copied().enumerate();
+    std::iter::from_fn(move || {
+        loop {
+            let (at, byte) = bytes.next()?;
+            match (inside, byte) {
+                (Some(b'\''), b'\\') => {
+                    bytes.next();
+                }
+                (Some(quote), byte) if quote == byte => inside = None,
+                (Some(_), _) => {}
+                (None, b'\'' | b'`') => inside = Some(byte),
+                (None, byte) => return Some((at, byte)),
+            }
+        }
+    })
+}
+
+/// Where a column's line has a default that is computed: not a literal, NULL, or the time. MySQL writes such expressions in
+/// parentheses, MariaDB calls and names without.
+fn computed_default(line: &[u8]) -> Option<Range<usize>> {
+    const WORD: &[u8] = b" DEFAULT ";
+    let mut outside = outside_strings(line);
+    let word = outside.find(|(at, _)| line.get(*at..).is_some_and(|l| l.starts_with(WORD)));
+    let (start, _) = word?;
+    let value = start + WORD.len();
+    let (mut depth, mut calls) = (0_usize, line.get(value) == Some(&b'`'));
+    let mut end = line.len();
+    for (at, byte) in outside.skip_while(|(at, _)| *at < value) {
+        match byte {
+            b'(' => {
+                depth += 1;
+                calls = true;
+            }
+            b')' => depth = depth.saturating_sub(1),
+            b' ' if depth == 0 => {
+                end = at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let word = line.get(value..end)?.to_ascii_lowercase();
+    (calls && !word.starts_with(b"current_timestamp")).then_some(start..end)
+}
+
+/// The line of a column without a default that is computed.
+pub(super) fn without_computed_default(line: &[u8]) -> Vec<u8> {
+    let mut line = line.to_vec();
+    if let Some(default) = computed_default(&line) {
+        line.drain(default);
+    }
+    line
+}
+
+fn holds(text: &[u8], words: &[u8]) -> bool {
     text.windows(words.len()).any(|window| window == words)
 }
 

@@ -148,6 +148,54 @@ fn literals_mean_the_bytes_that_are_stored() {
 }
 
 #[test]
+fn columns_with_computed_defaults_take_values_that_are_given() {
+    let shown = "CREATE TABLE `t` (
+  `k` int NOT NULL DEFAULT '0',
+  `s` varchar(40) DEFAULT (uuid()) COMMENT 'a DEFAULT (b)',
+  `c` varchar(20) NOT NULL DEFAULT (concat(_utf8mb4'd) (',`k`)) /*!80023 INVISIBLE */,
+  `m` varchar(20) DEFAULT concat('d)',`k`) CHECK (`m` <> 'x'),
+  `n` int(11) DEFAULT `k`,
+  `b` bit(2) DEFAULT b'01' COMMENT ' DEFAULT (1)',
+  `t` timestamp(3) NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+  `g` int GENERATED ALWAYS AS ((`k` + 1)) VIRTUAL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+    let of = |name: &str| {
+        let wanted = [name.to_owned()];
+        let table = ScratchTable::of_columns(shown.as_bytes(), "g", &wanted, &BTreeSet::new());
+        table.map(|table| {
+            let create = text(table.create);
+            let (head, tail) = (
+                "CREATE TEMPORARY TABLE `g` (",
+                ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+            );
+            let line = create
+                .strip_prefix(head)
+                .and_then(|line| line.strip_suffix(tail));
+            line.unwrap().to_owned()
+        })
+    };
+    for (name, line) in [
+        ("k", "`k` int NOT NULL DEFAULT '0'"),
+        ("s", "`s` varchar(40) COMMENT 'a DEFAULT (b)'"),
+        ("c", "`c` varchar(20) NOT NULL /*!80023 INVISIBLE */"),
+        ("m", "`m` varchar(20) CHECK (`m` <> 'x')"),
+        ("n", "`n` int(11)"),
+        ("b", "`b` bit(2) DEFAULT b'01' COMMENT ' DEFAULT (1)'"),
+        (
+            "t",
+            "`t` timestamp(3) NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)",
+        ),
+    ] {
+        assert_eq!(of(name).as_deref(), Some(line));
+    }
+    assert_eq!(of("g"), None);
+    // What such a default is computed of stays where it may be asked for.
+    let needed = BTreeSet::from(["n".to_owned()]);
+    let table = ScratchTable::of(shown.as_bytes(), "g", Some(&needed)).unwrap();
+    assert_eq!(table.width(), 7);
+}
+
+#[test]
 fn what_is_no_table_is_nothing() {
     assert_eq!(ScratchTable::of(b"", "g", None), None);
     assert_eq!(

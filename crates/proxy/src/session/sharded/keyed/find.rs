@@ -4,7 +4,7 @@
 //! mode is refused, although only queries run here. Must never change a row. Input: the query, and the client's values.
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::gather::{ScratchTable, Writing};
+use dbmesh_plan::shard::gather::{Joins, ScratchTable, Writing};
 use dbmesh_plan::shard::keyed::{FOUND, Then};
 use dbmesh_plan::shard::{Keyed, NodeStatement, PullPart};
 use dbmesh_wire::command::Parameter;
@@ -21,6 +21,9 @@ use crate::state::Warning;
 
 /// ER_TRUNCATED_WRONG_VALUE: a value that is compared cannot be converted. In a strict mode, changes end with it. Its SQLSTATE.
 const NOT_CONVERTED: (&[u8], u16, &str) = (b"1292", 1292, "22007");
+
+/// What storing a value says that does not fit: out of range, cut, no text of the character set, too long, no such time.
+const OF_HASH_JOIN: [&str; 5] = ["1264", "1265", "1366", "1406", "1441"];
 
 impl Session {
     /// Finds the rows, and says what has to be done with them.
@@ -66,10 +69,8 @@ impl Session {
         scratch.create(&table, FOUND).await?;
         let names = self.names_found(keyed, finish);
         let own = selected(values, &finish.parameters);
-        let stored = table.store(&finish.sql, keyed.ignore);
-        let stored = scratch.run_bound(&stored, &own).await;
-        stored.map_err(|failure| in_words_of(failure, &names))?;
-        let said = scratch.query(b"SHOW WARNINGS").await?;
+        let stored = self.store_found(keyed, &table, scratch, &own).await;
+        let said = stored.map_err(|failure| in_words_of(failure, &names))?;
         let warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
         let zones = self.has_zones();
         if !zones && is_ambiguous(&table, scratch).await? {
@@ -92,6 +93,37 @@ impl Session {
             warnings,
             charsets: table.charsets(),
         })
+    }
+
+    /// Stores what the query finds; gives what the server said of it.
+    async fn store_found(
+        &mut self,
+        keyed: &Keyed,
+        table: &ScratchTable,
+        scratch: &mut Scratch,
+        own: &[Parameter<'_>],
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
+        let finish = keyed.find.finish.as_ref().map_or(&b""[..], |f| &f.sql);
+        let store = |joins| table.store(finish, keyed.ignore, joins);
+        let stored = scratch.run_bound(&store(Joins::Any), own).await;
+        let said = match stored {
+            Ok(()) => Ok(scratch.query(b"SHOW WARNINGS").await?),
+            Err(failure) => Err(failure),
+        };
+        let changes = matches!(keyed.then, Then::Change { .. });
+        if !changes || !may_be_of_join(&said) || !self.joins_by_hash() {
+            return said;
+        }
+        let empty = [b"TRUNCATE TABLE ", table.name()].concat();
+        scratch.run(&empty).await?;
+        scratch.run_bound(&store(Joins::Nested), own).await?;
+        scratch.query(b"SHOW WARNINGS").await
+    }
+
+    /// Whether the servers have hash joins, and a hint that forbids them: MySQL since 8.0.18.
+    fn joins_by_hash(&mut self) -> bool {
+        let facts = self.server_facts();
+        facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_018)
     }
 
     /// What servers warn of while rows are found is the change's own error, where one server's would be: MariaDB finds rows
@@ -165,6 +197,20 @@ impl Session {
         node.tables.push((FOUND.to_owned(), keyed.table.clone()));
         let names = self.names_of(std::slice::from_ref(&node));
         names.map(|names| Names::clone(&names)).unwrap_or_default()
+    }
+}
+
+/// Whether a hash join may have said it, and not the values that were found.
+fn may_be_of_join(said: &Result<Vec<Vec<Cell>>, Failure>) -> bool {
+    match said {
+        Err(Failure::Fault(Fault::Server { code, .. })) => {
+            OF_HASH_JOIN.contains(&code.to_string().as_str())
+        }
+        Err(_) => false,
+        Ok(rows) => rows.iter().any(|row| {
+            let code = row.get(1).and_then(|code| code.as_deref());
+            code.is_some_and(|code| OF_HASH_JOIN.iter().any(|known| known.as_bytes() == code))
+        }),
     }
 }
 
