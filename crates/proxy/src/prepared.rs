@@ -33,7 +33,7 @@ pub struct Key {
     hash: u64,
     /// The statement's text.
     pub sql: Box<[u8]>,
-    /// Hash of the state it was prepared under: schema, character set, sql_mode.
+    /// Hash of what it takes of the state that it was prepared under.
     state: u64,
     /// 0 for a shared statement; otherwise the only client statement that may use it (cursor, long data).
     owner: u64,
@@ -42,7 +42,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// A shared statement's key.
+    /// A shared statement's key, prepared under that state.
+    #[must_use]
+    pub fn of(sql: &[u8], under: &Vector) -> Self {
+        Self::new(sql, under.prepare_state(sql), 0)
+    }
+
+    /// A statement's key.
     #[must_use]
     pub fn new(sql: &[u8], state: u64, owner: u64) -> Self {
         let mut h = DefaultHasher::new();

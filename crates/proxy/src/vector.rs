@@ -4,6 +4,8 @@
 //! and the SQL that turns one vector into another. State that cannot be restored is no business of this module: it
 //! pins (see `pins.rs`). Input: what the server's session tracking reported, and literals of parsed SET statements.
 
+mod preparing;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -97,7 +99,7 @@ pub struct Vector {
     /// User variables by folded name, their values as SQL literals.
     pub user_variables: BTreeMap<Box<[u8]>, Arc<[u8]>>,
     hash: u64,
-    prepare_hash: u64,
+    preparing: preparing::Hashes,
 }
 
 impl Vector {
@@ -117,7 +119,7 @@ impl Vector {
             variables: BTreeMap::new(),
             user_variables: BTreeMap::new(),
             hash: 0,
-            prepare_hash: 0,
+            preparing: preparing::Hashes::default(),
         };
         vector.rehash();
         vector
@@ -135,7 +137,7 @@ impl Vector {
         )
             .hash(&mut h);
         self.hash = h.finish();
-        self.prepare_hash = self.hash_for_preparing();
+        self.preparing = preparing::Hashes::of(self);
     }
 
     /// A hash of the whole vector: connections are looked up by it.
@@ -144,44 +146,10 @@ impl Vector {
         self.hash
     }
 
-    /// A hash of what a prepared statement depends on when it is prepared: schema, character set and variables.
-    #[must_use]
-    pub fn prepare_hash(&self) -> u64 {
-        self.prepare_hash
-    }
-
-    fn hash_for_preparing(&self) -> u64 {
-        let mut h = DefaultHasher::new();
-        (&self.schema, &self.charset, self.value_of("sql_mode")).hash(&mut h);
-        for (name, value) in &self.variables {
-            if is_charset_variable(name) {
-                (name, value).hash(&mut h);
-            }
-        }
-        h.finish()
-    }
-
     /// A variable's value as SQL, if it is known.
     #[must_use]
     pub fn value_of(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.variables.get(name).or_else(|| self.base.get(name))
-    }
-
-    /// This vector with what a PREPARE depends on taken from `under`: schema, character set, sql_mode. All else stays, so
-    /// that the way there and back is made of SETs alone.
-    #[must_use]
-    pub fn for_preparing(&self, under: &Self) -> Self {
-        let matters = |name: &str| name == "sql_mode" || is_charset_variable(name);
-        let mut vector = self.clone();
-        vector.schema.clone_from(&under.schema);
-        vector.charset = under.charset.clone();
-        vector.variables.retain(|name, _| !matters(name));
-        let taken = under.variables.iter().filter(|(name, _)| matters(name));
-        vector
-            .variables
-            .extend(taken.map(|(name, value)| (name.clone(), value.clone())));
-        vector.rehash();
-        vector
     }
 
     /// Leaves out what a client bounds its own statements by; [`Self::rehash`] follows.
@@ -500,7 +468,7 @@ mod tests {
         let (old, new) = (of("", &[]), of("ANSI_QUOTES", &[]));
         assert_eq!(transition(&old, &of("", &[])), Transition::None);
         assert_eq!(sql(&new, &old), "SET SESSION sql_mode = ''");
-        assert_ne!(old.prepare_hash(), new.prepare_hash());
+        assert_ne!(old.prepare_state(b""), new.prepare_state(b""));
         let set = of("", &[("autocommit", "OFF"), ("time_zone", "+00:00")]);
         assert_eq!(
             sql(&set, &new),
@@ -524,28 +492,6 @@ mod tests {
             "SET NAMES latin1, SESSION character_set_results = NULL"
         );
         assert_eq!(sql(&b, &a), "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci");
-    }
-
-    #[test]
-    fn preparing_elsewhere_takes_no_reset() {
-        let under = vector(
-            Charset::Handshake(45),
-            &[("sql_mode", "ANSI"), ("time_zone", "+01:00")],
-        );
-        let mut now = vector(Charset::Handshake(255), &[("autocommit", "OFF")]);
-        now.user_variables
-            .insert(b"x".as_slice().into(), b"1".as_slice().into());
-        now.rehash();
-        let there = now.for_preparing(&under);
-        assert_eq!(
-            sql(&now, &there),
-            "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, SESSION sql_mode = 'ANSI'"
-        );
-        assert_eq!(
-            sql(&there, &now),
-            "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci, SESSION sql_mode = DEFAULT"
-        );
-        assert_eq!(there.prepare_hash(), under.prepare_hash());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Session {
         } else {
             statement
         };
-        let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
+        let key = Arc::new(Key::of(text, &self.state.vector));
         let proof = self.prove(&statement, text, false);
         // Where it will be executed, it is prepared: reads go on while there is no primary.
         let aim = route(&statement, text, self.view(proof)).aim;
@@ -267,9 +267,9 @@ impl Session {
             return Ok(known.id);
         }
         let now = self.state.vector.clone();
-        let elsewhere = under.prepare_hash() != now.prepare_hash();
+        let elsewhere = under.prepare_state(&key.sql) != now.prepare_state(&key.sql);
         if elsewhere {
-            let there = Arc::new(now.for_preparing(under));
+            let there = Arc::new(now.for_preparing(under, &key.sql));
             self.move_to(&there).await?;
         }
         let prepared = self

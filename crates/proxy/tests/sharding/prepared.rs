@@ -1,5 +1,6 @@
 //! Prepared statements of a sharded service, answer by answer and byte by byte.
 
+use dbmesh_testkit::Kind;
 use dbmesh_wire::codec::{Reader, put_lenenc_bytes};
 
 use crate::ground::{Answer, Client, Ground, KINDS, Options, column};
@@ -365,6 +366,73 @@ fn types_of_one_client_are_not_anothers() {
                 assert_eq!(ours, theirs, "{kind:?}: {sql} {values:?}");
             }
             ground.both("SELECT * FROM t_user ORDER BY user_id");
+        }
+    }
+}
+
+#[test]
+fn what_variables_decide_while_preparing_is_not_anothers() {
+    for kind in KINDS {
+        let options = Options {
+            data_shard: &["transactions: {acrossNodes: bestEffort}"],
+            pool_size: 2,
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        ground.both("INSERT INTO t_user VALUES (3, 'x', 1), (4, 'y', 2)");
+        for (sql, before) in [
+            (
+                "SELECT score / 7, AVG(score) FROM t_user WHERE user_id = 3 GROUP BY score",
+                "SET div_precision_increment = 9",
+            ),
+            (
+                "SELECT AVG(score) FROM t_user",
+                "SET div_precision_increment = 9",
+            ),
+            (
+                "UPDATE t_user SET name = CAST('2024-10-27 00:30:00+00:00' AS DATETIME) WHERE user_id = 3",
+                "SET time_zone = '+05:30'",
+            ),
+            (
+                "SELECT DAYNAME('2024-01-06'), name FROM t_user ORDER BY user_id",
+                "SET lc_time_names = 'de_DE'",
+            ),
+            (
+                "SELECT COALESCE(@x, user_id) FROM t_user WHERE user_id = 4",
+                "SET @x = 'abc'",
+            ),
+            (
+                "SELECT COALESCE(@x, user_id) FROM t_user ORDER BY user_id",
+                "SET @x = 1.5",
+            ),
+        ] {
+            for before in [before, "DO 1", before] {
+                let answer = |mut client: Client| {
+                    client.ask(before);
+                    let (id, ..) = prepare(&mut client, sql).unwrap();
+                    execute(&mut client, id, &[], sql)
+                };
+                let (ours, theirs) = (answer(ground.mesh()), answer(ground.one()));
+                assert_eq!(
+                    ours.unlabelled(&theirs),
+                    theirs,
+                    "{kind:?}: {before}; {sql}"
+                );
+            }
+            ground.both("SELECT * FROM t_user ORDER BY user_id");
+            // What was decided then stays so on MySQL: it is answered so, or not at all.
+            let (mut mesh, mut one) = (ground.mesh(), ground.one());
+            let [(ours, ..), (theirs, ..)] =
+                [&mut mesh, &mut one].map(|client| prepare(client, sql).unwrap());
+            [&mut mesh, &mut one].map(|client| client.ask(before));
+            let ours = execute(&mut mesh, ours, &[], sql);
+            let theirs = execute(&mut one, theirs, &[], sql);
+            if kind == Kind::MySql {
+                assert_eq!(ours, Answer::Error(1235), "{before}; {sql}");
+            } else {
+                assert_eq!(ours.unlabelled(&theirs), theirs, "{before}; {sql}");
+            }
+            ground.both("UPDATE t_user SET name = 'z' WHERE user_id = 3");
         }
     }
 }

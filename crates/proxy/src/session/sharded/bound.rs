@@ -35,7 +35,7 @@ impl Once {
         sql: &[u8],
         values: &[Parameter<'_>],
     ) -> Result<Answer<Self>, BackendError> {
-        let key = Arc::new(Key::new(sql, backend.vector.prepare_hash(), 0));
+        let key = Arc::new(Key::of(sql, &backend.vector));
         let id = match prepare_on(backend, &key, 0).await? {
             Ok((id, _)) => id,
             Err(payload) => return Ok(Err(server_error(payload)?)),

@@ -118,7 +118,7 @@ impl Session {
     ) -> Result<Option<Arc<Answer>>, Failure> {
         self.go_to(source).await?;
         self.in_own_schema(true).await?;
-        let key = Arc::new(Key::new(sql, self.state.vector.prepare_hash(), 0));
+        let key = Arc::new(Key::of(sql, &self.state.vector));
         let wanted = PreparedFor::AnswerNow(aim);
         match self.prepared_on_connection(&key, wanted).await {
             Ok(prepared) => Ok(prepared.ok().map(|(_, answer)| answer)),

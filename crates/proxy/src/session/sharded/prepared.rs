@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
-use dbmesh_sql::{Statement, analyze};
+use dbmesh_sql::{Statement, analyze, user_variables};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
 use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
 use dbmesh_wire::relay::Names;
@@ -32,8 +32,8 @@ use crate::state::Warnings;
 use crate::vector::Vector;
 
 /// Its text means something else now.
-const PREPARED_OTHERWISE: &str =
-    "it was prepared under another schema, character set or sql_mode; prepare it again";
+const PREPARED_OTHERWISE: &str = "it was prepared under another schema, character set, sql_mode, time_zone, other types of user variables or the like, which \
+     MySQL keeps; prepare it again";
 
 impl Session {
     /// COM_STMT_PREPARE: what the server of one shard says of it, in the client's names.
@@ -59,7 +59,7 @@ impl Session {
         match prepared? {
             Ok(answer) => {
                 let answer = renamed(&answer, &names)?;
-                let key = Arc::new(Key::new(sql, self.state.vector.prepare_hash(), 0));
+                let key = Arc::new(Key::of(sql, &self.state.vector));
                 self.take_statement(statement, key, &answer).await?;
             }
             Err(payload) => {
@@ -120,7 +120,7 @@ impl Session {
         let proof = self.prove(statement, text, false);
         let own = route(statement, text, self.view(proof)).aim;
         let aim = self.transaction_aim().unwrap_or(own);
-        let key = Arc::new(Key::new(text, self.state.vector.prepare_hash(), 0));
+        let key = Arc::new(Key::of(text, &self.state.vector));
         let prepared = match self
             .prepared_on_connection(&key, PreparedFor::Answer(aim))
             .await
@@ -150,13 +150,29 @@ impl Session {
         Ok(executed)
     }
 
+    /// Whether a statement that is planned and prepared now is what it was when the client prepared it.
+    fn means_the_same(&mut self, run: &Run<'_>) -> bool {
+        let (then, sql) = (run.under, &*run.key.sql);
+        let now = self.state.vector.clone();
+        if then.prepare_state(sql) == now.prepare_state(sql) {
+            return true;
+        }
+        if self.is_mariadb() {
+            return then.reads_like(&now);
+        }
+        // An `@` may also stand in a literal.
+        then.prepare_state(b"") == now.prepare_state(b"")
+            && user_variables(sql, &self.dialect())
+                .is_some_and(|names| then.types_like(&now, &names))
+    }
+
     async fn execute_planned(
         &mut self,
         packet: &mut [u8],
         run: &Run<'_>,
     ) -> Result<Executed, Failure> {
         let sql = &run.key.sql;
-        if run.under.prepare_hash() != self.state.vector.prepare_hash() {
+        if !self.means_the_same(run) {
             return Err(Fault::Sharding(PREPARED_OTHERWISE.into()).into());
         }
         let mut route = run.route;
@@ -250,7 +266,7 @@ impl Session {
         route: Route,
     ) -> Result<Executed, Failure> {
         let statement = Arc::new(analyze(text, &self.dialect()));
-        let key = Arc::new(Key::new(text, run.under.prepare_hash(), 0));
+        let key = Arc::new(Key::of(text, run.under));
         let again = Run {
             statement: &statement,
             key: &key,
@@ -339,7 +355,7 @@ impl Session {
             return self.show_in_own_names(node, route, RowFormat::Binary).await;
         }
         let under: Arc<Vector> = self.state.vector.clone();
-        let key = Arc::new(bound_key(&node.sql, under.prepare_hash(), &own));
+        let key = Arc::new(bound_key(&node.sql, &under, &own));
         if let Some(sharded) = &mut self.sharded {
             sharded.names = names;
         }
@@ -379,7 +395,7 @@ impl Session {
     pub(super) fn bound<'a>(&self, values: &'a [Parameter<'a>]) -> Bound<'a> {
         Bound {
             values,
-            state: self.state.vector.prepare_hash(),
+            under: self.state.vector.clone(),
             epoch: self.serving.schema_epoch.load(Ordering::Relaxed),
         }
     }
@@ -429,8 +445,8 @@ pub(super) fn selected<'a>(values: &[Parameter<'a>], own: &[u32]) -> Vec<Paramet
 }
 
 /// The key of a text that is executed with these values.
-pub(super) fn bound_key(sql: &[u8], state: u64, own: &[Parameter<'_>]) -> Key {
-    Key::new(sql, state, 0).pinned(Pins::of(own.iter().map(|value| value.kind)))
+pub(super) fn bound_key(sql: &[u8], under: &Vector, own: &[Parameter<'_>]) -> Key {
+    Key::of(sql, under).pinned(Pins::of(own.iter().map(|value| value.kind)))
 }
 
 /// What a PREPARE said, in the client's names.

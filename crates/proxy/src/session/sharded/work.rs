@@ -29,6 +29,7 @@ use crate::fault::Fault;
 use crate::scatter::leg::Leg;
 use crate::scatter::part::Stage;
 use crate::state::Warning;
+use crate::vector::Vector;
 
 /// Most warnings of a statement that are kept, as servers do.
 const WARNINGS_MAX: usize = 1024;
@@ -142,11 +143,11 @@ pub(super) struct Loaded {
 }
 
 /// What a prepared statement is executed with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bound<'a> {
     pub values: &'a [Parameter<'a>],
-    /// Hash of the state under which it is prepared.
-    pub state: u64,
+    /// The state under which it is prepared.
+    pub under: Arc<Vector>,
     /// The definitions that had passed.
     pub epoch: u64,
 }
@@ -257,11 +258,11 @@ impl<'a> Work<'a> {
             let Some(node) = self.nodes.get(number) else {
                 continue;
             };
-            let begun = match self.bound {
+            let begun = match &self.bound {
                 None => leg.begin(number, &node.sql).await.map(|()| None),
                 Some(bound) => {
                     let own = selected(bound.values, &node.parameters);
-                    let key = Arc::new(bound_key(&node.sql, bound.state, &own));
+                    let key = Arc::new(bound_key(&node.sql, &bound.under, &own));
                     leg.begin_prepared(number, &key, &own, bound.epoch).await
                 }
             };

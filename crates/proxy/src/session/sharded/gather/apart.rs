@@ -122,14 +122,14 @@ impl Scratch {
         self.apply(Arc::new(vector)).await
     }
 
-    /// What prepared statements depend on.
-    pub(super) fn state(&self) -> u64 {
-        self.own.prepare_hash()
+    /// Of a prepared statement.
+    pub(super) fn key(&self, sql: &[u8]) -> Key {
+        Key::of(sql, &self.own)
     }
 
     /// Closes a prepared statement.
     pub(super) async fn forget(&mut self, sql: &[u8]) -> Result<(), Failure> {
-        let key = Key::new(sql, self.state(), 0);
+        let key = self.key(sql);
         let backend = self.backend()?;
         match backend.statements.remove_text(&key) {
             ids if ids.is_empty() => Ok(()),

@@ -32,7 +32,7 @@ use super::{BATCH_BYTES, Budget};
 use crate::backend::BackendError;
 use crate::client::Unsent;
 use crate::fault::Fault;
-use crate::prepared::{Answer, Key};
+use crate::prepared::Answer;
 use crate::state::{Warning, Warnings};
 
 /// Bytes of what servers say of themselves that one statement may need.
@@ -337,7 +337,7 @@ async fn prepared(
     sql: &[u8],
     names: &Names,
 ) -> Result<(u32, Arc<Answer>), Failure> {
-    let key = Arc::new(Key::new(sql, scratch.state(), 0));
+    let key = Arc::new(scratch.key(sql));
     let backend = scratch.backend()?;
     let prepared = prepare_on(backend, &key, 0).await.map_err(broken)?;
     prepared.map_err(|payload| of_server(&payload, "", names).into())
