@@ -118,6 +118,8 @@ pub fn compare(sql: &str, judge: &Answer, mesh: &Answer) -> Verdict {
 pub fn described_by_plan(kind: Kind, sql: &str, judge: &Answer, mesh: &Answer) -> Option<Way> {
     const NOT_NULL: u16 = 0x1;
     const LISTED: u16 = 0x100 | 0x800;
+    // In bytes: longer texts are kept as BLOBs.
+    const LONG_TEXT: u32 = 65_532;
     let equal_if = |alike: &dyn Fn(&mut Column)| {
         let told = |answer: &Answer| {
             let mut answer = answer.clone();
@@ -132,9 +134,15 @@ pub fn described_by_plan(kind: Kind, sql: &str, judge: &Answer, mesh: &Answer) -
         if column.table.is_empty() {
             column.kind = widest(column.kind);
             column.flags &= !LISTED;
+            if column.kind == ColumnType::MYSQL_TYPE_VAR_STRING && column.length >= LONG_TEXT {
+                column.kind = ColumnType::MYSQL_TYPE_BLOB;
+            }
             match column.kind {
                 // The longest GROUP_CONCAT is counted in characters or in bytes.
-                ColumnType::MYSQL_TYPE_LONGLONG | ColumnType::MYSQL_TYPE_BLOB => column.length = 0,
+                ColumnType::MYSQL_TYPE_LONGLONG
+                | ColumnType::MYSQL_TYPE_BLOB
+                | ColumnType::MYSQL_TYPE_FLOAT
+                | ColumnType::MYSQL_TYPE_DOUBLE => column.length = 0,
                 // There, it is described as the bytes that it is kept as.
                 ColumnType::MYSQL_TYPE_JSON => {
                     (column.charset, column.length, column.decimals) = (0, 0, 0);

@@ -2,8 +2,9 @@
 //!
 //! Owns the settings under which the judge is asked again when an answer differs in something that may come of the plan: a
 //! description of a column out of a temporary table, how often a value is converted, whether a value that cannot be computed
-//! is computed at all. The mesh's answer is accepted only if one server gives this very answer under one of them. Rows, their
-//! order, counts of changed rows and what tables hold never come of a plan, and are never asked for again.
+//! is computed at all. The mesh's answer is accepted only if one server gives this very answer under one of them. Order, counts
+//! of changed rows and what tables hold never come of a plan, and are never asked for again; rows of a query do where a
+//! server's plans contradict each other (an index finds -1 for 18446744073709551615, a sort takes NULL for the least number).
 
 use dbmesh_testkit::Kind;
 
@@ -147,6 +148,11 @@ pub fn of(kind: Kind, difference: DifferenceKind) -> Vec<Way> {
     let failed = matches!(difference, DifferenceKind::Outcome | DifferenceKind::Error);
     let orders = ORDERS.iter().filter(|_| failed);
     own.iter().chain(orders).copied().collect()
+}
+
+/// Whether a difference of that kind may come of the plan of a query.
+pub fn may_cause_of_query(kind: DifferenceKind) -> bool {
+    kind == DifferenceKind::Rows || may_cause(kind)
 }
 
 /// Whether a difference of that kind may come of the plan.

@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         let Verdict::Different(difference) = verdict else {
             return Ok(verdict);
         };
-        if !plans::may_cause(difference.kind) {
+        if !plans::may_cause_of_query(difference.kind) {
             return Ok(Verdict::Different(difference));
         }
         let agrees = |judge: &Answer| is_one(&compare(&sql, judge, &mesh));
