@@ -55,6 +55,11 @@ fn reads_that_are_split_off() {
 }
 
 #[test]
+fn shards_by_the_rules() {
+    check("sharded", &[]);
+}
+
+#[test]
 fn roles_that_servers_report() {
     check("reported", &["--service", "default/shop/mysql"]);
 }

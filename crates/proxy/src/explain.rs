@@ -14,6 +14,7 @@ use dbmesh_wire::status::Status;
 use crate::absorb::{Surroundings, foresee};
 use crate::backend::ServerFacts;
 use crate::pins::Pins;
+use crate::session::shards_offline;
 
 /// The rows of `EXPLAIN MESH` for a new session of this service.
 #[must_use]
@@ -52,7 +53,7 @@ pub fn explain_offline(service: &Service, sql: &[u8]) -> Vec<Row> {
         around,
         service.pool.multiplexing,
     );
-    explain(&Case {
+    let mut rows = explain(&Case {
         sql,
         statement: &statement,
         dialect: &dialect,
@@ -63,6 +64,12 @@ pub fn explain_offline(service: &Service, sql: &[u8]) -> Vec<Row> {
         kept: None,
         pins,
         strategy,
-        candidates: configured(strategy),
-    })
+        // Which of the nodes, the rules say.
+        candidates: match service.sharding {
+            Some(_) => Vec::new(),
+            None => configured(strategy),
+        },
+    });
+    rows.extend(shards_offline(service, sql, &dialect));
+    rows
 }

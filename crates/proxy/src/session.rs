@@ -73,6 +73,7 @@ use judging::Governed;
 use observe::{Executed, Noted, Observed};
 pub(crate) use prepare::prepare_on;
 use sharded::ShardSession;
+pub(crate) use sharded::shards_offline;
 use waiting::Wake;
 
 /// Why a session ended; in the log.

@@ -56,6 +56,7 @@ use crate::serving::Serving;
 use crate::state::{Warning, Warnings};
 
 pub(super) use keys::Told;
+pub(crate) use planning::shards_offline;
 pub(super) use prepared::planned;
 
 /// Errors that may mean that a table is not as it was: an unknown column, another number of values, no such table.

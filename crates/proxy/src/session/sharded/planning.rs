@@ -6,11 +6,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use dbmesh_model::Service;
 use dbmesh_plan::shard::{
     Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
 };
 
-use dbmesh_sql::{Flavor, Statement, analyze};
+use dbmesh_sql::{Dialect, Flavor, Statement, analyze};
 use dbmesh_wire::relay::Names;
 
 use super::super::{Failure, Session};
@@ -23,6 +24,55 @@ use crate::state::{Warning, Warnings};
 
 /// ER_PARSE_ERROR.
 const SYNTAX_ERROR: u16 = 1064;
+
+/// The rows of EXPLAIN MESH that say where a statement would go among the sources, from the rules alone: nothing is known of
+/// columns, nor of a session.
+pub(crate) fn shards_offline(
+    service: &Service,
+    sql: &[u8],
+    dialect: &Dialect,
+) -> Vec<(String, String)> {
+    const UNKNOWN: &str = "what becomes of it depends on the columns of its tables: ask a proxy that runs (EXPLAIN MESH)";
+    let Some(sharding) = &service.sharding else {
+        return Vec::new();
+    };
+    let schema = service.schema.as_deref();
+    let planned = ShardPlanner::default().plan(&Input {
+        sql,
+        dialect,
+        sharding,
+        catalog: &Catalog::default(),
+        schema,
+        in_schema: true,
+        chosen: schema,
+        here: None,
+        utf8: true,
+        parameters: None,
+        variables: Variables::Hidden,
+        select_limit: None,
+        hint: None,
+    });
+    let text = match &planned {
+        ShardPlan::Learn(_) => UNKNOWN.to_owned(),
+        plan if keyed::is_keyed(plan, &analyze(sql, dialect)) => UNKNOWN.to_owned(),
+        ShardPlan::Refuse(reason) => format!("refused: {}", reason.why()),
+        plan => Shown { plan, sharding }.to_string(),
+    };
+    by_node(&text)
+}
+
+/// What a plan says of itself as rows: the first line is of the whole, the others are each of a node.
+fn by_node(planned: &str) -> Vec<(String, String)> {
+    let mut lines = planned.lines();
+    let first = lines.next().unwrap_or_default().to_owned();
+    let mut rows = vec![("sharding".to_owned(), first)];
+    for line in lines {
+        let line = line.trim();
+        let (node, text) = line.split_once(": ").unwrap_or((line, ""));
+        rows.push((format!("node {node}"), text.to_owned()));
+    }
+    rows
+}
 
 impl Session {
     /// Why nothing is executed.
@@ -183,15 +233,7 @@ impl Session {
             .to_string(),
             Err(fault) => fault.to_string(),
         };
-        let mut lines = planned.lines();
-        let first = lines.next().unwrap_or_default().to_owned();
-        let mut rows = vec![("sharding".to_owned(), first)];
-        for line in lines {
-            let line = line.trim();
-            let (node, text) = line.split_once(": ").unwrap_or((line, ""));
-            rows.push((format!("node {node}"), text.to_owned()));
-        }
-        rows
+        by_node(&planned)
     }
 
     /// Asks the planner something of a text.
