@@ -235,6 +235,65 @@ fn what_is_compared_need_not_fit_and_defaults_may_be_computed() {
     }
 }
 
+/// A key of every type that compares exactly: members of lists are numbers, and texts in a row of values.
+fn table_of_keys(name: &str) -> String {
+    let members: Vec<String> = (0..64).map(|n| format!("'m{n}'")).collect();
+    format!(
+        "CREATE TABLE {name} (user_id BIGINT NOT NULL, e ENUM('2', 'a', '', '1', 'it''s, b', 'é') CHARACTER SET utf8mb4 NOT NULL, \
+         s SET('b', 'a', '1', 'é') CHARACTER SET latin1 NOT NULL, m SET({}) NOT NULL, v VARCHAR(9) CHARACTER SET utf8mb4 NOT NULL, \
+         l CHAR(5) CHARACTER SET latin1 NOT NULL, d DECIMAL(12,4) NOT NULL, t DATETIME(6) NOT NULL, b BIT(64) NOT NULL, \
+         i BINARY(3) NOT NULL, y YEAR NOT NULL, h TIME(3) NOT NULL, g DATE NOT NULL, u BIGINT UNSIGNED NOT NULL, a INT, \
+         PRIMARY KEY (user_id, e, s, m, v, l, d, t, b, i, y, h, g, u))",
+        members.join(", ")
+    )
+}
+
+#[test]
+fn a_row_is_found_again_by_a_key_of_any_type() {
+    const UNLISTED: &[&str] = &[
+        "transactions: {acrossNodes: bestEffort}",
+        "defaults: {node: ds_0}",
+    ];
+    const ROWS: &str = "(3, 2, 0, 9007199254740993, 'O''é', 'ä ', 1.5, '2024-02-29 01:02:03.000001', 9007199254740993, x'00ff', 2024, '-01:02:03.5', '2024-01-01', 18446744073709551615, 0), \
+        (3, 2, 0, 9007199254740992, 'O''é', 'ä ', 1.5, '2024-02-29 01:02:03.000001', 9007199254740993, x'00ff', 2024, '-01:02:03.5', '2024-01-01', 18446744073709551615, 0), \
+        (11, 3, 15, 18446744073709551615, '', '', -2, '1000-01-01', 18446744073709551615, '', 1901, '838:59:59', '9999-12-31', 0, 0), \
+        (12, 1, 3, 0, 'A,b', '\\\\', 0, '2024-01-01', 0, 'a', 0, '00:00:00', '2024-01-01', 1, 0), \
+        (12, 5, 8, 9223372036854775808, '2', '2', 2, '2024-01-01', 2, '2', 2002, '00:00:02', '2024-01-02', 2, 0), \
+        (14, 4, 4, 1, '1', '1', 1, '2024-01-01', 1, '1', 2001, '00:00:01', '2024-01-01', 1, 0), \
+        (15, 6, 4, 1, '1', '1', 1, '2024-01-01', 1, '1', 2001, '00:00:01', '2024-01-01', 1, 0)";
+    for kind in KINDS {
+        let ground = ground(kind, UNLISTED);
+        ground.both("SET NAMES utf8mb4\n INSERT INTO t_user VALUES (3, 'Ann', 0), (11, 'B', 0), (12, 'C', 0), (14, 'D', 0)");
+        for table in ["t_item", "t_dict", "t_other"] {
+            let create = table_of_keys(table);
+            let changes = format!(
+                "DROP TABLE IF EXISTS {table}
+                {create}
+                INSERT INTO {table} VALUES {ROWS}
+                UPDATE {table} SET a = 100 ORDER BY user_id, m LIMIT 5
+                UPDATE {table} SET a = a + 200 WHERE user_id IN (SELECT user_id FROM t_user WHERE score < 5)
+                UPDATE {table} x JOIN t_user u ON u.user_id = x.user_id + 1 SET x.a = u.user_id
+                UPDATE {table} SET a = (SELECT MAX(user_id) FROM t_user) WHERE e = 'é'
+                SELECT user_id, e + 0, m | 0, a FROM {table} ORDER BY user_id, e, m
+                DELETE FROM {table} ORDER BY user_id, m LIMIT 1
+                DELETE FROM {table} WHERE user_id IN (SELECT user_id FROM t_user WHERE name > 'B')
+                SELECT user_id, e + 0, m | 0, a FROM {table} ORDER BY user_id, e, m"
+            );
+            ground.both(&changes);
+            let (mut mesh, mut one) = (ground.mesh(), ground.one());
+            let sql = format!("UPDATE {table} SET a = a + ? ORDER BY user_id DESC LIMIT 3");
+            let answers = [&mut mesh, &mut one].map(|client| {
+                let (id, ..) = prepare(client, &sql).unwrap();
+                execute(client, id, &[Int(7)], &sql)
+            });
+            assert_eq!(answers[0], answers[1], "{kind:?}: {:?}", mesh.said);
+            ground.both(&format!(
+                "SELECT user_id, e, s, m, a FROM {table} ORDER BY user_id, e, m"
+            ));
+        }
+    }
+}
+
 #[test]
 fn prepared_changes_read_other_nodes_and_their_own_table_through_a_derived_one() {
     for kind in KINDS {

@@ -12,15 +12,17 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::literal;
 
-use definition::{Definition, lower, option_of, without_computed_default};
+use definition::{Definition, holds, lower, option_of, without_computed_default, without_strings};
 
 /// How the values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carried {
     /// A number, as it is printed.
     Number,
-    /// A number by which the value is known: the bits of SET and BIT.
-    Index,
+    /// The number that the bits of a BIT are.
+    Bits,
+    /// The number that the members of a SET are.
+    Members,
     /// The index of an ENUM: 0 where the column holds no value of its list.
     Member,
     /// A floating-point number: FLOAT alone would be printed with six digits.
@@ -271,7 +273,8 @@ impl ScratchTable {
                 into.extend(moment.unwrap_or_else(|| b"NULL".to_vec()));
             }
             Carried::Number
-            | Carried::Index
+            | Carried::Bits
+            | Carried::Members
             | Carried::Member
             | Carried::Real
             | Carried::Moment => {
@@ -339,6 +342,29 @@ impl ScratchTable {
         value == b"0" && column.is_some_and(|column| column.carried == Carried::Member)
     }
 
+    /// Whether the values of this column are members of a list, known by their numbers: alone it compares with such a
+    /// number, in a row the texts would be compared.
+    #[must_use]
+    pub fn is_listed(&self, column: usize) -> bool {
+        let column = self.columns.get(column);
+        column.is_some_and(|column| matches!(column.carried, Carried::Member | Carried::Members))
+    }
+
+    /// Whether deleting or changing other rows can delete or change rows of the table that `shown`, the answer to SHOW
+    /// CREATE TABLE, describes.
+    #[must_use]
+    pub fn cascades(shown: &[u8]) -> bool {
+        let lines = shown.split(|byte| *byte == b'\n');
+        let mut keys = lines.filter(|line| line.trim_ascii_start().starts_with(b"CONSTRAINT "));
+        keys.any(|line| {
+            let words = without_strings(line);
+            holds(&words, b" FOREIGN KEY ")
+                && [&b" CASCADE"[..], b" SET "]
+                    .iter()
+                    .any(|word| holds(&words, word))
+        })
+    }
+
     /// The character sets that literals of its texts name.
     pub fn charsets(&self) -> BTreeSet<Vec<u8>> {
         let texts = self.columns.iter();
@@ -377,7 +403,9 @@ impl ScratchTable {
                     continue;
                 }
                 Carried::Number | Carried::Plain | Carried::Binary => (b"", b""),
-                Carried::Index | Carried::Member => (b"", b" + 0"),
+                Carried::Bits | Carried::Member => (b"", b" + 0"),
+                // Added to, it would be a floating-point number, or one with a sign; cast, some servers warn of that.
+                Carried::Members => (b"", b" | 0"),
                 Carried::Real => (b"", b" * 1e0"),
                 Carried::Moment => (b"UNIX_TIMESTAMP(", b")"),
                 Carried::Text => (b"CAST(", b" AS BINARY)"),
@@ -482,7 +510,9 @@ fn is_zero(moment: &[u8]) -> bool {
 
 fn push_value(carried: Carried, value: &[u8], into: &mut Vec<u8>) {
     match carried {
-        Carried::Number | Carried::Index | Carried::Member => into.extend_from_slice(value),
+        Carried::Number | Carried::Bits | Carried::Members | Carried::Member => {
+            into.extend_from_slice(value)
+        }
         Carried::Real => {
             into.extend_from_slice(value);
             // As an integer, -0 would lose its sign.

@@ -93,6 +93,13 @@ impl Sum {
     }
 }
 
+/// How many rows an UPDATE found, by what servers say in words.
+pub(super) fn matched(info: &[u8]) -> Option<u64> {
+    let rest = info.strip_prefix(b"Rows matched: ")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    number(rest.get(..digits)?)
+}
+
 /// What servers say of how they found rows.
 pub(super) fn of_plans<'a>(all: impl Iterator<Item = &'a Ended>) -> Status {
     let shown = Status::NO_GOOD_INDEX_USED

@@ -61,6 +61,8 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
 /// The statements that change what was found, and what was said while it was.
 struct Found {
     statements: Vec<Copied>,
+    /// How many rows they have to find again, where that is certain.
+    expected: Option<u64>,
     warnings: Vec<Warning>,
     /// Character sets that only the statements name.
     charsets: BTreeSet<Vec<u8>>,
@@ -265,6 +267,9 @@ impl Session {
         for sql in statements {
             self.may_go_on()?;
             self.change(&sql, statement, route, changed).await?;
+        }
+        if let Some(expected) = found.expected {
+            found_again(statement, expected, changed)?;
         }
         Ok(found)
     }
@@ -531,6 +536,24 @@ impl Session {
             affected: sum.affected_rows,
             error: None,
         })
+    }
+}
+
+/// That every row which was found, and is locked since, was found again by its key.
+fn found_again(statement: &Statement, expected: u64, changed: &Changed<'_>) -> Result<(), Failure> {
+    let sum = Sum::of(changed.ended.iter(), false);
+    let again = match statement.verb {
+        Verb::Update => counts::matched(&sum.info),
+        _ => Some(sum.affected_rows),
+    };
+    match again {
+        Some(again) if again != expected => {
+            let why = format!(
+                "{expected} rows were found, and {again} of them by their keys, so that nothing was changed: please report the table's definition"
+            );
+            Err(Fault::Sharding(why).into())
+        }
+        _ => Ok(()),
     }
 }
 

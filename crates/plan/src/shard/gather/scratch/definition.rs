@@ -171,7 +171,7 @@ fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The text with strings and names cut out, which may hold any word.
-fn without_strings(text: &[u8]) -> Vec<u8> {
+pub(super) fn without_strings(text: &[u8]) -> Vec<u8> {
     outside_strings(text).map(|(_, byte)| byte).collect()
 }
 
@@ -232,7 +232,7 @@ pub(super) fn without_computed_default(line: &[u8]) -> Vec<u8> {
     line
 }
 
-fn holds(text: &[u8], words: &[u8]) -> bool {
+pub(super) fn holds(text: &[u8], words: &[u8]) -> bool {
     text.windows(words.len()).any(|window| window == words)
 }
 
@@ -262,7 +262,8 @@ pub(super) fn carried(line: &[u8]) -> Carried {
         b"tinyint" | b"smallint" | b"mediumint" | b"int" | b"bigint" | b"decimal" | b"year" => {
             Carried::Number
         }
-        b"bit" | b"set" => Carried::Index,
+        b"bit" => Carried::Bits,
+        b"set" => Carried::Members,
         b"enum" => Carried::Member,
         b"float" | b"double" => Carried::Real,
         b"timestamp" => Carried::Moment,

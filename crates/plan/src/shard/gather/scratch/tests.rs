@@ -204,3 +204,40 @@ fn what_is_no_table_is_nothing() {
     );
     assert_eq!(ScratchTable::of(b"CREATE TABLE `t` (", "g", None), None);
 }
+
+#[test]
+fn a_set_is_its_number_with_all_digits() {
+    let shown = "CREATE TABLE `t` (
+  `s` set('a','b') NOT NULL,
+  `e` enum('a','b') NOT NULL,
+  `b` bit(64) NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+    let names = ["s", "e", "b"].map(str::to_owned);
+    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &names, &BTreeSet::new()).unwrap();
+    let expected = "SELECT `s` | 0, `e` + 0, `b` + 0 FROM `g`";
+    assert_eq!(text(table.read()), expected);
+    assert_eq!(
+        [0, 1, 2, 3].map(|column| table.is_listed(column)),
+        [true, true, false, false]
+    );
+}
+
+#[test]
+fn rows_that_others_take_along() {
+    let with = |key: &str| {
+        let shown = format!(
+            "CREATE TABLE `t` (\n  `a` int COMMENT ' FOREIGN KEY  CASCADE',\n  {key}\n) ENGINE=InnoDB"
+        );
+        ScratchTable::cascades(shown.as_bytes())
+    };
+    assert!(with(
+        "CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `t` (`b`) ON DELETE CASCADE"
+    ));
+    assert!(with(
+        "CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `u` (`b`) ON DELETE SET NULL"
+    ));
+    assert!(!with(
+        "CONSTRAINT ` CASCADE` FOREIGN KEY (`a`) REFERENCES `t` (`b`)"
+    ));
+    assert!(!with("CONSTRAINT `c` CHECK ((`a` <> _utf8mb4' CASCADE'))"));
+}

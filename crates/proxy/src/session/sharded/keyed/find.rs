@@ -34,17 +34,14 @@ impl Session {
         (route, values): (Route, &[Parameter<'_>]),
     ) -> Result<Found, Failure> {
         let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
-        let found = || unserved("nothing finds its rows");
-        let finish = keyed.find.finish.as_ref().ok_or_else(found)?;
+        let finish = keyed.find.finish.as_ref();
+        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
         let mut budget = self.gather_budget();
         let part = self.part_of(&keyed.table, finish.source)?;
         let shown = self.shown(scratch, &part).await?;
         let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns, &keyed.moments);
-        let table = table.ok_or_else(|| {
-            unserved(
-                "its values cannot be put in one place: columns are not there, or are computed",
-            )
-        })?;
+        let apart = "its values cannot be put in one place: columns are not there, or are computed";
+        let table = table.ok_or_else(|| unserved(apart))?;
         if let Then::Change { keys, .. } = &keyed.then
             && (0..*keys).any(|key| !table.compares(key))
         {
@@ -87,9 +84,13 @@ impl Session {
             utf8: self.text_is_utf8(),
             zones,
         };
+        let (statements, expected) = texts::statements(&keyed.then, &table, &rows, writing);
+        // What they leave out, or another row of theirs takes along, is not found again.
+        let expected = expected.filter(|_| !keyed.ignore && !ScratchTable::cascades(&shown));
         Ok(Found {
             rows: rows.len(),
-            statements: texts::statements(&keyed.then, &table, &rows, writing),
+            statements,
+            expected,
             warnings,
             charsets: table.charsets(),
         })

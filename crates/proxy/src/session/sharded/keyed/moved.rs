@@ -59,6 +59,7 @@ impl Session {
         };
         let found = Found {
             statements: Vec::new(),
+            expected: None,
             warnings: Vec::new(),
             charsets: BTreeSet::new(),
             rows: 0,

@@ -14,26 +14,24 @@ use crate::backend::Cell;
 /// Bytes of values in one statement; a larger row goes alone.
 const STATEMENT_BYTES: usize = 256 << 10;
 
-/// The statements that do it.
+/// The statements that do it, and how many rows they find again by their keys, if they look for any.
 pub(super) fn statements(
     then: &Then,
     table: &ScratchTable,
     rows: &[Vec<Cell>],
     writing: Writing,
-) -> Vec<Copied> {
+) -> (Vec<Copied>, Option<u64>) {
     match then {
         Then::Insert { head, tail, .. } => {
             let all = 0..table.width();
             let tuples = rows
                 .iter()
                 .map(|row| tuple(all.clone(), |column| literal(table, row, column, writing)));
-            batched(tuples)
-                .into_iter()
-                .map(|values| Copied {
-                    text: [head, values.as_slice(), &tail.text].concat(),
-                    parameters: tail.parameters.clone(),
-                })
-                .collect()
+            let inserts = batched(tuples).into_iter().map(|values| Copied {
+                text: [head, values.as_slice(), &tail.text].concat(),
+                parameters: tail.parameters.clone(),
+            });
+            (inserts.collect(), None)
         }
         Then::Change {
             head,
@@ -41,44 +39,100 @@ pub(super) fn statements(
             key,
             in_order,
         } => {
-            let named = match key.as_slice() {
-                [only] => only.clone(),
-                several => [&b"("[..], &several.join(&b", "[..]), b")"].concat(),
-            };
-            let mut seen = HashSet::new();
-            let mut of_values: BTreeMap<Vec<Vec<u8>>, Vec<Vec<u8>>> = BTreeMap::new();
-            let mut all = Vec::new();
-            for row in rows {
-                let which = tuple(0..*keys, |column| literal(table, row, column, writing));
-                // A row that several rows join is changed once.
-                if !seen.insert(which.clone()) {
-                    continue;
-                }
-                let value = |column: usize| literal(table, row, column, writing);
-                let values: Vec<Vec<u8>> = (*keys..table.width()).map(value).collect();
-                match in_order {
-                    true => all.push((values, which)),
-                    false => of_values.entry(values).or_default().push(which),
-                }
-            }
-            for (values, rows) in of_values {
-                let batches = batched(rows.into_iter());
-                all.extend(batches.into_iter().map(|batch| (values.clone(), batch)));
-            }
-            let changed = |(values, rows): (Vec<Vec<u8>>, Vec<u8>)| {
-                let mut sql = filled(head, &values);
-                sql.push(&[b" WHERE ", named.as_slice(), b" IN (", &rows, b")"].concat());
-                sql
-            };
+            let (all, expected) = together(table, rows, (*keys, key, *in_order), writing);
             if all.is_empty() {
                 // A server says best what a change of nothing says.
                 let none = vec![b"NULL".to_vec(); table.width().saturating_sub(*keys)];
                 let mut sql = filled(head, &none);
                 sql.push(b" WHERE 1 = 0");
-                return vec![sql];
+                return (vec![sql], Some(0));
             }
-            all.into_iter().map(changed).collect()
+            let changed = |(words, condition): (Words, Vec<u8>)| {
+                let mut sql = filled(head, &words.values);
+                sql.push(b" WHERE ");
+                sql.push(&condition);
+                sql
+            };
+            (all.into_iter().map(changed).collect(), Some(expected))
         }
+    }
+}
+
+/// Which rows are changed by one statement, with the condition that finds them, and how many they are in all. Their keys
+/// are so many columns, of these names.
+fn together(
+    table: &ScratchTable,
+    rows: &[Vec<Cell>],
+    (keys, key, in_order): (usize, &[Vec<u8>], bool),
+    writing: Writing,
+) -> (Vec<(Words, Vec<u8>)>, u64) {
+    let (listed, plain): (Vec<usize>, Vec<usize>) =
+        (0..keys).partition(|column| table.is_listed(*column));
+    let name = |column: &usize| key.get(*column).map(Vec::as_slice).unwrap_or_default();
+    let mut seen = HashSet::new();
+    let mut of_words: BTreeMap<Words, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for row in rows {
+        let value = |column: usize| literal(table, row, column, writing);
+        let members = listed
+            .iter()
+            .map(|column| member(name(column), &value(*column)));
+        let members: Vec<Vec<u8>> = members.collect();
+        let which = tuple(plain.iter().copied(), value);
+        // A row that several rows join is changed once.
+        if !seen.insert((members.clone(), which.clone())) {
+            continue;
+        }
+        let values = (keys..table.width()).map(value).collect();
+        let words = Words { values, members };
+        match in_order {
+            true => all.push((words, which)),
+            false => of_words.entry(words).or_default().push(which),
+        }
+    }
+    for (words, rows) in of_words {
+        let batches = batched(rows.into_iter());
+        all.extend(batches.into_iter().map(|batch| (words.clone(), batch)));
+    }
+    let named: Vec<&[u8]> = plain.iter().map(name).collect();
+    let named = match named.as_slice() {
+        [only] => only.to_vec(),
+        several => [&b"("[..], &several.join(&b", "[..]), b")"].concat(),
+    };
+    let all = all.into_iter().map(|(words, rows)| {
+        let mut terms = words.members.clone();
+        if !plain.is_empty() {
+            terms.insert(0, [named.as_slice(), b" IN (", &rows, b")"].concat());
+        }
+        let condition = terms.join(&b" AND "[..]);
+        (words, condition)
+    });
+    (all.collect(), seen.len() as u64)
+}
+
+/// What the rows of one statement have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Words {
+    /// What they are given.
+    values: Vec<Vec<u8>>,
+    /// The terms of their condition that say the members of ENUM and SET in their key.
+    members: Vec<Vec<u8>>,
+}
+
+/// Integers from here on are not all of them floating-point numbers.
+const EXACT_BELOW: u64 = 1 << 53;
+
+/// A member of an ENUM or SET, which is its number: in a row comparison, its text would be compared with the number's.
+fn member(column: &[u8], number: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(number).ok();
+    let parsed: Option<u64> = text.and_then(|text| text.parse().ok());
+    // An index finds it; compared, both are floating-point numbers with a sign.
+    let near = [column, b" = ", number].concat();
+    let exact = [b"(", column, b" | 0) = ", number].concat();
+    match parsed.map(|number| (number < EXACT_BELOW, i64::try_from(number))) {
+        Some((true, _)) => near,
+        Some((false, Ok(_))) => [near.as_slice(), b" AND ", &exact].concat(),
+        _ => exact,
     }
 }
 
@@ -102,7 +156,7 @@ fn literal(table: &ScratchTable, row: &[Cell], column: usize, writing: Writing) 
 }
 
 /// `(1, 2)`; IN takes one value in parentheses as well.
-fn tuple(columns: std::ops::Range<usize>, value: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+fn tuple(columns: impl Iterator<Item = usize>, value: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let values: Vec<Vec<u8>> = columns.map(value).collect();
     [&b"("[..], &values.join(&b", "[..]), b")"].concat()
 }
@@ -120,4 +174,88 @@ fn batched(texts: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
         }
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const SHOWN: &str = "CREATE TABLE `t` (
+  `k` int NOT NULL,
+  `e` enum('x','y') NOT NULL,
+  `s` set('a','b') NOT NULL,
+  `v` varchar(9) NOT NULL,
+  PRIMARY KEY (`k`,`e`,`s`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+    /// The statements that give rows with keys of these columns, and then `v`, its value.
+    fn changes(names: &[&str], rows: &[&[&str]], in_order: bool) -> (Vec<String>, Option<u64>) {
+        let key = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let columns: Vec<String> = [names, &["v"]]
+            .concat()
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+        let table =
+            ScratchTable::of_columns(SHOWN.as_bytes(), "g", &columns, &BTreeSet::new()).unwrap();
+        let rows: Vec<Vec<Cell>> = rows
+            .iter()
+            .map(|row| {
+                row.iter()
+                    .map(|value| Some(value.as_bytes().to_vec()))
+                    .collect()
+            })
+            .collect();
+        let mut before = Copied::default();
+        before.push(b"UPDATE t SET v = ");
+        let then = Then::Change {
+            head: vec![before, Copied::default()],
+            keys: names.len(),
+            key,
+            in_order,
+        };
+        let writing = Writing {
+            no_backslash_escapes: false,
+            utf8: true,
+            zones: true,
+        };
+        let (statements, expected) = statements(&then, &table, &rows, writing);
+        let texts = statements
+            .into_iter()
+            .map(|sql| String::from_utf8(sql.text).unwrap());
+        (texts.collect(), expected)
+    }
+
+    #[test]
+    fn members_of_lists_are_compared_alone() {
+        let rows: [&[&str]; 6] = [
+            &["9", "2", "3", "z"],
+            &["11", "1", "3", "z"],
+            &["12", "2", "3", "z"],
+            &["9", "2", "3", "z"],
+            &["9", "2", "9007199254740993", "z"],
+            &["9", "2", "18446744073709551615", "z"],
+        ];
+        let of_members = [
+            "UPDATE t SET v = 'z' WHERE k IN ((11)) AND e = 1 AND s = 3",
+            "UPDATE t SET v = 'z' WHERE k IN ((9)) AND e = 2 AND (s | 0) = 18446744073709551615",
+            "UPDATE t SET v = 'z' WHERE k IN ((9), (12)) AND e = 2 AND s = 3",
+            "UPDATE t SET v = 'z' WHERE k IN ((9)) AND e = 2 AND s = 9007199254740993 AND (s | 0) = 9007199254740993",
+        ];
+        let (texts, expected) = changes(&["k", "e", "s"], &rows, false);
+        assert_eq!(
+            (texts, expected),
+            (of_members.map(str::to_owned).to_vec(), Some(5))
+        );
+        let (texts, _) = changes(&["e"], &[&["2", "a"], &["0", "b"]], true);
+        let alone = [
+            "UPDATE t SET v = 'a' WHERE e = 2",
+            "UPDATE t SET v = 'b' WHERE e = 0",
+        ];
+        assert_eq!(texts, alone);
+        let (texts, expected) = changes(&["k", "e"], &[], false);
+        assert_eq!(texts, ["UPDATE t SET v = NULL WHERE 1 = 0"]);
+        assert_eq!(expected, Some(0));
+    }
 }
