@@ -75,7 +75,9 @@ pub fn find<'a, 'd>(
         let kind = algorithm.algorithm_type.as_str();
         if !TYPES.contains(&kind) {
             let reason = format!("unknown algorithm `{kind}`");
-            findings.error_with(&at.field("type"), reason, suggest(kind, TYPES));
+            let known =
+                suggest(kind, TYPES).unwrap_or_else(|| format!("there are {}", TYPES.join(", ")));
+            findings.error_with(&at.field("type"), reason, Some(known));
             return None;
         }
         return Some(found(at, kind, algorithm.props.as_ref()));
@@ -205,8 +207,10 @@ impl Found<'_, '_> {
         if u128::try_from(given) == Ok(slots) {
             return Some(());
         }
+        let named = |target: Option<&Target>| target.map_or("", |t| t.name.as_str()).to_owned();
+        let (first, last) = (named(targets.first()), named(targets.last()));
         let reason = format!(
-            "{} has {slots} slots here, and there are {given} targets",
+            "{} has {slots} slots here, and there are {given} targets, `{first}` to `{last}`",
             self.kind
         );
         findings.error(&self.at, reason);
@@ -300,6 +304,11 @@ impl Found<'_, '_> {
         let unit = self.property("datetime-interval-unit");
         let unit = unit.as_deref().unwrap_or("DAYS");
         let (lower, upper, suffix, amount) = (lower?, upper?, suffix?, amount?);
+        if lower > upper {
+            let reason = "is before `datetime-lower`".to_owned();
+            self.wrong("datetime-upper", reason, findings);
+            return None;
+        }
         let mut starts = Vec::new();
         let mut slots = Vec::new();
         let mut at = lower;
@@ -309,7 +318,9 @@ impl Found<'_, '_> {
                 None => {
                     self.wrong(
                         "datetime-interval-unit",
-                        format!("unknown unit `{unit}`"),
+                        format!(
+                            "unknown unit `{unit}`: SECONDS, MINUTES, HOURS, DAYS, WEEKS, MONTHS or YEARS"
+                        ),
                         findings,
                     );
                     return None;

@@ -245,8 +245,13 @@ fn choices(inside: &str) -> Result<Vec<String>, String> {
         };
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
         let (first, last) = (number(from)?, number(to)?);
-        if first > last || (last - first) as usize >= SHARDS_MAX {
-            return Err(wrong());
+        if first > last {
+            return Err(format!(
+                "has {{{inside}}}, whose end is before its beginning"
+            ));
+        }
+        if (last - first) as usize >= SHARDS_MAX {
+            return Err(format!("has {{{inside}}}, which is more than {SHARDS_MAX}"));
         }
         return Ok((first..=last).map(|n| format!("{n:0width$}")).collect());
     }
