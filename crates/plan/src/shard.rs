@@ -85,6 +85,22 @@ pub struct Input<'a> {
     pub select_limit: Option<u64>,
     /// The value of a hint, for strategies by hint.
     pub hint: Option<&'a KeyValue>,
+    /// In which words the rows of an INSERT go, where not in those of the text.
+    pub rows_as: Option<RowsAs<'a>>,
+}
+
+/// Other words for the rows of an INSERT … VALUES, by which each has more to give than its columns: what stands in the place
+/// of `VALUES (…), (…)` at a node is made of those of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsAs<'a> {
+    /// Before the rows.
+    pub before: &'a [u8],
+    /// A text for each, in the order of the statement's.
+    pub rows: &'a [Vec<u8>],
+    /// Between two of them.
+    pub between: &'a [u8],
+    /// Behind them.
+    pub after: &'a [u8],
 }
 
 /// What becomes of a statement.
@@ -228,13 +244,20 @@ impl ShardPlanner {
         }
     }
 
-    /// A query with all that it reads pulled to a connection that sees nothing else.
-    fn gather_all(&mut self, input: &Input<'_>) -> Result<Gather, Stop> {
+    /// A query with all that it reads pulled to a connection that sees nothing else, and other words over what is pulled.
+    fn gather_all(
+        &mut self,
+        input: &Input<'_>,
+        words: keyed::Words<'_>,
+    ) -> Result<(Gather, Vec<Copied>), Stop> {
         let parsed = self.parser.parse(input.sql, input.dialect);
         let ast = parsed.map_err(|_| RefuseReason::Routine)?;
         self.facts.fill(ast, input.sql, input.dialect);
         let scope = Scope::of(*input, ast, &self.facts)?;
-        gather::gather(&scope, GatherReason::ChangeJoin, gather::Keeps::Nothing)
+        let keeps = gather::Keeps::Nothing;
+        let (gather, splices) = gather::gathered(&scope, GatherReason::ChangeJoin, keeps)?;
+        let words = keyed::words(&scope, words, &splices).ok_or(GatherReason::InsertSelect)?;
+        Ok((gather, words))
     }
 
     /// The statement in the words of one node, whatever its values are, for who asks what its columns are; none if it needs

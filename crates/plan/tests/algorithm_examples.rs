@@ -56,6 +56,7 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
         variables: Variables::Hidden,
         select_limit: None,
         hint: hint.as_ref(),
+        rows_as: None,
     });
     let statements = match plan {
         ShardPlan::Single(statement) => vec![statement],

@@ -149,6 +149,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
             None => Variables::Hidden,
         },
         hint: hint.as_ref(),
+        rows_as: None,
         select_limit: case.select_limit.as_ref().map(|n| n.parse().unwrap()),
     };
     let Some(values) = &case.generated else {

@@ -45,6 +45,7 @@ fn moving(sql: &str, primary: &[(&str, &[&str])]) -> Result<Moving, Unmoved> {
         parameters: None,
         variables: Variables::Hidden,
         hint: None,
+        rows_as: None,
         select_limit: None,
     };
     ShardPlanner::default().moving(&input)

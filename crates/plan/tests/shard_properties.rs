@@ -39,6 +39,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         variables: Variables::Hidden,
         select_limit: None,
         hint: None,
+        rows_as: None,
     })
 }
 

@@ -91,6 +91,7 @@ impl Asked<'_> {
             variables: Variables::Hidden,
             select_limit: None,
             hint: None,
+            rows_as: None,
         }
     }
 

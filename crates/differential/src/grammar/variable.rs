@@ -54,6 +54,9 @@ impl Grammar {
 
     /// Rows of a query that go to a table.
     pub(super) fn insert_select(&mut self) -> String {
+        if self.draw.percent(25) {
+            return self.lending();
+        }
         let more = self.draw.between(1, 60);
         let verb = self.draw.one(&["INSERT", "INSERT IGNORE", "REPLACE"]);
         let (into, select) = match self.draw.below(5) {
@@ -88,6 +91,31 @@ impl Grammar {
         let filter = self.condition(&reach);
         self.depth -= DEPTH_MAX;
         format!("{verb} INTO {into} {select} WHERE {filter}")
+    }
+
+    /// Rows that change others by columns of the query that gives them.
+    fn lending(&mut self) -> String {
+        let (more, order) = (self.draw.between(1, 60), self.draw.between(1, 5));
+        let (column, class) = self.target("t_user");
+        let lent = of_table("t_order").iter().filter(|(_, of)| *of == class);
+        let lent: Vec<&str> = lent.map(|(name, _)| *name).collect();
+        let value = match lent.is_empty() {
+            true => self.literal(class),
+            false => format!("o.{}", self.draw.one(&lent)),
+        };
+        let value = match self.draw.percent(30) {
+            true => format!("COALESCE({value}, t_user.{column})"),
+            false => value,
+        };
+        let from = self.draw.one(&[
+            "t_order o",
+            "(SELECT * FROM t_order) o",
+            "t_order o JOIN t_user u ON u.boss_id = o.user_id",
+        ]);
+        format!(
+            "INSERT INTO t_user (user_id, city) SELECT o.user_id + {more}, 'lent' FROM {from} WHERE o.order_id = {order} \
+             ORDER BY o.user_id ON DUPLICATE KEY UPDATE {column} = {value}"
+        )
     }
 
     /// A change of tables that are joined.

@@ -26,7 +26,7 @@ use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{NodeStatement, ShardPlan};
 
-pub use scratch::{Joins, ScratchTable, Unique, Writing};
+pub use scratch::{Joins, LentTable, ScratchTable, Unique, Words, Writing};
 
 /// What the names of pulled tables begin with.
 pub const SCRATCH_PREFIX: &str = "mesh_gather_";
@@ -103,6 +103,15 @@ pub(super) fn gather(
     reason: GatherReason,
     keeps: Keeps,
 ) -> Result<Gather, Stop> {
+    Ok(gathered(scope, reason, keeps)?.0)
+}
+
+/// The same, with what changes in the text of a query for the statement over the pulled tables.
+pub(super) fn gathered(
+    scope: &Scope<'_>,
+    reason: GatherReason,
+    keeps: Keeps,
+) -> Result<(Gather, Vec<Splice>), Stop> {
     let sets = route::sets(scope, &Locality::of(scope));
     // SET and DO read rows as queries do.
     let reads = matches!(scope.facts.kind, StatementKind::Set | StatementKind::Do);
@@ -138,14 +147,18 @@ pub(super) fn gather(
             scratch,
         )
     };
-    Ok(Gather {
+    let pulls = scratches.iter().map(pull).collect::<Result<_, _>>()?;
+    let mut gather = Gather {
         reason,
-        pulls: scratches.iter().map(pull).collect::<Result<_, _>>()?,
-        finish: match query {
-            true => Some(finish(scope, home, &names, &scratches, expanded)?),
-            false => None,
-        },
-    })
+        pulls,
+        finish: None,
+    };
+    if !query {
+        return Ok((gather, Vec::new()));
+    }
+    let splices = finishing(scope, &names, expanded)?;
+    gather.finish = Some(finished(scope, home, &scratches, &splices));
+    Ok((gather, splices))
 }
 
 /// The names of temporary tables: of every use, and with the uses that are pulled for them.
@@ -159,10 +172,7 @@ pub(super) fn scratches(
     let mut scratches = Vec::new();
     let mut names: Vec<Option<String>> = vec![None; scope.uses.len()];
     for (place, (table, name)) in scope.uses.iter().zip(&mut names).enumerate() {
-        let within = |expanded: &common::Expanded| {
-            let (outer, inner) = (expanded.within, table.name.span);
-            outer.start <= inner.start && inner.end <= outer.end
-        };
+        let within = |expanded: &common::Expanded| expanded.holds(table.name.span);
         if pulled.get(place) == Some(&true) && !expanded.is_some_and(within) {
             let scratch = format!("{SCRATCH_PREFIX}{place}");
             scratches.push((place, scratch.clone()));
@@ -518,34 +528,53 @@ pub(super) fn finish(
     scratches: &[(usize, String)],
     expanded: Option<common::Expanded>,
 ) -> Result<NodeStatement, Stop> {
+    let splices = finishing(scope, names, expanded)?;
+    Ok(finished(scope, home, scratches, &splices))
+}
+
+/// What changes in the text of the statement over the pulled tables.
+fn finishing(
+    scope: &Scope<'_>,
+    names: &[Option<String>],
+    expanded: Option<common::Expanded>,
+) -> Result<Vec<Splice>, Stop> {
     let (within, renamed) = match expanded {
-        Some(expanded) => (Some(expanded.within), expanded.splices),
-        None => (None, Vec::new()),
+        Some(expanded) => (expanded.within, expanded.splices),
+        None => (Vec::new(), Vec::new()),
     };
     let mut splices = rewrite::splices(scope, Naming::Scratch(names), renamed)?;
     // What is pulled has not all indexes, and hints of them say nothing about rows.
     let hints = scope.ast.all::<IndexHint>().iter();
     splices.extend(hints.map(|hint| Splice::text(hint.span, "")));
     // Definitions that were written anew have their changes already.
-    if let Some(within) = within {
+    for within in within {
         splices.retain(|splice| {
             splice.span == within
                 || splice.span.end <= within.start
                 || within.end <= splice.span.start
         });
     }
-    let text = rewrite::copy(scope, rewrite::whole(scope), &splices);
+    Ok(splices)
+}
+
+fn finished(
+    scope: &Scope<'_>,
+    home: usize,
+    scratches: &[(usize, String)],
+    splices: &[Splice],
+) -> NodeStatement {
+    let text = rewrite::copy(scope, rewrite::whole(scope), splices);
     let logical = |(place, scratch): &(usize, String)| {
         let table = scope.uses.get(*place)?;
         Some((scratch.clone(), table.table.clone()))
     };
     let known_as = scratches.iter().filter_map(logical).collect();
-    Ok(NodeStatement {
+    NodeStatement {
         source: home,
         shard: None,
         sql: text.text,
         parameters: text.parameters,
         tables: known_as,
         rows: Vec::new(),
-    })
+    }
 }

@@ -37,7 +37,10 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         Place::Single(_) => {
             let sets = route::sets(scope, &Locality::of(scope));
             let target = route::one(scope, &sets).ok_or(GatherReason::InsertSelect)?;
-            Ok(ShardPlan::Single(rewrite::statement(scope, &target, &[])?))
+            let splices = Vec::from_iter(restated(scope, insert, None));
+            Ok(ShardPlan::Single(rewrite::statement(
+                scope, &target, &splices,
+            )?))
         }
         Place::Broadcast => {
             let mut others = scope.uses.iter();
@@ -48,7 +51,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
             if queries.iter().any(|query| query.limit.is_some()) || !write::deterministic(scope) {
                 return Err(RefuseReason::NotDeterministic.into());
             }
-            write::everywhere(scope, &[])
+            write::everywhere(scope, &Vec::from_iter(restated(scope, insert, None)))
         }
         Place::Sharded(sharded) => {
             let into = Into {
@@ -73,6 +76,33 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
 /// Whether its values are those of columns by their order in the table.
 pub(super) fn is_unlisted(ast: &Ast, insert: &Insert) -> bool {
     ast.list(insert.columns).is_empty() && !matches!(insert.source, InsertSource::Set(_))
+}
+
+/// The rows of these numbers, or all, in the words in which they go instead of VALUES.
+fn restated(scope: &Scope<'_>, insert: &Insert, numbers: Option<&[u32]>) -> Option<Splice> {
+    let (words, InsertSource::Values { span, .. }) = (scope.input.rows_as?, insert.source) else {
+        return None;
+    };
+    let rows: Vec<&[u8]> = match numbers {
+        None => words.rows.iter().map(Vec::as_slice).collect(),
+        Some(numbers) => {
+            let row = |number: &u32| {
+                words
+                    .rows
+                    .get(usize::try_from(*number).ok()?.checked_sub(1)?)
+            };
+            numbers
+                .iter()
+                .map(|number| row(number).map(Vec::as_slice))
+                .collect::<Option<_>>()?
+        }
+    };
+    let text = [words.before, &rows.join(words.between), words.after].concat();
+    let whole = Span {
+        start: insert.columns_span.end,
+        end: span.end,
+    };
+    Some(Splice::text(whole, text))
 }
 
 /// An INSERT into a sharded table.
@@ -143,7 +173,7 @@ impl Into<'_, '_> {
         let mut shards = Positions::none(self.sharded.shards.len());
         of_rows.iter().for_each(|shard| shards.add(*shard));
         if let (1, Some(shard)) = (shards.len(), shards.first()) {
-            return self.single(shard);
+            return self.single(shard, restated(self.scope, self.insert, None));
         }
         self.spread()?;
         let mut statements = Vec::new();
@@ -160,11 +190,12 @@ impl Into<'_, '_> {
                     text.append(rewrite::copy(self.scope, row.span, &[]));
                 }
             }
-            let alone = match (numbers.len(), last) {
+            let restated = restated(self.scope, self.insert, Some(&numbers));
+            let other = restated.or_else(|| match (numbers.len(), last) {
                 (1, Some(row)) => self.alone(row, span),
                 _ => None,
-            };
-            let splice = alone.unwrap_or_else(|| text.splice(span));
+            });
+            let splice = other.unwrap_or_else(|| text.splice(span));
             let of_shard = self.statement(&self.target(shard)?, Some(splice))?;
             statements.push(NodeStatement {
                 rows: numbers,
@@ -230,7 +261,7 @@ impl Into<'_, '_> {
                 .map(|a| a.value)
         };
         let shard = self.shard(value)?;
-        self.single(shard)
+        self.single(shard, None)
     }
 
     fn scatter(&self, statements: Vec<NodeStatement>) -> ShardPlan {
@@ -269,14 +300,14 @@ impl Into<'_, '_> {
     }
 
     /// All rows on one shard: whatever else is read must be there as well.
-    fn single(&self, shard: usize) -> Result<ShardPlan, Stop> {
+    fn single(&self, shard: usize, change: Option<Splice>) -> Result<ShardPlan, Stop> {
         let locality = Locality::of(self.scope);
         let mut sets = route::sets(self.scope, &locality);
         if let Some(set) = sets.get_mut(self.place) {
             *set = Some(Positions::one(self.sharded.shards.len(), shard));
         }
         let target = route::one(self.scope, &sets).ok_or(GatherReason::InsertSelect)?;
-        Ok(ShardPlan::Single(self.statement(&target, None)?))
+        Ok(ShardPlan::Single(self.statement(&target, change)?))
     }
 
     /// The text for a shard. Columns that it leaves to their order are named, as their values were read: a shard whose columns

@@ -6,6 +6,7 @@
 //! their places in the client's text. Input: an INSERT, REPLACE, UPDATE or DELETE.
 
 mod inserted;
+mod lent;
 
 use std::collections::BTreeSet;
 
@@ -18,12 +19,17 @@ use dbmesh_sql::{Span, literal};
 
 use super::gather::{self, Gather};
 use super::reason::{GatherReason, RefuseReason, Stop};
-use super::rewrite::{self, Copied};
+use super::rewrite::{self, Copied, Splice};
 use super::scope::{Scope, Use};
 use super::{Input, Parameter, ShardPlanner, write};
 
+pub use lent::{Lent, name as lent_name};
+
 /// The temporary table that takes what the query finds.
 pub const FOUND: &str = "mesh_found";
+
+/// The temporary table that has the types of what is lent, and what rows are called that have it.
+pub const LENT: &str = "mesh_lent";
 
 /// How a change is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub struct Keyed {
     pub table: String,
     /// What finds the rows, all of it pulled.
     pub find: Gather,
+    /// The same in queries of one row each, one after the other; empty where it finds them all at once.
+    pub rows: Vec<Copied>,
     /// The columns of the table that the query gives, in its order.
     pub columns: Vec<String>,
     /// Those of them of which it gives seconds since 1970: moments of an hour that a clock shows twice are told apart so.
@@ -49,8 +57,10 @@ pub enum Then {
     Insert {
         /// Before the values.
         head: Vec<u8>,
-        /// After them.
-        tail: Copied,
+        /// After them, in parts, with a value that is lent between two of them.
+        tail: Vec<Copied>,
+        /// What ON DUPLICATE KEY UPDATE reads of the query besides.
+        lent: Option<Lent>,
         /// Where they come from.
         rows: RowsOf,
     },
@@ -158,8 +168,43 @@ impl Change {
     }
 }
 
+/// What is asked for besides a query, over what it reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Words<'a> {
+    Nothing,
+    /// What gives these columns of what the query reads, as [`lent_name`] calls them, without rows.
+    Types(&'a [Vec<u8>]),
+    /// These parts of the query's text, each a query.
+    Parts(&'a [Span]),
+}
+
+/// These words, with what changes in a query's text; none if it has no such columns.
+pub(super) fn words(
+    scope: &Scope<'_>,
+    words: Words<'_>,
+    splices: &[Splice],
+) -> Option<Vec<Copied>> {
+    match words {
+        Words::Nothing => Some(Vec::new()),
+        Words::Types(lent) => Some(vec![lent::typed(scope, lent, splices)?]),
+        Words::Parts(spans) => {
+            let part = |span: &Span| rewrite::copy(scope, *span, splices);
+            Some(spans.iter().map(part).collect())
+        }
+    }
+}
+
 /// The query's plan. Its parameters are the client's.
 fn find(scope: &Scope<'_>, query: &Copied) -> Result<Gather, NotKeyed> {
+    Ok(find_with(scope, query, Words::Nothing)?.0)
+}
+
+/// The same, with other words over what the query reads.
+fn find_with(
+    scope: &Scope<'_>,
+    query: &Copied,
+    words: Words<'_>,
+) -> Result<(Gather, Vec<Copied>), NotKeyed> {
     let one = |all: &[Parameter], place: &u32| all.get(usize::try_from(*place).ok()?).cloned();
     let values: Option<Vec<Parameter>> = scope.input.parameters.map(|all| {
         let own = query.parameters.iter();
@@ -170,7 +215,7 @@ fn find(scope: &Scope<'_>, query: &Copied) -> Result<Gather, NotKeyed> {
         parameters: values.as_deref(),
         ..scope.input
     };
-    let mut found = ShardPlanner::default().gather_all(&input)?;
+    let (mut found, mut more) = ShardPlanner::default().gather_all(&input, words)?;
     let clients = |places: &mut Vec<u32>| {
         for place in places {
             let own = usize::try_from(*place).ok();
@@ -186,7 +231,10 @@ fn find(scope: &Scope<'_>, query: &Copied) -> Result<Gather, NotKeyed> {
     if let Some(finish) = &mut found.finish {
         clients(&mut finish.parameters);
     }
-    Ok(found)
+    for words in &mut more {
+        clients(&mut words.parameters);
+    }
+    Ok((found, more))
 }
 
 /// A part of the client's text.
@@ -338,6 +386,7 @@ impl Target<'_, '_> {
         Ok(Keyed {
             table: self.table.table.clone(),
             find,
+            rows: Vec::new(),
             columns,
             moments: self.moments().into_iter().flatten().cloned().collect(),
             ignore: self.change.ignore,

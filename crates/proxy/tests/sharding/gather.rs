@@ -36,6 +36,7 @@ const SHAPES: &str = "
     SELECT user_id, name FROM t_user u WHERE EXISTS (SELECT 1 FROM t_item WHERE t_item.order_id = u.user_id + 3) ORDER BY 1
     SELECT a.id, b.id FROM t_order a JOIN t_order b ON a.total = b.total AND a.id < b.id ORDER BY 1, 2
     WITH big AS (SELECT id, total FROM t_order WHERE total >= 4) SELECT a.id FROM big a JOIN big b ON a.total = b.total ORDER BY a.id, b.id
+    SELECT * FROM (WITH spent AS (SELECT user_id, SUM(total) AS s FROM t_order GROUP BY user_id) SELECT a.user_id FROM spent a JOIN spent b ON a.s = b.s AND a.user_id <> b.user_id) AS equal_spent ORDER BY user_id
     WITH RECURSIVE n AS (SELECT MIN(id) AS id FROM t_order UNION ALL SELECT id + 1 FROM n WHERE id < 4) SELECT n.id, note FROM n JOIN t_order ON n.id = t_order.id ORDER BY n.id
     (SELECT id FROM t_order WHERE total = 4 LIMIT 5) UNION ALL (SELECT id FROM t_item ORDER BY id DESC LIMIT 2) ORDER BY 1
     SELECT u.name, c.v, o.id FROM t_user u JOIN t_conf c ON c.id = u.user_id JOIN t_order o ON o.user_id = u.user_id ORDER BY o.id

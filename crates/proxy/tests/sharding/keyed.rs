@@ -44,6 +44,10 @@ const CHANGES: &str = "
     SHOW WARNINGS
     INSERT INTO t_user (user_id, score) SELECT id + 300, -1 FROM t_dict
     INSERT INTO t_user (user_id, name) SELECT id + 6, word FROM t_dict ON DUPLICATE KEY UPDATE name = VALUES(name), score = 9
+    INSERT INTO t_user (user_id, name, score) SELECT s.buyer, 'new', s.items FROM (SELECT order_id AS buyer, COUNT(*) AS items FROM t_item WHERE order_id > 0 GROUP BY order_id) AS s ON DUPLICATE KEY UPDATE score = t_user.score + s.items
+    INSERT INTO t_user (user_id, name) SELECT o.id + 4, 'n' FROM t_order o ON DUPLICATE KEY UPDATE name = CONCAT(o.note, o.total, VALUES(name)), score = id
+    INSERT INTO t_dict (id, word) SELECT o.user_id, 'n' FROM t_order o ORDER BY o.id ON DUPLICATE KEY UPDATE word = CONCAT(o.id, LEFT(t_dict.word, 5))
+    INSERT INTO t_user (user_id, name) SELECT user_id + 1, 'n' FROM t_order o ON DUPLICATE KEY UPDATE name = o.nosuch
     INSERT INTO t_user (user_id, name) SELECT id, v FROM t_conf WHERE 1 = 0
     REPLACE INTO t_user (user_id, name) SELECT id + 5, v FROM t_conf
     INSERT INTO t_order (id, user_id, note) SELECT i.id + 50, u.user_id, i.name FROM t_item i JOIN t_user u ON u.user_id = i.id + 5
@@ -64,10 +68,18 @@ const CHANGES: &str = "
     INSERT INTO t_user (user_id, name) VALUES (500, (SELECT MAX(v) FROM t_conf))
     INSERT INTO t_user (user_id, name) VALUES ((SELECT MAX(user_id) + 1000 FROM t_order), 'asked')
     INSERT INTO t_conf (id, v) VALUES (7003, (SELECT note FROM t_order))
+    INSERT INTO t_user (user_id, name, score) VALUES (510, 'a', (SELECT MAX(id) FROM t_order)), (511, (SELECT MIN(word) FROM t_dict), 5), ((SELECT MAX(id) + 600 FROM t_item), 'k', NULL)
+    INSERT INTO t_user (user_id, name, score) VALUES (520, 'a', 1), (521, 'b', (SELECT -1 FROM t_item LIMIT 1))
+    INSERT IGNORE INTO t_user (user_id, name, score) VALUES (520, 'a', (SELECT -1 FROM t_item LIMIT 1)), (521, 'b', (SELECT -2 FROM t_item LIMIT 1)), (510, 'dup', (SELECT 1 FROM t_item LIMIT 1))
+    SHOW WARNINGS
+    INSERT INTO t_conf (id, v) VALUES (7010, (SELECT COUNT(*) FROM t_user)), (7011, (SELECT '1.50' FROM t_order LIMIT 1)), (7012, 3)
+    INSERT INTO t_conf (id, v) VALUES (7013, 'x'), (7014, (SELECT REPEAT('long', 20) FROM t_user LIMIT 1))
     INSERT INTO t_conf (id, v) VALUES (7004, (SELECT REPEAT('long', 20) FROM t_user WHERE user_id = 500))
     INSERT IGNORE INTO t_conf (id, v) VALUES (7005, (SELECT REPEAT(name, 20) FROM t_user WHERE name = 'asked'))
     INSERT INTO t_type (user_id, f, d, ts, day, l1, bin, doc, e, big) SELECT id, 0.1, 1e-300, '2024-05-31 02:30:00.125', '2024-02-29', 'café', x'0027ff', '{\"a\": [1, \"é\"]}', 'y,z', 18446744073709551615 FROM t_dict
     INSERT INTO t_type (user_id, f, d, ts, l1, bin, doc, e) SELECT user_id + 50, f, d, ts, l1, bin, doc, e FROM t_type
+    INSERT INTO t_user (user_id, name) SELECT user_id + 1, l1 FROM t_type t ON DUPLICATE KEY UPDATE score = t.f, name = CONCAT_WS(',', t.d, t.ts, t.day, t.l1, HEX(t.bin), t.big)
+    INSERT INTO t_type (user_id, f, d, ts, day, l1, bin, doc, e, big) SELECT t.user_id + 1, t.f, t.d, t.ts, t.day, t.l1, t.bin, t.doc, t.e, t.big FROM t_type t ON DUPLICATE KEY UPDATE l1 = t.l1, bin = CONCAT(t_type.bin, t.bin), day = t.day, ts = t.ts
     UPDATE t_type t JOIN t_conf c ON c.id = t.user_id SET t.l1 = c.v, t.doc = JSON_OBJECT('v', c.v), t.day = DATE('2020-01-01') + INTERVAL c.id DAY
 ";
 

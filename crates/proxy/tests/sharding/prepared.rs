@@ -424,7 +424,9 @@ fn what_variables_decide_while_preparing_is_not_anothers() {
             let (mut mesh, mut one) = (ground.mesh(), ground.one());
             let [(ours, ..), (theirs, ..)] =
                 [&mut mesh, &mut one].map(|client| prepare(client, sql).unwrap());
-            [&mut mesh, &mut one].map(|client| client.ask(before));
+            for client in [&mut mesh, &mut one] {
+                client.ask(before);
+            }
             let ours = execute(&mut mesh, ours, &[], sql);
             let theirs = execute(&mut one, theirs, &[], sql);
             if kind == Kind::MySql {

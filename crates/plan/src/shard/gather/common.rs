@@ -1,28 +1,45 @@
 //! Common table expressions that are read several times, over tables that can be named only once.
 //!
-//! Owns the definitions of the outermost WITH, written once for every reading of each, all over pulled tables of their own.
-//! Must never expand without a bound: definitions that read one another double.
+//! Owns the definitions of a WITH, written once for every reading of each, all over pulled tables of their own. Must never
+//! expand without a bound, as definitions that read one another double, nor write twice what comes out otherwise each time.
 
 use dbmesh_sql::Span;
-use dbmesh_sql::ast::{Body, CommonTable, TableName, TableRef, TableRefKind};
+use dbmesh_sql::ast::{Call, CommonTable, Query, TableName, TableRef, TableRefKind};
 
 use super::super::reason::{RefuseReason, Stop};
 use super::super::rewrite::{self, Copied, Naming, Splice};
 use super::super::scope::Scope;
 use super::SCRATCH_PREFIX;
 
+/// Functions that give another value each time.
+const VARYING: [&str; 6] = [
+    "rand",
+    "random_bytes",
+    "sleep",
+    "sysdate",
+    "uuid",
+    "uuid_short",
+];
+
 /// Most definitions in the place of those that were written.
 const DEFINITIONS_MAX: usize = 32;
 
-/// The statement's WITH, written anew.
+/// Lists of definitions, written anew.
 #[derive(Debug)]
 pub struct Expanded {
     /// Uses of tables inside, with the names of what is pulled for each reading.
     pub pulls: Vec<(usize, String)>,
     /// What changes: the definitions, and the names of what is read outside of them.
     pub splices: Vec<Splice>,
-    /// Where the definitions stood.
-    pub within: Span,
+    /// Where they stood.
+    pub within: Vec<Span>,
+}
+
+impl Expanded {
+    /// Whether a span is in one of the lists.
+    pub fn holds(&self, span: Span) -> bool {
+        self.within.iter().any(|within| inside(*within, span))
+    }
 }
 
 /// One reading of a common table.
@@ -87,54 +104,74 @@ pub fn expand(scope: &Scope<'_>, pulled: &[bool]) -> Result<Option<Expanded>, St
     if again.peek().is_none() {
         return Ok(None);
     }
-    let outermost = match scope.ast.statement().body {
-        Body::Query(query) => scope.ast.node(query).and_then(|query| query.with),
-        _ => None,
-    };
-    let tables = outermost.map_or(&[][..], |with| scope.ast.list(with.tables));
-    if !again.all(|table| tables.iter().any(|t| t.name == table.name)) {
-        return Err(RefuseReason::CommonTableTwice.into());
-    }
-    let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
-        return Ok(None);
-    };
-    let within = Span {
-        start: first.span.start,
-        end: last.span.end,
-    };
-    let mut expansion = Expansion {
-        scope,
-        pulled,
-        tables,
-        readings: &readings,
-        definitions: Vec::new(),
+    let lists = lists(scope, &again.collect::<Vec<_>>())?;
+    let mut expanded = Expanded {
         pulls: Vec::new(),
-        count: 0,
+        splices: Vec::new(),
+        within: Vec::new(),
     };
-    let outside = readings.iter().filter(|r| !inside(within, r.name));
-    let mut splices = Vec::new();
-    for reading in outside {
-        splices.extend(expansion.read(reading)?);
-    }
-    let mut list = Copied::default();
-    for (place, definition) in expansion.definitions.into_iter().enumerate() {
-        if place > 0 {
-            list.push(b", ");
+    let mut count = 0;
+    for tables in lists {
+        let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
+            continue;
+        };
+        let within = Span {
+            start: first.span.start,
+            end: last.span.end,
+        };
+        // What is written several times has no lists inside that are.
+        let mut others = expanded.within.iter();
+        if others.any(|other| inside(*other, within) || inside(within, *other)) {
+            return Err(RefuseReason::CommonTableTwice.into());
         }
-        list.append(definition);
+        let mut expansion = Expansion {
+            scope,
+            pulled,
+            tables,
+            within,
+            readings: &readings,
+            definitions: Vec::new(),
+            pulls: Vec::new(),
+            count,
+        };
+        expanded.splices.extend(expansion.all()?);
+        count = expansion.count;
+        expanded.pulls.extend(expansion.pulls);
+        expanded.within.push(within);
     }
-    splices.push(list.splice(within));
-    Ok(Some(Expanded {
-        pulls: expansion.pulls,
-        splices,
-        within,
-    }))
+    Ok(Some(expanded))
+}
+
+/// The lists of definitions in which these are.
+fn lists<'s>(scope: &'s Scope<'_>, again: &[&CommonTable]) -> Result<Vec<&'s [CommonTable]>, Stop> {
+    let one_of = |table: &CommonTable| again.iter().any(|known| known.name == table.name);
+    let queries = scope.ast.all::<Query>().iter();
+    let lists = queries.filter_map(|query| Some(scope.ast.list(query.with?.tables)));
+    let lists: Vec<&[CommonTable]> = lists.filter(|tables| tables.iter().any(one_of)).collect();
+    let listed = |table: &&&CommonTable| {
+        let mut tables = lists.iter().copied().flatten();
+        tables.any(|known| known.name == table.name)
+    };
+    match again.iter().all(|table| listed(&table)) && !again.iter().any(|t| varies(scope, t)) {
+        true => Ok(lists),
+        false => Err(RefuseReason::CommonTableTwice.into()),
+    }
+}
+
+/// Whether a definition comes out otherwise each time, for which servers compute it once.
+fn varies(scope: &Scope<'_>, table: &CommonTable) -> bool {
+    let mut calls = scope.ast.all::<Call>().iter();
+    calls.any(|call| {
+        inside(table.span, call.span) && VARYING.contains(&scope.lower(call.name.name).as_str())
+    })
 }
 
 struct Expansion<'s, 'a> {
     scope: &'s Scope<'a>,
     pulled: &'s [bool],
     tables: &'s [CommonTable],
+    /// Where they stand.
+    within: Span,
     readings: &'s [Reading],
     definitions: Vec<Copied>,
     pulls: Vec<(usize, String)>,
@@ -142,6 +179,27 @@ struct Expansion<'s, 'a> {
 }
 
 impl Expansion<'_, '_> {
+    /// Definitions for all readings outside of the list, and these readings.
+    fn all(&mut self) -> Result<Vec<Splice>, Stop> {
+        let mut splices = Vec::new();
+        let within = self.within;
+        for reading in self.readings.iter().filter(|r| !inside(within, r.name)) {
+            splices.extend(self.read(reading)?);
+        }
+        let mut list = Copied::default();
+        for (place, definition) in std::mem::take(&mut self.definitions)
+            .into_iter()
+            .enumerate()
+        {
+            if place > 0 {
+                list.push(b", ");
+            }
+            list.append(definition);
+        }
+        splices.push(list.splice(within));
+        Ok(splices)
+    }
+
     /// A definition for a reading, and the reading of that one. Definitions read earlier ones only, so this ends.
     fn read(&mut self, reading: &Reading) -> Result<Vec<Splice>, Stop> {
         let known = self.tables.iter().find(|t| t.name == reading.definition);
@@ -150,9 +208,17 @@ impl Expansion<'_, '_> {
                 let name = self.define(*table)?;
                 Ok(renamed(self.scope, reading, &name))
             }
-            // One of an inner WITH, which is read once.
+            // One of another WITH. What is read in this list would be read as often as the list is written.
+            None if self.is_written_elsewhere(reading) => {
+                Err(RefuseReason::CommonTableTwice.into())
+            }
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Whether the reading stands in the list, and its definition outside of it.
+    fn is_written_elsewhere(&self, reading: &Reading) -> bool {
+        inside(self.within, reading.name) && !inside(self.within, reading.definition)
     }
 
     fn define(&mut self, table: CommonTable) -> Result<String, Stop> {

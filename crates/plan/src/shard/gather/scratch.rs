@@ -6,6 +6,7 @@
 //! every line.
 
 mod definition;
+mod lent;
 mod moment;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,8 @@ use std::collections::BTreeSet;
 use dbmesh_sql::literal;
 
 use definition::{Definition, holds, lower, option_of, without_computed_default, without_strings};
+
+pub use lent::{LentTable, Words};
 
 /// How the values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,39 +165,7 @@ impl ScratchTable {
         moments: &BTreeSet<String>,
     ) -> Option<Self> {
         let definition = Definition::read(shown)?;
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        let mut columns = Vec::new();
-        for wanted in wanted {
-            let mut all = definition.columns.iter();
-            let column = all.find(|column| lower(&column.name) == *wanted)?;
-            if column.generated {
-                return None;
-            }
-            if moments.contains(&lower(&column.name)) {
-                let quoted = literal::quote_identifier(&column.name);
-                parts.push([quoted.as_slice(), b" decimal(20,6)"].concat());
-                columns.push(Column {
-                    quoted,
-                    carried: Carried::Number,
-                    charset: Vec::new(),
-                });
-                continue;
-            }
-            // Every value is given: none is computed, of columns that may not be here.
-            let line = without_computed_default(column.line);
-            // Only a key may count.
-            let counting = b" AUTO_INCREMENT";
-            let mut at = line.windows(counting.len());
-            let at = at.rposition(|window| window == counting);
-            parts.push(match at.filter(|_| column.counts) {
-                Some(at) => {
-                    let (before, after) = line.split_at(at);
-                    [before, after.get(counting.len()..).unwrap_or_default()].concat()
-                }
-                None => line,
-            });
-            columns.push(definition.column(column));
-        }
+        let (parts, columns) = taking(&definition, wanted, moments)?;
         Some(Self::temporary(definition.options, name, &parts, columns))
     }
 
@@ -468,6 +439,48 @@ impl ScratchTable {
         into.push(b')');
         values.next().is_none()
     }
+}
+
+/// Columns of a definition that take what these columns take, in any row: their lines, and how their values travel.
+fn taking(
+    definition: &Definition<'_>,
+    wanted: &[String],
+    moments: &BTreeSet<String>,
+) -> Option<(Vec<Vec<u8>>, Vec<Column>)> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut columns = Vec::new();
+    for wanted in wanted {
+        let mut all = definition.columns.iter();
+        let column = all.find(|column| lower(&column.name) == *wanted)?;
+        if column.generated {
+            return None;
+        }
+        if moments.contains(&lower(&column.name)) {
+            let quoted = literal::quote_identifier(&column.name);
+            parts.push([quoted.as_slice(), b" decimal(20,6)"].concat());
+            columns.push(Column {
+                quoted,
+                carried: Carried::Number,
+                charset: Vec::new(),
+            });
+            continue;
+        }
+        // Every value is given: none is computed, of columns that may not be here.
+        let line = without_computed_default(column.line);
+        // Only a key may count.
+        let counting = b" AUTO_INCREMENT";
+        let mut at = line.windows(counting.len());
+        let at = at.rposition(|window| window == counting);
+        parts.push(match at.filter(|_| column.counts) {
+            Some(at) => {
+                let (before, after) = line.split_at(at);
+                [before, after.get(counting.len()..).unwrap_or_default()].concat()
+            }
+            None => line,
+        });
+        columns.push(definition.column(column));
+    }
+    Some((parts, columns))
 }
 
 /// No text of a document begins so.

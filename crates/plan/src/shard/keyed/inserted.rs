@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use dbmesh_sql::ast::{ColumnName, Expr, ExprId, ExprKind, Insert, InsertSource, Row, Select};
+use dbmesh_model::topology::sharding::ShardedTable;
+use dbmesh_sql::ast::{
+    Assignment, ColumnName, ExprId, ExprKind, Insert, InsertSource, Row, Select,
+};
 use dbmesh_sql::{Span, StatementKind};
 
 use super::super::NodeStatement;
@@ -14,8 +17,10 @@ use super::super::reason::{GatherReason, RefuseReason};
 use super::super::rewrite::Copied;
 use super::super::scope::{Place, Scope, Use};
 use super::super::write;
+use super::lent::{self, Lent, Split};
 use super::{
-    Keyed, NotKeyed, RowsOf, Then, copied, find, joined, plain, quoted, value_text, within,
+    Keyed, NotKeyed, RowsOf, Then, Words, copied, find_with, joined, plain, quoted, value_text,
+    within,
 };
 
 /// INSERT and REPLACE: what the query or the expressions give is stored in columns like the table's first.
@@ -32,50 +37,37 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
         InsertSource::Set(assignments) => scope.ast.list(assignments),
         _ => &[],
     };
-    let columns: Vec<String> = if !assigned.is_empty() {
-        let columns = assigned.iter();
-        columns
-            .map(|assignment| scope.lower(assignment.column.name))
-            .collect()
-    } else if !scope.ast.list(insert.columns).is_empty() {
-        let columns = scope.ast.list(insert.columns).iter();
-        columns.map(|name| scope.lower(name.name)).collect()
-    } else {
-        let known = scope.input.catalog.columns(&table.table);
-        let known = known.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
-        known.iter().map(|column| column.to_lowercase()).collect()
+    let columns = columns(scope, insert, (table, assigned))?;
+    let updates = match insert.on_duplicate {
+        Some(clause) => lent::split(scope, insert, table, clause.span)?,
+        None => Split::default(),
     };
-    let find = match insert.source {
-        InsertSource::Query(query) => {
-            let query = scope.ast.node(query).ok_or_else(unserved)?;
-            find(scope, &copied(scope, query.span))?
-        }
-        InsertSource::Values { rows, .. } => {
-            values(scope, scope.ast.list(rows), columns.len(), place)?
-        }
-        InsertSource::Set(_) if asks(scope) => {
-            let values: Vec<ExprId> = assigned.iter().map(|a| a.value).collect();
-            asked(scope, &values, place)?
-        }
-        InsertSource::Set(_) => {
-            let texts = assigned.iter().map(|a| value_text(scope, a.value));
-            let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
-            let mut row = plain(b"(".to_vec());
-            row.append(joined(texts.into_iter()));
-            row.push(b")");
-            computed(scope, row)?
-        }
+    let (find, mut more) = rows(scope, insert, (place, columns.len()), &updates)?;
+    let types = match updates.lent.is_empty() {
+        true => None,
+        false => more.pop(),
     };
-    let (head, tail) = around_values(scope, insert, table, &columns)?;
+    let lent = types.map(|typed| Lent {
+        typed,
+        count: updates.lent.len(),
+        places: updates.places,
+    });
+    if lent.is_some() && table.sharded().is_some_and(|t| generates(t, &columns)) {
+        return Err(NotKeyed::Refused(RefuseReason::KeyGenerated));
+    }
+    let (head, tail) = around_values(scope, insert, table, &columns);
+    let tail = lent::behind(tail, updates.parts);
     Ok(Keyed {
         table: table.table.clone(),
         find,
+        rows: more,
         columns,
         moments: BTreeSet::new(),
         ignore: insert.modifiers.ignore,
         then: Then::Insert {
             head,
             tail,
+            lent,
             rows: match insert.source {
                 InsertSource::Query(_) => RowsOf::Query,
                 InsertSource::Values { .. } | InsertSource::Set(_) => RowsOf::Values,
@@ -84,30 +76,107 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
     })
 }
 
+/// What finds the rows, with what else is asked of what it reads: the types of what is lent, or its parts.
+fn rows(
+    scope: &Scope<'_>,
+    insert: &Insert,
+    (place, width): (usize, usize),
+    updates: &Split,
+) -> Result<(Gather, Vec<Copied>), NotKeyed> {
+    let unserved = || NotKeyed::Unserved(GatherReason::InsertSelect);
+    match insert.source {
+        InsertSource::Query(query) => {
+            let query = scope.ast.node(query).ok_or_else(unserved)?;
+            let text = updates.lending(scope, query).ok_or_else(unserved)?;
+            let words = match updates.lent.is_empty() {
+                true => Words::Nothing,
+                false => Words::Types(&updates.lent),
+            };
+            find_with(scope, &text, words)
+        }
+        InsertSource::Values { rows, .. } => values(scope, scope.ast.list(rows), width, place),
+        InsertSource::Set(assigned) if asks(scope) => {
+            let assigned = scope.ast.list(assigned).iter();
+            let values: Vec<ExprId> = assigned.map(|a| a.value).collect();
+            find_with(scope, &asked(scope, &values, place)?, Words::Nothing)
+        }
+        InsertSource::Set(assigned) => {
+            let texts = scope
+                .ast
+                .list(assigned)
+                .iter()
+                .map(|a| value_text(scope, a.value));
+            let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
+            let mut row = plain(b"(".to_vec());
+            row.append(joined(texts.into_iter()));
+            row.push(b")");
+            Ok((computed(scope, row)?, Vec::new()))
+        }
+    }
+}
+
+/// The columns of the rows, in lower case.
+fn columns(
+    scope: &Scope<'_>,
+    insert: &Insert,
+    (table, assigned): (&Use<'_>, &[Assignment]),
+) -> Result<Vec<String>, NotKeyed> {
+    if !assigned.is_empty() {
+        let columns = assigned.iter();
+        return Ok(columns
+            .map(|assignment| scope.lower(assignment.column.name))
+            .collect());
+    }
+    if !scope.ast.list(insert.columns).is_empty() {
+        let columns = scope.ast.list(insert.columns).iter();
+        return Ok(columns.map(|name| scope.lower(name.name)).collect());
+    }
+    let known = scope.input.catalog.columns(&table.table);
+    let known = known.ok_or_else(|| NotKeyed::Unknown(table.table.clone()))?;
+    Ok(known.iter().map(|column| column.to_lowercase()).collect())
+}
+
+/// Whether a row has a key of a generator's, with none of these columns.
+fn generates(table: &ShardedTable, columns: &[String]) -> bool {
+    let generator = table.key_generator.as_ref();
+    generator.is_some_and(|generator| !columns.contains(&generator.column))
+}
+
 /// Rows of expressions.
 fn values(
     scope: &Scope<'_>,
     rows: &[Row],
     columns: usize,
     place: usize,
-) -> Result<Gather, NotKeyed> {
+) -> Result<(Gather, Vec<Copied>), NotKeyed> {
     let whole = rows
         .iter()
         .all(|row| scope.ast.list(row.values).len() == columns);
     if !whole {
         return Err(NotKeyed::Refused(RefuseReason::KeyUnknown));
     }
-    if asks(scope) {
-        // Rows of a union have one type a column, and values of rows have each their own.
-        return match rows {
-            [row] => asked(scope, scope.ast.list(row.values), place),
-            _ => Err(NotKeyed::Unserved(GatherReason::InsertSelect)),
-        };
+    if !asks(scope) {
+        let texts = rows.iter().map(|row| copied(scope, row.span));
+        return Ok((computed(scope, joined(texts))?, Vec::new()));
     }
-    computed(
-        scope,
-        joined(rows.iter().map(|row| copied(scope, row.span))),
-    )
+    let query = |row: &Row| asked(scope, scope.ast.list(row.values), place);
+    if let [row] = rows {
+        return find_with(scope, &query(row)?, Words::Nothing);
+    }
+    // Rows of a union have one type a column, and values of rows have each their own: what all of them read is pulled once, and
+    // they are asked for one after the other.
+    let mut all = Copied::default();
+    let mut spans = Vec::new();
+    for (number, row) in rows.iter().enumerate() {
+        if number > 0 {
+            all.push(b" UNION ALL ");
+        }
+        let start = all.text.len();
+        all.append(query(row)?);
+        let end = all.text.len();
+        spans.push(Span { start, end });
+    }
+    find_with(scope, &all, Words::Parts(&spans))
 }
 
 /// Whether values ask for rows of tables.
@@ -117,7 +186,7 @@ fn asks(scope: &Scope<'_>) -> bool {
 }
 
 /// One row, of which some values are asked for: a query gives them as they would be there.
-fn asked(scope: &Scope<'_>, values: &[ExprId], place: usize) -> Result<Gather, NotKeyed> {
+fn asked(scope: &Scope<'_>, values: &[ExprId], place: usize) -> Result<Copied, NotKeyed> {
     let unserved = || NotKeyed::Unserved(GatherReason::InsertSelect);
     let target = scope.uses.get(place).ok_or_else(unserved)?;
     let reads_target = scope.uses.iter().enumerate().any(|(other, table)| {
@@ -144,7 +213,7 @@ fn asked(scope: &Scope<'_>, values: &[ExprId], place: usize) -> Result<Gather, N
     let texts = texts.collect::<Option<Vec<_>>>().ok_or_else(unserved)?;
     let mut query = plain(b"SELECT ".to_vec());
     query.append(joined(texts.into_iter()));
-    find(scope, &query)
+    Ok(query)
 }
 
 fn computed(scope: &Scope<'_>, rows: Copied) -> Result<Gather, NotKeyed> {
@@ -181,13 +250,13 @@ fn in_duplicate(scope: &Scope<'_>, span: Span) -> bool {
     on_duplicate.is_some_and(|clause| within(clause.span, span))
 }
 
-/// What stands before and behind the values.
+/// What stands before the values, and behind them up to ON DUPLICATE KEY UPDATE.
 fn around_values(
     scope: &Scope<'_>,
     insert: &Insert,
     table: &Use<'_>,
     columns: &[String],
-) -> Result<(Vec<u8>, Copied), NotKeyed> {
+) -> (Vec<u8>, Copied) {
     let verb: &[u8] = match scope.facts.kind {
         StatementKind::Replace => b"REPLACE ",
         _ if insert.modifiers.ignore => b"INSERT IGNORE ",
@@ -213,45 +282,5 @@ fn around_values(
             tail.push(&[&b"("[..], &names.join(&b", "[..]), b")"].concat());
         }
     }
-    if let Some(clause) = insert.on_duplicate {
-        let mut names = scope.ast.all::<ColumnName>().iter();
-        let own = |column: &ColumnName| is_own(scope, insert, table, column);
-        let all_own = names.all(|column| !within(clause.span, column.name.span) || own(column));
-        let selects = scope.ast.all::<Select>().iter();
-        if !all_own || selects.into_iter().any(|s| within(clause.span, s.span)) {
-            return Err(NotKeyed::Unserved(GatherReason::InsertSelect));
-        }
-        tail.push(b" ");
-        tail.append(copied(scope, clause.span));
-    }
-    Ok((head, tail))
-}
-
-/// Whether a name in ON DUPLICATE KEY UPDATE means a column of the table, for certain: behind literal values, columns of the
-/// query have no meaning, and a server that has both refuses a name that may be either.
-fn is_own(scope: &Scope<'_>, insert: &Insert, table: &Use<'_>, column: &ColumnName) -> bool {
-    let name = scope.lower(column.name.name);
-    let exprs = scope.ast.all::<Expr>();
-    let inserted = exprs
-        .iter()
-        .any(|e| matches!(e.kind, ExprKind::ValuesOf(_)) && within(e.span, column.name.span));
-    let from_query = matches!(insert.source, InsertSource::Query(_)) && !inserted;
-    let mut others = scope
-        .uses
-        .iter()
-        .filter(|other| from_query && other.table_ref.is_some());
-    match column.name.qualifier {
-        Some(qualifier) => {
-            let qualifier = scope.lower(qualifier);
-            let alias = insert.row_alias.map(|alias| scope.lower(alias));
-            let ours = qualifier == table.exposed || alias.as_ref() == Some(&qualifier);
-            ours && others.all(|other| other.exposed != qualifier)
-        }
-        None => {
-            let ours = scope.has_column(table, &name) == Some(true);
-            // What a derived table calls its columns is not looked at.
-            let plain = !from_query || scope.ast.all::<Select>().len() == 1;
-            ours && plain && others.all(|other| scope.has_column(other, &name) == Some(false))
-        }
-    }
+    (head, tail)
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashSet};
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::keyed::{RowsOf, Then};
 use dbmesh_plan::shard::{
-    self, Copied, Keyed, Merge, NodeStatement, NotKeyed, RefuseReason, ShardPlan, ShardPlanner,
+    self, Keyed, Merge, NodeStatement, NotKeyed, RefuseReason, RowsAs, ShardPlan, ShardPlanner,
 };
 use dbmesh_sql::{Class, Statement, Verb, analyze};
 use dbmesh_wire::codec::HEADER_BYTES;
@@ -32,6 +32,7 @@ use super::work::{Ended, of_server};
 use crate::fault::Fault;
 use crate::pins::PinReason;
 use crate::state::Warning;
+use texts::Step;
 
 /// What undoes the statement within the session's transaction.
 const SAVEPOINT: &str = "dbmesh_statement";
@@ -60,7 +61,7 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
 
 /// The statements that change what was found, and what was said while it was.
 struct Found {
-    statements: Vec<Copied>,
+    statements: Vec<Step>,
     /// How many rows they have to find again, where that is certain.
     expected: Option<u64>,
     warnings: Vec<Warning>,
@@ -264,9 +265,9 @@ impl Session {
             scratch.end().await;
         }
         let statements = std::mem::take(&mut found.statements);
-        for sql in statements {
+        for step in statements {
             self.may_go_on()?;
-            self.change(&sql, statement, route, changed).await?;
+            self.change(&step, statement, route, changed).await?;
         }
         if let Some(expected) = found.expected {
             found_again(statement, expected, changed)?;
@@ -277,17 +278,28 @@ impl Session {
     /// Plans and executes a change with literal keys.
     async fn change(
         &mut self,
-        words: &Copied,
+        step: &Step,
         statement: &Statement,
         route: Route,
         changed: &mut Changed<'_>,
     ) -> Result<(), Failure> {
+        let words = &step.words;
         let sql = &words.text;
         let own = selected(changed.values, &words.parameters);
         let bound: Vec<shard::Parameter> = own.iter().map(planned).collect();
         let bound = (!bound.is_empty()).then_some(bound.as_slice());
-        let plan = self.step_plan(sql, bound).await?;
+        let rows = step.rows.as_ref().map(|rows| RowsAs {
+            before: &rows.before,
+            rows: &rows.rows,
+            between: &rows.between,
+            after: &rows.after,
+        });
+        let plan = self.step_plan(sql, bound, rows).await?;
+        let planned = rows.is_some().then(|| plan.clone());
         let plan = self.with_keys(sql, statement, bound, plan).await?;
+        if planned.is_some_and(|planned| planned != plan) {
+            return Err(self.refusal(&RefuseReason::KeyGenerated).into());
+        }
         let (mut nodes, counted) = match plan {
             ShardPlan::Single(node) => (vec![node], usize::MAX),
             ShardPlan::Scatter {

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use dbmesh_model::Service;
 use dbmesh_plan::shard::{
-    Catalog, Input, Parameter, RefuseReason, ShardPlan, ShardPlanner, Shown, Unknown, Variables,
+    Catalog, Input, Parameter, RefuseReason, RowsAs, ShardPlan, ShardPlanner, Shown, Unknown,
+    Variables,
 };
 
 use dbmesh_sql::{Dialect, Flavor, Statement, analyze};
@@ -51,6 +52,7 @@ pub(crate) fn shards_offline(
         variables: Variables::Hidden,
         select_limit: None,
         hint: None,
+        rows_as: None,
     });
     let text = match &planned {
         ShardPlan::Learn(_) => UNKNOWN.to_owned(),
@@ -167,28 +169,40 @@ impl Session {
         sql: &[u8],
         bound: Option<&[Parameter]>,
     ) -> Result<ShardPlan, Fault> {
+        self.shard_plan_of(sql, bound, None).await
+    }
+
+    async fn shard_plan_of(
+        &mut self,
+        sql: &[u8],
+        bound: Option<&[Parameter]>,
+        rows_as: Option<RowsAs<'_>>,
+    ) -> Result<ShardPlan, Fault> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
+        let plan = |planner: &mut ShardPlanner, input: &Input<'_>| {
+            planner.plan(&Input { rows_as, ..*input })
+        };
         let known = self.known_tables().ok_or_else(gone)?;
         let planned = self.planned(sql, &known, &known.catalog, bound, |planner, input| {
-            (planner.plan(input), planner.unlisted().map(str::to_owned))
+            (plan(planner, input), planner.unlisted().map(str::to_owned))
         });
-        let (plan, unlisted) = planned?;
+        let (first, unlisted) = planned?;
         if let Some(sharded) = &mut self.sharded {
             sharded.unlisted = unlisted;
         }
-        let ShardPlan::Learn(names) = plan else {
-            return Ok(plan);
+        let ShardPlan::Learn(names) = first else {
+            return Ok(first);
         };
         self.learn(&names).await?;
         let known = self.known_tables().ok_or_else(gone)?;
-        match self.planned(sql, &known, &known.catalog, bound, ShardPlanner::plan)? {
+        match self.planned(sql, &known, &known.catalog, bound, plan)? {
             ShardPlan::Learn(_) => {
                 // They are not there: the servers will say so, or the statement creates them.
                 let catalog = Catalog {
                     others: Unknown::Accept,
                     ..known.catalog.clone()
                 };
-                self.planned(sql, &known, &catalog, bound, ShardPlanner::plan)
+                self.planned(sql, &known, &catalog, bound, plan)
             }
             plan => Ok(plan),
         }
@@ -199,13 +213,14 @@ impl Session {
         &mut self,
         sql: &[u8],
         bound: Option<&[Parameter]>,
+        rows_as: Option<RowsAs<'_>>,
     ) -> Result<ShardPlan, Fault> {
-        let plan = self.shard_plan(sql, bound).await?;
+        let plan = self.shard_plan_of(sql, bound, rows_as).await?;
         if plan != ShardPlan::Refuse(RefuseReason::HintUnused) {
             return Ok(plan);
         }
         let hint = self.demand.shard.take();
-        let without = self.shard_plan(sql, bound).await;
+        let without = self.shard_plan_of(sql, bound, rows_as).await;
         self.demand.shard = hint;
         without
     }
@@ -277,6 +292,7 @@ impl Session {
             },
             select_limit,
             hint: self.demand.shard.as_ref(),
+            rows_as: None,
         };
         Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
     }

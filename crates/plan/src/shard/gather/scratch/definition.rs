@@ -34,7 +34,8 @@ impl<'a> Definition<'a> {
     pub(super) fn read(shown: &'a [u8]) -> Option<Self> {
         let mut lines = shown.split(|byte| *byte == b'\n');
         let head = lines.next()?;
-        if !head.starts_with(b"CREATE TABLE ") || !head.ends_with(b"(") {
+        let kinds: [&[u8]; 2] = [b"CREATE TABLE ", b"CREATE TEMPORARY TABLE "];
+        if !kinds.iter().any(|kind| head.starts_with(kind)) || !head.ends_with(b"(") {
             return None;
         }
         let mut found = Self {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{ScratchTable, Writing};
+use dbmesh_sql::Flavor;
+
+use super::{LentTable, ScratchTable, Writing};
 
 const SHOWN: &str = "CREATE TABLE `src_3` (
   `id` bigint unsigned NOT NULL,
@@ -222,6 +224,68 @@ fn a_set_is_its_number_with_all_digits() {
     );
 }
 
+const LENT: &[u8] = b"CREATE TEMPORARY TABLE `mesh_lent` (
+  `mesh_0` decimal(41,0) DEFAULT NULL,
+  `mesh_1` varchar(10) DEFAULT NULL,
+  `mesh_2` varchar(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'CHARACTER SET x',
+  `mesh_3` varbinary(9) DEFAULT NULL,
+  `mesh_4` enum('a)''b','c') CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci DEFAULT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_german1_ci";
+
+fn lent(shown: &[u8], lent: &[u8], wanted: &str, flavor: Flavor) -> Option<LentTable> {
+    LentTable::of(shown, lent, ("mesh_found", &[wanted.to_owned()]), flavor)
+}
+
+#[test]
+fn what_is_lent_goes_as_what_it_is() {
+    let table = lent(LENT, LENT, "mesh_0", Flavor::MySql).unwrap();
+    let create = text(table.table.create.clone());
+    for column in [
+        "`mesh_1` varchar(10) CHARACTER SET latin1 COLLATE latin1_german1_ci NULL, ",
+        "`mesh_2` varchar(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL, ",
+        "`mesh_4` enum('a)''b','c') CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NULL)",
+    ] {
+        assert!(create.contains(column), "{create}");
+    }
+    assert_eq!(
+        text(table.read()),
+        "SELECT CAST(CONVERT(JSON_ARRAY(CAST(`mesh_0` AS CHAR), CAST(`mesh_0` AS CHAR), \
+         CONVERT(`mesh_1` USING utf8mb4), CONVERT(`mesh_2` USING utf8mb4), HEX(`mesh_3`), \
+         CONVERT(`mesh_4` USING utf8mb4)) USING utf8mb4) AS BINARY) FROM `mesh_found` LIMIT 18446744073709551615"
+    );
+    assert_eq!(text(table.lent(1).to_vec()), "mesh_rows.mesh_1");
+    assert_eq!(text(table.lent(3).to_vec()), "UNHEX(mesh_rows.mesh_3)");
+}
+
+#[test]
+fn rows_go_as_one_document() {
+    let table = lent(LENT, LENT, "mesh_0", Flavor::MySql).unwrap();
+    let writing = |no_backslash_escapes| Writing {
+        no_backslash_escapes,
+        utf8: true,
+        zones: true,
+    };
+    let whole = |rows: &[&[u8]], plain| {
+        let words = table.words(rows, writing(plain));
+        let rows = words.rows.join(&words.between[..]);
+        text([words.before, rows, words.after].concat())
+    };
+    let rows: [&[u8]; 2] = [br#"["1\n"]"#, b"['2']"];
+    let escaped = whole(&rows, false);
+    assert!(
+        escaped.starts_with(r#" SELECT mesh_rows.own_0 FROM JSON_TABLE('[["1\\n"],[''2'']]', '$[*]' COLUMNS (own_0 decimal(41,0) PATH '$[0]' ERROR ON EMPTY ERROR ON ERROR, mesh_0 "#),
+        "{escaped}"
+    );
+    assert!(escaped.ends_with(")) AS mesh_rows"), "{escaped}");
+    let plain = whole(&rows, true);
+    assert!(plain.contains(r#"'[["1\n"],[''2'']]'"#), "{plain}");
+    let hex = whole(&["ä".as_bytes(), b"1"], false);
+    assert!(
+        hex.contains("JSON_TABLE(_utf8mb4 x'5bc3a42c315d', "),
+        "{hex}"
+    );
+}
+
 #[test]
 fn rows_that_others_take_along() {
     let with = |key: &str| {
@@ -240,4 +304,18 @@ fn rows_that_others_take_along() {
         "CONSTRAINT ` CASCADE` FOREIGN KEY (`a`) REFERENCES `t` (`b`)"
     ));
     assert!(!with("CONSTRAINT `c` CHECK ((`a` <> _utf8mb4' CASCADE'))"));
+}
+
+#[test]
+fn a_type_that_no_row_of_a_document_has_is_not_lent() {
+    let enums = b"CREATE TABLE `t` (\n  `mesh_0` enum('a') DEFAULT NULL\n) ENGINE=InnoDB";
+    assert!(lent(LENT, enums, "mesh_0", Flavor::MySql).is_some());
+    assert!(lent(LENT, enums, "mesh_0", Flavor::MariaDb).is_none());
+    for kind in ["bit(3)", "json", "point", "inet6"] {
+        let shown = format!("CREATE TABLE `t` (\n  `mesh_0` {kind} DEFAULT NULL\n) ENGINE=InnoDB");
+        let made = lent(LENT, shown.as_bytes(), "mesh_0", Flavor::MySql);
+        assert!(made.is_none(), "{kind}");
+        // The rows' own columns may have it.
+        assert!(lent(shown.as_bytes(), LENT, "mesh_0", Flavor::MySql).is_some());
+    }
 }

@@ -76,7 +76,7 @@ impl Scratch {
         }
     }
 
-    pub(super) fn source(&self) -> usize {
+    pub fn source(&self) -> usize {
         self.source
     }
 
@@ -158,12 +158,17 @@ impl Scratch {
         self.apply(Arc::new(vector)).await
     }
 
-    /// Creates a table of what a query gives, without rows.
-    pub(super) async fn create_as(&mut self, name: &str, query: &[u8]) -> Result<(), Failure> {
+    /// Creates a table of what a query with these parameters gives, without rows.
+    pub async fn create_as(
+        &mut self,
+        name: &str,
+        query: &[u8],
+        values: &[Parameter<'_>],
+    ) -> Result<(), Failure> {
         let name = literal::quote_identifier(name.as_bytes());
         let create = [b"CREATE TEMPORARY TABLE ", name.as_slice(), b" ", query].concat();
         self.tables.push(name);
-        self.run(&create).await
+        self.run_bound(&create, values).await
     }
 
     /// The session's own state from here on.
@@ -219,6 +224,26 @@ impl Scratch {
                 all.push(rows::cells_of(table, name, row)?);
             }
         }
+        Ok(all)
+    }
+
+    /// Reads rows of one text, as the session has them.
+    pub async fn texts(
+        &mut self,
+        query: &[u8],
+        budget: &mut Budget,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let backend = self.backend()?;
+        let mut all = Vec::new();
+        let mut take = |cells: &[Cell]| {
+            let text = cells.first().and_then(|cell| cell.as_deref());
+            let text = text.unwrap_or_default();
+            budget.take(text.len())?;
+            all.push(text.to_vec());
+            Ok(())
+        };
+        let read = rows::for_each(backend, (query, &[]), 1, |_, cells| take(cells));
+        read.await?.map_err(refused)?;
         Ok(all)
     }
 

@@ -483,7 +483,7 @@ async fn fill(scratch: &mut Scratch, reading: &Reading, pulled: &Pulled) -> Resu
         b" LIMIT 0",
     ]
     .concat();
-    scratch.create_as(&reading.scratch, &query).await?;
+    scratch.create_as(&reading.scratch, &query, &[]).await?;
     let name = literal::quote_identifier(reading.scratch.as_bytes());
     let mut batch = [b"INSERT INTO ", name.as_slice(), b" VALUES "].concat();
     let head = batch.len();

@@ -4,16 +4,18 @@
 //! mode is refused, although only queries run here. Must never change a row. Input: the query, and the client's values.
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::gather::{Joins, ScratchTable, Writing};
-use dbmesh_plan::shard::keyed::{FOUND, Then};
+use dbmesh_plan::shard::gather::{Joins, LentTable, ScratchTable, Writing};
+use dbmesh_plan::shard::keyed::{FOUND, LENT, Then};
 use dbmesh_plan::shard::{Keyed, NodeStatement, PullPart};
 use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::Names;
 
 use super::super::super::settle::warning;
 use super::super::super::{Failure, Session};
-use super::super::gather::{Locks, Scratch};
+use super::super::gather::{Budget, Locks, Scratch};
 use super::super::prepared::selected;
+use super::super::said::renumber;
+use super::texts::LentRows;
 use super::{Found, in_words_of, texts};
 use crate::backend::{Cell, Flavor};
 use crate::fault::Fault;
@@ -63,18 +65,21 @@ impl Session {
         }
         self.refuses_warned(keyed, &warned)?;
         scratch.compute().await?;
-        scratch.create(&table, FOUND).await?;
+        let lent = self.lent_table(keyed, scratch, &shown, values).await?;
+        let whole = lent.as_ref().map_or(&table, |lent| &lent.table);
+        scratch.create(whole, FOUND).await?;
         let names = self.names_found(keyed, finish);
-        let own = selected(values, &finish.parameters);
-        let stored = self.store_found(keyed, &table, scratch, &own).await;
+        let stored = self.store_all(keyed, whole, scratch, values).await;
         let said = stored.map_err(|failure| in_words_of(failure, &names))?;
         let warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
         let zones = self.has_zones();
-        if !zones && is_ambiguous(&table, scratch).await? {
+        if (!zones || lent.is_some()) && is_ambiguous(whole, scratch).await? {
             return Err(unserved(
                 "a TIMESTAMP is of an hour that the session's time zone has twice",
             ));
         }
+        let charsets = whole.charsets();
+        let lent = with_rows(lent, scratch, &mut budget).await?;
         let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
         if has_outside(keyed, &table, &rows) {
             return Err(unserved("an ENUM holds no value of its list"));
@@ -84,7 +89,8 @@ impl Session {
             utf8: self.text_is_utf8(),
             zones,
         };
-        let (statements, expected) = texts::statements(&keyed.then, &table, &rows, writing);
+        let (statements, expected) =
+            texts::statements(&keyed.then, (&table, &rows), lent.as_ref(), writing);
         // What they leave out, or another row of theirs takes along, is not found again.
         let expected = expected.filter(|_| !keyed.ignore && !ScratchTable::cascades(&shown));
         Ok(Found {
@@ -92,7 +98,7 @@ impl Session {
             statements,
             expected,
             warnings,
-            charsets: table.charsets(),
+            charsets,
         })
     }
 
@@ -121,10 +127,85 @@ impl Session {
         scratch.query(b"SHOW WARNINGS").await
     }
 
+    /// Stores all that is found; gives what the server said of it.
+    async fn store_all(
+        &mut self,
+        keyed: &Keyed,
+        table: &ScratchTable,
+        scratch: &mut Scratch,
+        values: &[Parameter<'_>],
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
+        if !keyed.rows.is_empty() {
+            return self.store_rows(keyed, table, scratch, values).await;
+        }
+        let finish = keyed.find.finish.as_ref();
+        let own = finish.map(|finish| selected(values, &finish.parameters));
+        let own = own.unwrap_or_default();
+        self.store_found(keyed, table, scratch, &own).await
+    }
+
+    /// Stores what queries of one row each find, one after the other; gives what the server said of all.
+    async fn store_rows(
+        &mut self,
+        keyed: &Keyed,
+        table: &ScratchTable,
+        scratch: &mut Scratch,
+        values: &[Parameter<'_>],
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
+        let mut said = Vec::new();
+        for (number, row) in (1..).zip(&keyed.rows) {
+            self.may_go_on()?;
+            let own = selected(values, &row.parameters);
+            let sql = table.store(&row.text, keyed.ignore, Joins::Any);
+            let stored = scratch.run_bound(&sql, &own).await;
+            stored.map_err(|failure| of_row(failure, number))?;
+            for mut row in scratch.query(b"SHOW WARNINGS").await? {
+                if let Some(Some(message)) = row.get_mut(2) {
+                    let mut text = message.to_vec();
+                    renumber(&mut text, &[number]);
+                    *message = text;
+                }
+                said.push(row);
+            }
+        }
+        Ok(said)
+    }
+
     /// Whether the servers have hash joins, and a hint that forbids them: MySQL since 8.0.18.
     fn joins_by_hash(&mut self) -> bool {
         let facts = self.server_facts();
         facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_018)
+    }
+
+    /// The table of rows that have more to give than their columns, if they have; `shown` is said of the one they are for.
+    async fn lent_table(
+        &mut self,
+        keyed: &Keyed,
+        scratch: &mut Scratch,
+        shown: &[u8],
+        values: &[Parameter<'_>],
+    ) -> Result<Option<LentTable>, Failure> {
+        let Then::Insert {
+            lent: Some(lent), ..
+        } = &keyed.then
+        else {
+            return Ok(None);
+        };
+        let own = selected(values, &lent.typed.parameters);
+        scratch.create_as(LENT, &lent.typed.text, &own).await?;
+        let part = PullPart {
+            source: scratch.source(),
+            shard: None,
+            table: LENT.to_owned(),
+        };
+        let types = self.shown(scratch, &part).await?;
+        scratch.compute().await?;
+        let flavor = self.dialect().flavor;
+        let table = LentTable::of(shown, &types, (FOUND, &keyed.columns), flavor);
+        let why = "a column of the query that ON DUPLICATE KEY UPDATE reads, or one that the rows have, is of a type whose \
+                   values cannot be given to other nodes so";
+        let table = table.ok_or_else(|| Fault::Sharding(why.into()))?;
+        Ok(Some(table))
     }
 
     /// What servers warn of while rows are found is the change's own error, where one server's would be: MariaDB finds rows
@@ -213,6 +294,40 @@ fn may_be_of_join(said: &Result<Vec<Vec<Cell>>, Failure>) -> bool {
             code.is_some_and(|code| OF_HASH_JOIN.iter().any(|known| known.as_bytes() == code))
         }),
     }
+}
+
+/// A server's error of the only row of a statement, as that of a row of this number.
+fn of_row(failure: Failure, number: u32) -> Failure {
+    match failure {
+        Failure::Fault(Fault::Server {
+            code,
+            sqlstate,
+            message,
+        }) => {
+            let mut message = message.into_bytes();
+            renumber(&mut message, &[number]);
+            Fault::Server {
+                code,
+                sqlstate,
+                message: String::from_utf8_lossy(&message).into_owned(),
+            }
+            .into()
+        }
+        other => other,
+    }
+}
+
+/// Rows as they go with what is lent to them.
+async fn with_rows(
+    lent: Option<LentTable>,
+    scratch: &mut Scratch,
+    budget: &mut Budget,
+) -> Result<Option<LentRows>, Failure> {
+    let Some(lent) = lent else {
+        return Ok(None);
+    };
+    let rows = scratch.texts(&lent.read(), budget).await?;
+    Ok(Some((lent, rows)))
 }
 
 /// What was said while rows were found, and then: what was found is compared once more, with the same words.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dbmesh_plan::shard::Copied;
-use dbmesh_plan::shard::gather::{ScratchTable, Writing};
+use dbmesh_plan::shard::gather::{self, LentTable, ScratchTable, Writing};
 use dbmesh_plan::shard::keyed::Then;
 
 use crate::backend::Cell;
@@ -14,8 +14,92 @@ use crate::backend::Cell;
 /// Bytes of values in one statement; a larger row goes alone.
 const STATEMENT_BYTES: usize = 256 << 10;
 
+/// A statement that changes some of what was found.
+pub(super) struct Step {
+    /// Its text.
+    pub words: Copied,
+    /// In which words its rows go, where not in those of the text.
+    pub rows: Option<gather::Words>,
+}
+
+impl From<Copied> for Step {
+    fn from(words: Copied) -> Self {
+        Self { words, rows: None }
+    }
+}
+
+/// Rows with what is lent to them: how they go, and each as it came.
+pub(super) type LentRows = (LentTable, Vec<Vec<u8>>);
+
 /// The statements that do it, and how many rows they find again by their keys, if they look for any.
 pub(super) fn statements(
+    then: &Then,
+    (table, rows): (&ScratchTable, &[Vec<Cell>]),
+    lent: Option<&LentRows>,
+    writing: Writing,
+) -> (Vec<Step>, Option<u64>) {
+    match (then, lent) {
+        (Then::Insert { .. }, Some(lent)) => (lending(then, (table, rows), lent, writing), None),
+        _ => {
+            let (texts, found) = plainly(then, table, rows, writing);
+            (texts.into_iter().map(Step::from).collect(), found)
+        }
+    }
+}
+
+/// INSERTs whose rows go with what is lent to them.
+fn lending(
+    then: &Then,
+    (table, rows): (&ScratchTable, &[Vec<Cell>]),
+    (lent, texts): &LentRows,
+    writing: Writing,
+) -> Vec<Step> {
+    let Then::Insert {
+        head,
+        tail,
+        lent: Some(of),
+        ..
+    } = then
+    else {
+        return Vec::new();
+    };
+    let names = of.places.iter().map(|place| lent.lent(*place).to_vec());
+    let tail = filled(tail, &names.collect::<Vec<_>>());
+    let mut steps = Vec::new();
+    let (mut values, mut group): (Vec<u8>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
+    let mut end = |values: &mut Vec<u8>, group: &mut Vec<&[u8]>| {
+        if !group.is_empty() {
+            let words = Copied {
+                text: [head, values.as_slice(), &tail.text].concat(),
+                parameters: tail.parameters.clone(),
+            };
+            let rows = Some(lent.words(group, writing));
+            steps.push(Step { words, rows });
+        }
+        values.clear();
+        group.clear();
+    };
+    for (row, text) in rows.iter().zip(texts) {
+        let tuple = tuple(0..table.width(), |column| {
+            literal(table, row, column, writing)
+        });
+        if bytes + text.len() + tuple.len() > STATEMENT_BYTES {
+            end(&mut values, &mut group);
+            bytes = 0;
+        }
+        bytes += text.len() + tuple.len();
+        if !group.is_empty() {
+            values.extend_from_slice(b", ");
+        }
+        values.extend(tuple);
+        group.push(text);
+    }
+    end(&mut values, &mut group);
+    steps
+}
+
+fn plainly(
     then: &Then,
     table: &ScratchTable,
     rows: &[Vec<Cell>],
@@ -23,6 +107,7 @@ pub(super) fn statements(
 ) -> (Vec<Copied>, Option<u64>) {
     match then {
         Then::Insert { head, tail, .. } => {
+            let tail = filled(tail, &[]);
             let all = 0..table.width();
             let tuples = rows
                 .iter()
@@ -220,7 +305,7 @@ mod tests {
             utf8: true,
             zones: true,
         };
-        let (statements, expected) = statements(&then, &table, &rows, writing);
+        let (statements, expected) = plainly(&then, &table, &rows, writing);
         let texts = statements
             .into_iter()
             .map(|sql| String::from_utf8(sql.text).unwrap());
