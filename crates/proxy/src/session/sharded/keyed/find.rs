@@ -84,11 +84,7 @@ impl Session {
         if has_outside(keyed, &table, &rows) {
             return Err(unserved("an ENUM holds no value of its list"));
         }
-        let writing = Writing {
-            no_backslash_escapes: self.dialect().no_backslash_escapes,
-            utf8: self.text_is_utf8(),
-            zones,
-        };
+        let writing = self.writing(zones);
         let (statements, expected) =
             texts::statements(&keyed.then, (&table, &rows), lent.as_ref(), writing);
         // What they leave out, or another row of theirs takes along, is not found again.
@@ -100,6 +96,15 @@ impl Session {
             warnings,
             charsets,
         })
+    }
+
+    /// How literals of a step are written.
+    fn writing(&mut self, zones: bool) -> Writing {
+        Writing {
+            no_backslash_escapes: self.dialect().no_backslash_escapes,
+            utf8: self.text_is_utf8(),
+            zones,
+        }
     }
 
     /// Stores what the query finds; gives what the server said of it.
