@@ -7,6 +7,7 @@
 
 mod inserted;
 mod lent;
+mod names;
 
 use std::collections::BTreeSet;
 
@@ -281,10 +282,9 @@ fn changed(scope: &Scope<'_>, change: &Change) -> Result<Keyed, NotKeyed> {
         let table = scope.uses.get(*place);
         table.is_some_and(|table| table.access == Access::Write)
     };
-    let mut written = (0..scope.uses.len()).filter(written);
-    let (Some(place), None) = (written.next(), written.next()) else {
-        return Err(unserved());
-    };
+    let written: Vec<usize> = (0..scope.uses.len()).filter(written).collect();
+    let place = names::only_changed(scope, change, &written)?;
+    let place = place.ok_or_else(unserved)?;
     if write::reads_target(scope, &[place]) {
         return Err(NotKeyed::Refused(RefuseReason::TargetRead));
     }
@@ -351,7 +351,7 @@ impl Target<'_, '_> {
         let mut computed: Vec<Copied> = Vec::new();
         let mut head = vec![self.verb()];
         for (number, assignment) in assignments.iter().enumerate() {
-            if !self.is_ours(assignment.column) {
+            if !self.assigns(assignment.column)? {
                 return Err(NotKeyed::Unserved(GatherReason::ChangeJoin));
             }
             let column = scope.lower(assignment.column.name);
@@ -368,7 +368,8 @@ impl Target<'_, '_> {
                 continue;
             }
             // Values are computed of what rows were, and what was assigned before counts as assigned.
-            if self.reads_any(assignment.value, &assigned) || columns.contains(&column) {
+            let before = assigned.get(..number).unwrap_or_default();
+            if self.reads_any(assignment.value, before)? || columns.contains(&column) {
                 return Err(NotKeyed::Unserved(GatherReason::ChangeJoin));
             }
             columns.push(column);
@@ -521,15 +522,5 @@ impl Target<'_, '_> {
             .into_iter()
             .any(|select| within(node.span, select.span))
             && names.all(|column| !within(node.span, column.name.span) || self.is_ours(column.name))
-    }
-
-    fn reads_any(&self, value: ExprId, assigned: &[String]) -> bool {
-        let span = self.scope.ast.expr(value).map(|node| node.span);
-        let mut names = self.scope.ast.all::<ColumnName>().iter();
-        names.any(|column| {
-            span.is_some_and(|span| within(span, column.name.span))
-                && assigned.len() > 1
-                && assigned.contains(&self.scope.lower(column.name.name))
-        })
     }
 }

@@ -30,6 +30,13 @@ const CHANGES: &str = "
     UPDATE t_user SET name = (SELECT v FROM t_conf WHERE id = t_user.user_id), score = 1 WHERE user_id < 3
     UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = i.name WHERE i.id > 0
     UPDATE t_order o JOIN t_conf c ON c.v = o.user_id SET o.note = c.v, o.total = o.total * 2
+    UPDATE t_order o JOIN t_user u ON u.user_id = o.id SET o.note = u.name, o.total = u.score
+    UPDATE t_user u JOIN t_conf c ON c.id = u.user_id SET name = c.v, score = id
+    UPDATE t_order JOIN t_conf ON t_conf.id = t_order.id SET note = v, total = total + LENGTH(v)
+    UPDATE t_item i JOIN (SELECT order_id, MAX(name) AS name, MAX(user_id) AS u FROM t_item GROUP BY order_id) x ON x.u = i.id SET i.name = x.name, i.order_id = x.u
+    UPDATE t_user JOIN (SELECT order_id AS o, COUNT(*) AS n FROM t_item GROUP BY order_id) x ON x.n = user_id AND n = 2 SET score = n, name = o
+    WITH x AS (SELECT order_id AS o, COUNT(*) AS n FROM t_item GROUP BY order_id) UPDATE t_user JOIN x ON x.n = user_id AND n = 2 SET score = n, name = o
+    UPDATE t_user SET name = (SELECT MAX(name) FROM t_item), score = (SELECT MAX(LENGTH(name)) FROM t_item)
     UPDATE t_order o, t_dict d, t_conf c SET o.note = CONCAT(d.word, c.v) WHERE o.user_id = d.id AND c.id = d.id
     UPDATE t_user SET score = (SELECT -1 FROM t_conf LIMIT 1)
     UPDATE IGNORE t_user SET score = (SELECT -1 FROM t_conf LIMIT 1) WHERE user_id < 7
@@ -450,6 +457,14 @@ fn what_is_not_served_says_why() {
         for (sql, why) in [
             (
                 "UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = 'a', i.name = 'b'",
+                "a form that is not served",
+            ),
+            (
+                "UPDATE t_user u JOIN (SELECT order_id AS score, name FROM t_item) x ON x.score = u.user_id SET score = 1",
+                "a form that is not served",
+            ),
+            (
+                "UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.score = i.id, u.name = CONCAT(u.score, i.name)",
                 "a form that is not served",
             ),
             (
