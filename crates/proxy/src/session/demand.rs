@@ -272,6 +272,9 @@ impl Session {
         sql: &[u8],
         carried: Carried<'_>,
     ) -> Result<Proof, Failure> {
+        if self.lease.is_some() && self.process.current.epoch() != self.epoch {
+            Box::pin(self.give_up_hold()).await;
+        }
         if self.lease.is_none() {
             // The newest configuration decides on a statement that can go anywhere.
             self.follow_reload()?;
