@@ -5,6 +5,7 @@
 //! session to a connection. Input: the planner's word on a statement of a sharded service.
 
 mod across;
+mod aimed;
 mod begin;
 mod bound;
 mod branches;

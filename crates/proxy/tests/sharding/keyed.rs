@@ -1,5 +1,8 @@
 //! Changes whose rows are found over several nodes, and then changed by their keys.
 
+use std::time::{Duration, Instant};
+
+use crate::faultkit::eventually;
 use crate::ground::{Answer, Client, Ground, KINDS, Options, alike};
 use crate::prepared::Value::{Int, Text};
 use crate::prepared::{execute, prepare};
@@ -479,5 +482,62 @@ fn what_is_not_served_says_why() {
             let said = mesh.refused(sql);
             assert!(said.contains(why), "{kind:?}: {sql}: {said}");
         }
+    }
+}
+
+/// Changes whose steps sleep: where the rows are changed, where they are found, and where values are computed.
+const SLEEPING: [&str; 3] = [
+    "UPDATE t_user u JOIN (SELECT MAX(user_id) AS m FROM t_user) x ON u.user_id < x.m SET u.score = u.user_id + SLEEP(60)",
+    "DELETE FROM t_user WHERE SLEEP(60) = 0 ORDER BY user_id LIMIT 35",
+    "INSERT INTO t_user (user_id, name) VALUES (600 + SLEEP(60), 'x'), (601, 'y')",
+];
+
+#[test]
+fn a_kill_ends_the_step_at_work_and_undoes_the_others() {
+    let (patience, all) = (
+        Duration::from_secs(45),
+        "SELECT * FROM t_user ORDER BY user_id",
+    );
+    for (kind, data_shard) in PROMISES {
+        let ground = ground(kind, data_shard);
+        ground.both(ROWS);
+        let running = || -> usize {
+            let asleep =
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'";
+            let count = |sql| {
+                let counts = ground
+                    .servers
+                    .iter()
+                    .map(|server| server.query_value(sql).unwrap());
+                counts
+                    .map(|count| count.unwrap().parse::<usize>().unwrap())
+                    .sum()
+            };
+            count(asleep)
+        };
+        for begins in [false, true] {
+            let (mut victim, mut killer) = (ground.mesh(), ground.mesh());
+            if begins {
+                victim.ask("BEGIN").done();
+                victim
+                    .ask("UPDATE t_user SET score = 77 WHERE user_id IN (1, 6)")
+                    .done();
+            }
+            let before = victim.ask(all);
+            for sql in SLEEPING {
+                victim.raw.begin_query(sql);
+                eventually("a step is at work", patience, || running() > 0);
+                let began = Instant::now();
+                killer.ask(&format!("KILL QUERY {}", victim.raw.id)).done();
+                assert_eq!(victim.raw.reply().code(), Some(1317), "{kind:?}: {sql}");
+                assert!(began.elapsed() < patience, "{kind:?}: {sql}");
+                eventually("it ends", patience, || running() == 0);
+                assert_eq!(victim.ask(all), before, "{kind:?}: {sql}");
+            }
+            if begins {
+                victim.ask("ROLLBACK").done();
+            }
+        }
+        ground.both(all);
     }
 }

@@ -24,7 +24,6 @@ use dbmesh_wire::status::Status;
 
 use super::super::settle::warning;
 use super::super::{Executed, Failure, Flow, Session};
-use super::bound;
 use super::counts::{self, Sum};
 use super::prepared::{planned, selected};
 use super::said;
@@ -357,10 +356,8 @@ impl Session {
         let names = self
             .names_of(std::slice::from_ref(node))
             .unwrap_or_default();
-        let backend = self.backend()?;
         let own = selected(changed.values, &node.parameters);
-        let answer = bound::run(backend, &node.sql, &own).await;
-        let (outcome, bytes) = match answer.map_err(super::gather::broken)? {
+        let (outcome, bytes) = match self.run_step(&node.sql, &own).await? {
             Ok(answer) => answer,
             Err(mut error) => {
                 self.note_error(Some(error.code));

@@ -16,6 +16,7 @@ use dbmesh_wire::command::Parameter;
 use super::super::super::ready::{NotReady, make_ready};
 use super::super::super::settle::close_statements;
 use super::super::super::{Failure, Session};
+use super::super::aimed::{Aimed, error_of};
 use super::super::bound;
 use super::super::prepared::selected;
 use super::super::said;
@@ -26,6 +27,7 @@ use crate::backend::{Applied, Backend, BackendError, Cell, Flags};
 use crate::fault::Fault;
 use crate::pool::{Lease, Want};
 use crate::prepared::Key;
+use crate::registry::SessionHandle;
 use crate::state::Warning;
 use crate::upstream::{Member, Need};
 use crate::vector::{Charset, Vector};
@@ -64,6 +66,8 @@ pub(in super::super) struct Scratch {
     source: usize,
     /// The session's state there.
     own: Arc<Vector>,
+    /// The session, for who kills its statement.
+    handle: Arc<SessionHandle>,
     /// In backquotes.
     tables: Vec<Vec<u8>>,
 }
@@ -190,10 +194,16 @@ impl Scratch {
         run(self.backend()?, sql).await
     }
 
-    /// Runs a statement with these parameters, that gives no rows.
+    /// Runs a statement of the client's words, with these parameters, that gives no rows: a KILL QUERY reaches it.
     pub async fn run_bound(&mut self, sql: &[u8], values: &[Parameter<'_>]) -> Result<(), Failure> {
-        let answer = bound::run(self.backend()?, sql, values).await;
-        answer.map_err(broken)?.map(|_| ()).map_err(refused)
+        let gone = || Failure::from(Fault::NoEndpoint("the connection is gone".into()));
+        let lease = self.lease.as_mut().ok_or_else(gone)?;
+        let aimed = Aimed::begin(&self.handle, lease)?;
+        let backend = lease.backend().map_err(broken)?;
+        let answer = bound::run(backend, sql, values).await.map_err(broken);
+        let done = answer.and_then(|answer| answer.map(|_| ()).map_err(refused));
+        aimed.end(backend, error_of(&done)).await?;
+        done
     }
 
     /// Runs a query whose answer is small.
@@ -312,6 +322,7 @@ impl Session {
             member: member.clone(),
             source,
             own,
+            handle: self.handle().clone(),
             tables: Vec::new(),
         })
     }
@@ -383,24 +394,10 @@ impl Session {
                 return Err(Fault::NoEndpoint("the connection is gone".into()).into());
             };
             let mut rows = None;
-            let pulled = match (lease.backend(), scratch.backend()) {
-                (Ok(from), Ok(to)) => {
-                    let begun = Rows::begin(from, &select, &own).await;
-                    match begun
-                        .map_err(broken)
-                        .and_then(|begun| begun.map_err(refused))
-                    {
-                        Ok(begun) => {
-                            let rows = rows.insert(begun);
-                            let table = (table.as_ref(), pull.table.as_str());
-                            self.pull(from, to, table, rows, budget).await
-                        }
-                        Err(failure) => Err(failure),
-                    }
-                }
-                (Err(error), _) => Err(broken(error)),
-                (_, Err(error)) => Err(error),
-            };
+            let from = (&mut lease, select.as_slice(), own.as_slice());
+            let table = (table.as_ref(), pull.table.as_str());
+            let pulled = self.pull_part(from, scratch, table, &mut rows, budget);
+            let pulled = pulled.await;
             let warned = rows.as_ref().is_some_and(|rows| rows.warnings() > 0);
             let sound = pulled.is_ok() || self.calm(&mut lease, rows).await;
             self.lease = Some(lease);
@@ -415,6 +412,30 @@ impl Session {
             pulled?;
         }
         Ok(warnings)
+    }
+
+    /// Brings over what a statement gives on a connection, where a KILL QUERY reaches it.
+    async fn pull_part(
+        &self,
+        (lease, select, own): (&mut Lease, &[u8], &[Parameter<'_>]),
+        scratch: &mut Scratch,
+        table: (&ScratchTable, &str),
+        rows: &mut Option<Rows>,
+        budget: &mut Budget,
+    ) -> Result<(), Failure> {
+        let aimed = Aimed::begin(self.handle(), lease)?;
+        let from = lease.backend().map_err(broken)?;
+        let pulled = match (Rows::begin(from, select, own).await, scratch.backend()) {
+            (Ok(Ok(begun)), Ok(to)) => {
+                let rows = rows.insert(begun);
+                self.pull(from, to, table, rows, budget).await
+            }
+            (Ok(Err(error)), _) => Err(refused(error)),
+            (Err(error), _) => Err(broken(error)),
+            (_, Err(failure)) => Err(failure),
+        };
+        aimed.end(from, error_of(&pulled)).await?;
+        pulled
     }
 
     /// What reads the rows of a part, and its parameters.
