@@ -253,7 +253,12 @@ fn fits_by_words(
     let words = words(scope);
     let changes = ["change", "modify", "drop", "rename"];
     let changes = words.iter().any(|word| changes.contains(&word.as_str()));
-    let touches = |key: &str| words.iter().any(|word| word == key);
+    // Behind AFTER a column is only a place.
+    let before = std::iter::once("").chain(words.iter().map(String::as_str));
+    let subjects = words.iter().zip(before);
+    let subjects = subjects.filter(|(_, before)| *before != "after");
+    let subjects: Vec<&String> = subjects.map(|(word, _)| word).collect();
+    let touches = |key: &str| subjects.iter().any(|word| *word == key);
     if kind == StatementKind::AlterTable
         && changes
         && table.key_columns().any(|key| touches(&key.name))

@@ -3,7 +3,9 @@
 //! Owns the rewriting of aggregates. What shards give for `AVG(x)` keeps its column, for name and type, and hidden columns
 //! have the parts; DISTINCT makes its values keys of the shards' groups, so that any number of them can be put together.
 
-use dbmesh_sql::ast::{Call, ColumnName, ExprId, ExprKind, GroupBy, Query, Select, SelectItemKind};
+use dbmesh_sql::ast::{
+    Call, ColumnName, Expr, ExprId, ExprKind, GroupBy, Query, Select, SelectItemKind,
+};
 use dbmesh_sql::parsed::{self, QueryShape};
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
@@ -283,7 +285,7 @@ impl Groups<'_, '_> {
     fn value(&mut self, span: Span) -> Result<Column, Stop> {
         let scope = self.rows.scope;
         // A literal alone would be a position, and the name of an alias would mean another thing in GROUP BY.
-        if !reads_column(scope, span) || self.rows.uses_alias(span) {
+        if !reads_column(scope, span) || self.rows.uses_alias(span) || has_row(scope, span) {
             return Err(GatherReason::GroupKey.into());
         }
         let text = self.rows.copied(span)?;
@@ -433,6 +435,15 @@ fn block_of(scope: &Scope<'_>, select: &Select) -> Option<usize> {
 fn reads_column(scope: &Scope<'_>, span: Span) -> bool {
     let mut columns = scope.ast.all::<ColumnName>().iter();
     columns.any(|column| span.start <= column.name.span.start && column.name.span.end <= span.end)
+}
+
+/// Whether an expression has a row of values in it, as the arguments of INTERVAL are one: MySQL does not know it again in
+/// GROUP BY.
+fn has_row(scope: &Scope<'_>, span: Span) -> bool {
+    let inside = |part: Span| span.start <= part.start && part.end <= span.end;
+    let row = |expr: &Expr| matches!(expr.kind, ExprKind::Row(_)) && inside(expr.span);
+    let interval = |call: &Call| scope.lower(call.name.name) == "interval" && inside(call.span);
+    scope.ast.all::<Expr>().iter().any(row) || scope.ast.all::<Call>().iter().any(interval)
 }
 
 /// Whether no table of the block has a column of that name, as far as all columns are known.
