@@ -43,6 +43,8 @@ mod layout;
 mod live;
 #[path = "sharding/load.rs"]
 mod load;
+#[path = "sharding/locks.rs"]
+mod locks;
 #[path = "sharding/mappers.rs"]
 mod mappers;
 #[path = "sharding/modules.rs"]

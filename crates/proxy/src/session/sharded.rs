@@ -36,7 +36,7 @@ use std::sync::{Arc, Weak};
 
 use dbmesh_model::topology::Sharding;
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::{NodeStatement, RefuseReason, ShardPlan};
+use dbmesh_plan::shard::{Clock, NodeStatement, RefuseReason, ShardPlan};
 use dbmesh_sql::{Facts, Statement, Verb, analyze};
 use dbmesh_wire::command::Query;
 use dbmesh_wire::relay::Names;
@@ -47,7 +47,7 @@ use super::leave::refuses_writes;
 use super::settle::warning;
 use super::{Executed, Failure, Session};
 use keyed::Asked;
-use scatter::{Answers, Spread};
+use scatter::Spread;
 
 use crate::catalog::Known;
 use crate::fault::Fault;
@@ -224,6 +224,10 @@ impl Session {
                 self.note_node(&node.sql);
                 self.show_in_own_names(&node, route, RowFormat::Text).await
             }
+            ShardPlan::Single(node) if self.defines_alone(statement) => {
+                let spread = Spread::alike(vec![node], Clock::Unread, None);
+                self.spread(statement, spread, route).await
+            }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);
                 self.commit_before(statement, &node).await?;
@@ -232,12 +236,7 @@ impl Session {
                 executed
             }
             ShardPlan::Broadcast { statements, clock } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: Answers::Alike,
-                    clock,
-                    bound: None,
-                };
+                let spread = Spread::alike(statements, clock, None);
                 self.spread(statement, spread, route).await
             }
             ShardPlan::Scatter {

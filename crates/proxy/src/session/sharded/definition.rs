@@ -3,21 +3,26 @@
 //! Owns what is done then: the others go on, the error says which shards have it, and the same statement finishes it. Must never
 //! say that all have it when one has not, or has something else. Input: connections at work, and what came of them.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dbmesh_plan::shard::NodeStatement;
-use dbmesh_sql::{digest_text, literal};
+use dbmesh_plan::shard::{Clock, NodeStatement};
+use dbmesh_sql::{Class, Facts, Statement, digest_text, literal};
+use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::Names;
 
 use super::super::acquire::PRIMARY;
 use super::super::{Failure, Session};
 use super::ShardSession;
-use super::scatter::Spread;
+use super::scatter::{Answers, Spread};
 use super::work::{Ended, Unanswered, Work, of_server};
 use crate::definitions::{Begun, Definition};
 use crate::fault::Fault;
 use crate::scatter::leg::Leg;
+
+pub(super) use asking::{Asking, asks_again};
 
 /// Bytes of a text in the list of definitions.
 const TEXT_BYTES_MAX: usize = 1_024;
@@ -28,7 +33,30 @@ const HAS_IT: [u16; 5] = [1050, 1051, 1060, 1061, 1091];
 /// No such table to drop: there is nothing to compare.
 const GONE: u16 = 1051;
 
+impl<'a> Spread<'a> {
+    /// Nodes that do the same, and answer alike.
+    pub(super) fn alike(
+        nodes: Vec<NodeStatement>,
+        clock: Clock,
+        bound: Option<&'a [Parameter<'a>]>,
+    ) -> Self {
+        Self {
+            nodes,
+            answers: Answers::Alike,
+            clock,
+            bound,
+        }
+    }
+}
+
 impl Session {
+    /// Whether a statement of one node is a definition that waits for locks as those over several nodes do: they may all be in
+    /// one circle. What only a connection has, as a temporary table, is defined there.
+    pub(super) fn defines_alone(&self, statement: &Statement) -> bool {
+        let temporary = statement.facts.has(Facts::TEMPORARY_TABLE);
+        statement.class == Class::Ddl && !temporary && self.state.pins.is_empty()
+    }
+
     /// A definition begins.
     pub(super) fn begin_definition(&mut self, nodes: &[NodeStatement]) -> Arc<Definition> {
         let dialect = self.dialect();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dbmesh_plan::shard::{self, Gather, NodeStatement, ShardPlan};
+use dbmesh_plan::shard::{self, Clock, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
 use dbmesh_sql::{Statement, analyze, user_variables};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
@@ -231,6 +231,10 @@ impl Session {
                 self.go_for_session(run.statement).await?;
                 self.in_own_schema(false).await?;
                 self.run_prepared(packet, run).await
+            }
+            ShardPlan::Single(node) if self.defines_alone(run.statement) => {
+                let spread = Spread::alike(vec![node], Clock::Unread, Some(&values));
+                self.spread(run.statement, spread, route).await
             }
             ShardPlan::Single(node) => {
                 self.note_node(&node.sql);

@@ -370,7 +370,8 @@ impl Session {
                 let begin = format!("SAVEPOINT {SAVEPOINT}");
                 drop(work.run_everywhere(begin.as_bytes()).await?);
             }
-            Unit::None | Unit::Definition => {}
+            Unit::Definition => work.begin_asking(&self.dialect()).await?,
+            Unit::None => {}
         }
         Ok(None)
     }
@@ -388,7 +389,7 @@ impl Session {
             _ => b"",
         };
         let mut gone = None;
-        for mut leg in work.legs.drain(..) {
+        for (at, mut leg) in work.legs.drain(..).enumerate() {
             // What is not given back is closed, which undoes it as well.
             let mut sound = leg.is_idle();
             if sound && !undo.is_empty() {
@@ -397,6 +398,7 @@ impl Session {
             if sound && work.sets_clock {
                 sound = matches!(leg.run(b"SET timestamp = DEFAULT").await, Ok(Ok(_)));
             }
+            sound = sound && Work::end_asking(&mut leg, work.asking.get(at)).await;
             if sound {
                 self.learn_leg(&mut leg, &work.loaded.names).await;
             }

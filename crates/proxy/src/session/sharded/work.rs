@@ -18,6 +18,7 @@ use dbmesh_wire::track::{self, Item};
 
 use super::super::settle::warning;
 use super::characteristics::Characteristics;
+use super::definition::{Asking, asks_again};
 use super::prepared::{bound_key, selected};
 use super::said;
 use super::variables::Assigned;
@@ -114,6 +115,8 @@ pub(super) struct Work<'a> {
     pub unanswered: Vec<Unanswered>,
     /// Of a definition: who is told how far it is.
     pub definition: Option<Arc<Definition>>,
+    /// Of a definition: how each connection waits for locks.
+    pub asking: Vec<Asking>,
     pub refusal: Refusal,
     /// The row that one server would have met first of those that were refused, and its error.
     pub refused: Option<(u32, Broken)>,
@@ -216,6 +219,7 @@ impl<'a> Work<'a> {
             ended,
             unanswered: Vec::new(),
             definition: None,
+            asking: Vec::new(),
             refusal,
             refused: None,
             sets_clock: false,
@@ -249,7 +253,11 @@ impl<'a> Work<'a> {
     /// Begins what can begin.
     pub async fn begin(&mut self, names: &Names) -> Result<(), Broken> {
         for at in 0..self.legs.len() {
-            let Some(leg) = self.legs.get_mut(at).filter(|leg| leg.running.is_none()) else {
+            let idle = |leg: &&Leg| leg.running.is_none() && !leg.queue.is_empty();
+            if self.legs.get(at).filter(idle).is_none() || !self.may_begin(at).await? {
+                continue;
+            }
+            let Some(leg) = self.legs.get_mut(at) else {
                 continue;
             };
             let Some(number) = leg.queue.pop_front() else {
@@ -285,7 +293,7 @@ impl<'a> Work<'a> {
     }
 
     /// A connection broke: that ends the work, unless others may go on.
-    fn lose(&mut self, at: usize, error: BackendError) -> Result<(), Broken> {
+    pub fn lose(&mut self, at: usize, error: BackendError) -> Result<(), Broken> {
         let Some(leg) = self.legs.get_mut(at) else {
             return Ok(());
         };
@@ -316,6 +324,8 @@ impl<'a> Work<'a> {
         hungry: impl Fn(usize) -> bool,
     ) -> Result<(), Broken> {
         let mut broken = None;
+        let rest = self.rests_until().map(tokio::time::Instant::from_std);
+        let mut rest = rest.map(|until| Box::pin(tokio::time::sleep_until(until)));
         let legs = &mut self.legs;
         let mut timer = around.timer();
         let Around {
@@ -340,7 +350,10 @@ impl<'a> Work<'a> {
                     Poll::Pending => {}
                 }
             }
-            if came {
+            let rested = rest
+                .as_mut()
+                .is_some_and(|r| r.as_mut().poll(cx).is_ready());
+            if came || rested {
                 return Poll::Ready(Ok(()));
             }
             if client.channel.poll_gone(cx).is_ready() {
@@ -358,7 +371,7 @@ impl<'a> Work<'a> {
     /// Takes in the answers that are whole, and gives their numbers.
     pub async fn reap(&mut self, names: &Names) -> Result<Vec<usize>, Broken> {
         let mut found = Vec::new();
-        for leg in &mut self.legs {
+        for (at, leg) in self.legs.iter_mut().enumerate() {
             let whole = leg
                 .running
                 .as_ref()
@@ -379,6 +392,9 @@ impl<'a> Work<'a> {
                 source: leg.source,
                 place: place(leg, self.nodes.get(number)),
             };
+            if asks_again(leg, self.asking.get_mut(at), number, &ended) {
+                continue;
+            }
             leg.unclean |= is_unclean(&ended.outcome);
             leg.changed |= says_changed(&ended.outcome);
             if let (Some(code), Refusal::Ends | Refusal::Waits) =
