@@ -222,3 +222,53 @@ fn a_definition_waits_for_no_longer_than_its_session_would() {
         assert!(matches!(mesh.ask(alter), Answer::Done(..)), "{kind:?}");
     }
 }
+
+#[test]
+fn a_query_that_is_its_own_transaction_locks_nothing_at_any_level() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let mut mesh = client(&ground);
+        let fill = "INSERT INTO t_user (user_id, score) VALUES (8, 1), (12, 1)";
+        assert_eq!(mesh.ask(fill).done(), 2);
+        let fill = "INSERT INTO t_order (id, user_id) VALUES (1, 8), (1, 12), (2, 1)";
+        assert_eq!(mesh.ask(fill).done(), 3);
+        // Somebody changes rows of both nodes.
+        let writers: Vec<_> = [(0, 0), (1, 4)]
+            .map(|(node, shard): (usize, usize)| {
+                let writer = ground.servers[node].session().unwrap();
+                writer.execute("BEGIN").unwrap();
+                let sql = format!("UPDATE shop_{node}.t_user_{shard} SET score = 2");
+                writer.execute(&sql).unwrap();
+                writer
+            })
+            .into();
+        mesh.ask("SET innodb_lock_wait_timeout = 2");
+        let query = "SELECT u.user_id, o.user_id FROM t_user u JOIN t_order o ON u.score = o.id ORDER BY 1, 2";
+        let expected = [[8, 8], [8, 12], [12, 8], [12, 12]]
+            .map(|row| row.map(|id: u32| Some(id.to_string())).to_vec());
+        let said = |mesh: &mut Client, before: &str, level: &str| {
+            let set = format!("SET {before} TRANSACTION ISOLATION LEVEL {level}");
+            assert!(matches!(mesh.ask(&set), Answer::Done(..)), "{kind:?}");
+            let answer = mesh.ask(query);
+            let Answer::Rows(_, rows, ..) = answer else {
+                panic!("{kind:?}: {set}: {answer:?} {:?}", mesh.said);
+            };
+            rows
+        };
+        for before in ["SESSION", ""] {
+            for level in ["READ COMMITTED", "SERIALIZABLE", "REPEATABLE READ"] {
+                let rows = said(&mut mesh, before, level);
+                assert_eq!(rows, expected, "{kind:?}: {before} {level}");
+            }
+        }
+        // Who asks for it reads what is not committed.
+        let rows = said(&mut mesh, "SESSION", "READ UNCOMMITTED");
+        assert_eq!(rows.len(), 2, "{kind:?}");
+        // The session has its level, and in its transactions SERIALIZABLE waits as on one server.
+        mesh.ask("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+        mesh.ask("BEGIN");
+        assert_eq!(mesh.ask(query), Answer::Error(1205), "{kind:?}");
+        mesh.ask("ROLLBACK");
+        drop(writers);
+    }
+}

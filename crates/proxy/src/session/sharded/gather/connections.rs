@@ -2,7 +2,7 @@
 //!
 //! Owns the way from the session's state to the one of a step and back. Definitions are read and rows written under a
 //! known sql_mode and in UTC; conditions are evaluated under the session's own. Must never give a connection on whose state
-//! is not the session's. Dropped, it closes those it still has.
+//! is not the session's, nor lock rows that a query would not. Dropped, it closes those it still has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use dbmesh_sql::literal;
 use dbmesh_wire::relay::Shape;
 
 use super::super::super::Failure;
-use crate::backend::{Applied, Backend, BackendError, Cell, ServerError};
+use crate::backend::{Applied, Backend, BackendError, Cell, Flavor, ServerError};
 use crate::fault::Fault;
 use crate::pool::Lease;
 use crate::upstream::Member;
@@ -31,6 +31,12 @@ const REFUSING_MODES: [&str; 7] = [
     "TRADITIONAL",
     "TIME_ROUND_FRACTIONAL",
 ];
+
+/// The level at which INSERT … SELECT locks nothing, and sees what is not committed. At the level above it locks nothing
+/// either; as a transaction of its own it then reads what any query of its own reads. From there on, it locks what it reads.
+const READS_ALL: &str = "READ-UNCOMMITTED";
+/// With it, servers refuse to write at such levels.
+const LOGS_STATEMENTS: &str = "STATEMENT";
 
 /// How definitions are shown, and which warnings are heard of.
 const TELLING: [&str; 8] = [
@@ -162,16 +168,30 @@ impl Connections {
             self.change(source, |_| {}).await?;
         }
         let backend = self.backend(self.home)?;
-        let rows = backend.query(b"SELECT @@sql_mode").await.map_err(broken)?;
+        let level = match backend.facts.flavor {
+            Flavor::MySql => "transaction_isolation",
+            Flavor::MariaDb => "tx_isolation",
+        };
+        let sql = format!("SELECT @@sql_mode, @@{level}, @@binlog_format");
+        let rows = backend.query(sql.as_bytes()).await.map_err(broken)?;
         let rows = rows.map_err(refused)?;
-        let mode = rows.first().and_then(|row| row.first()?.as_deref());
-        let mode = String::from_utf8_lossy(mode.unwrap_or_default());
+        let cell = |place: usize| {
+            let cell = rows.first().and_then(|row| row.get(place)?.as_deref());
+            String::from_utf8_lossy(cell.unwrap_or_default())
+        };
+        let mode = cell(0);
         let kept = mode
             .split(',')
             .filter(|mode| !REFUSING_MODES.contains(mode) && !mode.is_empty());
         let kept: Vec<&str> = kept.chain(LOADING_MODE.split(',')).collect();
         let mode = kept.join(",");
-        let copying = |vector: &mut Vector| vector.note_variable("sql_mode", mode.as_bytes());
+        let locks = cell(1) != READS_ALL && cell(2) != LOGS_STATEMENTS;
+        let copying = |vector: &mut Vector| {
+            vector.note_variable("sql_mode", mode.as_bytes());
+            if locks {
+                vector.note_variable(level, b"READ-COMMITTED");
+            }
+        };
         self.change(self.home, copying).await
     }
 
