@@ -25,6 +25,12 @@ pub trait Host {
         let _ = (path, bytes_max);
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
+
+    /// Whether files can be made in this folder. A host that does not run what it resolves need not know.
+    fn keeps_files(&self, folder: &Path) -> io::Result<()> {
+        let _ = folder;
+        Ok(())
+    }
 }
 
 /// The machine that this process runs on.
@@ -49,6 +55,22 @@ impl Host for LocalHost {
         open_bounded(path, bytes_max)?.read_to_end(&mut bytes)?;
         within(bytes.len(), bytes_max)?;
         Ok(bytes)
+    }
+
+    fn keeps_files(&self, folder: &Path) -> io::Result<()> {
+        keeps_files(folder)
+    }
+}
+
+/// What is known of a folder without a write.
+fn keeps_files(folder: &Path) -> io::Result<()> {
+    let found = std::fs::metadata(folder)?;
+    if !found.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    match found.permissions().readonly() {
+        true => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+        false => Ok(()),
     }
 }
 
@@ -77,4 +99,21 @@ fn within(length: usize, bytes_max: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_keeps_files_is_there_and_is_one() {
+        let kind = |path: &Path| LocalHost.keeps_files(path).map_err(|error| error.kind());
+        assert_eq!(kind(&std::env::temp_dir()), Ok(()));
+        assert_eq!(
+            kind(Path::new("/nowhere/at/all")),
+            Err(io::ErrorKind::NotFound)
+        );
+        let file = std::env::current_exe().unwrap();
+        assert_eq!(kind(&file), Err(io::ErrorKind::NotADirectory));
+    }
 }

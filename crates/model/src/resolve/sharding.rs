@@ -93,6 +93,7 @@ pub fn resolve(
     sound &= apart(&at, &places.sources, findings);
     let answers = execution::answers(&at, spec.transactions.as_ref(), findings);
     let retention_hours = execution::retention_hours(&at, spec.transactions.as_ref(), findings);
+    let execution = execution::execution(&at, spec.execution.as_ref(), host, findings);
     let (true, Some(tables)) = (sound, tables) else {
         return None;
     };
@@ -108,7 +109,7 @@ pub fn resolve(
         across: execution::across(spec.transactions.as_ref()),
         answers: answers?,
         retention_hours: retention_hours?,
-        execution: execution::execution(&at, spec.execution.as_ref(), findings)?,
+        execution: execution?,
     })
 }
 

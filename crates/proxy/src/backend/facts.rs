@@ -181,6 +181,9 @@ const NULL: &[u8] = &[0x1E];
 /// `sql_auto_is_null`, which row the last INSERT made there.
 const BOUND_ON_MARIADB: &[&str] = &["sql_auto_is_null"];
 
+/// Asks for the character set of clients that ask for none that the server knows.
+pub const OWN_CLIENT_CHARSET: &str = "SELECT @@GLOBAL.character_set_client";
+
 /// MariaDB's variable that holds the GTID of the session's last transaction.
 pub const LAST_GTID: &str = "last_gtid";
 
@@ -206,6 +209,8 @@ pub struct ServerFacts {
     pub tracked: BTreeSet<Box<str>>,
     /// Values with which new connections start.
     pub defaults: HashMap<Box<str>, Vec<u8>>,
+    /// The character set of clients that ask for one that it does not know.
+    pub own_client_charset: Option<Vec<u8>>,
     /// The values with which its sessions begin, as asked last.
     pub base: Arc<Base>,
     /// Asks for them.
@@ -304,6 +309,7 @@ impl ServerFacts {
             version_id,
             tracked,
             defaults,
+            own_client_charset: None,
             base: Arc::default(),
             base_sql,
             tracking_sql,
@@ -350,6 +356,13 @@ impl ServerFacts {
         } else {
             Charset::Server
         }
+    }
+
+    /// The character set of clients that ask for none that it knows; empty where it did not say.
+    #[must_use]
+    pub fn own_client_charset(&self) -> String {
+        let charset = self.own_client_charset.as_deref().unwrap_or_default();
+        String::from_utf8_lossy(charset).into_owned()
     }
 
     /// The default of a variable, as text.

@@ -19,6 +19,7 @@ use dbmesh_wire::status::Status;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::facts::OWN_CLIENT_CHARSET;
 use super::{Backend, BackendError, Cell, Condition, Flags, Flavor, ServerFacts};
 use crate::channel::{Channel, Stream};
 use crate::fault::Fault;
@@ -449,7 +450,13 @@ impl Backend {
             .await?;
         let variables = self.tell(b"SHOW SESSION VARIABLES").await?;
         self.tell(b"SET SESSION sql_select_limit = DEFAULT").await?;
+        let asked = self.tell(OWN_CLIENT_CHARSET.as_bytes()).await?;
         let mut facts = ServerFacts::new(version, &variables);
+        let charset = asked
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next());
+        facts.own_client_charset = charset.flatten();
         let asked = self.tell(facts.base_sql.as_bytes()).await?;
         facts.base = Arc::new(facts.base_of(&asked));
         self.facts = Arc::new(facts);

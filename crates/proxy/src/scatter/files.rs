@@ -8,11 +8,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_merge::{RunId, Spill, SpillError};
 
 /// Most runs of one statement that are open at a time.
 const RUNS_MAX: usize = 512;
+/// The log hears of a folder that takes nothing no more often.
+const TELL_EVERY_S: u64 = 60;
 
 /// Runs in files.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Spill for FileSpill {
             let why = format!("more than {RUNS_MAX} runs");
             return Err(SpillError::Store(why.into()));
         }
-        let file = unnamed(&self.folder).map_err(|e| SpillError::Store(Box::new(e)))?;
+        let file = unnamed(&self.folder).map_err(|e| failed(&self.folder, &e))?;
         self.open += 1;
         self.runs.push(Some(file));
         Ok(RunId(self.runs.len() as u64 - 1))
@@ -54,7 +57,7 @@ impl Spill for FileSpill {
 
     fn append(&mut self, run: RunId, bytes: &[u8]) -> Result<(), SpillError> {
         let written = self.run(run)?.write_all(bytes);
-        written.map_err(|e| SpillError::Store(Box::new(e)))
+        written.map_err(|e| failed(&self.folder, &e))
     }
 
     fn read(&mut self, run: RunId, offset: u64, into: &mut [u8]) -> Result<usize, SpillError> {
@@ -65,7 +68,7 @@ impl Spill for FileSpill {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(SpillError::Store(Box::new(e))),
+                Err(e) => return Err(failed(&self.folder, &e)),
             }
         }
         Ok(done)
@@ -80,6 +83,29 @@ impl Spill for FileSpill {
             self.open -= 1;
         }
     }
+}
+
+/// The folder does not take rows, or does not give them back; the log says so as well, once in a while.
+fn failed(folder: &Path, error: &io::Error) -> SpillError {
+    static TOLD_AT_S: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = since.unwrap_or_default().as_secs();
+    let told_at_s = TOLD_AT_S.load(Ordering::Relaxed);
+    let due = now_s.abs_diff(told_at_s) >= TELL_EVERY_S;
+    let told = |at_s| TOLD_AT_S.compare_exchange(at_s, now_s, Ordering::Relaxed, Ordering::Relaxed);
+    if due && told(told_at_s).is_ok() {
+        tracing::warn!(
+            folder = %folder.display(),
+            %error,
+            "rows that memory has no room for cannot be put into files: such statements are refused (execution.spillDirectory)"
+        );
+    }
+    let why = format!(
+        "the folder {} does not take rows that memory has no room for: {error}; make room in it, or name another one \
+         (`execution.spillDirectory` of the DataShard)",
+        folder.display()
+    );
+    SpillError::Store(why.into())
 }
 
 /// A file that nobody else can open.
@@ -121,6 +147,13 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
         let mut spill = FileSpill::new(Some(Path::new("/nowhere/at/all")));
-        assert!(matches!(spill.create(), Err(SpillError::Store(_))));
+        let said = spill.create().unwrap_err().to_string();
+        for words in [
+            "the folder /nowhere/at/all",
+            "No such file",
+            "`execution.spillDirectory`",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
     }
 }

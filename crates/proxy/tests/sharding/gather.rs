@@ -1,5 +1,6 @@
 //! Statements that one server finishes over rows of several.
 
+use crate::faultkit::client::{Credentials, RawClient};
 use crate::ground::{Answer, Client, Ground, KINDS, Options, alike};
 use crate::prepared::{Value, execute, prepare};
 
@@ -291,5 +292,36 @@ fn shards_that_are_not_defined_alike_are_no_matter_while_rows_fit() {
             "SELECT user_id, MAX(name) OVER (ORDER BY user_id) FROM t_user ORDER BY user_id",
         );
         assert!(refused.contains("not defined alike"), "{refused}");
+    }
+}
+
+#[test]
+fn who_asks_for_a_character_set_that_the_server_does_not_know_has_the_servers_own() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &Options::default());
+        ground.both("INSERT INTO t_user (user_id, score) VALUES (8, 1), (9, 1)");
+        let query = "SELECT a.user_id, b.user_id FROM t_user a JOIN t_user b ON a.score = b.score \
+                     WHERE a.user_id < b.user_id";
+        let client = |collation: u16| {
+            let credentials = Credentials::app().schema("shop").collation(collation);
+            Client::of(RawClient::logged_in(ground.stage.port, &credentials))
+        };
+        // MySQL's utf8mb4_0900_ai_ci, and what a reset leaves.
+        let mut mesh = client(255);
+        for _ in 0..2 {
+            let answer = mesh.ask(query);
+            let Answer::Rows(_, rows, ..) = &answer else {
+                panic!("{kind:?}: {answer:?} {:?}", mesh.said);
+            };
+            assert_eq!(*rows, [[Some("8".to_owned()), Some("9".to_owned())]]);
+            mesh.raw.command(&[0x1F]);
+            assert!(matches!(mesh.answer(), Answer::Done(..)), "{kind:?}");
+            mesh.ask("USE shop");
+        }
+        let said = client(28).refused(query);
+        assert!(
+            said.contains("clients with the character set 'gbk'"),
+            "{kind:?}: {said}"
+        );
     }
 }

@@ -54,6 +54,10 @@ impl Host for RecordingHost {
         self.record(path);
         LocalHost.read_bytes(path, bytes_max)
     }
+
+    fn keeps_files(&self, folder: &Path) -> io::Result<()> {
+        LocalHost.keeps_files(folder)
+    }
 }
 
 impl RecordingHost {

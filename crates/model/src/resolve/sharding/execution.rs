@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::super::findings::{At, Findings};
+use crate::host::Host;
 use crate::spec::{AcrossNodesSpec, AnswersSpec, ShardExecutionSpec, ShardTransactionsSpec};
 use crate::topology::sharding::{AcrossSources, Answers, Execution};
 
@@ -76,6 +77,7 @@ pub fn retention_hours(
 pub fn execution(
     at: &At<'_>,
     spec: Option<&ShardExecutionSpec>,
+    host: &dyn Host,
     findings: &mut Findings,
 ) -> Option<Execution> {
     let usual = Execution::default();
@@ -83,17 +85,42 @@ pub fn execution(
         return Some(usual);
     };
     let at = at.field("execution");
-    if spec.spill_directory.as_deref() == Some("") {
-        findings.error(&at.field("spillDirectory"), "is empty");
-        return None;
-    }
+    let spill_directory = match &spec.spill_directory {
+        Some(folder) => Some(spill_directory(&at, folder, host, findings)?),
+        None => None,
+    };
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let connections = spec.max_connections_per_node.map(|n| n as usize);
     Some(Execution {
         connections_per_source_max: connections.unwrap_or(usual.connections_per_source_max),
         memory_bytes_max: spec.memory_bytes.map_or(usual.memory_bytes_max, size),
         spill_bytes_max: spec.spill_bytes.unwrap_or(usual.spill_bytes_max),
-        spill_directory: spec.spill_directory.as_ref().map(PathBuf::from),
+        spill_directory,
         gather_bytes_max: spec.gather_bytes.unwrap_or(usual.gather_bytes_max),
     })
+}
+
+/// The folder of rows that memory has no room for.
+fn spill_directory(
+    at: &At<'_>,
+    folder: &str,
+    host: &dyn Host,
+    findings: &mut Findings,
+) -> Option<PathBuf> {
+    let path = PathBuf::from(folder);
+    let (reason, suggestion) = if !path.is_absolute() {
+        (
+            format!("{folder:?} is not the absolute path of a folder"),
+            None,
+        )
+    } else if let Err(error) = host.keeps_files(&path) {
+        (
+            format!("{folder:?} cannot hold files: {error}"),
+            Some("make the folder, with the right to write for dbmesh's user".to_owned()),
+        )
+    } else {
+        return Some(path);
+    };
+    findings.error_with(&at.field("spillDirectory"), reason, suggestion);
+    None
 }

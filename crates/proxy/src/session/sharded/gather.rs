@@ -163,14 +163,21 @@ impl Session {
     }
 
     /// Whether texts of the client can stand among those of dbmesh.
-    pub(super) fn has_plain_charset(&self) -> Result<(), Fault> {
-        let charset = self.state.client_charset();
+    pub(super) fn has_plain_charset(&mut self) -> Result<(), Fault> {
+        let charset = match self.state.client_charset() {
+            own if own.is_empty() => {
+                let facts = self.server_facts();
+                facts.map_or_else(String::new, |facts| facts.own_client_charset())
+            }
+            said => said,
+        };
         let plain = ["utf8", "latin", "ascii", "binary", "cp125", "koi8"];
         match plain.iter().any(|plain| charset.starts_with(plain)) {
             true => Ok(()),
-            false => Err(Fault::Sharding(
-                "it needs rows of several nodes in one place, which is not served to clients with this character set".into(),
-            )),
+            false => Err(Fault::Sharding(format!(
+                "it needs rows of several nodes in one place, which is not served to clients with the character set \
+                     '{charset}'"
+            ))),
         }
     }
 

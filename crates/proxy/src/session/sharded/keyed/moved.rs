@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// Whether the nodes in question commit as one, and texts can stand among those of dbmesh.
-    fn may_move(&self, moving: &Moving) -> Result<(), Failure> {
+    fn may_move(&mut self, moving: &Moving) -> Result<(), Failure> {
         let sources = moving.statements.iter().map(|node| node.source);
         match &moving.going {
             Going::To { to, .. } => self.may_reach(sources, to.source)?,
