@@ -265,6 +265,17 @@ impl Session {
         })
     }
 
+    /// Before a statement that can go anywhere: the newest configuration decides on it.
+    async fn keep_up(&mut self) -> Result<(), Failure> {
+        if self.lease.is_some() && self.process.current.epoch() != self.epoch {
+            Box::pin(self.give_up_hold()).await;
+        }
+        match self.lease {
+            None => self.follow_reload(),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Takes up what a statement demands; gives what is proved of it.
     pub(super) async fn take_demand(
         &mut self,
@@ -272,13 +283,7 @@ impl Session {
         sql: &[u8],
         carried: Carried<'_>,
     ) -> Result<Proof, Failure> {
-        if self.lease.is_some() && self.process.current.epoch() != self.epoch {
-            Box::pin(self.give_up_hold()).await;
-        }
-        if self.lease.is_none() {
-            // The newest configuration decides on a statement that can go anywhere.
-            self.follow_reload()?;
-        }
+        self.keep_up().await?;
         self.demand_nothing();
         self.demand.place = Place::Home;
         let attributes = &carried.attributes;
