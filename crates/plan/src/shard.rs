@@ -9,6 +9,7 @@ pub mod algorithm;
 pub mod catalog;
 mod condition;
 mod define;
+mod described;
 pub mod dictionary;
 pub mod gather;
 mod generate;
@@ -40,6 +41,7 @@ use dbmesh_sql::ast::Body;
 use dbmesh_sql::{Dialect, ParsedFacts, Parser};
 
 pub use catalog::{Catalog, KeyLimit, KnownTable, Unknown};
+pub use described::{Described, StandIn};
 pub use dictionary::Dictionary;
 pub use gather::{Gather, Pull, PullPart};
 pub use generate::{Generation, Zero};
@@ -253,7 +255,8 @@ impl ShardPlanner {
         let parsed = self.parser.parse(input.sql, input.dialect);
         let ast = parsed.map_err(|_| RefuseReason::Routine)?;
         self.facts.fill(ast, input.sql, input.dialect);
-        let scope = Scope::of(*input, ast, &self.facts)?;
+        let mut scope = Scope::of(*input, ast, &self.facts)?;
+        scope.answers = scope::Answers::Step;
         let keeps = gather::Keeps::Nothing;
         let (gather, splices) = gather::gathered(&scope, GatherReason::ChangeJoin, keeps)?;
         let words = keyed::words(&scope, words, &splices).ok_or(GatherReason::InsertSelect)?;
@@ -265,7 +268,7 @@ impl ShardPlanner {
     ///
     /// # Errors
     /// Why no node has such words.
-    pub fn describe(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
+    pub fn describe(&mut self, input: &Input<'_>) -> Result<Option<Described>, RefuseReason> {
         match dictionary::query_of_show(input) {
             Some(Ok(sql)) => self.describe_text(&Input {
                 sql: &sql,
@@ -276,18 +279,18 @@ impl ShardPlanner {
         }
     }
 
-    fn describe_text(&mut self, input: &Input<'_>) -> Result<Option<NodeStatement>, RefuseReason> {
+    fn describe_text(&mut self, input: &Input<'_>) -> Result<Option<Described>, RefuseReason> {
         let Ok(ast) = self.parser.parse(input.sql, input.dialect) else {
             return Ok(None);
         };
         self.facts.fill(ast, input.sql, input.dialect);
         let described = Scope::of(*input, ast, &self.facts).and_then(|scope| {
             if let Some(views) = dictionary::described(&scope) {
-                return views.map(Some);
+                return views.map(|node| Some(node.into()));
             }
             match scope.uses.is_empty() {
                 true => Ok(None),
-                false => route::described(&scope).map(Some),
+                false => described::of(&scope).map(Some),
             }
         });
         described.map_err(|stop| match stop {

@@ -520,6 +520,18 @@ impl Plain<'_, '_> {
     }
 }
 
+/// The statement at `home` over temporary tables in the place of some uses; with the uses that these are of, and their names.
+pub(super) fn over(
+    scope: &Scope<'_>,
+    home: usize,
+    replaced: &[bool],
+) -> Result<(NodeStatement, Vec<(usize, String)>), Stop> {
+    let expanded = common::expand(scope, replaced)?;
+    let (names, scratches) = scratches(scope, replaced, expanded.as_ref());
+    let node = finish(scope, home, &names, &scratches, expanded)?;
+    Ok((node, scratches))
+}
+
 /// The statement over the pulled tables.
 pub(super) fn finish(
     scope: &Scope<'_>,

@@ -5,8 +5,8 @@
 //! is added is copied from the text.
 
 use dbmesh_sql::ast::{
-    Assignment, Body, Call, ColumnName, Delete, Expr, ExprKind, InsertSource, Name, SelectItem,
-    SelectItemKind, TableRef, TableRefKind,
+    Assignment, Body, Call, ColumnName, CommonTable, Delete, Expr, ExprKind, Id, InsertSource, Name,
+    Query, SelectItem, SelectItemKind, TableRef, TableRefKind,
 };
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 
@@ -14,11 +14,11 @@ use super::NodeStatement;
 use super::dictionary;
 use super::reason::{RefuseReason, Stop};
 use super::route::Target;
-use super::scope::{Place, Scope, Use};
+use super::scope::{Answers, Place, Scope, Use};
 use super::write;
 
-/// Longest alias of a column.
-const ALIAS_CHARS_MAX: usize = 256;
+/// Longest name that servers make of a column's text.
+const NAME_BYTES_MAX: usize = 256;
 
 /// One change: this text instead of that span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,18 +228,72 @@ fn aliases(scope: &Scope<'_>, changes: &[Splice]) -> Result<Vec<Splice>, Stop> {
         if item.alias.is_some() || bare || !changes.iter().any(inside) {
             continue;
         }
-        let text = scope.text(item.span);
-        let has = |sign: &[u8]| text.windows(sign.len()).any(|window| window == sign);
-        // Comments are no part of the name, and an alias has at most as many characters.
-        let comments = has(b"/*") || has(b"--") || has(b"#");
-        if !text.is_ascii() || text.len() > ALIAS_CHARS_MAX || comments {
-            return Err(RefuseReason::ColumnName.into());
-        }
+        let Some(name) = made_name(scope.text(item.span), scope.input.utf8) else {
+            match is_seen(scope, item.span) {
+                true => return Err(RefuseReason::ColumnName.into()),
+                false => continue,
+            }
+        };
         let mut alias = b" AS ".to_vec();
-        alias.extend(literal::quote_identifier(text));
+        alias.extend(literal::quote_identifier(&name));
         found.push(Splice::insert(item.span.end, alias));
     }
     Ok(found)
+}
+
+/// What servers call a column of this text, as an alias; none where an alias cannot say it.
+fn made_name(text: &[u8], utf8: bool) -> Option<Vec<u8>> {
+    let has = |sign: &[u8]| text.windows(sign.len()).any(|window| window == sign);
+    // Comments are no part of the name, and a longer one is cut.
+    let comments = has(b"/*") || has(b"--") || has(b"#");
+    if text.len() > NAME_BYTES_MAX || comments {
+        return None;
+    }
+    if text.is_ascii() {
+        return Some(text.to_vec());
+    }
+    let text = std::str::from_utf8(text).ok().filter(|_| utf8)?;
+    // Names have no characters of four bytes.
+    let in_names = |c: char| if c > '\u{FFFF}' { '?' } else { c };
+    let name: String = text.chars().map(in_names).collect();
+    Some(name.into_bytes())
+}
+
+/// Whether anybody sees what a column is called: not in a sub-query that is a value, nor where rows only go on.
+fn is_seen(scope: &Scope<'_>, item: Span) -> bool {
+    let ast = scope.ast;
+    let around = |query: Id<Query>| {
+        let span = ast.node(query)?.span;
+        let around = span.start <= item.start && item.end <= span.end;
+        around.then_some(span.end - span.start)
+    };
+    let values = ast.all::<Expr>().iter();
+    let value = values.filter_map(|expr| match expr.kind {
+        ExprKind::Subquery(query)
+        | ExprKind::Exists(query)
+        | ExprKind::Quantified { query, .. } => around(query),
+        _ => None,
+    });
+    let derived = ast.all::<TableRef>().iter();
+    let derived = derived.filter_map(|table| match table.kind {
+        TableRefKind::Derived { query, .. } => around(query),
+        _ => None,
+    });
+    let common = ast.all::<CommonTable>().iter();
+    let common = common.filter_map(|table| around(table.query));
+    match (value.min(), derived.chain(common).min()) {
+        (Some(value), Some(named)) => named < value,
+        (Some(_), None) => false,
+        (None, Some(_)) => true,
+        (None, None) => match ast.statement().body {
+            Body::Insert(insert) => {
+                // What RETURNING gives stands behind the query.
+                let source = ast.node(insert).map(|insert| insert.source);
+                !matches!(source, Some(InsertSource::Query(query)) if around(query).is_some())
+            }
+            _ => scope.answers == Answers::Client,
+        },
+    }
 }
 
 /// A name as it may stand in the text: in backquotes unless it cannot be a word of the grammar, none of which has both `_`

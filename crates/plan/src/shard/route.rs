@@ -2,14 +2,14 @@
 //!
 //! Owns the decision whether a statement runs whole on one node. Must never choose a node that lacks rows in question.
 
-use dbmesh_model::topology::sharding::{Audit, ShardedTable};
+use dbmesh_model::topology::sharding::Audit;
 
 use super::condition::Conditions;
 use super::locality::Locality;
 use super::reason::{GatherReason, RefuseReason, Stop};
-use super::scope::{Place, Scope, Use};
+use super::scope::{Place, Scope};
 use super::slots::Positions;
-use super::{NodeStatement, hinted, read, rewrite};
+use super::{hinted, read};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,37 +156,6 @@ pub(super) fn one(scope: &Scope<'_>, sets: &[Option<Positions>]) -> Option<Targe
         });
     }
     Some(Target { source, shards })
-}
-
-/// The statement at a node that has a shard of every table, wherever its rows are.
-pub(super) fn described(scope: &Scope<'_>) -> Result<NodeStatement, Stop> {
-    let here = scope.input.here;
-    let single = |table: &Use<'_>| match table.place {
-        Place::Single(source) => Some(source),
-        _ => None,
-    };
-    // A table of one node is only there, and a sharded one may have a shard beside it.
-    let single = scope.uses.iter().find_map(single);
-    let near = single.or(here);
-    let shard = |table: &ShardedTable| {
-        let near = table.shards.iter().position(|s| Some(s.source) == near);
-        near.unwrap_or(0)
-    };
-    let of_shard = |table: &Use<'_>| {
-        let table = table.sharded()?;
-        Some(table.shards.get(shard(table))?.source)
-    };
-    let source = single.or_else(|| scope.uses.iter().find_map(of_shard));
-    let rules = scope.input.sharding.default_source;
-    let target = Target {
-        source: source.or(here).or(rules).unwrap_or(0),
-        shards: scope
-            .uses
-            .iter()
-            .map(|table| table.sharded().map(shard))
-            .collect(),
-    };
-    rewrite::statement(scope, &target, &[])
 }
 
 /// One node, or the shards that all uses have in common.

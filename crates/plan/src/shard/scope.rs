@@ -67,9 +67,19 @@ pub(super) struct Block {
     pub leaves: Vec<Id<TableRef>>,
 }
 
+/// Who gets what a query gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// The client, who sees what columns are called.
+    Client,
+    /// A step of dbmesh's own.
+    Step,
+}
+
 /// A statement with its names resolved.
 pub(super) struct Scope<'a> {
     pub input: Input<'a>,
+    pub answers: Answers,
     pub ast: &'a Ast,
     pub facts: &'a ParsedFacts,
     pub uses: Vec<Use<'a>>,
@@ -80,6 +90,7 @@ impl<'a> Scope<'a> {
     pub fn of(input: Input<'a>, ast: &'a Ast, facts: &'a ParsedFacts) -> Result<Self, Stop> {
         let mut scope = Self {
             input,
+            answers: Answers::Client,
             ast,
             facts,
             uses: Vec::new(),

@@ -52,6 +52,9 @@ const SHAPES: &str = "
     SELECT o.id FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY i.id
     SELECT o.id, o.user_id, o.note FROM t_order o JOIN t_item i ON o.id = i.order_id GROUP BY o.id, o.user_id ORDER BY 1
     SELECT COUNT(*) FROM t_order o JOIN t_item i ON o.id = i.order_id WHERE o.user_id = 100
+    SELECT (SELECT MIN(user_id) FROM t_user WHERE name <> 'é')
+    SELECT CONCAT('é`😀', (SELECT MAX(name) FROM t_user)), 1 FROM t_dict WHERE id = 1
+    SELECT 1 FROM t_dict WHERE id = (SELECT (SELECT MIN(id) FROM t_order WHERE note <> 'é' /* why */))
 ";
 
 #[test]

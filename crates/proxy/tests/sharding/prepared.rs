@@ -242,6 +242,71 @@ fn prepared_statements_are_those_of_one_server() {
     }
 }
 
+/// Statements whose tables no node has together: one is of the default node alone, the other of another.
+const APART: &[(&str, &[&[Value<'_>]])] = &[
+    (
+        "SELECT l.msg, c.*, ? + 1 FROM t_log l JOIN t_conf c ON c.id = l.id WHERE c.id > ? ORDER BY l.id",
+        &[&[Int(5), Int(0)], &[Int(6), Int(1)]],
+    ),
+    (
+        "SELECT l.id FROM t_log l WHERE EXISTS (SELECT 1 FROM t_conf WHERE t_conf.id = l.id AND v <> ?) ORDER BY l.id",
+        &[&[Text("b")]],
+    ),
+    ("SELECT id, msg FROM t_log UNION SELECT id, v FROM t_conf ORDER BY 1, 2", &[&[]]),
+    (
+        "SELECT COUNT(*) AS n, MAX(c.v) FROM t_conf c JOIN t_user u ON u.user_id = c.id JOIN t_log USING (id)",
+        &[&[]],
+    ),
+    (
+        "WITH w AS (SELECT l.id, c.v FROM t_log l JOIN t_conf c USING (id) WHERE c.id < ?) SELECT a.v, b.id FROM w a JOIN w b ON \
+         a.id = b.id + ? ORDER BY 2",
+        &[&[Int(9), Int(1)]],
+    ),
+    (
+        "INSERT INTO t_log (id, msg) SELECT id + ?, v FROM t_conf WHERE id > 1",
+        &[&[Int(100)], &[Int(200)]],
+    ),
+    (
+        "UPDATE t_log l JOIN t_conf c ON c.id = l.id SET l.msg = CONCAT(c.v, ?)",
+        &[&[Text("!")]],
+    ),
+    (
+        "DELETE x FROM t_log AS x LEFT JOIN t_conf ON x.id = t_conf.id WHERE t_conf.id IS NULL AND x.id > ?",
+        &[&[Int(150)]],
+    ),
+    ("SELECT * FROM t_log ORDER BY id", &[&[]]),
+    ("SELECT l.none FROM t_log l JOIN t_conf c ON c.id = l.id", &[]),
+];
+
+#[test]
+fn tables_of_several_nodes_are_described_together() {
+    for kind in KINDS {
+        let options = Options {
+            data_shard: &[
+                "transactions: {acrossNodes: bestEffort}",
+                "defaults: {node: ds_0}",
+            ],
+            ..Options::default()
+        };
+        let ground = Ground::new(kind, &options);
+        fill(&ground);
+        ground.both(
+            "
+            CREATE TABLE t_log (id INT NOT NULL PRIMARY KEY, msg VARCHAR(40), at TIMESTAMP NULL)
+            INSERT INTO t_log (id, msg) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (6, 'd')
+            ",
+        );
+        both(&ground, APART);
+        let (mut mesh, mut one) = (ground.mesh(), ground.one());
+        for client in [&mut mesh, &mut one] {
+            client.ask("START TRANSACTION READ ONLY");
+        }
+        let (sql, ..) = APART[0];
+        let shown = [&mut mesh, &mut one].map(|client| prepare(client, sql).unwrap().1);
+        assert_eq!(shown[0], shown[1]);
+    }
+}
+
 #[test]
 fn preparing_does_not_choose_the_node_of_a_transaction() {
     for kind in KINDS {

@@ -1,7 +1,7 @@
 //! HASH_MOD: Java's `hashCode`, its absolute value modulo the number of slots, as ShardingSphere computes it.
 //!
-//! A number is an Integer where it fits, else a Long, as ShardingSphere's parser makes them of literals; a text is a String
-//! of UTF-16.
+//! A number is an Integer where it fits, else a Long, else a BigInteger, as ShardingSphere's parser makes them of literals; a
+//! text is a String of UTF-16.
 
 use super::{Slot, modulo};
 use crate::shard::value::KeyValue;
@@ -13,17 +13,17 @@ pub(super) fn slot(size: usize, value: &KeyValue) -> Slot {
     }
 }
 
-/// `hashCode()`; none for numbers beyond Long, and bytes that are not UTF-8.
+/// `hashCode()`; none for bytes that are not UTF-8.
 pub(super) fn java_hash(value: &KeyValue) -> Option<i32> {
     match value {
-        KeyValue::Integer(number) => match i32::try_from(*number) {
-            Ok(small) => Some(small),
-            Err(_) => {
-                let bits = i64::try_from(*number).ok()?.cast_unsigned();
-                let folded = u32::try_from((bits ^ (bits >> 32)) & 0xffff_ffff).ok()?;
-                Some(folded.cast_signed())
+        KeyValue::Integer(number) => Some(match (i32::try_from(*number), i64::try_from(*number)) {
+            (Ok(integer), _) => integer,
+            (_, Ok(long)) => {
+                let bits = long.cast_unsigned();
+                low(bits ^ (bits >> 32))
             }
-        },
+            _ => big(*number),
+        }),
         KeyValue::Text(text) => {
             let text = std::str::from_utf8(text).ok()?;
             let units = text.encode_utf16();
@@ -33,6 +33,28 @@ pub(super) fn java_hash(value: &KeyValue) -> Option<i32> {
         }
         KeyValue::Time(_) => None,
     }
+}
+
+/// `hashCode()` of a BigInteger: its magnitude in words of 32 bits, the greatest first.
+fn big(number: i128) -> i32 {
+    let magnitude = number.unsigned_abs();
+    let words = magnitude.to_be_bytes();
+    let words = words.chunks_exact(4).map(|word| {
+        let word = word.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+        low(word)
+    });
+    // Leading zeros leave it as it is.
+    let hash = words.fold(0_i32, |hash, word| hash.wrapping_mul(31).wrapping_add(word));
+    match number < 0 {
+        true => hash.wrapping_neg(),
+        false => hash,
+    }
+}
+
+/// The last 32 bits.
+fn low(bits: u64) -> i32 {
+    let [.., a, b, c, d] = bits.to_be_bytes();
+    i32::from_be_bytes([a, b, c, d])
 }
 
 #[cfg(test)]
@@ -51,7 +73,12 @@ mod tests {
         assert_eq!(number(-1), Some(-1));
         assert_eq!(number(1 << 32), Some(1));
         assert_eq!(number(i128::from(i64::MAX)), Some(i32::MIN));
-        assert_eq!(number(i128::from(u64::MAX)), None);
+        // new BigInteger("9223372036854775808"), ("18446744073709551615"), ("18446744073709551616") and their negatives.
+        assert_eq!(number(1 << 63), Some(i32::MIN));
+        assert_eq!(number((1 << 63) + 7), Some(i32::MIN + 7));
+        assert_eq!(number(i128::from(u64::MAX)), Some(-32));
+        assert_eq!(number(1 << 64), Some(961));
+        assert_eq!(number(-(1 << 64)), Some(-961));
         // Long.MIN_VALUE of a hash would stay negative; its absolute value is taken in more bits.
         assert_eq!(
             slot(10, &KeyValue::Text(b"polygenelubricants".to_vec())),

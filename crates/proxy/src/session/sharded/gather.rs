@@ -9,6 +9,7 @@ mod apart;
 mod batches;
 mod connections;
 mod dictionary;
+mod over;
 mod rows;
 mod within;
 

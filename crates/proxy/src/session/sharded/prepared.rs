@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dbmesh_plan::shard::{self, Clock, Gather, NodeStatement, ShardPlan};
+use dbmesh_plan::shard::{self, Clock, Described, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
 use dbmesh_sql::{Statement, analyze, user_variables};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
@@ -43,8 +43,9 @@ impl Session {
         statement: Statement,
     ) -> Result<(), Failure> {
         self.find_unassigned(sql, &statement);
-        let node = self.described(sql).await?;
-        let (text, names) = match &node {
+        let described = self.described(sql).await?;
+        let node = described.as_ref().map(|described| &described.node);
+        let (text, names) = match node {
             Some(node) => (
                 node.sql.clone(),
                 self.names_of(std::slice::from_ref(node))
@@ -52,7 +53,12 @@ impl Session {
             ),
             None => (sql.to_vec(), Arc::default()),
         };
-        let prepared = self.prepare_apart(node.as_ref(), &text, &statement).await;
+        let prepared = match &described {
+            Some(described) if !described.stand_ins.is_empty() => {
+                Box::pin(self.prepare_over(described)).await
+            }
+            _ => self.prepare_apart(node, &text, &statement).await,
+        };
         if !self.is_mariadb() {
             self.state.diagnostics.warnings = Warnings::None;
         }
@@ -98,7 +104,7 @@ impl Session {
     }
 
     /// The statement in the words of one node, whatever its values are; none if it needs no table.
-    async fn described(&mut self, sql: &[u8]) -> Result<Option<NodeStatement>, Failure> {
+    async fn described(&mut self, sql: &[u8]) -> Result<Option<Described>, Failure> {
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let known = self.known_tables().ok_or_else(gone)?;
         let described = self.planned(sql, &known, &known.catalog, None, |planner, input| {

@@ -118,7 +118,7 @@ impl Scratch {
     }
 
     /// Definitions are read and rows written from here on.
-    async fn load(&mut self) -> Result<(), Failure> {
+    pub(super) async fn load(&mut self) -> Result<(), Failure> {
         let mut vector = Vector::clone(&self.own);
         vector.unbind();
         loading(&mut vector);
