@@ -89,6 +89,8 @@ pub struct Input<'a> {
     pub hint: Option<&'a KeyValue>,
     /// In which words the rows of an INSERT go, where not in those of the text.
     pub rows_as: Option<RowsAs<'a>>,
+    /// What is known of the session's time zone.
+    pub zone: Zone,
 }
 
 /// Other words for the rows of an INSERT … VALUES, by which each has more to give than its columns: what stands in the place
@@ -103,6 +105,16 @@ pub struct RowsAs<'a> {
     pub between: &'a [u8],
     /// Behind them.
     pub after: &'a [u8],
+}
+
+/// Whether a time in the session's time zone tells which moment it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zone {
+    /// It does: an offset, or UTC.
+    #[default]
+    Steady,
+    /// There may be hours that come twice.
+    Shifting,
 }
 
 /// What becomes of a statement.

@@ -57,6 +57,7 @@ fn tables(sql: &str, sharding: &Sharding) -> String {
         select_limit: None,
         hint: hint.as_ref(),
         rows_as: None,
+        zone: dbmesh_plan::shard::Zone::Steady,
     });
     let statements = match plan {
         ShardPlan::Single(statement) => vec![statement],

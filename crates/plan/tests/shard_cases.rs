@@ -150,6 +150,7 @@ fn plan(case: &Case, sharding: &Sharding, catalog: &Catalog) -> ShardPlan {
         },
         hint: hint.as_ref(),
         rows_as: None,
+        zone: dbmesh_plan::shard::Zone::Steady,
         select_limit: case.select_limit.as_ref().map(|n| n.parse().unwrap()),
     };
     let Some(values) = &case.generated else {

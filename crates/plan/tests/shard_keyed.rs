@@ -52,6 +52,7 @@ fn keyed(sql: &str, ask: impl FnOnce(&Input<'_>)) {
         variables: Variables::Hidden,
         hint: None,
         rows_as: None,
+        zone: dbmesh_plan::shard::Zone::Steady,
         select_limit: None,
     };
     ask(&input);

@@ -46,6 +46,7 @@ fn moving(sql: &str, primary: &[(&str, &[&str])]) -> Result<Moving, Unmoved> {
         variables: Variables::Hidden,
         hint: None,
         rows_as: None,
+        zone: dbmesh_plan::shard::Zone::Steady,
         select_limit: None,
     };
     ShardPlanner::default().moving(&input)

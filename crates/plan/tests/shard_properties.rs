@@ -40,6 +40,7 @@ fn plan(sql: &str, sharding: &Sharding) -> ShardPlan {
         select_limit: None,
         hint: None,
         rows_as: None,
+        zone: dbmesh_plan::shard::Zone::Steady,
     })
 }
 

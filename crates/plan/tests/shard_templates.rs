@@ -92,6 +92,7 @@ impl Asked<'_> {
             select_limit: None,
             hint: None,
             rows_as: None,
+            zone: dbmesh_plan::shard::Zone::Steady,
         }
     }
 

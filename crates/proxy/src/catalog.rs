@@ -222,6 +222,10 @@ impl Tables {
             let limits = keys.filter_map(|key| Some((key.name.clone(), key.limit?)));
             is.limits = limits.collect();
         }
+        let timestamps = columns.iter().filter(|c| c.data_type == "timestamp");
+        is.timestamps = timestamps
+            .map(|column| column.name.to_lowercase())
+            .collect();
         let primary = columns.iter().filter(|column| column.primary);
         let moments = primary.clone().filter(|c| c.data_type == "timestamp");
         is.moments = moments.map(|column| column.name.clone()).collect();

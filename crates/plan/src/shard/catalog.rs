@@ -48,6 +48,8 @@ pub struct KnownTable {
     pub primary: Option<Vec<String>>,
     /// Those of the primary key that are TIMESTAMP.
     pub moments: BTreeSet<String>,
+    /// All columns that are TIMESTAMP, in lower case.
+    pub timestamps: BTreeSet<String>,
     /// Whether the key is of another type than the rules say: nothing of the table can be routed.
     pub mistyped: bool,
     /// What fits into the columns of keys, by their names in lower case.

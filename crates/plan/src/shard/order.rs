@@ -9,10 +9,11 @@ use dbmesh_sql::ast::{
 };
 use dbmesh_sql::parsed::{self, QueryShape};
 
+use super::Zone;
 use super::merge::{ColumnRef, MergeSpec, OrderKey};
 use super::reason::{GatherReason, Stop};
 use super::rewrite::{Copied, Splice, copy, qualifiers};
-use super::scope::Scope;
+use super::scope::{Scope, Use};
 
 /// Functions whose value differs from call to call.
 const RANDOM: [&str; 5] = ["rand", "random_bytes", "sysdate", "uuid", "uuid_short"];
@@ -30,6 +31,8 @@ pub(super) struct Rows<'s, 'a> {
     pub select: Select,
     pub items: &'a [SelectItem],
     hidden: Vec<Copied>,
+    /// So many of them are moments of columns that are not hidden.
+    moments: usize,
 }
 
 /// An expression without parentheses around it.
@@ -53,6 +56,7 @@ impl<'s, 'a> Rows<'s, 'a> {
             select,
             items: scope.ast.list(select.items),
             hidden: Vec::new(),
+            moments: 0,
         }
     }
 
@@ -194,8 +198,84 @@ impl<'s, 'a> Rows<'s, 'a> {
 
     /// Where a key of ORDER BY is, in rows that no group makes.
     pub fn order_key(&mut self, expr: ExprId) -> Result<Column, Stop> {
+        let known = self.known_key(expr)?;
+        let meant = match known {
+            Some(Column::Item(place)) => match self.items.get(place).map(|item| item.kind) {
+                Some(SelectItemKind::Expr(item)) => item,
+                _ => expr,
+            },
+            _ => expr,
+        };
+        if let Some(moment) = self.moment(meant)? {
+            let before = self.hidden();
+            let column = self.hide(moment);
+            if known.is_some() {
+                self.moments += self.hidden() - before;
+            }
+            return Ok(column);
+        }
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let span = self
+            .scope
+            .ast
+            .expr(expr)
+            .ok_or(GatherReason::OrderKey)?
+            .span;
+        let text = self.copied(span)?;
+        Ok(self.hide(text))
+    }
+
+    /// What servers order a TIMESTAMP by, where its time does not tell: the seconds since 1970.
+    fn moment(&self, expr: ExprId) -> Result<Option<Copied>, Stop> {
+        let scope = self.scope;
+        let (Some(name), Some(block), Zone::Shifting) = (
+            parsed::column(scope.ast, expr),
+            scope.top(),
+            scope.input.zone,
+        ) else {
+            return Ok(None);
+        };
+        let column = scope.lower(name.name);
+        let is_moment = |table: &Use<'_>| {
+            let known = scope.input.catalog.tables.get(&table.table);
+            known.is_some_and(|known| known.timestamps.contains(&column))
+        };
+        let owner = match scope.column(block, name) {
+            Some(place) => scope.uses.get(place),
+            None if name.qualifier.is_some() => None,
+            None => {
+                let mut owners = scope.of_block(block).filter(|(_, table)| {
+                    let known = scope.input.catalog.tables.contains(&table.table);
+                    !known || is_moment(table) || scope.has_column(table, &column) != Some(false)
+                });
+                let all = scope.of_block(block).count();
+                let leaves = scope.blocks.get(block).map_or(0, |b| b.leaves.len());
+                match (owners.next(), owners.next()) {
+                    (Some((_, owner)), None) if all == leaves => Some(owner),
+                    _ => None,
+                }
+            }
+        };
+        let Some(node) = scope
+            .ast
+            .expr(expr)
+            .filter(|_| owner.is_some_and(is_moment))
+        else {
+            return Ok(None);
+        };
+        let mut text = Copied::default();
+        text.push(b"UNIX_TIMESTAMP(");
+        text.append(self.copied(node.span)?);
+        text.push(b")");
+        Ok(Some(text))
+    }
+
+    /// The column that a key of ORDER BY means; none if it has to be added.
+    fn known_key(&self, expr: ExprId) -> Result<Option<Column>, Stop> {
         if let Some(position) = self.position(expr) {
-            return position;
+            return position.map(Some);
         }
         let node = self.scope.ast.expr(expr).ok_or(GatherReason::OrderKey)?;
         let span = node.span;
@@ -205,19 +285,18 @@ impl<'s, 'a> Rows<'s, 'a> {
             let lower = self.scope.lower(name.name);
             match self.named(&lower).as_slice() {
                 [] => {}
-                [place] => return Ok(Column::Item(*place)),
+                [place] => return Ok(Some(Column::Item(*place))),
                 _ => return Err(GatherReason::OrderKey.into()),
             }
         } else if let Some(place) = self.same(span) {
-            return Ok(Column::Item(place));
+            return Ok(Some(Column::Item(place)));
         } else if self.uses_alias(span) {
             return Err(GatherReason::OrderKey.into());
         }
-        if !self.repeats(span) {
-            return Err(GatherReason::OrderKey.into());
+        match self.repeats(span) {
+            true => Ok(None),
+            false => Err(GatherReason::OrderKey.into()),
         }
-        let text = self.copied(span)?;
-        Ok(self.hide(text))
     }
 
     /// All keys of ORDER BY.
@@ -254,7 +333,8 @@ pub(super) fn plain(
 ) -> Result<(MergeSpec, Vec<Splice>), Stop> {
     let mut rows = Rows::of(scope, *select);
     let order = rows.order(shape.order_by, |rows, expr| rows.order_key(expr))?;
-    if shape.distinct && rows.hidden() > 0 {
+    // The moment of a column parts no rows but those that servers may part as well.
+    if shape.distinct && rows.hidden() > rows.moments {
         return Err(GatherReason::DistinctOrder.into());
     }
     let mut spec = MergeSpec {

@@ -5,8 +5,8 @@
 //! is added is copied from the text.
 
 use dbmesh_sql::ast::{
-    Assignment, Body, Call, ColumnName, CommonTable, Delete, Expr, ExprKind, Id, InsertSource, Name,
-    Query, SelectItem, SelectItemKind, TableRef, TableRefKind,
+    Assignment, Body, Call, ColumnName, CommonTable, Delete, Expr, ExprKind, Id, InsertSource,
+    Name, Query, SelectItem, SelectItemKind, TableRef, TableRefKind,
 };
 use dbmesh_sql::{Lexer, Span, TokenKind, literal};
 

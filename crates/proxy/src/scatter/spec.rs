@@ -6,8 +6,10 @@
 use dbmesh_merge as merge;
 use dbmesh_merge::column::ValueType;
 use dbmesh_merge::{Comparison, Definition, Direction, FloatSums, Key, OutputDefinition};
+use dbmesh_plan::shard::Zone;
 use dbmesh_plan::shard::merge::{Aggregate, AggregateFunction, ColumnRef, Grouping, MergeSpec};
 use dbmesh_sql::Flavor;
+use dbmesh_wire::column::ColumnType;
 
 /// What the session says of aggregates.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +20,8 @@ pub struct Settings {
     pub concat_bytes_max: Option<u64>,
     /// What the servers are.
     pub flavor: Flavor,
+    /// Whether a time tells its moment.
+    pub zone: Zone,
 }
 
 /// Whether the shards' rows come side by side.
@@ -101,6 +105,20 @@ pub fn has_forms(spec: &merge::MergeSpec, columns: &[Definition], flavor: Flavor
         && groups
             .into_iter()
             .any(|group| group.outputs.iter().any(is_bits))
+}
+
+/// Whether rows would be put in order, or in groups, by times that do not tell which moments they are: to servers, a TIMESTAMP
+/// is a moment. What is computed from several rows is a time.
+pub fn is_ambiguous(spec: &merge::MergeSpec, columns: &[Definition], zone: Zone) -> bool {
+    let is_moment = |key: &Key| {
+        let column = columns.get(key.column);
+        column.is_some_and(|column| column.column_type == ColumnType::TIMESTAMP)
+    };
+    zone == Zone::Shifting
+        && match &spec.group {
+            Some(group) => group.keys.iter().any(is_moment),
+            None => spec.order.iter().chain(&spec.sort).any(is_moment),
+        }
 }
 
 struct Shape<'a> {
@@ -204,6 +222,7 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         flavor: Flavor::MySql,
+        zone: Zone::Steady,
         increment: 4,
         concat_bytes_max: Some(1024),
     };
@@ -215,6 +234,29 @@ mod tests {
             Column::integer(b"n"),
         ];
         columns.iter().map(Definition::of).collect()
+    }
+
+    #[test]
+    fn times_are_no_order_of_moments_where_an_hour_comes_twice() {
+        let mut columns = columns();
+        columns[0].column_type = ColumnType::TIMESTAMP;
+        let ordered = |column| merge::MergeSpec {
+            order: vec![Key::ascending(column)],
+            ..merge::MergeSpec::default()
+        };
+        let grouped = |column| merge::MergeSpec {
+            group: Some(merge::Grouping {
+                keys: vec![Key::ascending(column)],
+                ..merge::Grouping::default()
+            }),
+            // The greatest time of a group is a time.
+            sort: vec![Key::ascending(0)],
+            ..merge::MergeSpec::default()
+        };
+        let is = |spec, zone| is_ambiguous(&spec, &columns, zone);
+        assert!(is(ordered(0), Zone::Shifting) && is(grouped(0), Zone::Shifting));
+        assert!(!is(ordered(2), Zone::Shifting) && !is(grouped(2), Zone::Shifting));
+        assert!(!is(ordered(0), Zone::Steady) && !is(grouped(0), Zone::Steady));
     }
 
     #[test]

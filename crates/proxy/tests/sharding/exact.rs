@@ -93,6 +93,35 @@ const CHANGES: &str = "
     SELECT user_id, UNIX_TIMESTAMP(ts), note FROM t_when ORDER BY user_id, UNIX_TIMESTAMP(ts)
 ";
 
+/// Those of each shard come in another order than those of all, and the first of a shard shows a later time.
+const MORE: &str = "
+    SET time_zone = '+00:00'
+    INSERT INTO t_type (user_id, ts) VALUES (7, '2024-10-27 00:45:00'), (8, '2024-10-27 01:15:00'), (9, '2024-10-27 01:05:00')
+    INSERT INTO t_type (user_id, ts) VALUES (12, '2024-10-27 00:50:00'), (13, '2024-10-27 01:45:00'), (14, '2024-05-01 12:00:00')
+    INSERT INTO t_type (user_id, ts) VALUES (15, '2024-10-27 01:20:00'), (23, '2024-10-27 00:10:00'), (31, '2024-10-27 01:20:00')
+";
+
+/// They are read in one place and in the order of moments.
+const READ: &str = "
+    SET time_zone = 'Twice'
+    SELECT user_id, ts FROM t_type ORDER BY ts, user_id
+    SELECT user_id FROM t_type ORDER BY t_type.ts DESC, user_id LIMIT 4
+    SELECT ts AS w, user_id FROM t_type ORDER BY w, user_id LIMIT 2, 9
+    SELECT user_id, ts FROM t_type ORDER BY 2 DESC, 1
+    SELECT * FROM t_when ORDER BY ts, user_id
+    SELECT DISTINCT user_id, ts FROM t_type ORDER BY ts, user_id DESC LIMIT 8
+    SELECT COALESCE(ts, ts) AS w, user_id FROM t_type WHERE user_id IN (1, 2, 6) ORDER BY w, user_id
+    SELECT user_id, ts FROM (SELECT user_id, ts FROM t_type) t ORDER BY ts, user_id
+    SELECT ts, COUNT(*), MIN(user_id) FROM t_when GROUP BY ts, user_id ORDER BY ts, user_id
+    SELECT w.user_id, UNIX_TIMESTAMP(w.ts), t.user_id FROM t_when w JOIN t_type t ON t.user_id <> w.user_id ORDER BY 1, 2, 3
+    SELECT user_id, UNIX_TIMESTAMP(ts), ROW_NUMBER() OVER (ORDER BY ts DESC, user_id) AS n FROM t_type ORDER BY n
+    SELECT user_id FROM t_when WHERE UNIX_TIMESTAMP(ts) IN (SELECT UNIX_TIMESTAMP(ts) + 0.375 FROM t_type) ORDER BY 1
+    SELECT user_id, UNIX_TIMESTAMP(ts) FROM t_when UNION ALL SELECT user_id, UNIX_TIMESTAMP(ts) FROM t_type ORDER BY 1, 2
+    BEGIN
+    SELECT w.user_id, UNIX_TIMESTAMP(w.ts), t.user_id FROM t_when w JOIN t_type t ON t.user_id <> w.user_id ORDER BY 1, 2, 3
+    COMMIT
+";
+
 /// Moments are stored elsewhere.
 const STORED: &str = "
     SET time_zone = 'Twice'
@@ -112,6 +141,9 @@ fn moments_of_an_hour_that_comes_twice_stay_apart() {
             ZONE.iter().for_each(|sql| server.execute(sql).unwrap());
         }
         ground.both(ROWS);
+        ground.both(MORE);
+        ground.both(READ);
+        ground.both("DELETE FROM t_type WHERE user_id > 6");
         ground.both(CHANGES);
         if kind == Kind::MySql {
             ground.both(STORED);

@@ -252,7 +252,10 @@ const APART: &[(&str, &[&[Value<'_>]])] = &[
         "SELECT l.id FROM t_log l WHERE EXISTS (SELECT 1 FROM t_conf WHERE t_conf.id = l.id AND v <> ?) ORDER BY l.id",
         &[&[Text("b")]],
     ),
-    ("SELECT id, msg FROM t_log UNION SELECT id, v FROM t_conf ORDER BY 1, 2", &[&[]]),
+    (
+        "SELECT id, msg FROM t_log UNION SELECT id, v FROM t_conf ORDER BY 1, 2",
+        &[&[]],
+    ),
     (
         "SELECT COUNT(*) AS n, MAX(c.v) FROM t_conf c JOIN t_user u ON u.user_id = c.id JOIN t_log USING (id)",
         &[&[]],
@@ -275,7 +278,10 @@ const APART: &[(&str, &[&[Value<'_>]])] = &[
         &[&[Int(150)]],
     ),
     ("SELECT * FROM t_log ORDER BY id", &[&[]]),
-    ("SELECT l.none FROM t_log l JOIN t_conf c ON c.id = l.id", &[]),
+    (
+        "SELECT l.none FROM t_log l JOIN t_conf c ON c.id = l.id",
+        &[],
+    ),
 ];
 
 #[test]

@@ -40,7 +40,9 @@ fn big(number: i128) -> i32 {
     let magnitude = number.unsigned_abs();
     let words = magnitude.to_be_bytes();
     let words = words.chunks_exact(4).map(|word| {
-        let word = word.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+        let word = word
+            .iter()
+            .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         low(word)
     });
     // Leading zeros leave it as it is.

@@ -85,6 +85,15 @@ pub enum Joins {
     Nested,
 }
 
+/// How a TIMESTAMP is copied from table to table of one server, in a time zone in which an hour may come twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moments {
+    /// As it is: MariaDB keeps the moment.
+    AsTheyAre,
+    /// As a text with an offset, which MySQL reads since 8.0.19: it copies the time, of which the first moment would be made.
+    ByOffset,
+}
+
 /// Which unique keys of a table a change can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unique {
@@ -388,11 +397,22 @@ impl ScratchTable {
         sql
     }
 
-    /// What brings the rows of a part over that is on the same server.
-    pub fn copy(&self, table: &str, alias: &[u8], condition: Option<&[u8]>) -> Vec<u8> {
+    /// What brings the rows of a part over that is on the same server, in the session's time zone.
+    pub fn copy(
+        &self,
+        table: &str,
+        alias: &[u8],
+        condition: Option<&[u8]>,
+        moments: Moments,
+    ) -> Vec<u8> {
+        let value = |column: &Column| match (moments, column.carried) {
+            (Moments::ByOffset, Carried::Moment) => moment::in_utc(&column.quoted),
+            _ => column.quoted.clone(),
+        };
+        let values: Vec<Vec<u8>> = self.columns.iter().map(value).collect();
         let mut sql = self.insert_head();
         sql.extend_from_slice(b" SELECT ");
-        sql.extend(self.names());
+        sql.extend(values.join(&b", "[..]));
         push_from(&mut sql, table, alias, condition);
         sql
     }

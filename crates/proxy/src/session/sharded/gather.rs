@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::gather::ScratchTable;
-use dbmesh_plan::shard::{Gather, NodeStatement};
+use dbmesh_plan::shard::gather::{Moments, ScratchTable};
+use dbmesh_plan::shard::{Gather, NodeStatement, Zone};
 use dbmesh_sql::{Verb, analyze, literal};
 use dbmesh_wire::command::Query;
 
@@ -228,6 +228,10 @@ impl Session {
         held: BTreeMap<usize, Held>,
     ) -> Result<Held, Failure> {
         let budget = Budget::of(self.gather_bytes_max());
+        let moments = match self.has_zones() && self.zone() == Zone::Shifting {
+            true => Moments::ByOffset,
+            false => Moments::AsTheyAre,
+        };
         let mut connections = Connections::new(home, held)?;
         let tables = connections.create(&gather.pulls).await?;
         connections.begin_copying().await?;
@@ -235,7 +239,7 @@ impl Session {
             for part in &pull.parts {
                 if part.source == home {
                     self.may_go_on()?;
-                    let copy = table.copy(&part.table, &pull.alias, said_of(pull));
+                    let copy = table.copy(&part.table, &pull.alias, said_of(pull), moments);
                     connections.copy(&copy, &pull.table).await?;
                 }
             }

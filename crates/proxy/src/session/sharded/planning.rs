@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use dbmesh_model::Service;
 use dbmesh_plan::shard::{
     Catalog, Input, Parameter, RefuseReason, RowsAs, ShardPlan, ShardPlanner, Shown, Unknown,
-    Variables,
+    Variables, Zone,
 };
 
 use dbmesh_sql::{Dialect, Flavor, Statement, analyze};
@@ -22,6 +22,9 @@ use crate::catalog::Known;
 use crate::fault::Fault;
 use crate::scatter::spec::Settings;
 use crate::state::{Warning, Warnings};
+
+/// Time zones without clocks that are set back, besides offsets.
+const STEADY_ZONES: [&[u8]; 2] = [b"UTC", b"Etc/UTC"];
 
 /// ER_PARSE_ERROR.
 const SYNTAX_ERROR: u16 = 1064;
@@ -53,6 +56,7 @@ pub(crate) fn shards_offline(
         select_limit: None,
         hint: None,
         rows_as: None,
+        zone: Zone::Steady,
     });
     let text = match &planned {
         ShardPlan::Learn(_) => UNKNOWN.to_owned(),
@@ -267,6 +271,7 @@ impl Session {
         let utf8 = self.text_is_utf8();
         let variables = self.known_variables(sql, &dialect);
         let select_limit = self.select_limit()?;
+        let zone = self.zone();
         let gone = || Fault::Sharding("the service is not sharded any more".into());
         let sharded = self.sharded.as_ref().ok_or_else(gone)?;
         let schema = sharded.home.service.schema.as_deref();
@@ -293,8 +298,35 @@ impl Session {
             select_limit,
             hint: self.demand.shard.as_ref(),
             rows_as: None,
+            zone,
         };
         Ok(PLANNER.with_borrow_mut(|planner| ask(planner, &input)))
+    }
+
+    /// Whether times of the session tell their moments.
+    pub(super) fn zone(&mut self) -> Zone {
+        let facts = self.server_facts();
+        let default = |name| facts.as_ref().and_then(|facts| facts.default_of(name));
+        let own = self.state.vector.value_of("time_zone");
+        let own = own.map(AsRef::as_ref).or_else(|| default("time_zone"));
+        let own = own.unwrap_or(b"SYSTEM");
+        let utc = |zone: &[u8]| {
+            STEADY_ZONES
+                .iter()
+                .any(|utc| zone.eq_ignore_ascii_case(utc))
+        };
+        let is_steady = match own {
+            [b'+' | b'-', ..] => true,
+            // What servers say of their system's zone may look like an offset, and is its name of now.
+            own if own.eq_ignore_ascii_case(b"SYSTEM") => {
+                default("system_time_zone").is_some_and(utc)
+            }
+            own => utc(own),
+        };
+        match is_steady {
+            true => Zone::Steady,
+            false => Zone::Shifting,
+        }
     }
 
     /// The session's `sql_select_limit`, where it has one.
@@ -369,6 +401,7 @@ impl Session {
             false => Flavor::MySql,
         };
         Settings {
+            zone: self.zone(),
             flavor,
             increment: increment.unwrap_or(4),
             concat_bytes_max: self.number_of("group_concat_max_len"),

@@ -28,7 +28,7 @@ use crate::client::{Client, Unsent};
 use crate::fault::Fault;
 use crate::scatter::files::FileSpill;
 use crate::scatter::leg::Leg;
-use crate::scatter::spec::{Arrival, Settings, has_forms, translate};
+use crate::scatter::spec::{Arrival, Settings, has_forms, is_ambiguous, translate};
 
 /// Bytes for the client that leave in one write.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -176,6 +176,11 @@ impl Merging {
         let spec = spec.map_err(|_| Fault::Sharding("its columns are not as planned".into()))?;
         if has_forms(&spec, first, recipe.settings.flavor) {
             let why = "the least or greatest BIT of a group has a form of each shard's own";
+            return Err(Broken::Unmergeable(why.to_owned()));
+        }
+        if is_ambiguous(&spec, first, recipe.settings.zone) {
+            let why =
+                "its order is of TIMESTAMP, and an hour of the session's time zone may come twice";
             return Err(Broken::Unmergeable(why.to_owned()));
         }
         let execution = &recipe.known.sharding.execution;

@@ -1,6 +1,6 @@
-//! Moments as literals that say their time zone.
+//! Moments as literals, and as texts, that say their time zone.
 //!
-//! Owns the way from seconds since 1970 to a date and a time in UTC. Input: what UNIX_TIMESTAMP prints.
+//! Owns the way from seconds since 1970 to a date and a time in UTC. Input: what UNIX_TIMESTAMP prints; a column's name.
 
 use dbmesh_model::topology::sharding::time::Date;
 
@@ -22,6 +22,19 @@ pub(super) fn of_unix_time(value: &[u8]) -> Option<Vec<u8>> {
         "TIMESTAMP'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction}+00:00'"
     );
     Some(text.into_bytes())
+}
+
+/// The moment of a column as a text that says its offset, for its server.
+pub(super) fn in_utc(name: &[u8]) -> Vec<u8> {
+    let seconds = [b"UNIX_TIMESTAMP(", name, b")"].concat();
+    [
+        b"IF(",
+        seconds.as_slice(),
+        b" = 0, '0000-00-00 00:00:00', CONCAT(TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ",
+        &seconds,
+        b" SECOND, '+00:00'))",
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::Flavor;
 
-use super::{LentTable, ScratchTable, Writing};
+use super::{LentTable, Moments, ScratchTable, Writing};
 
 const SHOWN: &str = "CREATE TABLE `src_3` (
   `id` bigint unsigned NOT NULL,
@@ -57,7 +57,7 @@ fn needed_columns_bring_those_of_unique_keys_along() {
         "INSERT INTO `g` (`id`, `a`, `c`, `l`, `n``n`) VALUES "
     );
     assert_eq!(
-        text(table.copy("src_3", b"`s`", None)),
+        text(table.copy("src_3", b"`s`", None, Moments::AsTheyAre)),
         "INSERT INTO `g` (`id`, `a`, `c`, `l`, `n``n`) SELECT `id`, `a`, `c`, `l`, `n``n` FROM `src_3` AS `s`"
     );
 }
@@ -147,6 +147,22 @@ fn literals_mean_the_bytes_that_are_stored() {
     ];
     assert_eq!(written, expected);
     assert_eq!(table.charsets().len(), 7);
+}
+
+#[test]
+fn moments_are_copied_with_their_offset_where_times_do_not_tell() {
+    let shown = b"CREATE TABLE `t` (\n  `k` int DEFAULT NULL,\n  `at` timestamp NULL DEFAULT NULL\n) ENGINE=InnoDB";
+    let table = ScratchTable::of(shown, "g", None).unwrap();
+    let copy = |moments| text(table.copy("t_1", b"t", Some(b"k > 1"), moments));
+    assert_eq!(
+        copy(Moments::AsTheyAre),
+        "INSERT INTO `g` (`k`, `at`) SELECT `k`, `at` FROM `t_1` AS t WHERE k > 1"
+    );
+    assert_eq!(
+        copy(Moments::ByOffset),
+        "INSERT INTO `g` (`k`, `at`) SELECT `k`, IF(UNIX_TIMESTAMP(`at`) = 0, '0000-00-00 00:00:00', \
+         CONCAT(TIMESTAMP'1970-01-01 00:00:00' + INTERVAL UNIX_TIMESTAMP(`at`) SECOND, '+00:00')) FROM `t_1` AS t WHERE k > 1"
+    );
 }
 
 #[test]

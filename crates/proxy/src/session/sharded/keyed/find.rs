@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// Whether literals have a time zone: MySQL since 8.0.19; what the list of the key says is compared otherwise.
-    fn has_zones(&mut self) -> bool {
+    pub(in super::super) fn has_zones(&mut self) -> bool {
         let facts = self.server_facts();
         facts.is_some_and(|f| f.flavor == Flavor::MySql && f.version_id >= 80_019)
     }
