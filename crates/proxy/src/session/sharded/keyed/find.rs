@@ -24,8 +24,10 @@ use crate::state::Warning;
 /// ER_TRUNCATED_WRONG_VALUE: a value that is compared cannot be converted. In a strict mode, changes end with it. Its SQLSTATE.
 const NOT_CONVERTED: (&[u8], u16, &str) = (b"1292", 1292, "22007");
 
-/// What storing a value says that does not fit: out of range, cut, no text of the character set, too long, no such time.
-const OF_HASH_JOIN: [&str; 5] = ["1264", "1265", "1366", "1406", "1441"];
+/// ER_DATETIME_FUNCTION_OVERFLOW: what storing says of a time that does not fit, without a column's name.
+const NO_SUCH_TIME: &[u8] = b"1441";
+/// What a hash join stores a value in has no name.
+const UNNAMED: &[u8] = b"'(null)'";
 
 impl Session {
     /// Finds the rows, and says what has to be done with them.
@@ -289,14 +291,18 @@ impl Session {
 
 /// Whether a hash join may have said it, and not the values that were found.
 fn may_be_of_join(said: &Result<Vec<Vec<Cell>>, Failure>) -> bool {
+    let may_be = |code: &[u8], message: &[u8]| {
+        let unnamed = || message.windows(UNNAMED.len()).any(|part| part == UNNAMED);
+        code == NO_SUCH_TIME || unnamed()
+    };
     match said {
-        Err(Failure::Fault(Fault::Server { code, .. })) => {
-            OF_HASH_JOIN.contains(&code.to_string().as_str())
+        Err(Failure::Fault(Fault::Server { code, message, .. })) => {
+            may_be(code.to_string().as_bytes(), message.as_bytes())
         }
         Err(_) => false,
-        Ok(rows) => rows.iter().any(|row| {
-            let code = row.get(1).and_then(|code| code.as_deref());
-            code.is_some_and(|code| OF_HASH_JOIN.iter().any(|known| known.as_bytes() == code))
+        Ok(rows) => rows.iter().any(|row| match row.as_slice() {
+            [_, Some(code), Some(message), ..] => may_be(code, message),
+            _ => false,
         }),
     }
 }
