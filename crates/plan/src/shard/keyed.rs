@@ -8,6 +8,7 @@
 mod inserted;
 mod lent;
 mod names;
+mod several;
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,9 @@ pub struct Keyed {
     pub ignore: bool,
     /// What is done with every row that was found.
     pub then: Then,
+    /// The same for other tables that the statement changes, over what is pulled for this one. All are found before any is
+    /// changed.
+    pub also: Vec<Self>,
 }
 
 /// What is done with what was found.
@@ -177,6 +181,8 @@ pub(super) enum Words<'a> {
     Types(&'a [Vec<u8>]),
     /// These parts of the query's text, each a query.
     Parts(&'a [Span]),
+    /// A query of each of these parts of the list, with what stands behind the list.
+    Lists(&'a [Span], usize),
 }
 
 /// These words, with what changes in a query's text; none if it has no such columns.
@@ -192,6 +198,7 @@ pub(super) fn words(
             let part = |span: &Span| rewrite::copy(scope, *span, splices);
             Some(spans.iter().map(part).collect())
         }
+        Words::Lists(spans, behind) => Some(several::queries(scope, (spans, behind), splices)),
     }
 }
 
@@ -283,11 +290,24 @@ fn changed(scope: &Scope<'_>, change: &Change) -> Result<Keyed, NotKeyed> {
         table.is_some_and(|table| table.access == Access::Write)
     };
     let written: Vec<usize> = (0..scope.uses.len()).filter(written).collect();
-    let place = names::only_changed(scope, change, &written)?;
-    let place = place.ok_or_else(unserved)?;
+    let place = match (names::only_changed(scope, change, &written)?, written.len()) {
+        (Some(place), _) => place,
+        (None, 0) => return Err(unserved()),
+        (None, _) => return several::changed(scope, change),
+    };
     if write::reads_target(scope, &[place]) {
         return Err(NotKeyed::Refused(RefuseReason::TargetRead));
     }
+    target(scope, change, place)?.plan()
+}
+
+/// The table of this use, if its rows are found so.
+fn target<'s, 'a>(
+    scope: &'s Scope<'a>,
+    change: &'s Change,
+    place: usize,
+) -> Result<Target<'s, 'a>, NotKeyed> {
+    let unserved = || NotKeyed::Unserved(GatherReason::ChangeJoin);
     let (Some(table), Some(block)) = (scope.uses.get(place), scope.top()) else {
         return Err(unserved());
     };
@@ -302,15 +322,14 @@ fn changed(scope: &Scope<'_>, change: &Change) -> Result<Keyed, NotKeyed> {
     {
         return Err(unserved());
     }
-    let target = Target {
+    Ok(Target {
         scope,
         change,
         table,
         place,
         block,
         keys: keys(scope, table)?,
-    };
-    target.plan()
+    })
 }
 
 /// What tells a row from all others, and says on which shard it is.
@@ -329,6 +348,13 @@ fn keys(scope: &Scope<'_>, table: &Use<'_>) -> Result<Vec<String>, NotKeyed> {
     Ok(keys)
 }
 
+/// The change of a table, in words, and what it needs.
+struct Steps {
+    head: Vec<Copied>,
+    columns: Vec<String>,
+    computed: Vec<Copied>,
+}
+
 /// The table that is changed.
 struct Target<'s, 'a> {
     scope: &'s Scope<'a>,
@@ -342,7 +368,42 @@ struct Target<'s, 'a> {
 impl Target<'_, '_> {
     fn plan(&self) -> Result<Keyed, NotKeyed> {
         let scope = self.scope;
-        let assignments = scope.ast.list(self.change.assignments);
+        let assignments: Vec<&Assignment> =
+            scope.ast.list(self.change.assignments).iter().collect();
+        let steps = self.steps(&assignments)?;
+        let in_order = !scope.ast.list(self.change.ordered).is_empty()
+            && assignments
+                .iter()
+                .any(|a| self.keys.contains(&scope.lower(a.column.name)));
+        let mut find = find(scope, &self.query(self.items(steps.computed.clone())))?;
+        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?) {
+            pull.first = first;
+        }
+        Ok(self.keyed(find, steps, in_order))
+    }
+
+    fn keyed(&self, find: Gather, steps: Steps, in_order: bool) -> Keyed {
+        let key = self.keys.iter().map(|key| self.compared(key, quoted(key)));
+        Keyed {
+            table: self.table.table.clone(),
+            find,
+            rows: Vec::new(),
+            columns: steps.columns,
+            moments: self.moments().into_iter().flatten().cloned().collect(),
+            ignore: self.change.ignore,
+            then: Then::Change {
+                head: steps.head,
+                keys: self.keys.len(),
+                key: key.collect(),
+                in_order,
+            },
+            also: Vec::new(),
+        }
+    }
+
+    /// The change, and what has to be found for it.
+    fn steps(&self, assignments: &[&Assignment]) -> Result<Steps, NotKeyed> {
+        let scope = self.scope;
         let assigned: Vec<String> = assignments
             .iter()
             .map(|assignment| scope.lower(assignment.column.name))
@@ -376,27 +437,10 @@ impl Target<'_, '_> {
             computed.push(text);
             head.push(Copied::default());
         }
-        let in_order = !scope.ast.list(self.change.ordered).is_empty()
-            && assigned.iter().any(|column| self.keys.contains(column));
-        let key = self.keys.iter().map(|key| self.compared(key, quoted(key)));
-        let key = key.collect();
-        let mut find = find(scope, &self.query(computed))?;
-        if let ([pull], Some(first)) = (find.pulls.as_mut_slice(), self.first_rows()?) {
-            pull.first = first;
-        }
-        Ok(Keyed {
-            table: self.table.table.clone(),
-            find,
-            rows: Vec::new(),
+        Ok(Steps {
+            head,
             columns,
-            moments: self.moments().into_iter().flatten().cloned().collect(),
-            ignore: self.change.ignore,
-            then: Then::Change {
-                head,
-                keys: self.keys.len(),
-                key,
-                in_order,
-            },
+            computed,
         })
     }
 
@@ -429,8 +473,19 @@ impl Target<'_, '_> {
         plain(verb)
     }
 
-    /// The query that finds the rows, with what is computed of others'.
-    fn query(&self, computed: Vec<Copied>) -> Copied {
+    /// What is found of a row: its key, and what is computed of others'.
+    fn items(&self, computed: Vec<Copied>) -> Copied {
+        let own = self.keys.iter().map(|key| {
+            let mut column = gather::alias(self.scope, self.table).to_vec();
+            column.push(b'.');
+            column.extend(quoted(key));
+            plain(self.compared(key, column))
+        });
+        joined(own.chain(computed))
+    }
+
+    /// The query that finds these.
+    fn query(&self, items: Copied) -> Copied {
         let scope = self.scope;
         let mut sql = Copied::default();
         if let Some(with) = self.change.with {
@@ -438,13 +493,7 @@ impl Target<'_, '_> {
             sql.push(b" ");
         }
         sql.push(b"SELECT ");
-        let own = self.keys.iter().map(|key| {
-            let mut column = gather::alias(scope, self.table).to_vec();
-            column.push(b'.');
-            column.extend(quoted(key));
-            plain(self.compared(key, column))
-        });
-        sql.append(joined(own.chain(computed)));
+        sql.append(items);
         sql.push(b" FROM ");
         let roots = scope.ast.list(self.change.tables).iter();
         let roots: Vec<Span> = roots

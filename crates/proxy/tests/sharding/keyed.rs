@@ -45,6 +45,10 @@ const CHANGES: &str = "
     UPDATE IGNORE t_user SET score = (SELECT -1 FROM t_conf LIMIT 1) WHERE user_id < 7
     SHOW WARNINGS
     UPDATE t_user SET name = (SELECT REPEAT('long', 20) FROM t_conf LIMIT 1)
+    UPDATE t_order o JOIN t_item i ON i.order_id = o.id SET o.note = 'packed', i.name = CONCAT(i.name, '*') WHERE o.total > 5
+    UPDATE t_user u JOIN t_conf c ON c.id = u.user_id SET u.name = CONCAT('id', c.id), c.v = 'user', u.score = u.score + 1
+    UPDATE t_user u JOIN t_conf c ON c.id = u.user_id SET u.score = -1, c.v = 'gone'
+    DELETE u, d FROM t_user u JOIN t_dict d ON d.id = u.score WHERE d.id = 10
     DELETE o FROM t_order o JOIN t_item i ON i.order_id = o.id WHERE i.name = 'bolt'
     DELETE FROM t_user WHERE user_id IN (SELECT id FROM t_conf WHERE v = 'b')
     INSERT INTO t_user (user_id, name) SELECT user_id + 100, note FROM t_order

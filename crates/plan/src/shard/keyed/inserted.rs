@@ -73,6 +73,7 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
                 InsertSource::Values { .. } | InsertSource::Set(_) => RowsOf::Values,
             },
         },
+        also: Vec::new(),
     })
 }
 

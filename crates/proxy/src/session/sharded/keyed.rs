@@ -59,6 +59,7 @@ pub(super) fn is_keyed(plan: &ShardPlan, statement: &Statement) -> bool {
 }
 
 /// The statements that change what was found, and what was said while it was.
+#[derive(Default)]
 struct Found {
     statements: Vec<Step>,
     /// How many rows they have to find again, where that is certain.
@@ -127,7 +128,9 @@ impl Session {
         };
         self.may_change(statement)?;
         self.has_plain_charset()?;
-        self.hides_nothing(&keyed.table)?;
+        for part in find::all_of(&keyed) {
+            self.hides_nothing(&part.table)?;
+        }
         let own = self.begin_change().await?;
         let mut changed = Changed::nothing(asked.values);
         let done = self
@@ -178,10 +181,15 @@ impl Session {
             return self.explain_move(sql).await;
         }
         match self.keyed_plan(Asked::in_text(sql)).await? {
-            Ok(keyed) => Ok(format!(
-                "in two steps: rows of {} are found where they are, with locks, and changed by their keys, as one change",
-                keyed.table
-            )),
+            Ok(keyed) => {
+                let tables: Vec<&str> = find::all_of(&keyed)
+                    .map(|part| part.table.as_str())
+                    .collect();
+                Ok(format!(
+                    "in two steps: rows of {} are found where they are, with locks, and changed by their keys, as one change",
+                    tables.join(", ")
+                ))
+            }
             Err(why) => Err(self.not_keyed(plan, why)),
         }
     }

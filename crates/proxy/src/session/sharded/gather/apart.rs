@@ -41,8 +41,8 @@ const CALM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How pulled rows are locked until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Locks<'a> {
-    /// As servers lock what a change reads, and for a change what is of this table.
-    Change(&'a str),
+    /// As servers lock what a change reads, and for a change what is of these tables.
+    Change(&'a [&'a str]),
     /// Not at all.
     None,
 }
@@ -50,7 +50,7 @@ pub(in super::super) enum Locks<'a> {
 impl Locks<'_> {
     fn words(self, pull: &Pull) -> &'static [u8] {
         match self {
-            Self::Change(table) if table == pull.table => b" FOR UPDATE",
+            Self::Change(tables) if tables.contains(&pull.table.as_str()) => b" FOR UPDATE",
             Self::Change(_) => b" LOCK IN SHARE MODE",
             Self::None => b"",
         }

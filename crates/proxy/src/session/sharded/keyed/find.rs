@@ -37,15 +37,55 @@ impl Session {
         scratch: &mut Scratch,
         (route, values): (Route, &[Parameter<'_>]),
     ) -> Result<Found, Failure> {
-        let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
-        let finish = keyed.find.finish.as_ref();
-        let finish = finish.ok_or_else(|| unserved("nothing finds its rows"))?;
         let mut budget = self.gather_budget();
+        let tables: Vec<&str> = all_of(keyed).map(|part| part.table.as_str()).collect();
+        let locks = Locks::Change(&tables);
+        let pulled = self.pull_apart(
+            scratch,
+            &keyed.find,
+            (locks, Some(values)),
+            &mut budget,
+            route,
+        );
+        let mut warned = pulled.await?;
+        if keyed.find.pulls.len() > 1 {
+            // Which rows of several tables are looked at, its plan says.
+            warned.clear();
+        }
+        self.refuses_warned(keyed, &warned)?;
+        let mut found = Found {
+            warnings: warned,
+            expected: Some(0),
+            ..Found::default()
+        };
+        for (number, part) in all_of(keyed).enumerate() {
+            let name = match number {
+                0 => FOUND.to_owned(),
+                number => format!("{FOUND}_{number}"),
+            };
+            let part = self.find_part((part, &name), scratch, values, &mut budget, &mut found);
+            part.await?;
+        }
+        Ok(found)
+    }
+
+    /// Finds the rows of one table, in a temporary table of this name.
+    async fn find_part(
+        &mut self,
+        (keyed, name): (&Keyed, &str),
+        scratch: &mut Scratch,
+        values: &[Parameter<'_>],
+        budget: &mut Budget,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let unserved = |why: &str| Failure::from(Fault::Sharding(why.into()));
+        let nothing = || unserved("nothing finds its rows");
+        let finish = keyed.find.finish.as_ref().ok_or_else(nothing)?;
         let part = self.part_of(&keyed.table, finish.source)?;
         let shown = self.shown(scratch, &part).await?;
-        let table = ScratchTable::of_columns(&shown, FOUND, &keyed.columns, &keyed.moments);
-        let apart = "its values cannot be put in one place: columns are not there, or are computed";
-        let table = table.ok_or_else(|| unserved(apart))?;
+        let table = ScratchTable::of_columns(&shown, name, &keyed.columns, &keyed.moments);
+        let why = "its values cannot be put in one place: columns are not there, or are computed";
+        let table = table.ok_or_else(|| unserved(why))?;
         if let Then::Change { keys, .. } = &keyed.then
             && (0..*keys).any(|key| !table.compares(key))
         {
@@ -53,36 +93,24 @@ impl Session {
                 "its rows would be changed by a key of a type that does not compare exactly",
             ));
         }
-        let warned = self.pull_apart(
-            scratch,
-            &keyed.find,
-            (Locks::Change(&keyed.table), Some(values)),
-            &mut budget,
-            route,
-        );
-        let mut warned = warned.await?;
-        if keyed.find.pulls.len() > 1 {
-            // Which rows of several tables are looked at, its plan says.
-            warned.clear();
-        }
-        self.refuses_warned(keyed, &warned)?;
         scratch.compute().await?;
         let lent = self.lent_table(keyed, scratch, &shown, values).await?;
         let whole = lent.as_ref().map_or(&table, |lent| &lent.table);
-        scratch.create(whole, FOUND).await?;
-        let names = self.names_found(keyed, finish);
+        scratch.create(whole, name).await?;
+        let names = self.names_found((keyed, name), finish);
         let stored = self.store_all(keyed, whole, scratch, values).await;
         let said = stored.map_err(|failure| in_words_of(failure, &names))?;
-        let warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
+        let warned = std::mem::take(&mut found.warnings);
+        found.warnings = with_warned(said.into_iter().filter_map(warning), warned, &names);
         let zones = self.has_zones();
         if (!zones || lent.is_some()) && is_ambiguous(whole, scratch).await? {
             return Err(unserved(
                 "a TIMESTAMP is of an hour that the session's time zone has twice",
             ));
         }
-        let charsets = whole.charsets();
-        let lent = with_rows(lent, scratch, &mut budget).await?;
-        let rows = scratch.read((&table, &keyed.table), &mut budget).await?;
+        found.charsets.extend(whole.charsets());
+        let lent = with_rows(lent, scratch, budget).await?;
+        let rows = scratch.read((&table, &keyed.table), budget).await?;
         if has_outside(keyed, &table, &rows) {
             return Err(unserved("an ENUM holds no value of its list"));
         }
@@ -91,13 +119,10 @@ impl Session {
             texts::statements(&keyed.then, (&table, &rows), lent.as_ref(), writing);
         // What they leave out, or another row of theirs takes along, is not found again.
         let expected = expected.filter(|_| !keyed.ignore && !ScratchTable::cascades(&shown));
-        Ok(Found {
-            rows: rows.len(),
-            statements,
-            expected,
-            warnings,
-            charsets,
-        })
+        found.expected = found.expected.zip(expected).map(|(all, part)| all + part);
+        found.rows += rows.len();
+        found.statements.extend(statements);
+        Ok(())
     }
 
     /// How literals of a step are written.
@@ -281,12 +306,17 @@ impl Session {
     }
 
     /// What the client calls the temporary tables.
-    fn names_found(&self, keyed: &Keyed, finish: &NodeStatement) -> Names {
+    fn names_found(&self, (keyed, name): (&Keyed, &str), finish: &NodeStatement) -> Names {
         let mut node = finish.clone();
-        node.tables.push((FOUND.to_owned(), keyed.table.clone()));
+        node.tables.push((name.to_owned(), keyed.table.clone()));
         let names = self.names_of(std::slice::from_ref(&node));
         names.map(|names| Names::clone(&names)).unwrap_or_default()
     }
+}
+
+/// A change, and what is changed besides.
+pub(super) fn all_of(keyed: &Keyed) -> impl Iterator<Item = &Keyed> {
+    std::iter::once(keyed).chain(&keyed.also)
 }
 
 /// Whether a hash join may have said it, and not the values that were found.
@@ -371,6 +401,6 @@ async fn is_ambiguous(table: &ScratchTable, scratch: &mut Scratch) -> Result<boo
 /// computed it has warned by now, or has refused it.
 fn has_outside(keyed: &Keyed, table: &ScratchTable, rows: &[Vec<Cell>]) -> bool {
     let mut values = rows.iter().flat_map(|row| row.iter().enumerate());
-    let pulled = !keyed.find.pulls.is_empty();
+    let pulled = !keyed.find.pulls.is_empty() || matches!(keyed.then, Then::Change { .. });
     pulled && values.any(|(at, value)| value.as_deref().is_some_and(|v| table.is_outside(at, v)))
 }
