@@ -277,3 +277,64 @@ fn rows_with_queries_among_their_values_are_found_one_after_the_other() {
         expected.map(|(text, places)| (text.to_owned(), places))
     );
 }
+
+#[test]
+fn several_tables_are_found_over_the_same_rows() {
+    let sql = "UPDATE t_order o JOIN t_item i ON i.price = o.amount SET o.status = i.item_id, i.price = i.price + 1, o.amount = 5 WHERE o.order_id > 3";
+    let mut found = Vec::new();
+    keyed(sql, |input| {
+        let whole = ShardPlanner::default().keyed(input).unwrap();
+        assert_eq!(whole.find.pulls.len(), 2);
+        for keyed in std::iter::once(&whole).chain(&whole.also) {
+            let finish = keyed.find.finish.as_ref().unwrap();
+            let Then::Change { head, .. } = &keyed.then else {
+                panic!("{sql}");
+            };
+            let head: Vec<&str> = head
+                .iter()
+                .map(|h| std::str::from_utf8(&h.text).unwrap())
+                .collect();
+            let query = String::from_utf8(finish.sql.clone()).unwrap();
+            found.push((keyed.table.clone(), query, head.join("<>")));
+        }
+        assert!(whole.also.iter().all(|also| also.find.pulls.is_empty()));
+    });
+    let rest =
+        " FROM mesh_gather_0 o JOIN mesh_gather_1 i ON i.price = o.amount WHERE o.order_id > 3";
+    assert_eq!(
+        found,
+        [
+            (
+                "t_order".to_owned(),
+                format!("SELECT o.`order_id`, o.`user_id`, i.item_id{rest}"),
+                "UPDATE t_order AS o SET `status` = <>, `amount` = 5".to_owned(),
+            ),
+            (
+                "t_item".to_owned(),
+                format!("SELECT i.`item_id`, i.`user_id`{rest}"),
+                "UPDATE t_item AS i SET `price` = i.price + 1".to_owned(),
+            ),
+        ]
+    );
+}
+
+#[test]
+fn what_servers_change_by_their_plan_is_not_served() {
+    for sql in [
+        // It is read and assigned: of the other table, of the same, twice.
+        "UPDATE t_order o JOIN t_item i ON i.price = o.amount SET o.status = i.price, i.price = 1",
+        "UPDATE t_order o JOIN t_item i ON i.price = o.amount SET o.status = o.amount, o.amount = 1, i.price = 1",
+        "UPDATE t_order o JOIN t_item i ON i.price = o.amount SET o.amount = 1, o.amount = o.amount + 1, i.price = 1",
+        // A key.
+        "UPDATE t_order o JOIN t_item i ON i.price = o.amount SET o.order_id = 1, i.price = 1",
+        // The same table twice, and rows that may be none.
+        "UPDATE t_order o JOIN t_order i ON i.amount = o.amount SET o.status = 1, i.amount = 1",
+        "UPDATE t_order o LEFT JOIN t_item i ON i.price = o.amount SET o.status = 1, i.price = 1",
+        "DELETE o, i FROM t_order o LEFT JOIN t_item i ON i.price = o.amount",
+    ] {
+        keyed(sql, |input| {
+            let planned = ShardPlanner::default().keyed(input);
+            assert!(planned.is_err(), "{sql}: {planned:?}");
+        });
+    }
+}

@@ -463,7 +463,7 @@ fn what_is_not_served_says_why() {
         let mut mesh = ground.mesh();
         for (sql, why) in [
             (
-                "UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = 'a', i.name = 'b'",
+                "UPDATE t_user u JOIN t_item i ON i.order_id = u.score SET u.name = i.name, i.name = 'b'",
                 "a form that is not served",
             ),
             (
