@@ -122,20 +122,34 @@ impl Into<'_, '_> {
         let scope = self.scope;
         for assignment in scope.ast.list(on_duplicate.assignments) {
             let column = scope.lower(assignment.column.name);
-            let itself = |expr: ExprId| {
-                let name = parsed::column(scope.ast, expr);
-                name.is_some_and(|name| scope.lower(name.name) == column)
-            };
             let kept = match scope.ast.expr(assignment.value).map(|node| node.kind) {
                 // A unique key has the sharding key, so rows that meet in it have equal ones.
-                Some(ExprKind::ValuesOf(expr)) => itself(expr) && locality::is_exact(self.sharded),
-                _ => false,
+                Some(ExprKind::ValuesOf(expr)) => {
+                    let name = parsed::column(scope.ast, expr);
+                    let itself = name.is_some_and(|name| scope.lower(name.name) == column);
+                    itself && locality::is_exact(self.sharded)
+                }
+                _ => self.is_own(assignment.value, &column),
             };
             if self.sharded.is_key(&column) && !kept {
                 return Err(RefuseReason::KeyUpdate.into());
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the column of the row that is there already. Without a qualifier, servers take no other column for it:
+    /// where another table has one of that name, they call it ambiguous.
+    fn is_own(&self, value: ExprId, column: &str) -> bool {
+        let scope = self.scope;
+        let Some(name) = parsed::column(scope.ast, value) else {
+            return false;
+        };
+        let exposed = scope.uses.get(self.place).map(|table| &table.exposed);
+        let of_table = name
+            .qualifier
+            .is_none_or(|qualifier| exposed == Some(&scope.lower(qualifier)));
+        of_table && scope.lower(name.name) == column
     }
 
     /// The columns of the rows, in lower case.
