@@ -218,6 +218,47 @@ fn a_file_is_loaded_wholly_or_not_at_all() {
     }
 }
 
+/// Records that violate a CHECK are left out by servers, and not counted.
+#[test]
+fn records_that_violate_a_check_are_left_out_as_by_one_server() {
+    for kind in KINDS {
+        let ground = ground(kind);
+        let [mut mesh, mut one] = clients(&ground);
+        for client in [&mut mesh, &mut one] {
+            client.ask("ALTER TABLE t_user ADD CONSTRAINT few CHECK (score < 100)");
+        }
+        let all_wrong: String = (0..3_000).map(|n| format!("{n}\tx\t500\n")).collect();
+        for (options, file) in [
+            ("", "1\tAnn\t1\n2\tBob\t200\n3\tCid\t3\n4\tDan\t400\n"),
+            ("IGNORE", "5\tEve\t100\n6\tFay\t99\n"),
+            ("", "7\tGil\t700\n"),
+            ("", all_wrong.as_str()),
+            ("REPLACE", "1\tAnn\t5\n2\tBob\t200\n"),
+        ] {
+            let sql = USERS.replace("'users'", &format!("'users' {options}"));
+            let ours = load(&mut mesh, &sql, file.as_bytes(), 4096);
+            let theirs = load(&mut one, &sql, file.as_bytes(), 4096);
+            let said = mesh.said.take();
+            assert_eq!(ours.unlabelled(&theirs), theirs, "{kind:?}: {sql} {said:?}");
+            if file.len() < 1_000 && !options.starts_with("REPLACE") {
+                let shown = "SHOW WARNINGS";
+                let (ours, theirs) = (mesh.ask(shown), one.ask(shown));
+                assert_eq!(noted(ours), theirs, "{kind:?}: warnings of {sql}");
+            }
+            let then = "SELECT user_id, name, score FROM t_user ORDER BY user_id";
+            assert_eq!(mesh.ask(then), one.ask(then), "{kind:?}: after {file:.40}");
+        }
+        // What else servers say of their records names those of the file.
+        let file =
+            "11\tK\t100\n15\tL\tabc\n19\tM\t100\n12\tN\t1\tmore\n16\tO\t100\n20\tP\t1\tmore\n";
+        load(&mut mesh, USERS, file.as_bytes(), 4096).done();
+        let said = format!("{:?}", mesh.ask("SHOW WARNINGS"));
+        for part in ["at row 2", "Row 4 was", "Row 6 was"] {
+            assert!(said.contains(part), "{kind:?}: {part} in {said}");
+        }
+    }
+}
+
 #[test]
 fn what_is_not_loaded_says_why() {
     let ground = ground(KINDS[0]);

@@ -5,6 +5,7 @@
 
 mod left;
 mod made;
+mod said;
 
 use std::io;
 use std::pin::pin;
@@ -15,10 +16,9 @@ use dbmesh_merge::{Share, SharedMemory};
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::{Clock, Load, LoadFault, Records};
 use dbmesh_sql::Statement;
-use dbmesh_wire::caps::Capabilities;
 use dbmesh_wire::codec::{self, HEADER_BYTES, Header, MAX_PAYLOAD};
 use dbmesh_wire::relay::{Names, Outcome, Progress, Relay, Shape};
-use dbmesh_wire::reply::{self, LOCAL_INFILE_MARKER};
+use dbmesh_wire::reply::LOCAL_INFILE_MARKER;
 
 use super::super::exchange::{Done, guarded};
 use super::super::infile::Infile;
@@ -30,6 +30,7 @@ use crate::backend::{Backend, BackendError};
 use crate::fault::Fault;
 use crate::state::Warning;
 pub(super) use made::Made;
+use said::{Loaded, is_violation, renumber};
 
 /// Bytes of one shard's records that go in one statement.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -347,6 +348,22 @@ impl Loading<'_> {
         Ok(())
     }
 
+    /// Keeps what a server said of these records. It numbers those that it counts.
+    fn heed(&mut self, numbers: &[u64], said: Vec<Warning>) {
+        let mut last = numbers.first().copied().unwrap_or(0);
+        let mut left_out = 0;
+        for mut warning in said {
+            let counted = numbers.get(left_out..).unwrap_or_default();
+            if let Some(record) = renumber(&mut warning.message, counted) {
+                last = record;
+            }
+            if is_violation(&warning) {
+                left_out += 1;
+            }
+            self.warnings.push((last, warning));
+        }
+    }
+
     async fn send(
         &mut self,
         work: &mut Work<'_>,
@@ -390,20 +407,16 @@ impl Loading<'_> {
                 names: Box::new(self.names.clone()),
             });
         }
-        if loaded(&end) != Some(chunk.numbers.len() as u64) {
+        let said = match outcome.warnings {
+            0 => Vec::new(),
+            _ => warnings(leg, self.names).await?,
+        };
+        if !Loaded::of(&end).is_some_and(|loaded| loaded.explains(chunk.numbers.len(), &said)) {
             // Nothing is kept that was cut into other records there.
             let why = "a server found other records in a part of the file than there are";
             return Err(Fault::Sharding(why.into()).into());
         }
-        if outcome.warnings > 0 {
-            let mut last = chunk.numbers.first().copied().unwrap_or(0);
-            for mut warning in warnings(leg, self.names).await? {
-                if let Some(record) = renumber(&mut warning.message, &chunk.numbers) {
-                    last = record;
-                }
-                self.warnings.push((last, warning));
-            }
-        }
+        self.heed(&chunk.numbers, said);
         work.ended.push(Some(Ended {
             outcome,
             end,
@@ -413,15 +426,6 @@ impl Loading<'_> {
         }));
         Ok(())
     }
-}
-
-/// How many records a server found.
-fn loaded(end: &[u8]) -> Option<u64> {
-    let caps = Capabilities::PROTOCOL_41.union(Capabilities::SESSION_TRACK);
-    let ok = reply::Ok::decode(end, caps).ok()?;
-    let info = std::str::from_utf8(ok.info).ok()?;
-    let number = info.strip_prefix("Records: ")?.split(' ').next()?;
-    number.parse().ok()
 }
 
 /// The statement's time is up while its client sends the file: that is said when the file is read. Who stops sending is not waited
@@ -522,63 +526,4 @@ async fn load(
     }
     let end = last.get(HEADER_BYTES..).unwrap_or_default().to_vec();
     Ok((outcome, end))
-}
-
-/// Puts the number of the record in the file in the place of that among these; gives it.
-fn renumber(message: &mut Vec<u8>, numbers: &[u64]) -> Option<u64> {
-    let text = String::from_utf8_lossy(message).into_owned();
-    let (head, number, tail) = match text.strip_prefix("Row ") {
-        Some(rest) => {
-            let (number, tail) = rest.split_once(' ')?;
-            ("Row ", number, format!(" {tail}"))
-        }
-        None => {
-            let (head, number) = text.rsplit_once(" at row ")?;
-            let record = record(number, numbers)?;
-            *message = format!("{head} at row {record}").into_bytes();
-            return Some(record);
-        }
-    };
-    let record = record(number, numbers)?;
-    *message = format!("{head}{record}{tail}").into_bytes();
-    Some(record)
-}
-
-fn record(number: &str, numbers: &[u64]) -> Option<u64> {
-    let place: usize = number.parse().ok()?;
-    numbers.get(place.checked_sub(1)?).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_name_the_record_of_the_file() {
-        let renumbered = |text: &str| {
-            let mut message = text.as_bytes().to_vec();
-            let record = renumber(&mut message, &[3, 7, 9]);
-            (String::from_utf8(message).unwrap(), record)
-        };
-        for (text, expected, record) in [
-            (
-                "Row 2 was truncated; it contained more",
-                "Row 7 was truncated; it contained more",
-                Some(7),
-            ),
-            (
-                "Data truncated for column 'a at row 9' at row 3",
-                "Data truncated for column 'a at row 9' at row 9",
-                Some(9),
-            ),
-            (
-                "Duplicate entry '1' for key 'x'",
-                "Duplicate entry '1' for key 'x'",
-                None,
-            ),
-            ("Out of range at row 4", "Out of range at row 4", None),
-        ] {
-            assert_eq!(renumbered(text), (expected.to_owned(), record));
-        }
-    }
 }
