@@ -74,6 +74,12 @@ impl Key {
         }
     }
 
+    /// Hash of what it takes of the state that it was prepared under.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        self.state
+    }
+
     /// The types that it keeps.
     #[must_use]
     pub fn pins(&self) -> &Pins {

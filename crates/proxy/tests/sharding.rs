@@ -21,6 +21,8 @@ mod define;
 mod dictionary;
 #[path = "sharding/doubts.rs"]
 mod doubts;
+#[path = "sharding/ends.rs"]
+mod ends;
 #[path = "sharding/exact.rs"]
 mod exact;
 #[path = "faultkit/faultkit.rs"]

@@ -277,7 +277,7 @@ impl Session {
         node: &NodeStatement,
     ) -> Result<(), Failure> {
         let here = self.sharded.as_ref().map(|sharded| sharded.source);
-        let commits = statement.facts.has(Facts::IMPLICIT_COMMIT) && !self.stays_open(statement);
+        let commits = self.implied(&node.sql, statement) == across::Implied::Commit;
         match commits && here != Some(node.source) {
             true => self.commit_before_definition().await,
             false => Ok(()),

@@ -6,54 +6,71 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{NULL_BYTES, Vector, is_charset_variable};
+use super::{NULL_BYTES, NULL_TEXT, Vector, is_charset_variable};
 
 /// Variables that decide what the same text means: how it is read.
 const READING: [&str; 1] = ["sql_mode"];
 
-/// Variables that MySQL computes constants, types and columns with while it prepares.
-const COMPUTING: [&str; 12] = [
-    "block_encryption_mode",
-    "default_collation_for_utf8mb4",
-    "default_week_format",
-    "div_precision_increment",
-    "group_concat_max_len",
-    "information_schema_stats_expiry",
-    "lc_time_names",
-    "low_priority_updates",
-    "sql_auto_is_null",
-    "time_zone",
-    "updatable_views_with_limit",
-    "windowing_use_high_precision",
+/// Variables that MySQL computes constants, types and columns with while it prepares, and what is in every text for which
+/// they matter, in lower case.
+const COMPUTING: [(&str, &[&str]); 11] = [
+    ("block_encryption_mode", &["aes_"]),
+    (
+        "default_collation_for_utf8mb4",
+        &["utf8mb4", "char", "unicode"],
+    ),
+    ("default_week_format", &["week"]),
+    ("div_precision_increment", &["/", "avg"]),
+    ("group_concat_max_len", &["group_concat", "json_"]),
+    (
+        "information_schema_stats_expiry",
+        &["information_schema", "show"],
+    ),
+    ("lc_time_names", &["name", "format"]),
+    ("sql_auto_is_null", &["null"]),
+    // Literals of moments; the functions that convert them.
+    ("time_zone", &[":", "unix", "convert_tz"]),
+    ("updatable_views_with_limit", &["limit"]),
+    ("windowing_use_high_precision", &["over", "window"]),
 ];
 
 /// Hashes of what matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hashes {
-    /// Of everything but user variables.
-    all: u64,
+    /// Of what decides how a text is read.
+    reading: u64,
+    /// Of each variable that is computed with.
+    computing: [u64; COMPUTING.len()],
     /// Of the types of user variables.
     users: u64,
 }
 
 impl Hashes {
     pub(super) fn of(vector: &Vector) -> Self {
-        let mut all = DefaultHasher::new();
-        (&vector.schema, &vector.charset).hash(&mut all);
-        for name in READING.iter().chain(&COMPUTING) {
-            vector.value_of(name).hash(&mut all);
+        let mut reading = DefaultHasher::new();
+        (&vector.schema, &vector.charset).hash(&mut reading);
+        for name in READING {
+            vector.value_of(name).hash(&mut reading);
         }
         for (name, value) in &vector.variables {
             if is_charset_variable(name) {
-                (name, value).hash(&mut all);
+                (name, value).hash(&mut reading);
             }
         }
+        let computing = COMPUTING.map(|(name, _)| {
+            let mut one = DefaultHasher::new();
+            (name, vector.value_of(name)).hash(&mut one);
+            one.finish()
+        });
         let mut users = DefaultHasher::new();
         for (name, value) in &vector.user_variables {
-            (name, shape(value)).hash(&mut users);
+            if !is_unassigned(value) {
+                (name, shape(value)).hash(&mut users);
+            }
         }
         Self {
-            all: all.finish(),
+            reading: reading.finish(),
+            computing,
             users: users.finish(),
         }
     }
@@ -63,10 +80,22 @@ impl Vector {
     /// A hash of what this text depends on when it is prepared.
     #[must_use]
     pub fn prepare_state(&self, sql: &[u8]) -> u64 {
-        match may_read_variables(sql) {
-            true => self.preparing.all ^ self.preparing.users.rotate_left(1),
-            false => self.preparing.all,
+        let mut state = self.preparing.reading;
+        for ((_, words), value) in COMPUTING.iter().zip(self.preparing.computing) {
+            if words.iter().any(|word| has(sql, word)) {
+                state = state.rotate_left(1) ^ value;
+            }
         }
+        match may_read_variables(sql) {
+            true => state.rotate_left(1) ^ self.preparing.users,
+            false => state,
+        }
+    }
+
+    /// Whether nothing that a text could depend on when it is prepared is another in the other state.
+    #[must_use]
+    pub fn prepares_like(&self, other: &Self) -> bool {
+        self.preparing == other.preparing
     }
 
     /// Whether a text means the same under the other state, on a server that computes nothing while it prepares.
@@ -87,8 +116,11 @@ impl Vector {
     #[must_use]
     pub fn types_like(&self, other: &Self, names: &[Box<str>]) -> bool {
         names.iter().all(|name| {
-            let shapes = [self, other].map(|of| of.user_variables.get(name.as_bytes()));
-            let [own, others] = shapes.map(|value| value.map(|value| shape(value)));
+            let values = [self, other].map(|of| of.user_variables.get(name.as_bytes()));
+            let [own, others] = values.map(|value| {
+                let value = value.filter(|value| !is_unassigned(value));
+                value.map(|value| shape(value))
+            });
             own == others
         })
     }
@@ -97,9 +129,9 @@ impl Vector {
     /// back is made of SETs alone.
     #[must_use]
     pub fn for_preparing(&self, under: &Self, sql: &[u8]) -> Self {
-        let matters = |name: &str| {
-            READING.contains(&name) || COMPUTING.contains(&name) || is_charset_variable(name)
-        };
+        let computing = |name: &str| COMPUTING.iter().any(|(known, _)| *known == name);
+        let matters =
+            |name: &str| READING.contains(&name) || computing(name) || is_charset_variable(name);
         let mut vector = self.clone();
         vector.schema.clone_from(&under.schema);
         vector.charset = under.charset.clone();
@@ -123,6 +155,24 @@ impl Vector {
 /// Whether a text may name a user variable: seldom does a text have the sign that does not.
 fn may_read_variables(sql: &[u8]) -> bool {
     sql.contains(&b'@')
+}
+
+/// Whether a text has this in it, in whatever letters.
+fn has(text: &[u8], word: &str) -> bool {
+    let Some(first) = word.bytes().next() else {
+        return false;
+    };
+    let both = [first, first.to_ascii_uppercase()];
+    let mut places = text.windows(word.len());
+    places.any(|place| {
+        place.first().is_some_and(|byte| both.contains(byte))
+            && place.eq_ignore_ascii_case(word.as_bytes())
+    })
+}
+
+/// Whether a variable is as one that nobody has assigned: servers make such a one where it is read.
+fn is_unassigned(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"NULL") || value == NULL_BYTES || value.starts_with(NULL_TEXT)
 }
 
 /// What a literal says of its type: what stands around a text, and of a number its form.
@@ -200,11 +250,19 @@ mod tests {
     #[test]
     fn variables_that_are_taken_while_preparing_tell_statements_apart() {
         let plain = vector(255, &[], &[]);
-        for name in COMPUTING.iter().chain(&READING) {
+        for (name, words) in COMPUTING {
             let other = vector(255, &[(name, "7")], &[]);
-            assert_ne!(plain.prepare_state(b"S"), other.prepare_state(b"S"));
-            assert_eq!(plain.reads_like(&other), *name != "sql_mode", "{name}");
+            for word in words {
+                let text = format!("S {} T", word.to_ascii_uppercase());
+                let [a, b] = [&plain, &other].map(|v| v.prepare_state(text.as_bytes()));
+                assert_ne!(a, b, "{name}: {text}");
+            }
+            assert_eq!(plain.prepare_state(b"S"), other.prepare_state(b"S"));
+            assert!(plain.reads_like(&other) && !plain.prepares_like(&other));
         }
+        let other = vector(255, &[("sql_mode", "7")], &[]);
+        assert_ne!(plain.prepare_state(b"S"), other.prepare_state(b"S"));
+        assert!(!plain.reads_like(&other));
         let other = vector(255, &[("autocommit", "OFF")], &[]);
         assert_eq!(plain.prepare_state(b"S"), other.prepare_state(b"S"));
         assert!(!plain.reads_like(&vector(8, &[], &[])));
@@ -231,6 +289,12 @@ mod tests {
                 assert!(!a.types_like(&b, &["x".into()]) && a.types_like(&b, &["y".into()]));
             }
         }
+        let unassigned = vector(255, &[], &[]);
+        assert_eq!(
+            unassigned.prepare_state(b"@x"),
+            of("NULL").prepare_state(b"@x")
+        );
+        assert!(unassigned.types_like(&of("NULL"), &["x".into()]));
         for (value, other) in [("1", "-20"), ("1.5", "-2.25"), ("'a'", "'it''s'")] {
             let [a, b] = [value, other].map(of);
             assert_eq!(a.prepare_state(b"@x"), b.prepare_state(b"@x"));

@@ -8,7 +8,7 @@ use dbmesh_testkit::server::{APP_PASSWORD, APP_USER, Kind, Server, ServerOptions
 use crate::faultkit::client::{Credentials, RawClient, error_packet};
 use crate::faultkit::eventually;
 use crate::faultkit::stage::Stage;
-use crate::ground::{Answer, Client, KINDS};
+use crate::ground::{Answer, Client, Ground, KINDS, Options};
 
 const SHARDS: usize = 64;
 /// How long servers may take to be used again.
@@ -208,4 +208,38 @@ fn what_some_shards_have_already_is_finished_if_it_is_the_same() {
     ));
     assert_eq!(wide.with_columns(2), 0);
     assert_eq!(wide.mesh().ask("DROP TABLE t_wide"), Answer::Error(1051));
+}
+
+#[test]
+fn writes_go_on_beside_definitions_of_other_tables() {
+    let options = Options {
+        data_shard: &["transactions: {acrossNodes: bestEffort}"],
+        ..Options::default()
+    };
+    for kind in KINDS {
+        let ground = Ground::new(kind, &options);
+        let mut defining = ground.mesh();
+        let mut writing = ground.mesh();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..40 {
+                    defining.ask("TRUNCATE TABLE t_item").done();
+                }
+            });
+            for row in 0..60 {
+                let user = 2 * row;
+                let whole = format!(
+                    "INSERT INTO t_user VALUES ({user}, 'a', 1), ({}, 'b', 2)",
+                    user + 1
+                );
+                assert_eq!(writing.ask(&whole).done(), 2, "{kind:?}: {whole}");
+                let from = format!(
+                    "INSERT INTO t_user SELECT user_id + 1000, name, score FROM t_user WHERE user_id = {user}"
+                );
+                assert_eq!(writing.ask(&from).done(), 1, "{kind:?}: {from}");
+            }
+        });
+        let rows = writing.ask("SELECT COUNT(*) FROM t_user");
+        assert_eq!(rows.rows(), [[Some("180".to_owned())]]);
+    }
 }

@@ -6,6 +6,7 @@
 
 mod ending;
 mod enlist;
+mod implied;
 mod left;
 mod spread;
 mod words;
@@ -16,17 +17,18 @@ use std::sync::atomic::Ordering;
 use dbmesh_commit::promise::PARTICIPANTS_MAX;
 use dbmesh_commit::{Commit, Gtrid, Savepoints, Work, Xid, sql};
 use dbmesh_model::topology::sharding::AcrossSources;
-use dbmesh_sql::{Effect, Facts, Statement, Verb};
+use dbmesh_sql::{Facts, Statement, Verb};
 use dbmesh_wire::status::Status;
 
 use super::super::{Executed, Failure, Flow, Session};
 use super::characteristics::Characteristics;
 use crate::atomic::{Atomic, Readiness, run_step};
 use crate::fault::Fault;
-use crate::pins::PinReason;
 use crate::pool::Lease;
 use crate::state::Warnings;
 use crate::upstream::Member;
+
+pub(super) use implied::Implied;
 
 pub(super) use left::Left;
 
@@ -150,8 +152,7 @@ impl Session {
         let policy = sharded.sharding().map(|sharding| sharding.across);
         let refused = policy.is_none_or(|policy| policy == AcrossSources::Refuse);
         // Its own characteristics bind a transaction to nothing: those that join hear them as well.
-        let bound = self.state.pins.bits() & !(1 << (PinReason::NextTransaction as u8));
-        if refused || !self.state.in_transaction() || bound != 0 || self.chains() {
+        if refused || !self.state.in_transaction() || self.has_own_state() || self.chains() {
             return Ok(false);
         }
         self.recall().await;
@@ -375,10 +376,12 @@ impl Session {
                 Err(Fault::Sharding(why.into()).into())
             }
             Verb::Commit => {
+                self.means_something(text, statement).await?;
                 self.commit_across().await?;
                 self.end_with(statement, ended).await.map(Some)
             }
             Verb::Rollback => {
+                self.means_something(text, statement).await?;
                 self.roll_back_across().await;
                 self.end_with(statement, ended).await.map(Some)
             }
@@ -389,19 +392,19 @@ impl Session {
                 let why = "XA and LOCK TABLES in a transaction over several nodes";
                 Err(Fault::Sharding(why.into()).into())
             }
-            _ if statement.facts.has(Facts::IMPLICIT_COMMIT) && !self.stays_open(statement) => {
-                self.commit_across().await?;
-                Ok(None)
-            }
-            _ => Ok(None),
+            _ => match self.implied(text, statement) {
+                Implied::Nothing => Ok(None),
+                Implied::Commit => {
+                    self.will_be_done(text, statement).await?;
+                    self.commit_across().await?;
+                    Ok(None)
+                }
+                Implied::Unclear => {
+                    let why = "whether it ends the transaction over several nodes is for a server to say: SET autocommit alone, to 0 or 1";
+                    Err(Fault::Sharding(why.into()).into())
+                }
+            },
         }
-    }
-
-    /// Whether a statement that may commit does not: SET autocommit commits only what was begun without it.
-    pub(super) fn stays_open(&self, statement: &Statement) -> bool {
-        statement.verb == Verb::Set
-            && !matches!(statement.effects.first(), Some(Effect::SetPassword))
-            && self.state.status.contains(Status::AUTOCOMMIT)
     }
 
     async fn end_with(

@@ -9,7 +9,7 @@ mod moved;
 mod texts;
 mod warned;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use dbmesh_plan::Route;
 use dbmesh_plan::shard::keyed::{RowsOf, Then};
@@ -25,6 +25,7 @@ use dbmesh_wire::status::Status;
 use super::super::settle::warning;
 use super::super::{Executed, Failure, Flow, Session};
 use super::counts::{self, Sum};
+use super::planning::Learning;
 use super::prepared::{planned, selected};
 use super::said;
 use super::work::{Ended, of_server};
@@ -240,13 +241,14 @@ impl Session {
     async fn keyed_plan(&mut self, asked: Asked<'_>) -> Result<Result<Keyed, NotKeyed>, Failure> {
         let (sql, bound) = (asked.sql, asked.bound());
         let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let mut asked = HashSet::new();
+        let mut learning = Learning::default();
         loop {
+            learning.look(self.definitions_passed());
             let known = self.known_tables().ok_or_else(gone)?;
             let bound = bound.as_deref();
             let planned = self.planned(sql, &known, &known.catalog, bound, ShardPlanner::keyed)?;
             match planned {
-                Err(NotKeyed::Unknown(table)) if asked.insert(table.clone()) => {
+                Err(NotKeyed::Unknown(table)) if learning.is_new(&table) => {
                     self.learn(&[table]).await?;
                 }
                 planned => return Ok(planned),

@@ -3,6 +3,7 @@
 //! Owns the planner of this thread, and what is looked up before it is asked. Input: texts, what is known of the tables.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,8 +27,11 @@ use crate::state::{Warning, Warnings};
 /// Time zones without clocks that are set back, besides offsets.
 const STEADY_ZONES: [&[u8]; 2] = [b"UTC", b"Etc/UTC"];
 
+/// Times that columns are read for one plan, while other tables are defined.
+const LEARNINGS_MAX: u32 = 16;
+
 /// ER_PARSE_ERROR.
-const SYNTAX_ERROR: u16 = 1064;
+pub(super) const SYNTAX_ERROR: u16 = 1064;
 
 /// The rows of EXPLAIN MESH that say where a statement would go among the sources, from the rules alone: nothing is known of
 /// columns, nor of a session.
@@ -78,6 +82,30 @@ fn by_node(planned: &str) -> Vec<(String, String)> {
         rows.push((format!("node {node}"), text.to_owned()));
     }
     rows
+}
+
+/// Tables whose columns were asked for: each once, and again where a definition made it forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Learning {
+    asked: HashSet<String>,
+    definitions: Option<u64>,
+    times: u32,
+}
+
+impl Learning {
+    /// So many definitions have passed.
+    pub fn look(&mut self, definitions: u64) {
+        if self.definitions.replace(definitions) != Some(definitions) && self.times < LEARNINGS_MAX
+        {
+            self.times += 1;
+            self.asked.clear();
+        }
+    }
+
+    /// Whether a table is to be asked for.
+    pub fn is_new(&mut self, table: &str) -> bool {
+        self.asked.insert(table.to_owned())
+    }
 }
 
 impl Session {
@@ -194,22 +222,39 @@ impl Session {
         if let Some(sharded) = &mut self.sharded {
             sharded.unlisted = unlisted;
         }
-        let ShardPlan::Learn(names) = first else {
+        let ShardPlan::Learn(mut names) = first else {
             return Ok(first);
         };
-        self.learn(&names).await?;
-        let known = self.known_tables().ok_or_else(gone)?;
-        match self.planned(sql, &known, &known.catalog, bound, plan)? {
-            ShardPlan::Learn(_) => {
-                // They are not there: the servers will say so, or the statement creates them.
-                let catalog = Catalog {
-                    others: Unknown::Accept,
-                    ..known.catalog.clone()
-                };
-                self.planned(sql, &known, &catalog, bound, plan)
+        let mut left = LEARNINGS_MAX;
+        loop {
+            let definitions = self.definitions_passed();
+            self.learn(&names).await?;
+            let known = self.known_tables().ok_or_else(gone)?;
+            left -= 1;
+            match self.planned(sql, &known, &known.catalog, bound, plan)? {
+                // What was learned is forgotten: a table was defined meanwhile.
+                ShardPlan::Learn(again) if left > 0 && self.definitions_passed() != definitions => {
+                    names = again;
+                }
+                ShardPlan::Learn(_) => {
+                    // They are not there: the servers will say so, or the statement creates them.
+                    let catalog = Catalog {
+                        others: Unknown::Accept,
+                        ..known.catalog.clone()
+                    };
+                    return self.planned(sql, &known, &catalog, bound, plan);
+                }
+                plan => return Ok(plan),
             }
-            plan => Ok(plan),
         }
+    }
+
+    /// How many definitions of tables passed by.
+    pub(super) fn definitions_passed(&self) -> u64 {
+        let sharded = self.sharded.as_ref();
+        sharded.map_or(0, |sharded| {
+            sharded.home.schema_epoch.load(Ordering::Relaxed)
+        })
     }
 
     /// The same of a step of a statement; a hint that is for no table of the step was for what came before it.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use dbmesh_plan::shard::{self, Clock, Described, Gather, NodeStatement, ShardPlan};
 use dbmesh_plan::{Route, route};
-use dbmesh_sql::{Statement, analyze, user_variables};
+use dbmesh_sql::{Statement, analyze};
 use dbmesh_wire::column::{BinaryLayout, ColumnType};
 use dbmesh_wire::command::{Parameter, ParameterValue, StmtExecute, put_bound};
 use dbmesh_wire::relay::Names;
@@ -23,6 +23,7 @@ use super::super::prepared::Run;
 use super::super::{Executed, Failure, Session};
 use super::keyed::Asked;
 use super::scatter::{Answers, Spread};
+use super::variables::variables_read;
 use super::work::Bound;
 use crate::fault::Fault;
 use crate::pieces::Pieces;
@@ -160,16 +161,21 @@ impl Session {
     fn means_the_same(&mut self, run: &Run<'_>) -> bool {
         let (then, sql) = (run.under, &*run.key.sql);
         let now = self.state.vector.clone();
-        if then.prepare_state(sql) == now.prepare_state(sql) {
+        if Arc::ptr_eq(then, &now)
+            || then.prepares_like(&now)
+            || then.prepare_state(sql) == now.prepare_state(sql)
+        {
             return true;
         }
         if self.is_mariadb() {
             return then.reads_like(&now);
         }
+        let Some(names) = variables_read(sql, run.statement, &self.dialect()) else {
+            return false;
+        };
         // An `@` may also stand in a literal.
-        then.prepare_state(b"") == now.prepare_state(b"")
-            && user_variables(sql, &self.dialect())
-                .is_some_and(|names| then.types_like(&now, &names))
+        let without: Vec<u8> = sql.iter().copied().filter(|byte| *byte != b'@').collect();
+        then.prepare_state(&without) == now.prepare_state(&without) && then.types_like(&now, &names)
     }
 
     async fn execute_planned(
@@ -365,7 +371,7 @@ impl Session {
             return self.show_in_own_names(node, route, RowFormat::Binary).await;
         }
         let under: Arc<Vector> = self.state.vector.clone();
-        let key = Arc::new(bound_key(&node.sql, &under, &own));
+        let key = Arc::new(bound_key(&node.sql, run.key.state(), &own));
         if let Some(sharded) = &mut self.sharded {
             sharded.names = names;
         }
@@ -455,8 +461,8 @@ pub(super) fn selected<'a>(values: &[Parameter<'a>], own: &[u32]) -> Vec<Paramet
 }
 
 /// The key of a text that is executed with these values.
-pub(super) fn bound_key(sql: &[u8], under: &Vector, own: &[Parameter<'_>]) -> Key {
-    Key::of(sql, under).pinned(Pins::of(own.iter().map(|value| value.kind)))
+pub(super) fn bound_key(sql: &[u8], state: u64, own: &[Parameter<'_>]) -> Key {
+    Key::new(sql, state, 0).pinned(Pins::of(own.iter().map(|value| value.kind)))
 }
 
 /// What a PREPARE said, in the client's names.

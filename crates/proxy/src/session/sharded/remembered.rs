@@ -113,7 +113,7 @@ impl Session {
             parameters: Some(bound),
             variables: Variables::Hidden,
         };
-        let state = run.under.prepare_state(sql);
+        let state = run.key.state();
         for remembered in variants {
             let template = remembered.template.as_ref();
             let Some(template) = template.filter(|template| !template.has_literals()) else {
@@ -126,7 +126,7 @@ impl Session {
             let (of, key, statement) = placed.prepared.get_or_init(|| {
                 let mut text = Vec::new();
                 template.fill(&reading, &mut text);
-                let key = Key::of(&text, run.under).pinned(run.key.pins().clone());
+                let key = Key::new(&text, state, 0).pinned(run.key.pins().clone());
                 (
                     state,
                     Arc::new(key),

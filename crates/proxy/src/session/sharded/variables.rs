@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dbmesh_plan::shard::Parameter;
-use dbmesh_sql::{Class, Dialect, Facts, Statement, literal, user_variables};
+use dbmesh_sql::{
+    Class, Dialect, Effect, Facts, Lexer, Statement, TokenKind, literal, user_variables,
+};
 use dbmesh_wire::column::{Column, ColumnFlags, ColumnType};
 use dbmesh_wire::relay::Shape;
 
@@ -26,6 +28,33 @@ pub(super) type Assigned = (Box<str>, Arc<[u8]>);
 
 /// What tells that a connection may have variables of which the session knows nothing.
 const HIDDEN: [PinReason; 2] = [PinReason::StateChange, PinReason::AfterError];
+
+/// The user variables that a statement reads: not those that it only assigns, by SET or INTO. None where that cannot be told.
+pub(super) fn variables_read(
+    sql: &[u8],
+    statement: &Statement,
+    dialect: &Dialect,
+) -> Option<Vec<Box<str>>> {
+    let mut names = user_variables(sql, dialect)?;
+    let mut into = false;
+    let mut assigned: Vec<Box<str>> = Vec::new();
+    for effect in &statement.effects {
+        if let Effect::SetUser { name, .. } = effect {
+            assigned.push(name.clone());
+        }
+    }
+    for token in Lexer::new(sql, dialect) {
+        let text = token.span.of(sql);
+        match token.kind {
+            TokenKind::Word => into = text.eq_ignore_ascii_case(b"INTO"),
+            TokenKind::UserVariable if into => assigned.extend(user_variables(text, dialect)?),
+            TokenKind::Comma => {}
+            _ => into = false,
+        }
+    }
+    names.retain(|name| !assigned.contains(name));
+    Some(names)
+}
 
 impl Session {
     /// Before a change: which variables it reads that nobody has assigned. Servers create them, so that something may say of

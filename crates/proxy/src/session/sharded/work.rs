@@ -270,7 +270,11 @@ impl<'a> Work<'a> {
                 None => leg.begin(number, &node.sql).await.map(|()| None),
                 Some(bound) => {
                     let own = selected(bound.values, &node.parameters);
-                    let key = Arc::new(bound_key(&node.sql, &bound.under, &own));
+                    let key = Arc::new(bound_key(
+                        &node.sql,
+                        bound.under.prepare_state(&node.sql),
+                        &own,
+                    ));
                     leg.begin_prepared(number, &key, &own, bound.epoch).await
                 }
             };

@@ -18,6 +18,7 @@ use super::{Joined, Part, machine, sharded_place, undoing};
 use crate::atomic::{run_chain, run_step};
 use crate::backend::{Backend, Flavor};
 use crate::fault::Fault;
+use crate::pins::PinReason;
 use crate::position::Position;
 use crate::state::{Warning, Warnings};
 use crate::upstream::{Need, Upstream};
@@ -82,7 +83,7 @@ impl Session {
                 self.note_position_at(part.source, &Position::Unknown);
             }
         }
-        give_back(parts);
+        self.give_back_all(parts);
         if let (Some(atomic), Some(gtrid)) = (&atomic, gtrid)
             && promised
             && writers > 1
@@ -108,6 +109,10 @@ impl Session {
     }
 
     fn answers(&self) -> Answers {
+        if self.has_own_state() {
+            // Its connection is needed, once the end is done there.
+            return Answers::AfterBranches;
+        }
         let sharding = self.sharded.as_ref().and_then(|sharded| sharded.sharding());
         match sharding.map(|sharding| sharding.answers) {
             Some(sharding::Answers::AfterDecision) => Answers::AfterDecision,
@@ -226,7 +231,28 @@ impl Session {
             }));
         }
         drop(all(telling).await);
+        self.give_back_all(parts);
+    }
+
+    /// Gives back the connections of a transaction that is over, but for the session's own if something of it is there: a
+    /// temporary table is nobody else's.
+    fn give_back_all(&mut self, mut parts: Vec<Part>) {
+        let here = sharded_place(self);
+        if self.has_own_state()
+            && let Some(part) = parts.iter_mut().find(|part| part.source == here)
+        {
+            self.lease = part.lease.take().and_then(|mut lease| {
+                let ended = lease.backend().is_ok_and(|backend| is_over(backend));
+                ended.then_some(lease)
+            });
+            self.member = part.member.take();
+        }
         give_back(parts);
+    }
+
+    /// Whether only its connection has something of the session, besides what its transaction is like.
+    pub(super) fn has_own_state(&self) -> bool {
+        self.state.pins.bits() & !(1 << (PinReason::NextTransaction as u8)) != 0
     }
 
     /// Runs a text on every connection of the transaction; false if one failed.
@@ -427,13 +453,15 @@ pub(super) fn give_back(parts: Vec<Part>) {
         let Some(mut lease) = part.lease else {
             continue;
         };
-        let ended = |backend: &mut crate::backend::Backend| {
-            backend.is_idle() && !backend.status.contains(Status::IN_TRANS)
-        };
-        if lease.backend().is_ok_and(ended) {
+        if lease.backend().is_ok_and(|backend| is_over(backend)) {
             lease.give_back();
         }
     }
+}
+
+/// Whether nothing is open on a connection.
+fn is_over(backend: &Backend) -> bool {
+    backend.is_idle() && !backend.status.contains(Status::IN_TRANS)
 }
 
 /// Waits for all of them at once.

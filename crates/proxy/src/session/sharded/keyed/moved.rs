@@ -7,7 +7,7 @@
 
 mod computed;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dbmesh_model::topology::sharding::AcrossSources;
@@ -21,6 +21,7 @@ use dbmesh_wire::relay::Shape;
 
 use super::super::super::{Executed, Failure, Session};
 use super::super::gather::{Batches, Budget, broken, loading, refused, run};
+use super::super::planning::Learning;
 use super::{Asked, Changed, Found, in_words_of};
 use crate::backend::{Applied, BackendError};
 use crate::fault::Fault;
@@ -73,12 +74,13 @@ impl Session {
     async fn moving_plan(&mut self, asked: Asked<'_>) -> Result<Moving, Failure> {
         let (sql, bound) = (asked.sql, asked.bound());
         let gone = || Fault::Sharding("the service is not sharded any more".into());
-        let mut asked = HashSet::new();
+        let mut learning = Learning::default();
         let moving = loop {
+            learning.look(self.definitions_passed());
             let known = self.known_tables().ok_or_else(gone)?;
             let bound = bound.as_deref();
             match self.planned(sql, &known, &known.catalog, bound, ShardPlanner::moving)? {
-                Err(Unmoved::Unknown(table)) if asked.insert(table.clone()) => {
+                Err(Unmoved::Unknown(table)) if learning.is_new(&table) => {
                     self.learn(&[table]).await?;
                 }
                 planned => break planned.map_err(unmoved)?,
