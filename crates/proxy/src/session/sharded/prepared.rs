@@ -24,7 +24,6 @@ use super::super::{Executed, Failure, Session};
 use super::keyed::Asked;
 use super::scatter::{Answers, Spread};
 use super::variables::variables_read;
-use super::work::Bound;
 use crate::fault::Fault;
 use crate::pieces::Pieces;
 use crate::pins::PinReason;
@@ -35,6 +34,16 @@ use crate::vector::Vector;
 /// Its text means something else now.
 const PREPARED_OTHERWISE: &str = "it was prepared under another schema, character set, sql_mode, time_zone, other types of user variables or the like, which \
      MySQL keeps; prepare it again";
+
+/// What a prepared statement is executed with.
+#[derive(Clone, Debug)]
+pub(super) struct Bound<'a> {
+    pub values: &'a [Parameter<'a>],
+    /// The state under which it is prepared.
+    pub under: Arc<Vector>,
+    /// The definitions that had passed.
+    pub epoch: u64,
+}
 
 impl Session {
     /// COM_STMT_PREPARE: what the server of one shard says of it, in the client's names.

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use dbmesh_plan::shard::NodeStatement;
-use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
 use dbmesh_wire::result_set::RowFormat;
 use dbmesh_wire::track::{self, Item};
@@ -19,7 +18,7 @@ use dbmesh_wire::track::{self, Item};
 use super::super::settle::warning;
 use super::characteristics::Characteristics;
 use super::definition::{Asking, asks_again};
-use super::prepared::{bound_key, selected};
+use super::prepared::{Bound, bound_key, selected};
 use super::said;
 use super::variables::Assigned;
 use crate::backend::{BackendError, LAST_GTID, server_error};
@@ -30,7 +29,6 @@ use crate::fault::Fault;
 use crate::scatter::leg::Leg;
 use crate::scatter::part::Stage;
 use crate::state::Warning;
-use crate::vector::Vector;
 
 /// Most warnings of a statement that are kept, as servers do.
 const WARNINGS_MAX: usize = 1024;
@@ -143,16 +141,6 @@ pub(super) struct Loaded {
     pub assigned: Option<Vec<Assigned>>,
     /// The first key that was generated.
     pub first_key: Option<u64>,
-}
-
-/// What a prepared statement is executed with.
-#[derive(Clone, Debug)]
-pub(super) struct Bound<'a> {
-    pub values: &'a [Parameter<'a>],
-    /// The state under which it is prepared.
-    pub under: Arc<Vector>,
-    /// The definitions that had passed.
-    pub epoch: u64,
 }
 
 /// Who may end the waiting.
