@@ -185,9 +185,14 @@ impl Vector {
     /// Whether a restored user variable is a string, whose meaning hangs on the character set.
     #[must_use]
     pub fn has_string_user_variable(&self) -> bool {
-        self.user_variables
-            .values()
-            .any(|v| v.contains(&b'\'') || v.contains(&b'"'))
+        self.string_user_variables().next().is_some()
+    }
+
+    /// The names of restored user variables that are strings.
+    pub fn string_user_variables(&self) -> impl Iterator<Item = &[u8]> {
+        let quoted = |value: &[u8]| value.contains(&b'\'') || value.contains(&b'"');
+        let strings = self.user_variables.iter();
+        strings.filter_map(move |(name, value)| quoted(value).then_some(&**name))
     }
 
     /// Whether the user variables are few and small enough to be restored.

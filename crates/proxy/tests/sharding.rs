@@ -29,6 +29,8 @@ mod exact;
 mod faultkit;
 #[path = "sharding/gather.rs"]
 mod gather;
+#[path = "sharding/generated.rs"]
+mod generated;
 #[path = "sharding/governed.rs"]
 mod governed;
 #[path = "sharding/ground.rs"]

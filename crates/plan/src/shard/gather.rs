@@ -26,7 +26,7 @@ use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
 use super::{NodeStatement, ShardPlan};
 
-pub use scratch::{Joins, LentTable, Moments, ScratchTable, Unique, Words, Writing};
+pub use scratch::{Joins, LentTable, Moments, ScratchTable, Unique, Wanted, Words, Writing};
 
 /// What the names of pulled tables begin with.
 pub const SCRATCH_PREFIX: &str = "mesh_gather_";

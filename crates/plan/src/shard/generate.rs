@@ -374,8 +374,8 @@ impl Column<'_, '_> {
             Compared::Value(KeyValue::Integer(0)) if self.zero == Zero::Asks && self.counts() => {
                 Ok(Said::Hole)
             }
-            // What a row is told that an update meets, only its server knows.
-            Compared::Value(_) if self.insert.on_duplicate.is_some() => Ok(Said::Value(None)),
+            // What a row is told that meets another one by another key, only its server knows.
+            Compared::Value(_) if self.meets_others() => Ok(Said::Value(None)),
             Compared::Value(KeyValue::Integer(number)) => Ok(Said::Value(told(number))),
             Compared::Value(_) => Ok(Said::Value(None)),
             // While nothing is bound, a parameter is a value.
@@ -402,11 +402,15 @@ impl Column<'_, '_> {
         }
     }
 
+    /// Whether a row may meet another one, which is updated, by another key than the generated one.
+    fn meets_others(&self) -> bool {
+        let is_key = self.table.is_key(&self.generator.column) && locality::is_exact(self.table);
+        self.insert.on_duplicate.is_some() && !is_key
+    }
+
     /// Whether the first generated value is what MySQL would tell: not where a row may meet another one by another key.
     fn is_told(&self) -> Result<(), RefuseReason> {
-        let is_key = self.table.is_key(&self.generator.column) && locality::is_exact(self.table);
-        let meets = self.insert.on_duplicate.is_some() && !is_key;
-        match meets || !self.scope.ast.list(self.insert.row_columns).is_empty() {
+        match self.meets_others() || !self.scope.ast.list(self.insert.row_columns).is_empty() {
             true => Err(RefuseReason::KeyGenerated),
             false => Ok(()),
         }

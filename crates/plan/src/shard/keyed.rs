@@ -46,6 +46,8 @@ pub struct Keyed {
     pub columns: Vec<String>,
     /// Those of them of which it gives seconds since 1970: moments of an hour that a clock shows twice are told apart so.
     pub moments: BTreeSet<String>,
+    /// The one of them whose NULL asks for a generated key.
+    pub asking: Option<String>,
     /// Words between INSERT and INTO: how values are stored that do not fit.
     pub ignore: bool,
     /// What is done with every row that was found.
@@ -390,6 +392,7 @@ impl Target<'_, '_> {
             rows: Vec::new(),
             columns: steps.columns,
             moments: self.moments().into_iter().flatten().cloned().collect(),
+            asking: None,
             ignore: self.change.ignore,
             then: Then::Change {
                 head: steps.head,

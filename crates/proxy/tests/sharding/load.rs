@@ -406,7 +406,7 @@ const MADE: [&str; 8] = [
 const GENERATORS: &str = "keyGenerators: {count: {type: SEGMENT, props: {node: ds_0}}, snow: {type: SNOWFLAKE, props: {worker-id: 5}}}";
 
 /// With two tables whose ids a generator makes, or AUTO_INCREMENT.
-fn ground_of_keys(kind: Kind) -> (Ground, [Client; 2]) {
+pub fn ground_of_keys(kind: Kind) -> (Ground, [Client; 2]) {
     let options = Options {
         data_shard: match kind {
             Kind::MySql => &["transactions: {acrossNodes: atomic}", GENERATORS],

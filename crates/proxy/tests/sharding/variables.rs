@@ -115,6 +115,36 @@ fn every_node_has_the_variables_of_the_session() {
     }
 }
 
+/// Texts stay what they were when others would be read otherwise.
+const TEXTS: &str = r#"
+    SET @s = 'a"n', @u = _utf8mb4'é', @e = '', @n = 5, @d = "it's"
+    SET NAMES utf8mb4
+    SELECT user_id, @s, @u, @e, @n, @d, COLLATION(@s), COLLATION(@u), COLLATION(@e) FROM t_user ORDER BY user_id
+    SET @s = 'again'
+    SET sql_mode = 'ANSI_QUOTES'
+    SELECT user_id, @s, @u, @e, @n, @d, COLLATION(@s), COLLATION(@u), COLLATION(@e) FROM t_user ORDER BY user_id
+    SET @later = 'b\\n'
+    SET sql_mode = 'NO_BACKSLASH_ESCAPES'
+    SELECT user_id, @later, @d FROM t_user WHERE name <> @later ORDER BY user_id
+    SET collation_connection = utf8mb4_bin
+    SET @c = 'c'
+    SET NAMES latin1
+    SELECT user_id, @s, HEX(@u), @later, @c, COLLATION(@c), COLLATION(@s) FROM t_user ORDER BY user_id
+    SELECT name FROM t_user WHERE user_id = @n + 1
+    SET sql_mode = DEFAULT
+    SET NAMES utf8mb4
+    SELECT user_id, @s, @u, @later, @c FROM t_user ORDER BY user_id
+"#;
+
+#[test]
+fn texts_are_kept_when_the_character_set_or_sql_mode_changes() {
+    for kind in KINDS {
+        let ground = Ground::new(kind, &ACROSS);
+        ground.both(ROWS);
+        ground.both(TEXTS);
+    }
+}
+
 #[test]
 fn prepared_statements_read_and_assign_them() {
     for kind in KINDS {

@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::literal;
 
-use definition::{Definition, holds, lower, option_of, without_computed_default, without_strings};
+use definition::{
+    Definition, holds, lower, option_of, without_computed_default, without_strings, without_word,
+};
 
 pub use lent::{LentTable, Words};
 
@@ -129,6 +131,17 @@ impl Unique {
     }
 }
 
+/// Columns whose values a table takes before they go to their rows; names are in lower case.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// All of them, in their order.
+    pub columns: &'a [String],
+    /// Of these, which are columns of TIMESTAMP, the seconds since 1970 are taken.
+    pub moments: &'a BTreeSet<String>,
+    /// The one whose NULL asks for a generated key, whether or not it may be NULL in a row.
+    pub asking: Option<&'a str>,
+}
+
 /// A temporary table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScratchTable {
@@ -164,17 +177,11 @@ impl ScratchTable {
         Some(Self::temporary(definition.options, name, &parts, columns))
     }
 
-    /// A table for values of these columns (in lower case), in this order, before they go to their rows: it takes what
-    /// the columns take, and any row. Of those in `moments`, which are columns of TIMESTAMP, the seconds since 1970 are
-    /// taken. None if one of them is not there, or is computed from others.
-    pub fn of_columns(
-        shown: &[u8],
-        name: &str,
-        wanted: &[String],
-        moments: &BTreeSet<String>,
-    ) -> Option<Self> {
+    /// A table for values of columns before they go to their rows: it takes what the columns take, and any row. None if one
+    /// of them is not there, or is computed from others.
+    pub fn of_columns(shown: &[u8], name: &str, wanted: &Wanted<'_>) -> Option<Self> {
         let definition = Definition::read(shown)?;
-        let (parts, columns) = taking(&definition, wanted, moments)?;
+        let (parts, columns) = taking(&definition, wanted)?;
         Some(Self::temporary(definition.options, name, &parts, columns))
     }
 
@@ -462,20 +469,16 @@ impl ScratchTable {
 }
 
 /// Columns of a definition that take what these columns take, in any row: their lines, and how their values travel.
-fn taking(
-    definition: &Definition<'_>,
-    wanted: &[String],
-    moments: &BTreeSet<String>,
-) -> Option<(Vec<Vec<u8>>, Vec<Column>)> {
+fn taking(definition: &Definition<'_>, wanted: &Wanted<'_>) -> Option<(Vec<Vec<u8>>, Vec<Column>)> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut columns = Vec::new();
-    for wanted in wanted {
+    for name in wanted.columns {
         let mut all = definition.columns.iter();
-        let column = all.find(|column| lower(&column.name) == *wanted)?;
+        let column = all.find(|column| lower(&column.name) == *name)?;
         if column.generated {
             return None;
         }
-        if moments.contains(&lower(&column.name)) {
+        if wanted.moments.contains(name) {
             let quoted = literal::quote_identifier(&column.name);
             parts.push([quoted.as_slice(), b" decimal(20,6)"].concat());
             columns.push(Column {
@@ -488,15 +491,13 @@ fn taking(
         // Every value is given: none is computed, of columns that may not be here.
         let line = without_computed_default(column.line);
         // Only a key may count.
-        let counting = b" AUTO_INCREMENT";
-        let mut at = line.windows(counting.len());
-        let at = at.rposition(|window| window == counting);
-        parts.push(match at.filter(|_| column.counts) {
-            Some(at) => {
-                let (before, after) = line.split_at(at);
-                [before, after.get(counting.len()..).unwrap_or_default()].concat()
-            }
-            None => line,
+        let line = match column.counts {
+            true => without_word(line, b" AUTO_INCREMENT"),
+            false => line,
+        };
+        parts.push(match wanted.asking == Some(name.as_str()) {
+            true => without_word(line, b" NOT NULL"),
+            false => line,
         });
         columns.push(definition.column(column));
     }

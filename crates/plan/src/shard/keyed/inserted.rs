@@ -57,10 +57,13 @@ pub(super) fn inserted(scope: &Scope<'_>, insert: &Insert) -> Result<Keyed, NotK
     }
     let (head, tail) = around_values(scope, insert, table, &columns);
     let tail = lent::behind(tail, updates.parts);
+    let generator = table.sharded().and_then(|t| t.key_generator.as_ref());
+    let asking = generator.map(|generator| generator.column.clone());
     Ok(Keyed {
         table: table.table.clone(),
         find,
         rows: more,
+        asking: asking.filter(|asking| columns.contains(asking)),
         columns,
         moments: BTreeSet::new(),
         ignore: insert.modifiers.ignore,

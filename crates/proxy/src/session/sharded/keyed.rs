@@ -145,6 +145,7 @@ impl Session {
                 ..
             }
         );
+        self.forget_given_key(&keyed.then);
         self.answer_changed(statement, queried, found, changed)
             .await
     }
@@ -305,7 +306,9 @@ impl Session {
         });
         let plan = self.step_plan(sql, bound, rows).await?;
         let planned = rows.is_some().then(|| plan.clone());
+        let first = self.first_key();
         let plan = self.with_keys(sql, statement, bound, plan).await?;
+        self.keep_first_key(first);
         if planned.is_some_and(|planned| planned != plan) {
             return Err(self.refusal(&RefuseReason::KeyGenerated).into());
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use dbmesh_plan::shard::keyed::{RowsOf, Then};
 use dbmesh_plan::shard::{Generation, KeyValue, Parameter, RefuseReason, ShardPlan, Zero};
 use dbmesh_sql::{Facts, SessionFunctionValues, Statement, Verb, replace_session_functions};
 use dbmesh_wire::relay::{Names, Outcome};
@@ -37,6 +38,15 @@ pub(super) struct FirstKey {
     id: u64,
     /// What LAST_INSERT_ID() says afterwards.
     last: LastId,
+    by: GivenBy,
+}
+
+/// Where the id of an INSERT comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GivenBy {
+    Generator,
+    /// The statement's last row.
+    Row,
 }
 
 impl ShardSession {
@@ -79,10 +89,12 @@ impl Session {
             (Some(KeyValue::Integer(first)), _) => u64::try_from(*first).ok().map(|id| FirstKey {
                 id,
                 last: LastId::Known(id),
+                by: GivenBy::Generator,
             }),
             (None, Some(id)) => Some(FirstKey {
                 id,
                 last: self.state.last_insert_id,
+                by: GivenBy::Row,
             }),
             _ => None,
         };
@@ -160,6 +172,37 @@ impl Session {
     pub(super) fn tell_loaded_key(&mut self, first: Option<u64>, sum: &Sum) {
         if let Some(id) = first.filter(|_| sum.affected_rows > 0) {
             self.state.last_insert_id = LastId::Known(id);
+        }
+    }
+
+    /// What the client hears so far of a statement in steps.
+    pub(super) fn first_key(&self) -> Option<FirstKey> {
+        self.sharded.as_ref().and_then(|sharded| sharded.keys)
+    }
+
+    /// Of a statement in steps, it hears the first key that was generated, or else the last one that a row gives itself.
+    pub(super) fn keep_first_key(&mut self, before: Option<FirstKey>) {
+        let keys = self.sharded.as_mut().map(|sharded| &mut sharded.keys);
+        if let (Some(before), Some(now)) = (before, keys)
+            && (before.by == GivenBy::Generator || now.is_none())
+        {
+            *now = Some(before);
+        }
+    }
+
+    /// Of rows of a query that may update others, servers tell no key that they give themselves.
+    pub(super) fn forget_given_key(&mut self, then: &Then) {
+        let Then::Insert {
+            tail,
+            rows: RowsOf::Query,
+            ..
+        } = then
+        else {
+            return;
+        };
+        let updates = tail.iter().any(|part| !part.text.is_empty());
+        if let Some(sharded) = self.sharded.as_mut().filter(|_| updates) {
+            sharded.keys = sharded.keys.filter(|first| first.by == GivenBy::Generator);
         }
     }
 

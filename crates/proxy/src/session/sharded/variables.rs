@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dbmesh_plan::shard::Parameter;
 use dbmesh_sql::{
-    Class, Dialect, Effect, Facts, Lexer, Statement, TokenKind, literal, user_variables,
+    Class, Dialect, Effect, Facts, Lexer, Statement, TokenKind, analyze, literal, user_variables,
 };
 use dbmesh_wire::column::{Column, ColumnFlags, ColumnType};
 use dbmesh_wire::relay::Shape;
@@ -159,9 +159,18 @@ impl Session {
         }
     }
 
-    /// After a statement that assigned the variables in its text: they become part of the session's state.
+    /// After a statement that assigned the variables in its text, or changed how literals of strings are read: they become
+    /// part of the session's state as what they are.
     pub(super) async fn keep_variables(&mut self, sql: &[u8]) -> Result<(), Failure> {
-        let names = user_variables(sql, &self.dialect()).unwrap_or_default();
+        let mut names = user_variables(sql, &self.dialect()).unwrap_or_default();
+        if self.state.vector.has_string_user_variable() && rereads_texts(sql, &self.dialect()) {
+            for name in self.state.vector.string_user_variables() {
+                let name = String::from_utf8_lossy(name).into();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
         let few = (1..=USER_VARIABLES_MAX).contains(&names.len());
         let pinned = self.state.pins.has(PinReason::UserVariable);
         if !few || !pinned || !names.iter().all(|name| is_plain(name)) || self.lease.is_none() {
@@ -233,6 +242,14 @@ impl Session {
         }
         Some(known)
     }
+}
+
+/// Whether literals of strings may be read otherwise after it.
+fn rereads_texts(sql: &[u8], dialect: &Dialect) -> bool {
+    let effects = analyze(sql, dialect).effects;
+    let sets =
+        |effect: &Effect| matches!(effect, Effect::SetSystem { .. } | Effect::SetNames { .. });
+    effects.iter().any(sets)
 }
 
 /// Whether a name can be written between backquotes, whatever the session's character set and sql_mode are.

@@ -176,6 +176,25 @@ pub(super) fn without_strings(text: &[u8]) -> Vec<u8> {
     outside_strings(text).map(|(_, byte)| byte).collect()
 }
 
+/// A column's line without the first such word that stands in no string and in no name.
+pub(super) fn without_word(line: Vec<u8>, word: &[u8]) -> Vec<u8> {
+    let outside: Vec<(usize, u8)> = outside_strings(&line).collect();
+    let found = outside.windows(word.len()).find_map(|window| {
+        let (first, last) = (window.first()?.0, window.last()?.0);
+        let same = window.iter().map(|(_, byte)| byte).eq(word);
+        // A string between its letters would be none of it.
+        (same && last - first + 1 == word.len()).then_some(first..=last)
+    });
+    match found {
+        Some(range) => {
+            let mut line = line;
+            line.drain(range);
+            line
+        }
+        None => line,
+    }
+}
+
 /// What is neither in a string nor in a name, with its places.
 fn outside_strings(text: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let mut inside: Option<u8> = None;

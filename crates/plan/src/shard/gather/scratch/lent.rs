@@ -5,12 +5,10 @@
 //! as it was: a type that JSON_TABLE does not make is none of these. Input: what SHOW CREATE TABLE says of the table, and of
 //! one that has the types of what is lent.
 
-use std::collections::BTreeSet;
-
 use dbmesh_sql::{Flavor, literal};
 
 use super::definition::{Definition, holds, option_of, without_strings};
-use super::{Carried, Column, ScratchTable, Writing, taking};
+use super::{Carried, Column, ScratchTable, Wanted, Writing, taking};
 
 /// What rows are called at their node, and their own columns.
 const ROWS: &str = "mesh_rows";
@@ -45,11 +43,11 @@ impl LentTable {
     pub fn of(
         shown: &[u8],
         lent: &[u8],
-        (name, wanted): (&str, &[String]),
+        (name, wanted): (&str, &Wanted<'_>),
         flavor: Flavor,
     ) -> Option<Self> {
         let definition = Definition::read(shown)?;
-        let (mut parts, mut columns) = taking(&definition, wanted, &BTreeSet::new())?;
+        let (mut parts, mut columns) = taking(&definition, wanted)?;
         let own = columns.len();
         let lines = columns.iter().zip(&parts).enumerate();
         let mut travels: Vec<Travel> = lines

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dbmesh_sql::Flavor;
 
-use super::{LentTable, Moments, ScratchTable, Writing};
+use super::{LentTable, Moments, ScratchTable, Wanted, Writing};
 
 const SHOWN: &str = "CREATE TABLE `src_3` (
   `id` bigint unsigned NOT NULL,
@@ -35,6 +35,45 @@ fn of(needed: Option<&[&str]>) -> ScratchTable {
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
+}
+
+static NONE: BTreeSet<String> = BTreeSet::new();
+
+/// All of these columns, as they are.
+fn all(columns: &[String]) -> Wanted<'_> {
+    Wanted {
+        columns,
+        moments: &NONE,
+        asking: None,
+    }
+}
+
+#[test]
+fn a_column_whose_null_asks_for_a_key_takes_null() {
+    let shown = "CREATE TABLE `t` (
+  ` NOT NULL` int NOT NULL,
+  `id` char(36) NOT NULL COMMENT 'is NOT NULL',
+  `v` int NOT NULL DEFAULT '1'
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+    let names = [" not null", "id", "v"].map(str::to_owned);
+    for (asking, created) in [
+        (
+            " not null",
+            "(` NOT NULL` int, `id` char(36) NOT NULL COMMENT",
+        ),
+        (
+            "id",
+            "(` NOT NULL` int NOT NULL, `id` char(36) COMMENT 'is NOT NULL', `v` int NOT NULL",
+        ),
+    ] {
+        let wanted = Wanted {
+            asking: Some(asking),
+            ..all(&names)
+        };
+        let table = ScratchTable::of_columns(shown.as_bytes(), "g", &wanted).unwrap();
+        let create = text(table.create);
+        assert!(create.contains(created), "{create}");
+    }
 }
 
 #[test]
@@ -122,7 +161,7 @@ fn literals_mean_the_bytes_that_are_stored() {
   `h` varbinary(9) DEFAULT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
-    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &names, &BTreeSet::new()).unwrap();
+    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &all(&names)).unwrap();
     let writing = Writing {
         no_backslash_escapes: false,
         utf8: true,
@@ -179,7 +218,7 @@ fn columns_with_computed_defaults_take_values_that_are_given() {
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
     let of = |name: &str| {
         let wanted = [name.to_owned()];
-        let table = ScratchTable::of_columns(shown.as_bytes(), "g", &wanted, &BTreeSet::new());
+        let table = ScratchTable::of_columns(shown.as_bytes(), "g", &all(&wanted));
         table.map(|table| {
             let create = text(table.create);
             let (head, tail) = (
@@ -231,7 +270,7 @@ fn a_set_is_its_number_with_all_digits() {
   `b` bit(64) NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
     let names = ["s", "e", "b"].map(str::to_owned);
-    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &names, &BTreeSet::new()).unwrap();
+    let table = ScratchTable::of_columns(shown.as_bytes(), "g", &all(&names)).unwrap();
     let expected = "SELECT `s` | 0, `e` + 0, `b` + 0 FROM `g`";
     assert_eq!(text(table.read()), expected);
     assert_eq!(
@@ -249,7 +288,8 @@ const LENT: &[u8] = b"CREATE TEMPORARY TABLE `mesh_lent` (
 ) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_german1_ci";
 
 fn lent(shown: &[u8], lent: &[u8], wanted: &str, flavor: Flavor) -> Option<LentTable> {
-    LentTable::of(shown, lent, ("mesh_found", &[wanted.to_owned()]), flavor)
+    let columns = [wanted.to_owned()];
+    LentTable::of(shown, lent, ("mesh_found", &all(&columns)), flavor)
 }
 
 #[test]

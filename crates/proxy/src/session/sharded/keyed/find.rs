@@ -4,7 +4,7 @@
 //! mode is refused, although only queries run here. Must never change a row. Input: the query, and the client's values.
 
 use dbmesh_plan::Route;
-use dbmesh_plan::shard::gather::{Joins, LentTable, ScratchTable, Writing};
+use dbmesh_plan::shard::gather::{Joins, LentTable, ScratchTable, Wanted, Writing};
 use dbmesh_plan::shard::keyed::{FOUND, LENT, Then};
 use dbmesh_plan::shard::{Keyed, NodeStatement, PullPart};
 use dbmesh_wire::command::Parameter;
@@ -83,7 +83,7 @@ impl Session {
         let finish = keyed.find.finish.as_ref().ok_or_else(nothing)?;
         let part = self.part_of(&keyed.table, finish.source)?;
         let shown = self.shown(scratch, &part).await?;
-        let table = ScratchTable::of_columns(&shown, name, &keyed.columns, &keyed.moments);
+        let table = ScratchTable::of_columns(&shown, name, &wanted(keyed));
         let why = "its values cannot be put in one place: columns are not there, or are computed";
         let table = table.ok_or_else(|| unserved(why))?;
         if let Then::Change { keys, .. } = &keyed.then
@@ -233,7 +233,7 @@ impl Session {
         let types = self.shown(scratch, &part).await?;
         scratch.compute().await?;
         let flavor = self.dialect().flavor;
-        let table = LentTable::of(shown, &types, (FOUND, &keyed.columns), flavor);
+        let table = LentTable::of(shown, &types, (FOUND, &wanted(keyed)), flavor);
         let why = "a column of the query that ON DUPLICATE KEY UPDATE reads, or one that the rows have, is of a type whose \
                    values cannot be given to other nodes so";
         let table = table.ok_or_else(|| Fault::Sharding(why.into()))?;
@@ -317,6 +317,15 @@ impl Session {
 /// A change, and what is changed besides.
 pub(super) fn all_of(keyed: &Keyed) -> impl Iterator<Item = &Keyed> {
     std::iter::once(keyed).chain(&keyed.also)
+}
+
+/// The columns of what is found.
+fn wanted(keyed: &Keyed) -> Wanted<'_> {
+    Wanted {
+        columns: &keyed.columns,
+        moments: &keyed.moments,
+        asking: keyed.asking.as_deref(),
+    }
 }
 
 /// Whether a hash join may have said it, and not the values that were found.

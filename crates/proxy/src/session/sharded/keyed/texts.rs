@@ -266,6 +266,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    use dbmesh_plan::shard::gather::Wanted;
+
     const SHOWN: &str = "CREATE TABLE `t` (
   `k` int NOT NULL,
   `e` enum('x','y') NOT NULL,
@@ -282,8 +284,12 @@ mod tests {
             .iter()
             .map(|name| (*name).to_owned())
             .collect();
-        let table =
-            ScratchTable::of_columns(SHOWN.as_bytes(), "g", &columns, &BTreeSet::new()).unwrap();
+        let wanted = Wanted {
+            columns: &columns,
+            moments: &BTreeSet::new(),
+            asking: None,
+        };
+        let table = ScratchTable::of_columns(SHOWN.as_bytes(), "g", &wanted).unwrap();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
             .map(|row| {
