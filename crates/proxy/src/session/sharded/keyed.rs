@@ -133,6 +133,7 @@ impl Session {
             self.hides_nothing(&part.table)?;
         }
         let own = self.begin_change().await?;
+        self.forget_keys();
         let mut changed = Changed::nothing(asked.values);
         let done = self
             .find_and_change(&keyed, statement, route, &mut changed)
@@ -232,6 +233,7 @@ impl Session {
                 Ok(found)
             }
             Err(failure) => {
+                self.forget_keys();
                 self.undo(own, &changed.touched).await;
                 Err(failure)
             }
