@@ -117,6 +117,15 @@ pub enum Zone {
     Shifting,
 }
 
+/// What a change of copies is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gives {
+    /// Counts.
+    Counts,
+    /// The rows of RETURNING.
+    Rows,
+}
+
 /// What becomes of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShardPlan {
@@ -128,6 +137,8 @@ pub enum ShardPlan {
     Broadcast {
         /// What each executes.
         statements: Vec<NodeStatement>,
+        /// What kind of answer each gives.
+        gives: Gives,
         /// Whether all of them must see one time.
         clock: Clock,
     },

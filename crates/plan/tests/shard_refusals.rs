@@ -47,6 +47,7 @@ fn of_tables() -> Vec<(Reason, &'static str)> {
             "read it through a derived table, as one server wants it too",
         ),
         (Reason::Partition, ""),
+        (Reason::History, "read each table's past by itself"),
         (
             Reason::NoShardingCondition,
             "add a condition on the key, or lift the audit",
@@ -100,7 +101,14 @@ fn of_statements() -> Vec<(Reason, &'static str)> {
         (Reason::Into, "take the rows in the client"),
         (Reason::Assignment, "compute it in the client"),
         (Reason::LockingLimit, "lock by key"),
-        (Reason::LockingCopy, "lock them in statements of their own"),
+        (
+            Reason::LockingCopy,
+            "lock them in statements of their own, or say which with FOR UPDATE OF",
+        ),
+        (
+            Reason::LockingGather,
+            "lock the rows of each table in a statement of its own",
+        ),
         (Reason::TemporaryTable, ""),
         (Reason::View, ""),
         (Reason::ForeignKey, "bind the tables"),

@@ -15,6 +15,8 @@ mod begun;
 mod bounds;
 #[path = "sharding/branches.rs"]
 mod branches;
+#[path = "sharding/clauses.rs"]
+mod clauses;
 #[path = "sharding/define.rs"]
 mod define;
 #[path = "sharding/dictionary.rs"]

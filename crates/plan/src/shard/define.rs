@@ -13,7 +13,7 @@ use super::reason::{RefuseReason, Stop};
 use super::rewrite;
 use super::route::Target;
 use super::scope::{Place, Scope, Use};
-use super::{Clock, ShardPlan, read, write};
+use super::{Clock, Gives, ShardPlan, read, write};
 
 mod constraint;
 
@@ -132,6 +132,7 @@ fn shards(
     }
     Ok(ShardPlan::Broadcast {
         statements,
+        gives: Gives::Counts,
         clock: Clock::Read,
     })
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
     BinaryOp, Body, ColumnName, ExplainedBody, ExprId, ExprKind, IndexHint, Into, IntoKind, Join,
-    JoinKind, LiteralKind, Locking, Name, SelectItem, SelectItemKind, TableRefKind,
+    JoinKind, LiteralKind, Name, SelectItem, SelectItemKind, TableRefKind,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, Operand, ReadOnly};
 use dbmesh_sql::{Facts, StatementKind};
@@ -24,7 +24,7 @@ use super::rewrite::{self, Copied, Naming, Splice};
 use super::route;
 use super::scope::{Place, Scope, Use};
 use super::slots::Positions;
-use super::{NodeStatement, ShardPlan};
+use super::{NodeStatement, ShardPlan, read};
 
 pub use scratch::{Joins, LentTable, Moments, ScratchTable, Unique, Wanted, Words, Writing};
 
@@ -232,9 +232,7 @@ pub(super) fn check_state(scope: &Scope<'_>, local: Local) -> Result<(), Stop> {
     if !ast.all::<Into>().iter().all(kept) {
         return Err(RefuseReason::Into.into());
     }
-    if !ast.all::<Locking>().is_empty() {
-        return Err(RefuseReason::LockingCopy.into());
-    }
+    read::locks_nothing(scope)?;
     let selects = ast.all::<dbmesh_sql::ast::Select>().iter();
     if selects.into_iter().any(|select| select.calc_found_rows) {
         return Err(RefuseReason::SessionState.into());
@@ -283,11 +281,17 @@ fn pull(
         (Place::Single(source), _) => (whole(source, table), vec![whole(source, table)]),
         _ => (whole(home, table), vec![whole(home, table)]),
     };
-    let partitioned = table.table_ref.and_then(|id| scope.ast.node(id)).is_some_and(
-        |reference| matches!(reference.kind, TableRefKind::Table { partitions, .. } if !partitions.is_empty()),
-    );
-    if partitioned {
-        return Err(RefuseReason::Partition.into());
+    let reference = table.table_ref.and_then(|id| scope.ast.node(id));
+    match reference.map(|reference| reference.kind) {
+        Some(TableRefKind::Table { partitions, .. }) if !partitions.is_empty() => {
+            return Err(RefuseReason::Partition.into());
+        }
+        Some(TableRefKind::Table {
+            history: Some(_), ..
+        }) => {
+            return Err(RefuseReason::History.into());
+        }
+        _ => {}
     }
     Ok(Pull {
         table: table.table.clone(),

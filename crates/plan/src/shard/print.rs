@@ -7,7 +7,7 @@ use dbmesh_model::topology::Sharding;
 
 use super::dictionary::Reading;
 use super::merge::{Aggregate, AggregateFunction, ColumnRef, MergeSpec};
-use super::{Clock, Merge, NodeStatement, Pull, ShardPlan};
+use super::{Clock, Gives, Merge, NodeStatement, Pull, ShardPlan};
 
 /// A plan with the rules that give its nodes their names.
 #[derive(Debug)]
@@ -26,8 +26,15 @@ impl fmt::Display for Shown<'_> {
                 f.write_str("single")?;
                 self.node(f, statement)
             }
-            ShardPlan::Broadcast { statements, clock } => {
+            ShardPlan::Broadcast {
+                statements,
+                gives,
+                clock,
+            } => {
                 write!(f, "broadcast to {}{}", statements.len(), clock_of(*clock))?;
+                if *gives == Gives::Rows {
+                    f.write_str(", rows of the first")?;
+                }
                 statements.iter().try_for_each(|s| self.node(f, s))
             }
             ShardPlan::Scatter {

@@ -4,8 +4,8 @@
 
 use dbmesh_model::topology::sharding::ShardedTable;
 use dbmesh_sql::ast::{
-    Call, CallKind, ColumnName, ExprId, Id, Into, IntoKind, LockWait, Locking, OrderItem, Query,
-    QueryBody, Select, SetOp, Window,
+    Call, CallKind, ColumnName, ExprId, Id, Into, IntoKind, LockWait, Locking, Name, OrderItem,
+    Query, QueryBody, Select, SetOp, Window,
 };
 use dbmesh_sql::parsed::{self, NotReadOnly, QueryShape, ReadOnly};
 
@@ -42,10 +42,7 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
     let locality = Locality::of(scope);
     let routed = route::route(scope, &locality);
     let copies = |table: &Use<'_>| matches!(table.place, Place::Broadcast);
-    if !scope.ast.all::<Locking>().is_empty()
-        && scope.uses.iter().any(copies)
-        && !scope.uses.iter().all(copies)
-    {
+    if locks_copy(scope) && !scope.uses.iter().all(copies) {
         // One copy would be locked here, and another one there.
         return Err(RefuseReason::LockingCopy.into());
     }
@@ -55,6 +52,31 @@ pub(super) fn plan(scope: &Scope<'_>) -> Result<ShardPlan, Stop> {
         Err(Stop::Gather(GatherReason::SetOperation)) => union(scope, &locality),
         Err(stop) => Err(stop),
     }
+}
+
+/// Whether a row of a copied table is locked: FOR UPDATE OF may name others.
+fn locks_copy(scope: &Scope<'_>) -> bool {
+    let locks = |locking: &Locking, table: &Use<'_>| {
+        let named = scope.ast.list(locking.tables);
+        let is_named = |name: &Name| scope.lower(name.name) == table.exposed;
+        named.is_empty() || named.iter().any(is_named)
+    };
+    let mut copies = scope.uses.iter();
+    copies.any(|table| {
+        let mut all = scope.ast.all::<Locking>().iter();
+        matches!(table.place, Place::Broadcast) && all.any(|locking| locks(locking, table))
+    })
+}
+
+/// Rows that are brought to one place are not locked where they were.
+pub(super) fn locks_nothing(scope: &Scope<'_>) -> Result<(), Stop> {
+    if scope.ast.all::<Locking>().is_empty() {
+        return Ok(());
+    }
+    Err(match locks_copy(scope) {
+        true => RefuseReason::LockingCopy.into(),
+        false => RefuseReason::LockingGather.into(),
+    })
 }
 
 /// The clock of the statement.

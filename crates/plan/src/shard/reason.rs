@@ -98,6 +98,8 @@ pub enum RefuseReason {
     TargetRead,
     /// `PARTITION (…)` of a sharded table.
     Partition,
+    /// MariaDB: `FOR SYSTEM_TIME …` of a table whose rows would be brought together.
+    History,
     /// Audit: no condition restricts the shards.
     NoShardingCondition,
     /// An INSERT does not say the key.
@@ -155,6 +157,8 @@ pub enum RefuseReason {
     LockingLimit,
     /// A locking read of a copy and of other tables: the copies are not locked together.
     LockingCopy,
+    /// A locking read whose rows would be brought together.
+    LockingGather,
     /// A temporary table in place of a sharded one.
     TemporaryTable,
     /// A view over sharded tables.
@@ -251,8 +255,7 @@ const SEEDED: &str =
 const FULL_TEXT: &str =
     "a full-text search over several shards, by relevance or with other tables' rows";
 const NO_CONDITION: &str = "no condition on the sharding key (audit DML_SHARDING_CONDITIONS)";
-const LOCKING_LIMIT: &str =
-    "a locking read with LIMIT and SKIP LOCKED or NOWAIT over several shards";
+const HISTORY: &str = "FOR SYSTEM_TIME of a table whose rows would be brought together";
 const FOREIGN_KEY: &str = "a foreign key between tables that are not bound, at a column, or that would change the sharding key";
 const CONSTRAINT_NAME: &str = "the name of a constraint has no room for the number of its shard";
 
@@ -287,6 +290,7 @@ impl RefuseReason {
             }
             Self::TargetRead => "a table is changed and read in one statement",
             Self::Partition => "PARTITION of a sharded table",
+            Self::History => HISTORY,
             Self::NoShardingCondition => NO_CONDITION,
             Self::KeyMissing => "an INSERT does not say the sharding key",
             Self::KeyNull => "the sharding key is NULL",
@@ -308,8 +312,7 @@ impl RefuseReason {
             Self::Assignment => {
                 "it assigns user variables row by row, and the rows of several shards have no order"
             }
-            Self::LockingLimit => LOCKING_LIMIT,
-            Self::LockingCopy => "a locking read of a copied table and of others",
+            Self::LockingLimit | Self::LockingCopy | Self::LockingGather => self.why_of_lock(),
             Self::TemporaryTable => "a temporary table in place of a sharded one",
             Self::View => "a view over sharded tables",
             Self::ForeignKey => FOREIGN_KEY,
@@ -345,6 +348,19 @@ impl RefuseReason {
             _ => "its table is split by hint: give `/* mesh: shard=VALUE */`",
         };
         words.to_owned()
+    }
+
+    /// The words of those about locking reads.
+    const fn why_of_lock(&self) -> &'static str {
+        match self {
+            Self::LockingLimit => {
+                "a locking read with LIMIT and SKIP LOCKED or NOWAIT over several shards"
+            }
+            Self::LockingCopy => "a locking read of a copied table and of others",
+            _ => {
+                "a locking read that no shard can answer by itself: its rows would be brought together unlocked"
+            }
+        }
     }
 
     /// The words of those that name something.

@@ -8,7 +8,7 @@ use dbmesh_sql::ast::{
     Assignment, Body, Call, ColumnName, CommonTable, Delete, Expr, ExprKind, Id, InsertSource,
     Name, Query, SelectItem, SelectItemKind, TableRef, TableRefKind,
 };
-use dbmesh_sql::{Lexer, Span, TokenKind, literal};
+use dbmesh_sql::{Span, literal};
 
 use super::NodeStatement;
 use super::dictionary;
@@ -366,24 +366,16 @@ fn names(scope: &Scope<'_>, naming: Naming<'_>) -> Result<Vec<Splice>, Stop> {
         }
         let mut alias = b" AS ".to_vec();
         alias.extend_from_slice(scope.text(table.name.name));
-        splices.push(Splice::insert(alias_place(scope, reference, table)?, alias));
+        splices.push(Splice::insert(alias_place(reference, table), alias));
     }
     Ok(splices)
 }
 
-/// After the name, or after the partitions.
-fn alias_place(scope: &Scope<'_>, reference: &TableRef, table: &Use<'_>) -> Result<usize, Stop> {
-    let TableRefKind::Table { partitions, .. } = reference.kind else {
-        return Ok(table.name.span.end);
-    };
-    let Some(last) = scope.ast.list(partitions).last() else {
-        return Ok(table.name.span.end);
-    };
-    let rest = scope.input.sql.get(last.span.end..).unwrap_or_default();
-    let close = Lexer::new(rest, scope.input.dialect).find(|t| t.kind == TokenKind::Close);
-    match close {
-        Some(token) => Ok(last.span.end + token.span.end),
-        None => Err(RefuseReason::Partition.into()),
+/// After the name and what belongs to it: partitions, and which of its past.
+fn alias_place(reference: &TableRef, table: &Use<'_>) -> usize {
+    match reference.kind {
+        TableRefKind::Table { alias_at, .. } => alias_at,
+        _ => table.name.span.end,
     }
 }
 

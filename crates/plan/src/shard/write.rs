@@ -15,7 +15,7 @@ use super::rewrite::{self, Splice};
 use super::route::{self, Route, Target};
 use super::scope::{Place, Scope};
 use super::value::Compared;
-use super::{Clock, Merge, ShardPlan, algorithm, read, search};
+use super::{Clock, Gives, Merge, ShardPlan, algorithm, read, search};
 
 /// Functions whose value differs from server to server.
 const PER_SERVER: [&str; 10] = [
@@ -180,8 +180,17 @@ pub(super) fn everywhere(scope: &Scope<'_>, splices: &[Splice]) -> Result<ShardP
         };
         statements.push(rewrite::statement(scope, &target, splices)?);
     }
+    let returning = match scope.inserts() {
+        Some(insert) => Some(insert.returning),
+        None => change(scope).map(|change| change.returning),
+    };
+    let gives = match returning.is_some_and(|items| !items.is_empty()) {
+        true => Gives::Rows,
+        false => Gives::Counts,
+    };
     Ok(ShardPlan::Broadcast {
         statements,
+        gives,
         clock: Clock::Read,
     })
 }

@@ -6,6 +6,7 @@
 
 mod across;
 mod aimed;
+mod answers;
 mod begin;
 mod bound;
 mod branches;
@@ -46,8 +47,8 @@ use super::exchange::Lost;
 use super::leave::refuses_writes;
 use super::settle::warning;
 use super::{Executed, Failure, Session};
+use answers::Spread;
 use keyed::Asked;
-use scatter::Spread;
 
 use crate::catalog::Known;
 use crate::fault::Fault;
@@ -235,8 +236,12 @@ impl Session {
                 self.forget_keys();
                 executed
             }
-            ShardPlan::Broadcast { statements, clock } => {
-                let spread = Spread::alike(statements, clock, None);
+            ShardPlan::Broadcast {
+                statements,
+                gives,
+                clock,
+            } => {
+                let spread = Spread::new(statements, gives.into(), clock, None);
                 self.spread(statement, spread, route).await
             }
             ShardPlan::Scatter {
@@ -244,12 +249,7 @@ impl Session {
                 merge,
                 clock,
             } => {
-                let spread = Spread {
-                    nodes: statements,
-                    answers: merge.into(),
-                    clock,
-                    bound: None,
-                };
+                let spread = Spread::new(statements, merge.into(), clock, None);
                 self.scatter(packet, query, statement, spread, route).await
             }
             ShardPlan::Gather(gather) => self.execute_gather(packet, query, &gather, route).await,

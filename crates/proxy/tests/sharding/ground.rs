@@ -270,6 +270,11 @@ impl Answer {
             {
                 Self::Done(affected, id, status, *fewer, info)
             }
+            (Self::Rows(columns, rows, status, warnings), Self::Rows(_, _, _, fewer))
+                if warnings == fewer + 1 =>
+            {
+                Self::Rows(columns, rows, status, *fewer)
+            }
             (ours, _) => ours,
         }
     }

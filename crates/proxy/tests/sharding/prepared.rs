@@ -97,7 +97,7 @@ pub fn execute(client: &mut Client, id: u32, values: &[Value<'_>], sql: &str) ->
 
 /// Prepares on both sides and executes with each list of values.
 #[track_caller]
-fn both(ground: &Ground, cases: &[(&str, &[&[Value<'_>]])]) {
+pub fn both(ground: &Ground, cases: &[(&str, &[&[Value<'_>]])]) {
     let (mut mesh, mut one) = (ground.mesh(), ground.one());
     let mut different = Vec::new();
     for (sql, lists) in cases {

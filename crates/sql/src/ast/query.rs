@@ -278,6 +278,10 @@ pub enum TableRefKind {
         table: Id<TableName>,
         /// `PARTITION (p0, p1)`.
         partitions: List<Name>,
+        /// MariaDB: `FOR SYSTEM_TIME …`.
+        history: Option<Span>,
+        /// Where an alias stands, or would.
+        alias_at: usize,
         /// `USE INDEX` and its like.
         hints: List<IndexHint>,
     },

@@ -163,7 +163,7 @@ impl Reader<'_> {
         let modifiers = self.modifiers();
         let tables = self.table_references()?;
         if self.mariadb {
-            self.portion()?;
+            self.updated_portion(tables)?;
         }
         self.require(Term::Set)?;
         let start = self.start();
@@ -186,17 +186,37 @@ impl Reader<'_> {
         })))
     }
 
-    /// MariaDB: `FOR PORTION OF p FROM a TO b`.
-    fn portion(&mut self) -> Result<()> {
-        if !self.take_texts(&["for", "portion", "of"]) {
+    /// MariaDB: `FOR PORTION OF p FROM a TO b` behind the table of an UPDATE, whose alias follows.
+    fn updated_portion(&mut self, tables: List<Id<TableRef>>) -> Result<()> {
+        let start = self.start();
+        if !self.portion()? {
             return Ok(());
+        }
+        let end = self.span_from(start).end;
+        let &[table] = self.ast.list(tables) else {
+            return Err(self.refuse("one table"));
+        };
+        let alias = self.table_alias()?;
+        if let Some(node) = self.ast.tables.node_mut(table) {
+            node.alias = node.alias.or(alias);
+            if let TableRefKind::Table { alias_at, .. } = &mut node.kind {
+                *alias_at = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// MariaDB: `FOR PORTION OF p FROM a TO b`; whether it is there.
+    fn portion(&mut self) -> Result<bool> {
+        if !self.take_texts(&["for", "portion", "of"]) {
+            return Ok(false);
         }
         self.ident()?;
         self.require(Term::From)?;
         self.expr()?;
         self.require(Term::To)?;
         self.expr()?;
-        Ok(())
+        Ok(true)
     }
 
     /// DELETE, whose verb comes next: of one table, `a, b FROM …`, or `FROM a, b USING …`.

@@ -219,7 +219,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn table_alias(&mut self) -> Result<Option<Span>> {
+    pub(super) fn table_alias(&mut self) -> Result<Option<Span>> {
         // MariaDB still takes `t = x` for `t AS x`.
         let marked = self.take(Term::As) || (self.mariadb && self.take_kind(TokenKind::Equal));
         if marked || self.is_ident() {
@@ -247,9 +247,11 @@ impl Reader<'_> {
         let start = self.start();
         let table = self.table_name()?;
         let partitions = self.partitions()?;
-        if self.mariadb {
-            self.system_time()?;
-        }
+        let history = match self.mariadb {
+            true => self.system_time()?,
+            false => None,
+        };
+        let alias_at = self.span_from(start).end;
         let alias = self.table_alias()?;
         self.table_sample()?;
         let hints = self.index_hints()?;
@@ -259,6 +261,8 @@ impl Reader<'_> {
             kind: TableRefKind::Table {
                 table,
                 partitions,
+                history,
+                alias_at,
                 hints,
             },
             alias,
@@ -276,10 +280,16 @@ impl Reader<'_> {
     }
 
     /// MariaDB: `FOR SYSTEM_TIME ALL`, `AS OF x`, `FROM x TO y`, `BETWEEN x AND y`.
-    fn system_time(&mut self) -> Result<()> {
+    fn system_time(&mut self) -> Result<Option<Span>> {
+        let start = self.start();
         if !self.take_both(Term::For, Term::SystemTime) {
-            return Ok(());
+            return Ok(None);
         }
+        self.history_points()?;
+        Ok(Some(self.span_from(start)))
+    }
+
+    fn history_points(&mut self) -> Result<()> {
         if self.take(Term::All) {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use dbmesh_wire::relay::Names;
 use super::super::acquire::PRIMARY;
 use super::super::{Failure, Session};
 use super::ShardSession;
-use super::scatter::{Answers, Spread};
+use super::answers::{Answers, Spread};
 use super::work::{Ended, Unanswered, Work, of_server};
 use crate::definitions::{Begun, Definition};
 use crate::fault::Fault;
@@ -40,12 +40,7 @@ impl<'a> Spread<'a> {
         clock: Clock,
         bound: Option<&'a [Parameter<'a>]>,
     ) -> Self {
-        Self {
-            nodes,
-            answers: Answers::Alike,
-            clock,
-            bound,
-        }
+        Self::new(nodes, Answers::Alike, clock, bound)
     }
 }
 

@@ -21,8 +21,8 @@ use dbmesh_wire::status::Status;
 use super::super::prepare::PreparedFor;
 use super::super::prepared::Run;
 use super::super::{Executed, Failure, Session};
+use super::answers::Spread;
 use super::keyed::Asked;
-use super::scatter::{Answers, Spread};
 use super::variables::variables_read;
 use crate::fault::Fault;
 use crate::pieces::Pieces;
@@ -234,12 +234,6 @@ impl Session {
             let mut packet = original;
             return self.execute_again(&mut packet, run, &text, route).await;
         }
-        let spread = |nodes, answers, clock| Spread {
-            nodes,
-            answers,
-            clock,
-            bound: Some(&values),
-        };
         let executed = match plan {
             plan if super::keyed::is_keyed(&plan, run.statement) => {
                 let asked = Asked {
@@ -262,8 +256,12 @@ impl Session {
                 self.commit_before(run.statement, &node).await?;
                 self.execute_bound(&node, &values, run, route).await
             }
-            ShardPlan::Broadcast { statements, clock } => {
-                let spread = spread(statements, Answers::Alike, clock);
+            ShardPlan::Broadcast {
+                statements,
+                gives,
+                clock,
+            } => {
+                let spread = Spread::new(statements, gives.into(), clock, Some(&values));
                 self.spread(run.statement, spread, route).await
             }
             ShardPlan::Scatter {
@@ -271,7 +269,7 @@ impl Session {
                 merge,
                 clock,
             } => {
-                let spread = spread(statements, merge.into(), clock);
+                let spread = Spread::new(statements, merge.into(), clock, Some(&values));
                 self.scatter_bound(spread, &bound, run, route).await
             }
             ShardPlan::Gather(gather) => self.gather_bound(&gather, &values, run, route).await,

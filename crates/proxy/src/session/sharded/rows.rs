@@ -21,6 +21,7 @@ use tokio::time::timeout_at;
 
 use super::super::exchange::Lost;
 use super::super::writing::write;
+use super::answers::Whose;
 use super::relief::{Aside, Relief};
 use super::work::{Around, Broken, Work, place, protocol};
 use crate::catalog::Known;
@@ -40,6 +41,7 @@ const SHARD_BYTES_MAX: usize = 256 << 10;
 /// What the merge is made with.
 pub(super) struct Recipe<'a> {
     pub plan: &'a MergeSpec,
+    pub whose: Whose,
     pub known: &'a Known,
     pub names: &'a Names,
     pub settings: Settings,
@@ -225,7 +227,7 @@ impl Merging {
     ) -> Result<u64, Broken> {
         let mut rows = 0;
         loop {
-            self.feed(work)?;
+            self.feed(work, recipe)?;
             for number in work.reap(recipe.names).await? {
                 self.merger
                     .shard_done(number)
@@ -296,7 +298,7 @@ impl Merging {
     }
 
     /// Hands over the rows that came.
-    fn feed(&mut self, work: &mut Work<'_>) -> Result<(), Broken> {
+    fn feed(&mut self, work: &mut Work<'_>, recipe: &Recipe<'_>) -> Result<(), Broken> {
         for at in 0..work.legs.len() {
             let Some((number, part)) = work.legs.get_mut(at).and_then(|leg| leg.running.as_mut())
             else {
@@ -312,6 +314,10 @@ impl Merging {
                 return Err(Broken::Unmergeable(why.to_owned()));
             }
             if part.rows().is_empty() {
+                continue;
+            }
+            if recipe.whose == Whose::First && *number > 0 {
+                part.take_rows();
                 continue;
             }
             let (number, rows) = (*number, part.rows());

@@ -9,15 +9,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dbmesh_commit::Gtrid;
 use dbmesh_model::topology::sharding::AcrossSources;
-use dbmesh_plan::shard::{Clock, Load, Merge, MergeSpec, NodeStatement};
+use dbmesh_plan::shard::{Clock, NodeStatement};
 use dbmesh_plan::{Aim, Route};
 use dbmesh_sql::{Class, Statement, Verb};
-use dbmesh_wire::command::Parameter;
 use dbmesh_wire::relay::{Names, Outcome};
 use dbmesh_wire::status::Status;
 
 use super::super::ready::make_ready;
 use super::super::{Executed, Failure, Flow, Session};
+use super::answers::{Answers, Spread, Whose};
 use super::counts::{self, Sum};
 use super::definition::{self, Report};
 use super::rows::{self, Recipe};
@@ -31,40 +31,6 @@ use crate::state::FoundRows;
 
 /// What undoes a statement's part within a transaction.
 pub(super) const SAVEPOINT: &str = "dbmesh_statement";
-
-/// How the answers of the shards make one.
-#[derive(Clone, Debug)]
-pub(super) enum Answers {
-    /// Rows are put together.
-    Rows(MergeSpec),
-    /// Counts are added.
-    Counts,
-    /// They are alike.
-    Alike,
-    /// Each is of its own node, which is named.
-    Explained,
-    /// Counts are added, of what the nodes take of a client's file.
-    Loaded(Box<Load>),
-}
-
-impl From<Merge> for Answers {
-    fn from(merge: Merge) -> Self {
-        match merge {
-            Merge::Rows(spec) => Self::Rows(spec),
-            Merge::Affected => Self::Counts,
-            Merge::Explained => Self::Explained,
-        }
-    }
-}
-
-/// A statement over several shards.
-pub(super) struct Spread<'a> {
-    pub nodes: Vec<NodeStatement>,
-    pub answers: Answers,
-    pub clock: Clock,
-    /// Values of a prepared statement.
-    pub bound: Option<&'a [Parameter<'a>]>,
-}
 
 /// What its parts are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,11 +255,12 @@ impl Session {
             control: &handle.control,
             deadline: self.demand.deadline.map(|deadline| deadline.at),
         };
-        let mut worked = Worked::default();
+        let mut worked = Worked::of(answers);
         match answers {
-            Answers::Rows(plan) => {
+            Answers::Rows(plan, whose) => {
                 let recipe = Recipe {
                     plan,
+                    whose: *whose,
                     known: &known,
                     names,
                     settings,
@@ -302,7 +269,6 @@ impl Session {
                     memory: &memory,
                 };
                 worked.rows = Some(rows::relay(work, &recipe, &mut around).await?);
-                worked.skipped = plan.offset;
             }
             Answers::Explained => {
                 let status = self.state.status;
@@ -319,7 +285,6 @@ impl Session {
         if unit == Unit::Definition {
             definition::compare(work).await;
         }
-        worked.alike = matches!(answers, Answers::Alike);
         match (one, unit) {
             (Some(gtrid), _) => worked.heard_of = self.end_as_one(work, gtrid).await?,
             (None, Unit::Transaction) => {
@@ -566,6 +531,20 @@ pub(super) struct Worked {
     first_key: Option<u64>,
     /// How many nodes committed it without being promised to be one.
     committed_apart: usize,
+}
+
+impl Worked {
+    /// Nothing yet, of answers that make one in this way.
+    fn of(answers: &Answers) -> Self {
+        Self {
+            alike: matches!(answers, Answers::Alike | Answers::Rows(_, Whose::First)),
+            skipped: match answers {
+                Answers::Rows(plan, _) => plan.offset,
+                _ => 0,
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// What each connection has to do: those of one source take turns.

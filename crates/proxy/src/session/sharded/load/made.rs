@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use dbmesh_plan::shard::{KeyValue, Load, Records, Zero};
 
 use super::super::super::Session;
+use super::super::answers::Answers;
 use super::super::keys::KeySource;
-use super::super::scatter::Answers;
 use super::super::work::Broken;
 use super::refused;
 use crate::fault::Fault;
