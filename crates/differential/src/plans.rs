@@ -24,6 +24,8 @@ pub enum Way {
     Word(&'static str),
     /// Without primary keys: rows that were brought to one place have none.
     Scan,
+    /// Without any index: a shard of few rows needs none, and looks at all of them.
+    ScanAll,
     /// This part of the outermost WHERE's AND before the others: a server looks at them in the order that it likes, and which
     /// of them it computes of a row says whether one fails. For errors only.
     PartFirst(usize),
@@ -67,10 +69,8 @@ impl Way {
                 let (before, after) = marked.split_at_checked(at + "SELECT ".len())?;
                 Some(format!("{before}{word} {after}"))
             }
-            Self::Scan => {
-                let text = without_keys(marked);
-                (text != marked).then_some(text)
-            }
+            Self::Scan => without_keys(marked, "IGNORE INDEX (PRIMARY)"),
+            Self::ScanAll => without_keys(marked, "USE INDEX ()"),
             Self::PartFirst(part) => with_part_first(marked, part),
             Self::RowsBy(column, way) => {
                 let inserts = marked.starts_with("INSERT") || marked.starts_with("REPLACE");
@@ -86,12 +86,13 @@ impl Way {
     }
 }
 
-const MYSQL: [Way; 16] = [
+const MYSQL: [Way; 17] = [
     Way::Again,
     Way::Word("SQL_BUFFER_RESULT"),
     Way::Word("SQL_BIG_RESULT"),
     Way::Word("SQL_SMALL_RESULT"),
     Way::Scan,
+    Way::ScanAll,
     Way::Switch("semijoin=off"),
     Way::Switch("materialization=off"),
     Way::Switch("semijoin=off,materialization=off"),
@@ -105,12 +106,13 @@ const MYSQL: [Way; 16] = [
     Way::Variable("max_seeks_for_key", "1"),
 ];
 
-const MARIADB: [Way; 16] = [
+const MARIADB: [Way; 17] = [
     Way::Again,
     Way::Word("SQL_BUFFER_RESULT"),
     Way::Word("SQL_BIG_RESULT"),
     Way::Word("SQL_SMALL_RESULT"),
     Way::Scan,
+    Way::ScanAll,
     Way::Switch("semijoin=off"),
     Way::Switch("materialization=off"),
     Way::Switch("in_to_exists=off"),
@@ -208,8 +210,8 @@ fn with_part_first(marked: &str, part: usize) -> Option<String> {
     ))
 }
 
-/// Every table of FROM that has an alias, without its primary key.
-fn without_keys(marked: &str) -> String {
+/// Every table of FROM that has an alias, with these words behind it; none if there is none.
+fn without_keys(marked: &str, hint: &str) -> Option<String> {
     let words: Vec<&str> = marked.split(' ').collect();
     let mut text = String::new();
     for (at, word) in words.iter().enumerate() {
@@ -225,12 +227,12 @@ fn without_keys(marked: &str) -> String {
         match after_table && is_alias {
             true => {
                 let (alias, rest) = word.split_at(1 + name.len());
-                text.push_str(&format!("{alias} IGNORE INDEX (PRIMARY){rest}"));
+                text.push_str(&format!("{alias} {hint}{rest}"));
             }
             false => text.push_str(word),
         }
     }
-    text
+    (text != marked).then_some(text)
 }
 
 #[cfg(test)]
@@ -279,6 +281,12 @@ mod tests {
             Some("INSERT INTO t SELECT a, b FROM u ORDER BY 2 DESC ON DUPLICATE KEY UPDATE a = 1")
         );
         assert_eq!(rows.text("SELECT a, b FROM u"), None);
+        let all = Way::ScanAll.text("SELECT 1 FROM t_b c2 WHERE c2.y");
+        assert_eq!(
+            all.as_deref(),
+            Some("SELECT 1 FROM t_b c2 USE INDEX () WHERE c2.y")
+        );
+        assert_eq!(Way::ScanAll.text("SELECT 1"), None);
         let way = Way::Variable("join_cache_level", "0");
         assert_eq!(
             way.begin().as_deref(),
