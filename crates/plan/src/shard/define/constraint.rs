@@ -100,8 +100,10 @@ impl<'a, 's> Words<'a, 's> {
             let place = if self.is(at, "constraint") && changes {
                 Some(behind(1))
             } else if self.is(at, "constraint") {
-                let named = !self.is_any(at + 1, &["check", "foreign", "unique", "primary"]);
-                (named && self.is_any(at + 2, &["check", "foreign"])).then_some(at + 1)
+                let once = self.is(at + 1, "if") && self.is(at + 2, "not");
+                let name = if once { at + 4 } else { at + 1 };
+                let named = !self.is_any(name, &["check", "foreign", "unique", "primary"]);
+                (named && self.is_any(name + 1, &["check", "foreign"])).then_some(name)
             } else if self.is(at, "check") && changes {
                 Some(behind(1))
             } else if self.is(at, "foreign") && changes {
