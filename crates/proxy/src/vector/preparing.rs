@@ -183,6 +183,12 @@ fn shape(literal: &[u8]) -> Vec<u8> {
         let around = [literal.get(..first), literal.get(last..)];
         return around.map(Option::unwrap_or_default).concat();
     }
+    let as_type: &[u8] = b" AS ";
+    let mut places = literal.windows(as_type.len());
+    let typed = places.rposition(|part| part == as_type);
+    if let Some(at) = typed.filter(|_| literal.starts_with(b"CAST(")) {
+        return literal.get(at..).unwrap_or_default().to_vec();
+    }
     let digits = literal.strip_prefix(b"-").unwrap_or(literal);
     if !digits.first().is_some_and(u8::is_ascii_digit) {
         return literal.to_vec();
@@ -295,7 +301,14 @@ mod tests {
             of("NULL").prepare_state(b"@x")
         );
         assert!(unassigned.types_like(&of("NULL"), &["x".into()]));
-        for (value, other) in [("1", "-20"), ("1.5", "-2.25"), ("'a'", "'it''s'")] {
+        let decimal = "CAST(1.50 AS DECIMAL(65,2))";
+        assert!(!of(decimal).types_like(&of("CAST(1.5 AS DECIMAL(65,1))"), &["x".into()]));
+        for (value, other) in [
+            ("1", "-20"),
+            ("1.5", "-2.25"),
+            ("'a'", "'it''s'"),
+            (decimal, "CAST(-7.25 AS DECIMAL(65,2))"),
+        ] {
             let [a, b] = [value, other].map(of);
             assert_eq!(a.prepare_state(b"@x"), b.prepare_state(b"@x"));
         }
